@@ -1,3 +1,25 @@
 //! Runs, simulates, judges and scores solutions to the five levels of Stripe's third
-//! Capture the Flag (2014), and simulates flaky networks between real processes.
+//! Capture the Flag (2014).
+//!
+//! A *solution* is a program that plays a level; a *case* is one test of it; a *result* is what
+//! judging a case gave. Each level has a folder (`levelN`) with its world, its judge and its
+//! command line; what levels share has modules of its own:
+//!
+//! - [`solution`] finds or builds the program, [`workdir`] gives it a private folder, and
+//!   [`process`] runs it as a process group that never outlives us;
+//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014;
+//! - [`report`] collects results and prints them for people and for programs;
+//! - [`interrupt`] turns Ctrl-C and SIGTERM into an orderly end.
+//!
+//! Judges share data with the solutions (the word list), never code.
 #![forbid(unsafe_code)]
+
+pub mod case;
+pub mod classic;
+pub mod cli;
+pub mod interrupt;
+pub mod level0;
+pub mod process;
+pub mod report;
+pub mod solution;
+pub mod workdir;

@@ -1,0 +1,84 @@
+//! Ctrl-C, SIGTERM and SIGHUP as an orderly end.
+//!
+//! The first signal sets a flag and kills every running solution, so that whatever waits for one
+//! wakes up, sees the flag through [`check`], and unwinds: guards remove sockets and folders, and
+//! the partial report is written. A second signal, or a run that does not unwind within
+//! [`PATIENCE`], is answered by removing the folders here and exiting at once.
+
+use std::{io, sync::LazyLock, thread, time::Duration};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tokio::sync::watch;
+
+use crate::{process, workdir};
+
+/// How long an interrupted run may take to unwind: enough to stop five nodes and write a report.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The exit status of an interrupted run, as shells have it for SIGINT.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+static REQUESTED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+
+/// The error that unwinds an interrupted run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Starts listening for signals, once a process.
+pub fn install() -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    // Lives as long as the process: there is no moment at which a signal should go unheard.
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for _ in signals.forever() {
+                if REQUESTED.send_replace(true) {
+                    leave_at_once();
+                }
+                process::kill_all();
+                thread::spawn(|| {
+                    thread::sleep(PATIENCE);
+                    leave_at_once();
+                });
+            }
+        })?;
+    Ok(())
+}
+
+/// Whether the run has been asked to end.
+pub fn requested() -> bool {
+    *REQUESTED.borrow()
+}
+
+/// Fails once the run has been asked to end; long work calls it between its steps.
+pub fn check() -> Result<(), Interrupted> {
+    if requested() {
+        Err(Interrupted)
+    } else {
+        Ok(())
+    }
+}
+
+/// Completes when the run is asked to end.
+pub async fn wait() {
+    let mut requested = REQUESTED.subscribe();
+    // The sender is static, so the only way out is the value.
+    let _ = requested.wait_for(|requested| *requested).await;
+}
+
+fn leave_at_once() -> ! {
+    process::kill_all();
+    workdir::remove_all();
+    std::process::exit(i32::from(EXIT_INTERRUPTED));
+}

@@ -1,0 +1,8 @@
+//! The `harness` binary: flags in, exit code out; everything else is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main(std::env::args_os())
+}
