@@ -1,0 +1,236 @@
+//! `harness level0` as its users meet it: the real binary, judging programs in other languages.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// A folder of its own for each test; everything the harness leaves behind would show in it.
+struct Bench {
+    home: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// A solution in shell.
+    fn script(&self, text: &str) -> PathBuf {
+        let path = self.path("solution.sh");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn harness(&self, arguments: &[&str]) -> Command {
+        let scratch = self.path("tmp");
+        fs::create_dir_all(&scratch).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command
+            .arg("level0")
+            .args(arguments)
+            .arg("--json")
+            .arg(self.path("result.json"));
+        command.env("TMPDIR", scratch).current_dir(self.home.path());
+        command
+    }
+
+    fn judge(&self, solution: &Path, arguments: &[&str]) -> Output {
+        let mut command = self.harness(arguments);
+        command
+            .args(["--runs", "2"])
+            .arg("--solution")
+            .arg(solution)
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("result.json")).unwrap()).unwrap()
+    }
+
+    /// What is left in the temporary folder.
+    fn left_behind(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.path("tmp"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_foreign_solution_passes() {
+    let bench = Bench::new();
+    let output = bench.judge(
+        &example("level0.py"),
+        &["--words", "300", "--mutate", "0.3"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains("passed"),
+        "{}",
+        text(&output.stdout)
+    );
+    let json = bench.json();
+    assert_eq!(json["passed"], true);
+    assert_eq!(json["results"][0]["reference"], 0.66 * 0.3);
+    let figures = &json["results"][0]["figures"];
+    assert!(figures["wall_best_s"].as_f64() <= figures["wall_median_s"].as_f64());
+    assert!(figures["floor_best_s"].as_f64() > Some(0.0));
+    assert!(bench.left_behind().is_empty());
+}
+
+#[test]
+fn a_wrong_output_is_shown_with_both_versions_and_its_place() {
+    let bench = Bench::new();
+    let case = bench.path("case.json");
+    let original = r#"{"id": "level0-tiny", "level": 0, "wall_clock_time": 0.5, "termsig": null,
+        "input": "The cat\nsaat down.\n", "output": "The cat\n<saat> <down.>\n"}"#;
+    fs::write(&case, original).unwrap();
+    let output = bench.judge(
+        Path::new("/bin/cat"),
+        &["--dictionary", "never", "--case", "case.json"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains(r"expected: <saat> <down.>\n"), "{shown}");
+    assert!(shown.contains(r"found:    saat down.\n"), "{shown}");
+    let failure = &bench.json()["results"][0]["failure"];
+    assert_eq!(failure["kind"], "wrong_output");
+    assert_eq!(failure["where"], "line 2, byte 1");
+    let kept = bench.left_behind();
+    assert_eq!(kept.len(), 1, "the folder of a failure is kept");
+    assert!(
+        text(&output.stderr).contains(&*kept[0].to_string_lossy()),
+        "and named"
+    );
+}
+
+#[test]
+fn a_hanging_solution_is_killed_at_the_limit_with_its_children() {
+    let bench = Bench::new();
+    let solution = bench.script("sleep 600 & echo $! > ../../child; wait");
+    let output = bench.judge(&solution, &["--time-limit", "1s"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(bench.json()["results"][0]["failure"]["kind"], "time_limit");
+    let child = fs::read_to_string(bench.path("child")).unwrap();
+    assert!(is_gone(child.trim()), "process {child} is still there");
+}
+
+#[test]
+fn a_failing_exit_status_fails_the_case() {
+    let bench = Bench::new();
+    let output = bench.judge(&bench.script("exit 4"), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let failure = &bench.json()["results"][0]["failure"];
+    assert_eq!(failure["kind"], "exit_status");
+    assert!(
+        failure["message"].as_str().unwrap().contains('4'),
+        "{failure}"
+    );
+}
+
+#[test]
+fn bad_input_gets_one_line_and_status_2() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("notes.json"),
+        r#"{"id": "x", "level": 3, "input": []}"#,
+    )
+    .unwrap();
+    for (arguments, complaint) in [
+        (&["--solution", "no-such-file"][..], "no-such-file"),
+        (&["--solution", "notes.json"], "not executable"),
+        (&["--case", "missing.json"], "missing.json"),
+        (&["--case", "notes.json"], "level 3"),
+        (
+            &["--solution", "/bin/cat", "--root", "."],
+            "not made by the harness",
+        ),
+    ] {
+        let output = bench.harness(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains(complaint), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    let usage = bench.harness(&["--mutate", "2"]).output().unwrap();
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(
+        text(&usage.stderr).contains("not between 0 and 1"),
+        "{}",
+        text(&usage.stderr)
+    );
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let solution = bench.script("echo $$ >&2; exec sleep 600");
+    for signal in ["INT", "TERM"] {
+        let mut command = bench.harness(&["--time-limit", "600s"]);
+        command.arg("--solution").arg(&solution);
+        let mut harness = command.stderr(Stdio::piped()).spawn().unwrap();
+        let solution_id = first_number(&mut harness);
+        let kill = ["-s", signal, &harness.id().to_string()];
+        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        assert_eq!(harness.wait().unwrap().code(), Some(130), "SIG{signal}");
+        assert!(
+            is_gone(&solution_id),
+            "SIG{signal}: the solution is still there"
+        );
+        assert!(
+            bench.left_behind().is_empty(),
+            "SIG{signal}: {:?}",
+            bench.left_behind()
+        );
+        assert_eq!(bench.json()["passed"], false, "SIG{signal}");
+    }
+}
+
+/// The first line on stderr that is a number: the process id that a solution printed.
+fn first_number(harness: &mut Child) -> String {
+    let stderr = BufReader::new(harness.stderr.take().unwrap());
+    let mut said = Vec::new();
+    for line in stderr.lines().map(Result::unwrap) {
+        if line.parse::<u32>().is_ok() {
+            return line;
+        }
+        said.push(line);
+    }
+    panic!("the solution did not start: {said:?}")
+}
+
+/// Whether a process has ended; one that was killed may take a moment to leave.
+fn is_gone(id: &str) -> bool {
+    (0..1_000_000).any(|_| {
+        std::thread::yield_now();
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    })
+}
