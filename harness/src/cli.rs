@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    classic,
+    classic, console,
     interrupt::{self, EXIT_INTERRUPTED, Interrupted},
     level0,
     report::Report,
@@ -66,7 +66,7 @@ where
         }
     };
     if let Err(error) = interrupt::install() {
-        eprintln!("harness: cannot listen for signals: {error}");
+        console::log(&format!("harness: cannot listen for signals: {error}"));
         return ExitCode::from(SETUP_ERROR);
     }
     let mut report = Report::default();
@@ -78,11 +78,11 @@ where
             .is_err_and(anyhow::Error::is::<Interrupted>);
     let mut status = match outcome {
         _ if interrupted => {
-            eprintln!("harness: interrupted");
+            console::log("harness: interrupted");
             EXIT_INTERRUPTED
         }
         Err(error) => {
-            eprintln!("harness: {error:#}");
+            console::log(&format!("harness: {error:#}"));
             SETUP_ERROR
         }
         Ok(()) if report.passed() => PASSED,
@@ -91,7 +91,7 @@ where
     if let Some(path) = cli.json
         && let Err(error) = report.write_json(&path, interrupted)
     {
-        eprintln!("harness: {error:#}");
+        console::log(&format!("harness: {error:#}"));
         status = status.max(SETUP_ERROR);
     }
     ExitCode::from(status)

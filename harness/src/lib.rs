@@ -17,6 +17,7 @@
 pub mod case;
 pub mod classic;
 pub mod cli;
+pub mod console;
 pub mod interrupt;
 pub mod level0;
 pub mod process;

@@ -18,7 +18,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::{Arena, Args, document::Writer, timing};
 use crate::{
-    interrupt,
+    console, interrupt,
     report::{CaseResult, Report, Unit},
 };
 
@@ -38,10 +38,13 @@ const RUNS: usize = 3;
 pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()> {
     let path = arena.folder.join("large.txt");
     let bytes = args.bench_size << 20;
-    eprintln!("level 0: writing a document of {} MiB", args.bench_size);
+    console::log(&format!(
+        "level 0: writing a document of {} MiB",
+        args.bench_size
+    ));
     write_document(&path, bytes, args.seed)?;
 
-    eprintln!("level 0: the plain hash set");
+    console::log("level 0: the plain hash set");
     let plain = plain_rate(&path)?;
     let mut measurements = vec![("all_cores", None)];
     if arena.solution.ours {
@@ -50,7 +53,10 @@ pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()>
     let name = format!("throughput, {} MiB", args.bench_size);
     let mut result = CaseResult::new(0, name, arena.solution.shown(), Unit::S);
     for (figure, flags) in measurements {
-        eprintln!("level 0: the solution, {}", figure.replace('_', " "));
+        console::log(&format!(
+            "level 0: the solution, {}",
+            figure.replace('_', " ")
+        ));
         let mut best = Duration::MAX;
         for _ in 0..RUNS {
             interrupt::check()?;

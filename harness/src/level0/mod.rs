@@ -20,7 +20,7 @@ use args::DictionaryArgument;
 
 use crate::{
     case::Case,
-    interrupt,
+    console, interrupt,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
     workdir::WorkDir,
@@ -51,10 +51,10 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     for task in &tasks {
         let result = play(args, &arena, task, &floor)?;
         if !result.passed {
-            eprintln!(
+            console::log(&format!(
                 "level 0: the run's files are kept in {}",
                 workdir.keep().display()
-            );
+            ));
         }
         report.add(result);
     }

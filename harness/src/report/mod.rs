@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::console;
+
 /// What a score is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -143,7 +145,10 @@ impl Report {
     /// Adds a result and says so on stderr, where progress goes.
     pub fn add(&mut self, result: CaseResult) {
         let verdict = if result.passed { "passed" } else { "FAILED" };
-        eprintln!("level {}: {}: {verdict}", result.level, result.case);
+        console::log(&format!(
+            "level {}: {}: {verdict}",
+            result.level, result.case
+        ));
         self.results.push(result);
     }
 
@@ -160,7 +165,7 @@ impl Report {
     /// Prints the table and the failures for people on stdout.
     pub fn print(&self) {
         if !self.results.is_empty() {
-            println!("{}", table::render(&self.results));
+            console::print(&table::render(&self.results));
         }
     }
 
