@@ -20,6 +20,7 @@ pub mod cli;
 pub mod console;
 pub mod interrupt;
 pub mod level0;
+pub mod level1;
 pub mod process;
 pub mod report;
 pub mod solution;

@@ -1,0 +1,65 @@
+//! Level 1: gitcoin. A coin is a commit whose id is small enough, on top of the chain's head,
+//! that raises one's own entry of the ledger by one, pushed before anybody else pushes one.
+//!
+//! From the inside out:
+//!
+//! - [`object`], [`ledger`], [`difficulty`] are the chain's values, and [`rules`] says what a push
+//!   may do to them, all without I/O; [`judge`] asks the rules about the objects of a repository;
+//! - [`git`] calls git, [`repository`] is the server's side of a chain, [`hook`] is what git runs
+//!   there, and [`journal`] is what the hooks leave behind for the game;
+//! - [`server`] (with [`cgi`] and [`scoreboard`]) is the game over HTTP; [`bots`] mine, by the
+//!   plain [`search`]; [`store`] and [`elo`] keep players and ratings;
+//! - `play`, `serve` and `round` are the three commands.
+
+mod args;
+pub mod bots;
+pub mod cgi;
+pub mod difficulty;
+pub mod elo;
+pub mod git;
+pub mod hook;
+pub mod journal;
+pub mod judge;
+pub mod ledger;
+pub mod object;
+mod output;
+mod play;
+pub mod repository;
+mod round;
+pub mod rules;
+pub mod scoreboard;
+pub mod search;
+mod serve;
+pub mod server;
+pub mod store;
+
+use std::io;
+
+use anyhow::Result;
+
+pub use args::Args;
+use args::Command;
+
+use crate::report::Report;
+
+/// Judges a solution, or runs the command that the flags name.
+pub fn run(args: &Args, report: &mut Report) -> Result<()> {
+    match &args.command {
+        None => play::run(&args.play, report),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Round(args)) => round::run(args),
+        Some(Command::Hook { hook }) => {
+            let accepted = hook::run(*hook, io::stdin().lock(), &mut io::stderr())?;
+            if !accepted {
+                // git looks at nothing but the status, and the reason has been said.
+                std::process::exit(1);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// 128 random bits in hex digits: a token, or what makes a chain unlike every other.
+fn nonce() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

@@ -1,0 +1,92 @@
+//! What a solution prints: passed on to the user as it comes, and searched for its speed.
+
+use std::{
+    io::{Read, Write},
+    process::Child,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// How much of the end of the output is kept, in bytes; the speed is in the last lines.
+const TAIL: usize = 1 << 16;
+
+/// How long to wait for the pipes to close after the solution has ended.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// The two pipes of a solution being passed on to stderr.
+#[derive(Debug)]
+pub struct Relay {
+    tail: Arc<Mutex<Vec<u8>>>,
+    closed: mpsc::Receiver<()>,
+}
+
+impl Relay {
+    /// Takes the pipes of a child that was started with both piped.
+    pub fn start(child: &mut Child) -> Self {
+        let tail = Arc::default();
+        let (closing, closed) = mpsc::channel();
+        if let Some(pipe) = child.stdout.take() {
+            pass_on(pipe, Arc::clone(&tail), closing.clone());
+        }
+        if let Some(pipe) = child.stderr.take() {
+            pass_on(pipe, Arc::clone(&tail), closing);
+        }
+        Self { tail, closed }
+    }
+
+    /// The last `N MH/s` that was printed; call it when the solution has ended.
+    pub fn rate_mh_s(self) -> Option<f64> {
+        // The sender goes when a pipe closes; a stray child may keep one open for ever.
+        while self.closed.recv_timeout(CLOSING).is_ok() {}
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        last_rate(&String::from_utf8_lossy(&tail))
+    }
+}
+
+/// Ends when the pipe does, which is when the last process that holds it has ended.
+fn pass_on(
+    mut pipe: impl Read + Send + 'static,
+    tail: Arc<Mutex<Vec<u8>>>,
+    closing: mpsc::Sender<()>,
+) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            let _ = std::io::stderr().write_all(&buffer[..count]);
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.extend_from_slice(&buffer[..count]);
+            let excess = tail.len().saturating_sub(TAIL);
+            tail.drain(..excess);
+        }
+        drop(closing);
+    });
+}
+
+fn last_rate(text: &str) -> Option<f64> {
+    let mut parts: Vec<_> = text.split("MH/s").collect();
+    parts.pop();
+    parts.iter().rev().find_map(|before| {
+        let before = before.trim_end_matches([' ', '\u{a0}']);
+        let start = before.rfind(|c: char| !c.is_ascii_digit() && c != '.');
+        let number = start.map_or(before, |at| {
+            before[at..].trim_start_matches(|c: char| !c.is_ascii_digit() && c != '.')
+        });
+        number.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_speed_counts() {
+        assert_eq!(last_rate("12 MH/s\r 13.5 MH/s, done\n"), Some(13.5));
+        assert_eq!(last_rate("rate: 471MH/s"), Some(471.0));
+        assert_eq!(last_rate("→7 MH/s then MH/s"), Some(7.0));
+        assert_eq!(last_rate("0.9 MH/s and ? MH/s"), Some(0.9));
+        assert_eq!(last_rate("22 kH/s"), None);
+        assert_eq!(last_rate(""), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! The single-player game: a server, bots, and a solution that has to land one coin.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    args::PlayArgs,
+    bots::Bots,
+    journal::{Event, Reader},
+    nonce,
+    output::Relay,
+    repository::{Genesis, Repository},
+    server::{Server, Site},
+};
+use crate::{
+    interrupt,
+    process::ProcessGroup,
+    report::{CaseResult, Failure, Report, Unit},
+    solution::Solution,
+    workdir::WorkDir,
+};
+
+/// How often the game looks at the journal and at the solution.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How long a solution that has its coin may take to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Plays one game and reports it.
+pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
+    let solution = Solution::find(1, &args.solution)?;
+    let mut workdir = WorkDir::new(args.root.as_deref())?;
+    let game = Game::start(args, workdir.path())?;
+    let played = game.play(&solution)?;
+    let case = format!(
+        "difficulty {}, {} bots",
+        args.difficulty,
+        args.bots.settings().count
+    );
+    let mut result = CaseResult::new(1, case, solution.shown(), Unit::Coins)
+        .scored(f64::from(u8::from(played.coin.is_some())), None);
+    if let Some(coin) = &played.coin {
+        game.repository
+            .audit(coin.commit.parse()?)
+            .context("the chain that the coin landed on is damaged")?;
+        result = result.figure("time_to_coin_s", coin.after.as_secs_f64());
+    }
+    let begun = game.server.site().attempts(&args.user);
+    result = result
+        .figure("pushes_begun", begun)
+        .figure(
+            "pushes_refused",
+            begun.saturating_sub(u64::from(played.coin.is_some())),
+        )
+        .figure("bot_coins", played.bot_coins)
+        .figure("chains", played.chains);
+    for (rule, count) in &played.refused {
+        result = result.figure(&format!("refused_{rule}"), *count);
+    }
+    if let Some(rate) = played.rate_mh_s {
+        result = result.figure("rate_mh_s", rate);
+    }
+    if let Some(failure) = played.failure {
+        let kept = workdir.keep().display();
+        eprintln!("level 1: the run's files are kept in {kept}");
+        result = result.fail(failure);
+    }
+    report.add(result);
+    Ok(())
+}
+
+/// A running server with a user that may push to it.
+struct Game<'a> {
+    args: &'a PlayArgs,
+    folder: &'a Path,
+    repository: Repository,
+    server: Server,
+}
+
+/// What came of a game.
+#[derive(Default)]
+struct Played {
+    coin: Option<Coin>,
+    bot_coins: u64,
+    /// Pushes of the solution that a rule refused, by rule.
+    refused: BTreeMap<String, u64>,
+    last_refusal: Option<String>,
+    /// Chains that were played on, the first one included.
+    chains: u64,
+    rate_mh_s: Option<f64>,
+    failure: Option<Failure>,
+}
+
+struct Coin {
+    after: Duration,
+    commit: String,
+}
+
+impl<'a> Game<'a> {
+    fn start(args: &'a PlayArgs, folder: &'a Path) -> Result<Self> {
+        let harness = std::env::current_exe().context("cannot find the harness's own path")?;
+        let genesis = Genesis::single_player(args.difficulty.clone());
+        let repository = Repository::create(&folder.join("server/level1"), &genesis, &harness)?;
+        let site = Site::new(
+            repository.clone(),
+            "Level 1",
+            [(args.user.clone(), nonce())],
+        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
+        Ok(Self {
+            args,
+            folder,
+            repository,
+            server: Server::start(listener, site)?,
+        })
+    }
+
+    fn command(&self, solution: &Solution) -> Result<Command> {
+        let folder = self.folder.join("solution");
+        fs::create_dir_all(&folder).context("cannot make the solution's folder")?;
+        let url = self
+            .server
+            .site()
+            .url(self.server.address(), Some(&self.args.user));
+        let mut command = solution.command([&url, &self.args.user]);
+        set_up_git(&mut command, &self.args.user);
+        command
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(command)
+    }
+
+    fn play(&self, solution: &Solution) -> Result<Played> {
+        let mut command = self.command(solution)?;
+        let settings = self.args.bots.settings();
+        eprintln!(
+            "level 1: difficulty {}, {} bots with a coin every {} s each, user {}",
+            self.args.difficulty,
+            settings.count,
+            settings.interval.as_secs_f64(),
+            self.args.user
+        );
+        let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
+        let mut group = ProcessGroup::spawn(&mut command)
+            .with_context(|| format!("cannot run {}", solution.program.display()))?;
+        let relay = Relay::start(group.child());
+        let mut played = Played {
+            chains: 1,
+            ..Played::default()
+        };
+        let ended = self.watch(&mut group, &mut played)?;
+        drop(bots);
+        if played.coin.is_some() {
+            if group.wait_for(GRACE)?.is_none() {
+                eprintln!("level 1: the solution goes on after its coin; it is stopped");
+            }
+        } else {
+            played.failure = Some(self.failure(ended, &played));
+        }
+        group.terminate(Duration::from_secs(1))?;
+        interrupt::check()?;
+        played.rate_mh_s = relay.rate_mh_s();
+        Ok(played)
+    }
+
+    /// Waits for the coin; returns the solution's status if it ended without one.
+    fn watch(&self, group: &mut ProcessGroup, played: &mut Played) -> Result<Option<ExitStatus>> {
+        let mut journal = Reader::new(self.repository.dir());
+        let start = Instant::now();
+        let mut replaced = start;
+        loop {
+            let status = group.wait_for(TICK)?;
+            interrupt::check()?;
+            for line in journal.read()? {
+                self.note(line.event, start, played);
+            }
+            let late = start.elapsed() >= self.args.time_limit;
+            if played.coin.is_some() || status.is_some() || late {
+                return Ok(status);
+            }
+            let every = self.args.replace_every;
+            if every > Duration::ZERO && replaced.elapsed() >= every {
+                replaced = Instant::now();
+                let genesis = Genesis::single_player(self.args.difficulty.clone());
+                match self.repository.replace(&genesis) {
+                    Ok(_) => {
+                        played.chains += 1;
+                        eprintln!("level 1: the chain is replaced by a fresh one");
+                    }
+                    // A push held the lock at that moment; the next turn will do.
+                    Err(error) => eprintln!("level 1: the chain is not replaced: {error:#}"),
+                }
+            }
+        }
+    }
+
+    fn note(&self, event: Event, start: Instant, played: &mut Played) {
+        match event {
+            Event::Landed { name, commit, .. } if name == self.args.user => {
+                eprintln!("level 1: {name} landed a coin: {commit}");
+                played.coin.get_or_insert(Coin {
+                    after: start.elapsed(),
+                    commit,
+                });
+            }
+            Event::Landed { name, balance, .. } => {
+                played.bot_coins += 1;
+                eprintln!("level 1: {name} landed a coin and has {balance}");
+            }
+            Event::Refused {
+                pusher,
+                rule,
+                message,
+            } => {
+                if pusher.as_ref() == Some(&self.args.user) {
+                    *played.refused.entry(rule).or_default() += 1;
+                    played.last_refusal = Some(message);
+                }
+            }
+        }
+    }
+
+    fn failure(&self, ended: Option<ExitStatus>, played: &Played) -> Failure {
+        let (kind, what) = if let Some(status) = ended {
+            let what = format!("the solution ended without a coin ({status})");
+            ("exit_status", what)
+        } else {
+            let limit = humantime::format_duration(self.args.time_limit);
+            (
+                "time_limit",
+                format!("no coin after {limit} (--time-limit)"),
+            )
+        };
+        let last = played.last_refusal.as_ref();
+        let last = last.map_or_else(String::new, |last| format!("\nthe last refusal: {last}"));
+        Failure::new(kind, what + &last)
+    }
+}
+
+/// The environment in which any miner can use git: a name to commit under, no questions, and no
+/// proxy on the way to this machine.
+pub(super) fn set_up_git(command: &mut Command, name: &str) {
+    let mail = format!("{}@localhost", name.replace(' ', "."));
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), name);
+        command.env(format!("GIT_{role}_EMAIL"), &mail);
+    }
+    for variable in ["no_proxy", "NO_PROXY"] {
+        let others = std::env::var(variable).unwrap_or_default();
+        command.env(variable, format!("127.0.0.1,localhost,{others}"));
+    }
+    command.env("GIT_TERMINAL_PROMPT", "0");
+}

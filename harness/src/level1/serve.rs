@@ -1,0 +1,67 @@
+//! A chain for anybody to mine on, until interrupted.
+
+use std::{fs, net::TcpListener};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    args::ServeArgs,
+    bots::Bots,
+    repository::{Genesis, Repository},
+    scoreboard::RatingLine,
+    server::{Server, Site, Standing},
+    store::Store,
+};
+use crate::{interrupt, workdir::WorkDir};
+
+/// Serves until interrupted.
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
+    let workdir = WorkDir::temporary()?;
+    let home = args.dir.as_deref().unwrap_or(workdir.path());
+    fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
+    let store = Store::open(&home.join("gitcoin.sqlite"))?;
+    for name in &args.player {
+        store.join(name)?;
+    }
+    let players = store.players()?;
+    ensure!(
+        !players.is_empty(),
+        "nobody could push: name a player with --player NAME"
+    );
+    let harness = std::env::current_exe().context("cannot find the harness's own path")?;
+    let dir = home.join("level1");
+    let repository = if dir.exists() {
+        Repository::open(&dir, &harness)?
+    } else {
+        Repository::create(
+            &dir,
+            &Genesis::single_player(args.difficulty.clone()),
+            &harness,
+        )?
+    };
+    let listener = TcpListener::bind(args.listen)
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let tokens = players
+        .iter()
+        .map(|player| (player.name.clone(), player.token.clone()));
+    let site = Site::new(repository.clone(), "Gitcoin", tokens);
+    site.set_standing(Standing {
+        round: None,
+        ratings: players.iter().map(RatingLine::from).collect(),
+    });
+    let server = Server::start(listener, site)?;
+    println!("scoreboard: http://{}/", server.address());
+    for player in &players {
+        let url = server.site().url(server.address(), Some(&player.name));
+        println!("{}: {url}", player.name);
+    }
+    let _bots = Bots::start(
+        &repository,
+        &workdir.path().join("bots"),
+        args.bots.settings(),
+    )?;
+    tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(interrupt::wait());
+    Ok(())
+}

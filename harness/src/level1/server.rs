@@ -1,0 +1,359 @@
+//! The game over HTTP: git for the miners, a scoreboard for everybody else.
+//!
+//! Everybody may clone; to push, a player gives its name and token by HTTP Basic, and the hooks
+//! are told the name. Plain HTTP/1.1: between machines that do not trust their network, put a
+//! proxy with TLS in front.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderMap, Response, StatusCode, header},
+    response::{Html, IntoResponse},
+    routing::get,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    cgi,
+    repository::Repository,
+    scoreboard::{self, RatingLine, RoundInfo, Scoreboard},
+};
+
+/// The most bytes of a request: a little more than the largest push that git lets through.
+const REQUEST_MAX: usize = 5 << 20;
+
+/// The most git processes at a time; further requests wait.
+const GIT_MAX: usize = 16;
+
+/// How long the server waits for requests in progress when it ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is served, and what changes while it is.
+pub struct Site {
+    repository: Repository,
+    title: String,
+    tokens: HashMap<String, String>,
+    standing: Mutex<Standing>,
+    /// Pushes that each player began, whatever became of them.
+    attempts: Mutex<HashMap<String, u64>>,
+    git: Semaphore,
+    tasks: TaskTracker,
+}
+
+/// The part of the scoreboard that does not come from the repository.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The running round.
+    pub round: Option<RoundInfo>,
+    /// Everybody's rating.
+    pub ratings: Vec<RatingLine>,
+}
+
+impl Site {
+    /// A site for a repository and the players, names with tokens, who may push to it.
+    pub fn new(
+        repository: Repository,
+        title: impl Into<String>,
+        players: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        Self {
+            repository,
+            title: title.into(),
+            tokens: players.into_iter().collect(),
+            standing: Mutex::default(),
+            attempts: Mutex::default(),
+            git: Semaphore::new(GIT_MAX),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Changes what the scoreboard says beside the ledger.
+    pub fn set_standing(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// How many pushes a player has begun, landed or not.
+    pub fn attempts(&self, player: &str) -> u64 {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.get(player).copied().unwrap_or_default()
+    }
+
+    /// The path of the repository's URL: its folder's name.
+    pub fn path(&self) -> String {
+        let name = self.repository.dir().file_name().unwrap_or_default();
+        format!("/{}", name.to_string_lossy())
+    }
+
+    /// The URL of the repository on `address`; with name and token, if a player is named.
+    pub fn url(&self, address: SocketAddr, player: Option<&str>) -> String {
+        let token = player.and_then(|player| Some((player, self.tokens.get(player)?)));
+        let login = token.map_or_else(String::new, |(player, token)| {
+            format!("{}:{token}@", percent_encode(player))
+        });
+        format!("http://{login}{address}{}", self.path())
+    }
+
+    /// The scoreboard now.
+    pub fn scoreboard(&self) -> Result<Scoreboard> {
+        let head = self.repository.head()?;
+        let standing = self
+            .standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Ok(Scoreboard {
+            title: self.title.clone(),
+            path: self.path(),
+            head: head.to_string(),
+            difficulty: self.repository.difficulty(head)?.to_string(),
+            round: standing.round,
+            coins: scoreboard::rank(&self.repository.ledger(head)?),
+            ratings: standing.ratings,
+        })
+    }
+
+    /// The player that a request's credentials belong to, if they are right.
+    fn authenticate(&self, headers: &HeaderMap) -> Option<String> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, encoded) = value.split_once(' ')?;
+        let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        let (name, token) = text.split_once(':')?;
+        let right = scheme.eq_ignore_ascii_case("basic")
+            && same(token.as_bytes(), self.tokens.get(name)?.as_bytes());
+        right.then(|| name.to_owned())
+    }
+
+    fn count_attempt(&self, player: &str) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        *attempts.entry(player.to_owned()).or_default() += 1;
+    }
+}
+
+/// Compares in a time that does not tell how much of a guess is right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let difference = a
+        .iter()
+        .zip(b)
+        .fold(0, |difference, (a, b)| difference | (a ^ b));
+    a.len() == b.len() && difference == 0
+}
+
+/// Encodes a name for the user part of a URL (RFC 3986, 3.2.1).
+fn percent_encode(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).into(),
+        other => format!("%{other:02X}"),
+    };
+    name.bytes().map(encode).collect::<String>()
+}
+
+/// Serves a site until `shutdown` completes, then finishes what is in progress.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    site: Arc<Site>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let app = Router::new()
+        .route("/", get(page))
+        .route("/scoreboard.json", get(json))
+        .route("/{repository}/{*service}", get(git).post(git))
+        .with_state(Arc::clone(&site));
+    let (ended, when_ended) = oneshot::channel();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+        shutdown.await;
+        let _ = ended.send(());
+    });
+    // An idle connection would hold up the end for ever; what counts are the git processes.
+    let deadline = async {
+        let _ = when_ended.await;
+        tokio::time::sleep(GRACE / 5).await;
+    };
+    tokio::select! {
+        result = server => result?,
+        () = deadline => {}
+    }
+    site.tasks.close();
+    let _ = tokio::time::timeout(GRACE, site.tasks.wait()).await;
+    Ok(())
+}
+
+async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, Trouble> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(Html(read_scoreboard(site).await?.html(now.as_secs())))
+}
+
+async fn json(State(site): State<Arc<Site>>) -> Result<Json<Scoreboard>, Trouble> {
+    Ok(Json(read_scoreboard(site).await?))
+}
+
+async fn read_scoreboard(site: Arc<Site>) -> Result<Scoreboard, Trouble> {
+    let _permit = site.git.acquire().await.context("the server ends")?;
+    let reading = Arc::clone(&site);
+    let scoreboard = tokio::task::spawn_blocking(move || reading.scoreboard()).await;
+    Ok(scoreboard.context("the scoreboard could not be read")??)
+}
+
+/// The services of git's smart protocol (gitprotocol-http(5)); plain files are not served.
+async fn git(
+    State(site): State<Arc<Site>>,
+    Path((_, service)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response<Body>, Trouble> {
+    let (parts, body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let path = format!("{}/{service}", site.path());
+    let pushing = match (service.as_str(), query) {
+        ("info/refs", "service=git-receive-pack") | ("git-receive-pack", _) => true,
+        ("info/refs", "service=git-upload-pack") | ("git-upload-pack", _) => false,
+        _ => return Ok((StatusCode::NOT_FOUND, "no such service\n").into_response()),
+    };
+    if parts.uri.path() != path {
+        return Ok((StatusCode::NOT_FOUND, "no such repository\n").into_response());
+    }
+    let player = site.authenticate(&parts.headers);
+    if pushing && player.is_none() {
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"gitcoin\"")];
+        let text = "to push, give your player's name and token\n";
+        return Ok((StatusCode::UNAUTHORIZED, challenge, text).into_response());
+    }
+    if let Some(player) = &player
+        && pushing
+        && service == "info/refs"
+    {
+        site.count_attempt(player);
+    }
+    let Ok(body) = axum::body::to_bytes(body, REQUEST_MAX).await else {
+        let text = format!("a request has at most {REQUEST_MAX} bytes\n");
+        return Ok((StatusCode::PAYLOAD_TOO_LARGE, text).into_response());
+    };
+    let request = cgi::Request {
+        method: parts.method,
+        path,
+        query: query.to_owned(),
+        headers: parts.headers,
+        body,
+        player,
+    };
+    // A task of its own: it goes on when the client does not wait for its end.
+    let running = Arc::clone(&site);
+    let task = site.tasks.spawn(async move {
+        let _permit = running.git.acquire().await.context("the server ends")?;
+        let root = running.repository.dir().parent().map(PathBuf::from);
+        cgi::http_backend(&root.unwrap_or_default(), request).await
+    });
+    Ok(task.await.context("git http-backend was given up")??)
+}
+
+/// A failure of the server's own: told to the client in one line.
+struct Trouble(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response<Body> {
+        let text = format!("{:#}\n", self.0);
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    }
+}
+
+/// A server on a thread of its own. Dropping it ends it and waits for its end.
+#[must_use = "dropping the server ends it"]
+pub struct Server {
+    address: SocketAddr,
+    site: Arc<Site>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts serving a site.
+    pub fn start(listener: TcpListener, site: Site) -> Result<Self> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let site = Arc::new(site);
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("cannot start the server")?;
+        let served = Arc::clone(&site);
+        let thread = thread::Builder::new().name("http".into()).spawn(move || {
+            let result = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                serve(listener, served, async {
+                    let _ = stopped.await;
+                })
+                .await
+            });
+            if let Err(error) = result {
+                eprintln!("level 1: the server failed: {error:#}");
+            }
+        })?;
+        Ok(Self {
+            address,
+            site,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it serves.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_for_urls() {
+        assert_eq!(percent_encode("a b@c.d-e_F9"), "a%20b%40c.d-e_F9");
+    }
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        assert!(same(b"abc", b"abc"));
+        assert!(!same(b"abc", b"abd"));
+        assert!(!same(b"ab", b"abc"));
+        assert!(!same(b"", b"abc"));
+    }
+}
