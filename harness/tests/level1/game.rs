@@ -1,0 +1,129 @@
+//! `harness level1` on the real binary, with miners of other languages.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::support::HARNESS;
+
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+/// Plays a game and returns the harness's output and the one result of its report.
+fn play(solution: &Path, flags: &[&str]) -> (Output, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("report.json");
+    let mut command = Command::new(HARNESS);
+    command.args(["level1", "--solution"]).arg(solution);
+    command.arg("--json").arg(&json).args(flags);
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    (output, report["results"][0].clone())
+}
+
+fn script(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("solution");
+    fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn slow_miners_of_other_languages_pass_an_easy_game() {
+    for (miner, difficulty) in [("level1.sh", "2"), ("level1.py", "002")] {
+        let flags = [
+            "--difficulty",
+            difficulty,
+            "--bots",
+            "2",
+            "--bot-interval",
+            "5",
+        ];
+        let (output, result) = play(&example(miner), &flags);
+        assert!(output.status.success(), "{miner}: {output:?}");
+        assert_eq!(result["passed"], true);
+        assert_eq!(result["unit"], "coins");
+        assert_eq!(result["score"], 1.0);
+        assert!(result["figures"]["time_to_coin_s"].as_f64().unwrap() > 0.0);
+        let begun = result["figures"]["pushes_begun"].as_u64().unwrap();
+        assert_eq!(result["figures"]["pushes_refused"], begun - 1);
+    }
+}
+
+#[test]
+fn a_solution_that_lands_nothing_fails_and_its_files_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let lazy = script(dir.path(), "echo it is '7.5 MH/s'\nexit 3\n");
+    let (output, result) = play(&lazy, &["--bots", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(result["failure"]["kind"], "exit_status");
+    assert_eq!(result["figures"]["rate_mh_s"], 7.5);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let (_, kept) = said.split_once("files are kept in ").unwrap();
+    let kept = Path::new(kept.lines().next().unwrap());
+    assert!(kept.join("server/level1/config").exists());
+    fs::remove_dir_all(kept).unwrap();
+}
+
+#[test]
+fn a_cheat_is_told_the_rule_and_runs_into_the_time_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let cheat = script(
+        dir.path(),
+        "git clone --quiet \"$1\" clone && cd clone\n\
+         echo \"$2: 5\" >>LEDGER.txt\n\
+         git commit --quiet --all --message cheat\n\
+         git push --quiet origin HEAD:master\n\
+         exec sleep 600\n",
+    );
+    let root = root.to_str().unwrap();
+    let flags = [
+        "--bots",
+        "1",
+        "--difficulty",
+        "f",
+        "--time-limit",
+        "3s",
+        "--root",
+        root,
+    ];
+    let (output, result) = play(&cheat, &[&flags[..], &["--bot-interval", "900"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(result["failure"]["kind"], "time_limit");
+    let message = result["failure"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("a new entry begins with 1 coin"),
+        "{message}"
+    );
+    assert_eq!(result["figures"]["refused_amount"], 1);
+    assert_eq!(result["figures"]["pushes_refused"], 1);
+}
+
+#[test]
+fn wrong_flags_are_set_up_errors() {
+    for (flags, words) in [
+        (["--difficulty", "000000"], "no id is below it"),
+        (["--difficulty", "xyz"], "hex digits"),
+        (["--user", "a/b"], "a name has letters"),
+        (["--bot-interval", "0"], "more than 0"),
+        (["--solution", "/no/such/miner"], "/no/such/miner"),
+    ] {
+        let output = Command::new(HARNESS)
+            .arg("level1")
+            .args(flags)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(words), "{flags:?}: {said}");
+    }
+}

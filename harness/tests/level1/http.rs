@@ -1,0 +1,157 @@
+//! The game over HTTP: who may clone, who may push, and what is not served.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::Output,
+};
+
+use harness::level1::server::{Server, Site};
+use serde_json::Value;
+
+use crate::support::Chain;
+
+const TOKEN: &str = "0123456789abcdef";
+
+struct Web {
+    chain: Chain,
+    server: Server,
+}
+
+impl Web {
+    fn new() -> Self {
+        let chain = Chain::new();
+        let players = ["ada", "bob b"].map(|name| (name.to_owned(), TOKEN.to_owned()));
+        let site = Site::new(chain.server.clone(), "Test", players);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let server = Server::start(listener, site).unwrap();
+        Self { chain, server }
+    }
+
+    fn url(&self, login: &str) -> String {
+        format!("http://{login}{}/level1", self.server.address())
+    }
+
+    /// Pushes a coin for `name` with a login such as `ada:token@`.
+    fn push(&self, login: &str, name: &str) -> Output {
+        let commit = self
+            .chain
+            .commit(&[self.chain.head()], &self.chain.files_with_coin(name));
+        let mut command = self.chain.clone.command();
+        command
+            .env("NO_PROXY", "127.0.0.1")
+            .env("no_proxy", "127.0.0.1");
+        command.args([
+            "push",
+            "--quiet",
+            &self.url(login),
+            &format!("{commit}:refs/heads/master"),
+        ]);
+        command.output().unwrap()
+    }
+
+    /// A plain request; returns the whole response.
+    fn request(&self, head: &str) -> String {
+        let mut stream = TcpStream::connect(self.server.address()).unwrap();
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    }
+}
+
+#[test]
+fn a_player_pushes_with_its_token_only_and_for_itself_only() {
+    let web = Web::new();
+    let head = web.chain.head();
+    for login in ["", "ada:wrong@", "eve:0123456789abcdef@", "ada:@"] {
+        let output = web.push(login, "ada");
+        assert!(!output.status.success(), "{login} was let in");
+        assert_eq!(web.chain.head(), head);
+    }
+    assert_eq!(web.server.site().attempts("ada"), 0);
+
+    let login = format!("ada:{TOKEN}@");
+    let output = web.push(&login, "bob b");
+    web.chain
+        .assert_refused(head, &output, "owner", "may not raise the entry of bob b");
+    let output = web.push(&login, "ada");
+    assert!(output.status.success(), "{output:?}");
+    let output = web.push(&format!("bob%20b:{TOKEN}@"), "bob b");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(web.server.site().attempts("ada"), 2);
+    assert_eq!(web.chain.server.audit(web.chain.head()).unwrap(), 2);
+}
+
+#[test]
+fn the_sites_own_url_works() {
+    let web = Web::new();
+    let url = web.server.site().url(web.server.address(), Some("bob b"));
+    assert_eq!(url, web.url(&format!("bob%20b:{TOKEN}@")));
+    assert_eq!(
+        web.server.site().url(web.server.address(), Some("eve")),
+        web.url("")
+    );
+}
+
+#[test]
+fn everybody_may_clone() {
+    let web = Web::new();
+    web.chain.land("ada");
+    let target = web.chain.path("cloned");
+    let mut command = web.chain.clone.command();
+    command
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1");
+    command
+        .args(["clone", "--quiet", &web.url("")])
+        .arg(&target);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let ledger = std::fs::read_to_string(target.join("LEDGER.txt")).unwrap();
+    assert!(ledger.ends_with("ada: 1\n"), "{ledger}");
+}
+
+#[test]
+fn only_the_smart_protocol_is_served() {
+    let web = Web::new();
+    for path in [
+        "/level1/config",
+        "/level1/HEAD",
+        "/level1/hooks/pre-receive",
+        "/level1/gitcoin-journal.jsonl",
+        "/level1/objects/info/packs",
+        "/level1/info/refs",
+        "/level1/info/refs?service=git-upload-archive",
+        "/clone.git/info/refs?service=git-upload-pack",
+        "/level1/../clone.git/info/refs?service=git-upload-pack",
+        "/nothing",
+    ] {
+        let response = web.request(&format!("GET {path}"));
+        assert!(response.starts_with("HTTP/1.1 404"), "{path}: {response}");
+    }
+    let response = web.request("GET /level1/info/refs?service=git-receive-pack");
+    assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+    assert!(response.contains("www-authenticate: Basic"), "{response}");
+}
+
+#[test]
+fn the_scoreboard_shows_the_ledger() {
+    let web = Web::new();
+    web.chain.land("ada");
+    let page = web.request("GET /");
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("<td>ada</td><td>1</td>"),
+        "{page}"
+    );
+    let response = web.request("GET /scoreboard.json");
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    let board: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(board["coins"][0]["name"], "ada");
+    assert_eq!(board["path"], "/level1");
+    assert_eq!(board["head"], web.chain.head().to_string());
+}
