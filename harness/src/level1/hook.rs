@@ -18,8 +18,7 @@ use super::{
     git::Git,
     journal::{self, Event},
     judge::{Circumstances, Judge, Refusal},
-    object::ObjectId,
-    rules::{BRANCH, RefUpdate},
+    rules::RefUpdate,
 };
 
 /// The environment variable that tells the hooks who pushes; the server sets it.
@@ -75,14 +74,14 @@ fn pre_receive(
     pusher: Option<&str>,
     output: &mut impl Write,
 ) -> Result<bool> {
-    let git = Git::in_hook();
-    let head: ObjectId = git.run(&["rev-parse", BRANCH])?.trim().parse()?;
+    let mut judge = Judge::new(Git::in_hook())?;
+    let head = judge.head()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let circumstances = Circumstances {
         pusher,
         now: Some(now),
     };
-    let Err(refusal) = Judge::new(git)?.push(updates, head, circumstances) else {
+    let Err(refusal) = judge.push(updates, head, circumstances) else {
         return Ok(true);
     };
     writeln!(output, "gitcoin: {refusal}")?;

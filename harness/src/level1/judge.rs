@@ -49,6 +49,11 @@ impl Judge {
         Ok(Self { git, objects })
     }
 
+    /// Where `master` stands.
+    pub fn head(&mut self) -> Result<ObjectId> {
+        Ok(self.objects.read(rules::BRANCH, "commit")?.id)
+    }
+
     /// Judges what a push asks for; `head` is where `master` stands now.
     pub fn push(
         &mut self,

@@ -105,18 +105,18 @@ impl Chain {
         files: &[File],
         wanted: impl Fn(&ObjectId) -> bool,
     ) -> ObjectId {
-        let mut listing = String::new();
+        let mut listing = Vec::new();
         for File(mode, name, content) in files {
             let write = ["hash-object", "-w", "--stdin"];
             let blob = self
                 .clone
                 .run_with_input(&write, content.as_bytes())
                 .unwrap();
-            listing += &format!("{mode} blob {}\t{name}\n", blob.trim());
+            listing.push(format!("{mode} blob {}\t{name}\n", blob.trim()));
         }
         let tree = self
             .clone
-            .run_with_input(&["mktree"], listing.as_bytes())
+            .run_with_input(&["mktree"], listing.concat().as_bytes())
             .unwrap();
         let parents: Vec<_> = parents
             .iter()
