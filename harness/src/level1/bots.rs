@@ -29,6 +29,7 @@ use super::{
     rules::{BRANCH, LEDGER_FILE},
     search::Search,
 };
+use crate::console;
 
 /// How long a bot sleeps when it has hashed enough; also how late it may see a moved head.
 const NAP: Duration = Duration::from_millis(10);
@@ -241,7 +242,7 @@ fn mine(mut miner: Miner, interval: Duration, stop: &AtomicBool) {
             Err(error) => {
                 let text = format!("{error:#}");
                 if text != said && !stop.load(Ordering::Relaxed) {
-                    eprintln!("level 1: {}: {text}", miner.name);
+                    console::log(&format!("level 1: {}: {text}", miner.name));
                 }
                 said = text;
                 thread::sleep(TROUBLE_PAUSE);

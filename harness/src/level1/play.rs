@@ -21,7 +21,7 @@ use super::{
     server::{Server, Site},
 };
 use crate::{
-    interrupt,
+    console, interrupt,
     process::ProcessGroup,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
@@ -70,7 +70,7 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
     }
     if let Some(failure) = played.failure {
         let kept = workdir.keep().display();
-        eprintln!("level 1: the run's files are kept in {kept}");
+        console::log(&format!("level 1: the run's files are kept in {kept}"));
         result = result.fail(failure);
     }
     report.add(result);
@@ -143,13 +143,13 @@ impl<'a> Game<'a> {
     fn play(&self, solution: &Solution) -> Result<Played> {
         let mut command = self.command(solution)?;
         let settings = self.args.bots.settings();
-        eprintln!(
+        console::log(&format!(
             "level 1: difficulty {}, {} bots with a coin every {} s each, user {}",
             self.args.difficulty,
             settings.count,
             settings.interval.as_secs_f64(),
             self.args.user
-        );
+        ));
         let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
         let mut group = ProcessGroup::spawn(&mut command)
             .with_context(|| format!("cannot run {}", solution.program.display()))?;
@@ -162,7 +162,7 @@ impl<'a> Game<'a> {
         drop(bots);
         if played.coin.is_some() {
             if group.wait_for(GRACE)?.is_none() {
-                eprintln!("level 1: the solution goes on after its coin; it is stopped");
+                console::log("level 1: the solution goes on after its coin; it is stopped");
             }
         } else {
             played.failure = Some(self.failure(ended, &played));
@@ -195,10 +195,12 @@ impl<'a> Game<'a> {
                 match self.repository.replace(&genesis) {
                     Ok(_) => {
                         played.chains += 1;
-                        eprintln!("level 1: the chain is replaced by a fresh one");
+                        console::log("level 1: the chain is replaced by a fresh one");
                     }
                     // A push held the lock at that moment; the next turn will do.
-                    Err(error) => eprintln!("level 1: the chain is not replaced: {error:#}"),
+                    Err(error) => {
+                        console::log(&format!("level 1: the chain is not replaced: {error:#}"));
+                    }
                 }
             }
         }
@@ -207,7 +209,7 @@ impl<'a> Game<'a> {
     fn note(&self, event: Event, start: Instant, played: &mut Played) {
         match event {
             Event::Landed { name, commit, .. } if name == self.args.user => {
-                eprintln!("level 1: {name} landed a coin: {commit}");
+                console::log(&format!("level 1: {name} landed a coin: {commit}"));
                 played.coin.get_or_insert(Coin {
                     after: start.elapsed(),
                     commit,
@@ -215,7 +217,7 @@ impl<'a> Game<'a> {
             }
             Event::Landed { name, balance, .. } => {
                 played.bot_coins += 1;
-                eprintln!("level 1: {name} landed a coin and has {balance}");
+                console::log(&format!("level 1: {name} landed a coin and has {balance}"));
             }
             Event::Refused {
                 pusher,

@@ -26,7 +26,7 @@ use super::{
     server::{Server, Site, Standing},
     store::{self, Ranked, Store},
 };
-use crate::{interrupt, process::ProcessGroup, workdir::WorkDir};
+use crate::{console, interrupt, process::ProcessGroup, workdir::WorkDir};
 
 /// The repository's name, as in 2014.
 const NAME: &str = "current-round";
@@ -73,7 +73,7 @@ pub(super) fn run(args: &RoundArgs) -> Result<()> {
     let listener = TcpListener::bind(args.listen)
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let server = Server::start(listener, site)?;
-    println!("scoreboard: http://{}/", server.address());
+    console::print(&format!("scoreboard: http://{}/", server.address()));
     let mut field = Field::new(&args.player, &server, &workdir.path().join("players"))?;
     let mut referee = Referee {
         args,
@@ -117,10 +117,10 @@ impl Referee<'_> {
             end_s: start_s + duration.as_secs(),
             bonus_points: points,
         };
-        eprintln!(
+        console::log(&format!(
             "level 1: round {number} begins, {} long, difficulty {difficulty}",
             humantime::format_duration(Duration::from_secs(duration.as_secs()))
-        );
+        ));
         self.show(Some(info.clone()), store)?;
         self.mine_until(|_| SystemTime::now() >= UNIX_EPOCH + Duration::from_secs(info.end_s))?;
         thread::sleep(SETTLING);
@@ -139,7 +139,7 @@ impl Referee<'_> {
             bonus: points,
             hashes_per_coin: difficulty.expected_hashes(),
         })?;
-        println!("round {number}\n{}", table(&ranking));
+        console::print(&format!("round {number}\n{}", table(&ranking)));
         self.show(None, store)
     }
 
@@ -164,10 +164,15 @@ impl Referee<'_> {
             _ => self.warm_up()?,
         };
         let hashes = if let Some(rate) = rate {
-            eprintln!("level 1: the field hashes at {:.3} MH/s", rate / 1e6);
+            console::log(&format!(
+                "level 1: the field hashes at {:.3} MH/s",
+                rate / 1e6
+            ));
             rate * self.args.coin_interval.as_secs_f64()
         } else {
-            eprintln!("level 1: nobody landed a coin in the warm-up; the level's difficulty it is");
+            console::log(
+                "level 1: nobody landed a coin in the warm-up; the level's difficulty it is",
+            );
             FALLBACK_HASHES
         };
         Ok(Difficulty::of_expected_hashes(hashes))
@@ -176,10 +181,10 @@ impl Referee<'_> {
     /// Measures the hashes a second of everybody who mines now; `None` if no coin landed.
     fn warm_up(&mut self) -> Result<Option<f64>> {
         let limit = self.args.warm_up;
-        eprintln!(
+        console::log(&format!(
             "level 1: warm-up of at most {} s: start your miners",
             limit.as_secs_f64()
-        );
+        ));
         let begin = Instant::now();
         let mut hashes = WARM_UP_HASHES;
         let mut measured = None;
@@ -222,7 +227,7 @@ impl Referee<'_> {
             for line in journal.read()? {
                 if let Event::Landed { name, balance, .. } = line.event {
                     landed += 1;
-                    eprintln!("level 1: {name} has {balance}");
+                    console::log(&format!("level 1: {name} has {balance}"));
                 }
             }
             if done(landed) {
@@ -268,7 +273,7 @@ impl Field {
         for (number, player) in players.iter().enumerate() {
             let url = server.site().url(server.address(), Some(&player.name));
             let Some(words) = &player.command else {
-                println!("{}: {url}", player.name);
+                console::print(&format!("{}: {url}", player.name));
                 continue;
             };
             let mut words = words.clone();
@@ -315,7 +320,10 @@ impl Miner {
             self.group = None;
             if !status.success() {
                 self.next_start = Instant::now() + RESTART_PAUSE;
-                eprintln!("level 1: the miner of {} ended with {status}", self.name);
+                console::log(&format!(
+                    "level 1: the miner of {} ended with {status}",
+                    self.name
+                ));
             }
         }
         if Instant::now() >= self.next_start {

@@ -12,7 +12,7 @@ use super::{
     server::{Server, Site, Standing},
     store::Store,
 };
-use crate::{interrupt, workdir::WorkDir};
+use crate::{console, interrupt, workdir::WorkDir};
 
 /// Serves until interrupted.
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
@@ -50,10 +50,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         ratings: players.iter().map(RatingLine::from).collect(),
     });
     let server = Server::start(listener, site)?;
-    println!("scoreboard: http://{}/", server.address());
+    console::print(&format!("scoreboard: http://{}/", server.address()));
     for player in &players {
         let url = server.site().url(server.address(), Some(&player.name));
-        println!("{}: {url}", player.name);
+        console::print(&format!("{}: {url}", player.name));
     }
     let _bots = Bots::start(
         &repository,

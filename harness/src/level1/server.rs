@@ -31,6 +31,7 @@ use super::{
     repository::Repository,
     scoreboard::{self, RatingLine, RoundInfo, Scoreboard},
 };
+use crate::console;
 
 /// The most bytes of a request: a little more than the largest push that git lets through.
 const REQUEST_MAX: usize = 5 << 20;
@@ -307,7 +308,7 @@ impl Server {
                 .await
             });
             if let Err(error) = result {
-                eprintln!("level 1: the server failed: {error:#}");
+                console::log(&format!("level 1: the server failed: {error:#}"));
             }
         })?;
         Ok(Self {

@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use crate::support::HARNESS;
@@ -106,6 +108,33 @@ fn a_cheat_is_told_the_rule_and_runs_into_the_time_limit() {
     );
     assert_eq!(result["figures"]["refused_amount"], 1);
     assert_eq!(result["figures"]["pushes_refused"], 1);
+}
+
+#[test]
+fn an_interrupted_game_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = dir.path().join("tmp");
+    fs::create_dir(&scratch).unwrap();
+    let solution = script(dir.path(), "echo $$ is ready\nexec sleep 600\n");
+    let mut command = Command::new(HARNESS);
+    command.args(["level1", "--solution"]).arg(solution);
+    command
+        .env("TMPDIR", &scratch)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut harness = command.spawn().unwrap();
+    let stderr = BufReader::new(harness.stderr.take().unwrap());
+    let mut lines = stderr.lines().map(Result::unwrap);
+    let ready = lines.find_map(|line| line.strip_suffix(" is ready").map(str::to_owned));
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 1);
+    kill_process(Pid::from_child(&harness), Signal::TERM).unwrap();
+    assert_eq!(harness.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    let solution = Pid::from_raw(ready.unwrap().parse().unwrap()).unwrap();
+    assert!(
+        test_kill_process(solution).is_err(),
+        "the solution still runs"
+    );
 }
 
 #[test]
