@@ -23,7 +23,7 @@ use super::{
     play::set_up_git,
     repository::{Genesis, Repository},
     scoreboard::{RatingLine, RoundInfo},
-    server::{Server, Site, Standing},
+    server::{Server, Site, Standing, shown},
     store::{self, Ranked, Store},
 };
 use crate::{console, interrupt, process::ProcessGroup, workdir::WorkDir};
@@ -45,6 +45,10 @@ const WARM_UP_HASHES: f64 = 64.0;
 
 /// A warm-up chain is hard enough when a coin takes this long: pushing one takes about a tenth.
 const WARM_UP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// By how much a chain of the warm-up is harder than the one before, at least: while pushing takes
+/// most of the time, the coins tell little about the hashes.
+const WARM_UP_GROWTH: f64 = 8.0;
 
 /// Coins that end a step of the warm-up.
 const WARM_UP_COINS: u64 = 8;
@@ -73,7 +77,7 @@ pub(super) fn run(args: &RoundArgs) -> Result<()> {
     let listener = TcpListener::bind(args.listen)
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let server = Server::start(listener, site)?;
-    console::print(&format!("scoreboard: http://{}/", server.address()));
+    console::print(&format!("scoreboard: http://{}/", shown(server.address())));
     let mut field = Field::new(&args.player, &server, &workdir.path().join("players"))?;
     let mut referee = Referee {
         args,
@@ -212,7 +216,7 @@ impl Referee<'_> {
             if interval >= WARM_UP_INTERVAL.as_secs_f64() {
                 break;
             }
-            hashes = (hashes * 4.0).max(rate * WARM_UP_INTERVAL.as_secs_f64() * 1.5);
+            hashes = (hashes * WARM_UP_GROWTH).max(rate * WARM_UP_INTERVAL.as_secs_f64() * 1.5);
         }
         Ok(measured)
     }

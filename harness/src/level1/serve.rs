@@ -9,7 +9,7 @@ use super::{
     bots::Bots,
     repository::{Genesis, Repository},
     scoreboard::RatingLine,
-    server::{Server, Site, Standing},
+    server::{Server, Site, Standing, shown},
     store::Store,
 };
 use crate::{console, interrupt, workdir::WorkDir};
@@ -50,7 +50,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         ratings: players.iter().map(RatingLine::from).collect(),
     });
     let server = Server::start(listener, site)?;
-    console::print(&format!("scoreboard: http://{}/", server.address()));
+    console::print(&format!("scoreboard: http://{}/", shown(server.address())));
     for player in &players {
         let url = server.site().url(server.address(), Some(&player.name));
         console::print(&format!("{}: {url}", player.name));

@@ -104,7 +104,7 @@ impl Site {
         let login = token.map_or_else(String::new, |(player, token)| {
             format!("{}:{token}@", percent_encode(player))
         });
-        format!("http://{login}{address}{}", self.path())
+        format!("http://{login}{}{}", shown(address), self.path())
     }
 
     /// The scoreboard now.
@@ -141,6 +141,16 @@ impl Site {
     fn count_attempt(&self, player: &str) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         *attempts.entry(player.to_owned()).or_default() += 1;
+    }
+}
+
+/// The address as players write it: this machine's name where we listen on all its addresses.
+pub fn shown(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let system = rustix::system::uname();
+        format!("{}:{}", system.nodename().to_string_lossy(), address.port())
+    } else {
+        address.to_string()
     }
 }
 
@@ -348,6 +358,16 @@ mod tests {
     #[test]
     fn names_are_encoded_for_urls() {
         assert_eq!(percent_encode("a b@c.d-e_F9"), "a%20b%40c.d-e_F9");
+    }
+
+    #[test]
+    fn an_address_of_all_interfaces_is_shown_by_name() {
+        assert_eq!(shown("127.0.0.1:80".parse().unwrap()), "127.0.0.1:80");
+        let name = shown("0.0.0.0:80".parse().unwrap());
+        assert!(
+            !name.starts_with("0.0.0.0") && name.ends_with(":80"),
+            "{name}"
+        );
     }
 
     #[test]
