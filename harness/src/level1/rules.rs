@@ -371,7 +371,10 @@ pub const fn check_time(now: u64, end: u64) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::level1::ledger::Ledger;
 
     const OLD: &str = "Private Gitcoin ledger\n====\ngdb: 25\nsiddarth: 43\n";
 
@@ -559,5 +562,45 @@ mod tests {
         );
         assert_eq!(check_time(9, 10), Ok(()));
         assert_eq!(check_time(10, 10), Err(Violation::RoundOver));
+    }
+
+    /// Ledgers over few names and small balances, so that edits often meet.
+    fn ledgers() -> impl Strategy<Value = Ledger> {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "a b", "c"]), 0..12).prop_map(
+            |raised| {
+                let mut ledger = Ledger::new("t");
+                for name in raised {
+                    ledger.raise(name).unwrap();
+                }
+                ledger
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_one_coin_more(
+            old in ledgers(),
+            raised in prop::sample::select(vec!["a", "b", "a b", "c"]),
+            edits in prop::collection::vec(
+                (any::<prop::sample::Index>(), 0_usize..2, "[0-9a-c: \n]{0,3}"), 0..3),
+        ) {
+            let mut new = old.clone();
+            new.raise(raised).unwrap();
+            let mut text = new.to_string();
+            for (at, removed, inserted) in &edits {
+                let at = at.index(text.len());
+                text.replace_range(at..at + removed, inserted);
+            }
+            let found = check_ledger(old.to_string().as_bytes(), text.as_bytes(), None);
+            if edits.is_empty() {
+                prop_assert!(found.is_ok());
+            }
+            if let Ok(entry) = found {
+                let mut expected = old;
+                expected.raise(&entry.name).unwrap();
+                prop_assert_eq!(text, expected.to_string());
+            }
+        }
     }
 }

@@ -76,31 +76,23 @@ fn a_solution_that_lands_nothing_fails_and_its_files_are_kept() {
 }
 
 #[test]
-fn a_cheat_is_told_the_rule_and_runs_into_the_time_limit() {
+fn a_cheat_is_told_the_rule() {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
     let cheat = script(
         dir.path(),
         "git clone --quiet \"$1\" clone && cd clone\n\
          echo \"$2: 5\" >>LEDGER.txt\n\
          git commit --quiet --all --message cheat\n\
-         git push --quiet origin HEAD:master\n\
-         exec sleep 600\n",
+         git push --quiet origin HEAD:master\n",
     );
+    let root = dir.path().join("root");
     let root = root.to_str().unwrap();
-    let flags = [
-        "--bots",
-        "1",
-        "--difficulty",
-        "f",
-        "--time-limit",
-        "3s",
-        "--root",
-        root,
-    ];
-    let (output, result) = play(&cheat, &[&flags[..], &["--bot-interval", "900"]].concat());
+    let (output, result) = play(
+        &cheat,
+        &["--bots", "0", "--difficulty", "f", "--root", root],
+    );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(result["failure"]["kind"], "time_limit");
+    assert_eq!(result["failure"]["kind"], "exit_status");
     let message = result["failure"]["message"].as_str().unwrap();
     assert!(
         message.contains("a new entry begins with 1 coin"),
@@ -108,6 +100,21 @@ fn a_cheat_is_told_the_rule_and_runs_into_the_time_limit() {
     );
     assert_eq!(result["figures"]["refused_amount"], 1);
     assert_eq!(result["figures"]["pushes_refused"], 1);
+}
+
+#[test]
+fn a_solution_that_never_ends_runs_into_the_time_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let idle = script(dir.path(), "exec sleep 600\n");
+    let root = dir.path().join("root");
+    let root = root.to_str().unwrap();
+    let (output, result) = play(
+        &idle,
+        &["--bots", "1", "--time-limit", "1s", "--root", root],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(result["failure"]["kind"], "time_limit");
+    assert_eq!(result["score"], 0.0);
 }
 
 #[test]

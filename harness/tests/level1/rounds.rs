@@ -24,7 +24,7 @@ fn a_round_is_ranked_and_rated() {
         "--listen",
         "127.0.0.1:0",
         "--minutes",
-        "0.1",
+        "0.2",
         "--db",
     ]);
     command.arg(&db).args(["--difficulty", "2"]);
