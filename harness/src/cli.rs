@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{
     classic, console,
     interrupt::{self, EXIT_INTERRUPTED, Interrupted},
-    level0,
+    level0, level2,
     report::Report,
 };
 
@@ -43,6 +43,8 @@ pub struct Cli {
 enum Command {
     /// Dictionary highlighter: mark the words that the dictionary does not know
     Level0(level0::Args),
+    /// Rate-limiting proxy: let the mice through a flood of elephants
+    Level2(level2::Args),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -116,6 +118,7 @@ fn judge(command: Option<Command>, report: &mut Report) -> Result<()> {
     };
     match command {
         Command::Level0(args) => level0::run(&args, report),
+        Command::Level2(args) => level2::run(&args, report),
     }
 }
 
