@@ -23,6 +23,7 @@ pub mod http;
 pub mod interrupt;
 pub mod level0;
 pub mod level2;
+pub mod level3;
 pub mod process;
 pub mod report;
 pub mod solution;
