@@ -76,6 +76,8 @@ pub struct Played {
     pub outcomes: Vec<Option<Outcome>>,
     /// How late the generator itself was, by request.
     pub lateness: Vec<Duration>,
+    /// Slow connections that the solution closed, in the world that has such.
+    pub slow_closed: usize,
 }
 
 impl Flood {
@@ -111,6 +113,7 @@ impl Flood {
             traffic: self.traffic,
             outcomes: self.outcomes,
             lateness: self.lateness,
+            slow_closed: 0,
         }
     }
 

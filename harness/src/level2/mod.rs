@@ -146,14 +146,15 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
             Ok(tally) => tally,
             Err(failure) => return Ok(result.fail(failure)),
         };
+        let points = world.bound.map(|_| format!(", score {:.1}", tally.score()));
         console::log(&format!(
-            "level 2: run {run} of {}: {} of {} mice, {} elephants, {} overflows, score {:.1}",
+            "level 2: run {run} of {}: {} of {} mice, {} elephants, {} overflows{}",
             args.runs,
             tally.mice.correct,
             tally.mice.sent,
             tally.elephants.correct,
             tally.overflows(),
-            tally.score()
+            points.unwrap_or_default()
         ));
         tallies.push(tally);
     }
@@ -225,12 +226,15 @@ fn figures(result: CaseResult, tally: &Tally, world: &World) -> CaseResult {
         .figure("mice_sent", tally.mice.sent)
         .figure("mice_served", tally.mice.correct)
         .figure("elephants_sent", tally.elephants.sent)
-        .figure("elephants_served", tally.elephants.correct)
-        .figure("deficit_answers", tally.deficit());
+        .figure("elephants_served", tally.elephants.correct);
     if let Some(bound) = world.bound {
         result = result
+            .figure("deficit_answers", tally.deficit())
             .figure("bound_points", bound)
             .figure("bound_share_percent", 100.0 * tally.score() / bound);
+    }
+    if world.lorises > 0 {
+        result = result.figure("slow_connections_closed", tally.slow_closed);
     }
     result = side_figures(result, "mice", &tally.mice);
     result = side_figures(result, "elephants", &tally.elephants);

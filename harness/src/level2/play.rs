@@ -28,6 +28,8 @@ use crate::solution::Solution;
 const HEAD_START: Duration = Duration::from_millis(50);
 /// How often the solution is looked after while the flood runs.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How often progress is told.
+const TELL: Duration = Duration::from_secs(5);
 /// How long the solution may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(2);
 /// The file in the run's folder that takes what the solution says.
@@ -195,6 +197,7 @@ fn flood(
     );
     let mut ended = None;
     let mut next_glance = started;
+    let mut next_tell = started + TELL;
     let mut actors: Vec<&mut dyn Actor> = vec![&mut flood, &mut lorises];
     actors.extend(backends.iter_mut().map(|backend| backend as &mut dyn Actor));
     let until = started + Duration::from_secs(u64::from(world.seconds));
@@ -204,16 +207,20 @@ fn flood(
             next_glance = now + GLANCE;
             ended = process.try_wait().ok().flatten();
         }
+        if now >= next_tell && now < until {
+            let played = (now - started).as_secs();
+            console::log(&format!("level 2: {played} of {} s", world.seconds));
+            next_tell += TELL;
+        }
         ended.is_some() || interrupt::requested()
     })
     .context("cannot wait for sockets")?;
-    if lorises.closed() > 0 {
-        console::log(&format!(
-            "level 2: the solution closed {} slow connections",
-            lorises.closed()
-        ));
-    }
-    Ok((flood.finish(), ended))
+    let slow_closed = lorises.closed();
+    let played = Played {
+        slow_closed,
+        ..flood.finish()
+    };
+    Ok((played, ended))
 }
 
 fn gone(status: ExitStatus) -> Failure {

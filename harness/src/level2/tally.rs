@@ -44,6 +44,8 @@ pub struct Tally {
     /// Evenness of the answered shares of the mice's requests: 1 if every mouse got the same share
     /// of its own, 1/n if one got all.
     pub evenness: f64,
+    /// Slow connections that the solution closed.
+    pub slow_closed: usize,
 }
 
 impl Tally {
@@ -105,6 +107,7 @@ impl Tally {
             length_ms,
             lateness_ms,
             evenness,
+            slow_closed: played.slow_closed,
         }
     }
 
@@ -195,6 +198,7 @@ mod tests {
             traffic: Traffic::new(clients, arrivals),
             outcomes,
             lateness: Vec::new(),
+            slow_closed: 0,
         }
     }
 

@@ -8,7 +8,8 @@ use crate::solution::SolutionArgs;
 /// Judges a level 3 solution: a code search over three nodes.
 ///
 /// The solution is run as `SOLUTION start-servers [--base-port P]` and has to start a master on
-/// port P and nodes `--id 1`, `--id 2` and `--id 3` on the next three.
+/// port P and nodes `--id 1`, `--id 2` and `--id 3` on the next three. Without a case, a tree or
+/// flags of a generated tree, the original case IIypI1AvuY is played.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
