@@ -116,6 +116,30 @@ mod tests {
         assert_ne!(key[0], b'x');
     }
 
+    /// First and second draws as `seed-random` 2.2.0 gives them under node.
+    #[test]
+    fn draws_equal_those_of_the_package() {
+        let long = "x".repeat(300);
+        for (seed, first, second) in [
+            (
+                long.as_str(),
+                0.952_495_823_023_581,
+                0.937_853_010_296_681_7,
+            ),
+            ("é€😀", 0.849_007_478_825_199_4, 0.822_825_204_218_916),
+            (
+                &"abc".repeat(100),
+                0.998_936_186_953_418_8,
+                0.456_184_755_839_214_03,
+            ),
+        ] {
+            let mut random = SeedRandom::new(seed);
+            let draws: [f64; 2] = [random.next_double(), random.next_double()];
+            assert!((draws[0] - first).abs() < 1e-15, "{seed}: {draws:?}");
+            assert!((draws[1] - second).abs() < 1e-15, "{seed}: {draws:?}");
+        }
+    }
+
     #[test]
     fn an_empty_seed_is_a_seed() {
         let draw = SeedRandom::new("").next_double();
