@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{
     classic, console,
     interrupt::{self, EXIT_INTERRUPTED, Interrupted},
-    level0, level1,
+    level0, level1, level2, level3,
     report::Report,
 };
 
@@ -45,6 +45,10 @@ enum Command {
     Level0(level0::Args),
     /// Gitcoin miner: land a commit with a small id before the bots do
     Level1(Box<level1::Args>),
+    /// Rate-limiting proxy: let the mice through a flood of elephants
+    Level2(level2::Args),
+    /// Code search: find every line that holds a text
+    Level3(level3::Args),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -119,6 +123,8 @@ fn judge(command: Option<Command>, report: &mut Report) -> Result<()> {
     match command {
         Command::Level0(args) => level0::run(&args, report),
         Command::Level1(args) => level1::run(&args, report),
+        Command::Level2(args) => level2::run(&args, report),
+        Command::Level3(args) => level3::run(&args, report),
     }
 }
 

@@ -9,6 +9,7 @@
 //!   [`process`] runs it as a process group that never outlives us;
 //! - [`case`] reads original case files, [`classic`] accepts the flags of 2014;
 //! - [`report`] collects results and prints them for people and for programs;
+//! - [`http`] reads answers and requests, bounded and in pieces;
 //! - [`interrupt`] turns Ctrl-C and SIGTERM into an orderly end.
 //!
 //! Judges share data with the solutions (the word list), never code.
@@ -18,9 +19,12 @@ pub mod case;
 pub mod classic;
 pub mod cli;
 pub mod console;
+pub mod http;
 pub mod interrupt;
 pub mod level0;
 pub mod level1;
+pub mod level2;
+pub mod level3;
 pub mod process;
 pub mod report;
 pub mod solution;

@@ -25,6 +25,10 @@ const TOKEN_VARIABLE: &str = "CTF3_HARNESS_PROCESS";
 /// How often a wait looks again where the system has no way to be told of a process's end.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
+/// How often processes are looked at again; one that keeps an empty environment is nobody's stray.
+#[cfg(target_os = "linux")]
+const MAX_SCANS: usize = 10;
+
 static LIVE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -210,14 +214,29 @@ fn has_ended(pid: Pid) -> io::Result<bool> {
 }
 
 /// Processes outside the group that carry its token in their environment.
+///
+/// A process that is just taking on another program (`exec`) has no environment for a moment; it is
+/// looked at again rather than overlooked.
 #[cfg(target_os = "linux")]
 fn strays(token: &str) -> Vec<Pid> {
     let wanted = format!("{TOKEN_VARIABLE}={token}");
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
+    let (mut found, mut changing) = scan(&wanted);
+    for _ in 0..MAX_SCANS {
+        if !changing {
+            break;
+        }
+        thread::sleep(POLL_INTERVAL);
+        (found, changing) = scan(&wanted);
+    }
+    found
+}
+
+/// Processes with a variable in their environment, and whether any process had none to show.
+#[cfg(target_os = "linux")]
+fn scan(wanted: &str) -> (Vec<Pid>, bool) {
     let mut found = Vec::new();
-    for entry in processes.flatten() {
+    let mut changing = false;
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(id) = entry
             .file_name()
             .to_str()
@@ -234,8 +253,10 @@ fn strays(token: &str) -> Vec<Pid> {
         {
             found.extend(Pid::from_raw(id));
         }
+        // Threads of the kernel and processes that have ended have no program either.
+        changing |= environment.is_empty() && entry.path().join("exe").read_link().is_ok();
     }
-    found
+    (found, changing)
 }
 
 /// Other systems do not show a process's environment; there the group has to do.

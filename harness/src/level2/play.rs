@@ -1,0 +1,231 @@
+//! One run: backends up, solution up, flood, tally.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::backend::{Backend, BackendTally, Temper};
+use super::flood::{Flood, Played};
+use super::loris::Lorises;
+use super::population::BACKENDS;
+use super::probe;
+use super::reactor::{self, Actor};
+use super::secret::Secret;
+use super::socket::Address;
+use super::tally::Tally;
+use super::world::World;
+use crate::console;
+use crate::interrupt;
+use crate::process::ProcessGroup;
+use crate::report::Failure;
+use crate::solution::Solution;
+
+/// From the moment that everything is up to the first round.
+const HEAD_START: Duration = Duration::from_millis(50);
+/// How often the solution is looked after while the flood runs.
+const GLANCE: Duration = Duration::from_millis(100);
+/// How often progress is told.
+const TELL: Duration = Duration::from_secs(5);
+/// How long the solution may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// The file in the run's folder that takes what the solution says.
+const LOG: &str = "solution.log";
+
+/// How the parts are connected, and how strict the backends are.
+pub struct Setting<'a> {
+    /// The solution.
+    pub solution: &'a Solution,
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// Unix sockets instead of TCP.
+    pub unix: bool,
+    /// Whether backends die of an overflow.
+    pub strict: bool,
+}
+
+/// Plays a world once. The inner error is the solution's failure, the outer one is ours.
+pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failure>> {
+    let secret = Secret::new();
+    let temper = Temper {
+        strict: setting.strict,
+        honours_cost: world.mixed_cost,
+    };
+    let mut backends = (0..BACKENDS)
+        .map(|number| {
+            let address = if setting.unix {
+                Address::in_folder(setting.folder, &format!("backend{number}.sock"))
+            } else {
+                Address::Tcp(([127, 0, 0, 1], 0).into())
+            };
+            Backend::new(address, secret.clone(), temper).context("cannot start a backend")
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let entrance = if setting.unix {
+        Address::in_folder(setting.folder, "shield.sock")
+    } else {
+        Address::free_port().context("cannot find a free port")?
+    };
+    let mut process = start(setting, &entrance, &backends)?;
+
+    if let Some(failure) = wait_until_up(&mut process, &mut backends, &entrance, &secret)? {
+        return Ok(Err(failure));
+    }
+    let started = Instant::now() + HEAD_START;
+    let (played, ended) = flood(
+        &mut process,
+        &mut backends,
+        world,
+        entrance,
+        &secret,
+        started,
+    )?;
+    interrupt::check()?;
+    if let Some(status) = ended {
+        let at = format!("{:.1} s", started.elapsed().as_secs_f64());
+        return Ok(Err(gone(status).at(at)));
+    }
+    let tallies: Vec<BackendTally> = backends.iter().map(Backend::tally).collect();
+    // Connections close with the backends, so a solution that drains has nothing to wait for.
+    drop(backends);
+    process
+        .terminate(GRACE)
+        .context("cannot stop the solution")?;
+    let length_ms = u64::from(world.seconds) * 1000;
+    Ok(Ok(Tally::count(
+        &played,
+        tallies,
+        world.capacity,
+        length_ms,
+    )))
+}
+
+fn start(setting: &Setting<'_>, entrance: &Address, backends: &[Backend]) -> Result<ProcessGroup> {
+    let ports: Option<Vec<String>> = backends
+        .iter()
+        .map(|backend| backend.address().port().map(|port| port.to_string()))
+        .collect();
+    let arguments = if let (Some(port), Some(ports)) = (entrance.port(), ports) {
+        vec![
+            "--in-port".into(),
+            port.to_string(),
+            "--out-ports".into(),
+            ports.join(","),
+        ]
+    } else {
+        let mut arguments = vec!["--listen".to_owned(), entrance.to_string()];
+        for backend in backends {
+            arguments.extend(["--backend".to_owned(), backend.address().to_string()]);
+        }
+        arguments.push("--head-fan-out".to_owned());
+        arguments
+    };
+    let log = setting.folder.join(LOG);
+    let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    let mut command = setting.solution.command(arguments);
+    command
+        .current_dir(setting.folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context("cannot share the log")?)
+        .stderr(log);
+    ProcessGroup::spawn(&mut command)
+        .with_context(|| format!("cannot run {}", setting.solution.program.display()))
+}
+
+/// Asks through the solution whether all backends are up, while they run.
+fn wait_until_up(
+    process: &mut ProcessGroup,
+    backends: &mut [Backend],
+    entrance: &Address,
+    secret: &Secret,
+) -> Result<Option<Failure>> {
+    let give_up = AtomicBool::new(false);
+    let mut ended = None;
+    let answer = std::thread::scope(|scope| {
+        let probe = scope.spawn(|| probe::until_up(entrance, secret.health_path(), &give_up));
+        let mut actors: Vec<&mut dyn Actor> = backends
+            .iter_mut()
+            .map(|backend| backend as &mut dyn Actor)
+            .collect();
+        let far = Instant::now() + Duration::from_secs(3600);
+        let outcome = reactor::run(&mut actors, far, &mut || {
+            if ended.is_none() {
+                ended = process.try_wait().ok().flatten();
+            }
+            probe.is_finished() || interrupt::requested() || ended.is_some()
+        });
+        give_up.store(true, Ordering::Relaxed);
+        let answer = probe
+            .join()
+            .unwrap_or(Err("the health check failed".into()));
+        outcome.map(|()| answer)
+    })
+    .context("cannot wait for sockets")?;
+    interrupt::check()?;
+    if let Some(status) = ended {
+        return Ok(Some(gone(status)));
+    }
+    Ok(answer.err().map(|message| {
+        let message = format!("HEAD of the health path was never answered with 200: {message}");
+        Failure::new("not_up", message)
+    }))
+}
+
+/// Plays the world's traffic; gives the solution's status if it ended too early.
+fn flood(
+    process: &mut ProcessGroup,
+    backends: &mut [Backend],
+    world: &World,
+    entrance: Address,
+    secret: &Secret,
+    started: Instant,
+) -> Result<(Played, Option<ExitStatus>)> {
+    if let Some((number, from_ms, to_ms)) = world.outage {
+        let at = |ms| started + Duration::from_millis(ms);
+        backends[number].plan_outage(at(from_ms), at(to_ms));
+    }
+    let mut lorises = Lorises::new(entrance.clone(), world.lorises, started);
+    let mut flood = Flood::new(
+        entrance,
+        world.connection_limit,
+        world.traffic.clone(),
+        secret.clone(),
+        started,
+    );
+    let mut ended = None;
+    let mut next_glance = started;
+    let mut next_tell = started + TELL;
+    let mut actors: Vec<&mut dyn Actor> = vec![&mut flood, &mut lorises];
+    actors.extend(backends.iter_mut().map(|backend| backend as &mut dyn Actor));
+    let until = started + Duration::from_secs(u64::from(world.seconds));
+    reactor::run(&mut actors, until, &mut || {
+        let now = Instant::now();
+        if now >= next_glance {
+            next_glance = now + GLANCE;
+            ended = process.try_wait().ok().flatten();
+        }
+        if now >= next_tell && now < until {
+            let played = (now - started).as_secs();
+            console::log(&format!("level 2: {played} of {} s", world.seconds));
+            next_tell += TELL;
+        }
+        ended.is_some() || interrupt::requested()
+    })
+    .context("cannot wait for sockets")?;
+    let slow_closed = lorises.closed();
+    let played = Played {
+        slow_closed,
+        ..flood.finish()
+    };
+    Ok((played, ended))
+}
+
+fn gone(status: ExitStatus) -> Failure {
+    Failure::new(
+        "exit_status",
+        format!("the solution ended by itself with {status}"),
+    )
+}

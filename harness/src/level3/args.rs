@@ -1,0 +1,68 @@
+//! The flags of `harness level3`.
+
+use std::path::PathBuf;
+
+use super::generator::Flags;
+use crate::solution::SolutionArgs;
+
+/// Judges a level 3 solution: a code search over three nodes.
+///
+/// The solution is run as `SOLUTION start-servers [--base-port P]` and has to start a master on
+/// port P and nodes `--id 1`, `--id 2` and `--id 3` on the next three. Without a case, a tree or
+/// flags of a generated tree, the original case IIypI1AvuY is played.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  harness level3 --case level3-IIypI1AvuY.json
+  harness level3 --seed 7 --num-trees 10
+  harness level3 --tree linux-source-6.1 --queries needles.txt
+  harness level3 --kill-node
+  harness level3 --solution harness/examples/level3.py")]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) solution: SolutionArgs,
+
+    /// Use the tree and queries of this original case file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(super) case: Vec<PathBuf>,
+
+    /// Search this folder instead of a generated tree
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "queries",
+        conflicts_with = "case"
+    )]
+    pub(super) tree: Option<PathBuf>,
+
+    /// Queries for --tree, one a line; empty lines are skipped
+    #[arg(long, value_name = "FILE", requires = "tree")]
+    pub(super) queries: Option<PathBuf>,
+
+    /// Port of the master, the nodes take the next three; 0 looks for four free ones
+    ///
+    /// Passed on to other people's solutions only when it is not 9090.
+    #[arg(long, value_name = "P", default_value_t = super::servers::BASE_PORT)]
+    pub(super) base_port: u16,
+
+    /// Kill a node when a third of the queries are done (see --fault-node)
+    #[arg(long)]
+    pub(super) kill_node: bool,
+
+    /// Stop a node for so long again and again while it is queried (see --fault-node)
+    #[arg(long, value_name = "MS", conflicts_with = "kill_node",
+        value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(super) slow_node: Option<u64>,
+
+    /// The node that --kill-node or --slow-node hits
+    #[arg(long, value_name = "N", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub(super) fault_node: u32,
+
+    /// Run in this folder and leave it behind (default: a temporary folder)
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) generator: Flags,
+}

@@ -1,0 +1,316 @@
+//! Level 3: a search for text in a tree of files, spread over three nodes.
+//!
+//! The tree is drawn bit for bit as in 2014 ([`generator`] on Python's generator,
+//! [`python_random`]), or is any folder. The solution's [`servers`] are started and told to index
+//! it; queries go to the master one after another ([`client`]); every answer is compared with a
+//! brute-force search ([`oracle`]). [`nodes`] finds the node processes, for their memory and to
+//! make one die or crawl.
+
+mod args;
+mod client;
+mod generator;
+mod nodes;
+mod oracle;
+mod python_random;
+mod queries;
+mod servers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+pub use args::Args;
+use generator::{Flags, Tree};
+use oracle::{Difference, Expected};
+use queries::{Fault, Latencies};
+use servers::Servers;
+
+use crate::{
+    case::Case,
+    console,
+    report::{CaseResult, Failure, Report, Unit},
+    solution::Solution,
+    workdir::WorkDir,
+};
+
+/// How many times faster than the reference a solution has to be.
+const PASSING_RATIO: f64 = 4.0;
+/// Most memory of a node, in bytes.
+const MEMORY_LIMIT: u64 = 500_000_000;
+
+/// The case that is played by default: its name, its flags, and the 2014 reference's mean latency in
+/// seconds.
+const DEFAULT_CASE: (&str, &[&str], f64) = (
+    "level3-IIypI1AvuY",
+    &[
+        "--seed",
+        "49",
+        "--max-words",
+        "3000",
+        "--max-branches",
+        "4",
+        "--num-keys",
+        "50",
+        "--print",
+    ],
+    0.075_380_505_9,
+);
+
+/// A tree on disk and what to look for in it.
+struct Task {
+    name: String,
+    root: PathBuf,
+    queries: Vec<String>,
+    reference_s: Option<f64>,
+    /// The answers that an original case has, which the oracle must agree with.
+    recorded: Option<Vec<Vec<String>>>,
+}
+
+/// Judges a solution on the trees that the flags name.
+pub fn run(args: &Args, report: &mut Report) -> Result<()> {
+    let mut workdir = WorkDir::new(args.root.as_deref())?;
+    let solution = Solution::find(3, &args.solution)?;
+    for number in 0..args.case.len().max(1) {
+        let folder = workdir.path().join(format!("run{number}"));
+        fs::create_dir_all(&folder).context("cannot make a folder for the run")?;
+        let task = task(args, args.case.get(number), &folder)?;
+        let result = judge(args, &task, &solution, &folder)?;
+        if !result.passed {
+            let folder = workdir.keep().display();
+            console::log(&format!("level 3: the run's files are kept in {folder}"));
+        }
+        report.add(result);
+    }
+    Ok(())
+}
+
+fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
+    if let Some(path) = case {
+        let case = Case::load(path, 3)?;
+        let flags = Flags::parse(&case.input_flags()?)
+            .with_context(|| format!("bad case file {}", path.display()))?;
+        let recorded = case.output.map(serde_json::from_value).transpose();
+        let recorded = recorded.with_context(|| format!("case {}: `output`", case.id))?;
+        let task = generated(case.id, &flags, folder)?;
+        return Ok(Task {
+            reference_s: case.reference,
+            recorded,
+            ..task
+        });
+    }
+    let (Some(tree), Some(queries)) = (&args.tree, &args.queries) else {
+        if args.generator == Flags::parse(&[])? {
+            let (name, flags, reference) = DEFAULT_CASE;
+            let task = generated(name.into(), &Flags::parse(flags)?, folder)?;
+            return Ok(Task {
+                reference_s: Some(reference),
+                ..task
+            });
+        }
+        let name = format!("generated, seed {}", args.generator.seed());
+        return generated(name, &args.generator, folder);
+    };
+    let root = fs::canonicalize(tree)
+        .with_context(|| format!("--tree {}: cannot be found", tree.display()))?;
+    ensure!(root.is_dir(), "--tree {}: not a folder", tree.display());
+    let text = fs::read_to_string(queries)
+        .with_context(|| format!("--queries {}: cannot be read", queries.display()))?;
+    let queries = text.lines().map(str::to_owned).collect();
+    let name = root
+        .file_name()
+        .map_or_else(|| "/".into(), |name| name.to_string_lossy().into());
+    Ok(Task {
+        name,
+        root,
+        queries,
+        reference_s: None,
+        recorded: None,
+    })
+}
+
+fn generated(name: String, flags: &Flags, folder: &Path) -> Result<Task> {
+    let tree = Tree::generate(flags, level0::WORDS)?;
+    let root = folder.join("tree");
+    tree.write(&root)?;
+    Ok(Task {
+        name,
+        root,
+        queries: tree.keys,
+        reference_s: None,
+        recorded: None,
+    })
+}
+
+fn judge(args: &Args, task: &Task, solution: &Solution, folder: &Path) -> Result<CaseResult> {
+    let empty = task.queries.iter().filter(|query| query.is_empty()).count();
+    if empty > 0 {
+        console::log(&format!("level 3: {empty} empty queries are not sent"));
+    }
+    let asked: Vec<&str> = task
+        .queries
+        .iter()
+        .map(String::as_str)
+        .filter(|query| !query.is_empty())
+        .collect();
+    ensure!(!asked.is_empty(), "there is nothing to look for");
+    console::log(&format!(
+        "level 3: {}: brute-force search for {}",
+        task.name,
+        asked.len()
+    ));
+    let expected = Expected::search(&task.root, &asked)?;
+    if let Some(recorded) = &task.recorded {
+        check_recorded(task, recorded, &expected)?;
+    }
+    let fault = match (args.kill_node, args.slow_node) {
+        (true, _) => Some(Fault::Kill(args.fault_node)),
+        (false, Some(ms)) => Some(Fault::Slow(args.fault_node, Duration::from_millis(ms))),
+        (false, None) => None,
+    };
+    let result = CaseResult::new(3, &task.name, solution.shown(), Unit::S)
+        .figure("files", expected.files.len())
+        .figure("text_mb", expected.bytes as f64 / 1e6)
+        .figure("queries", asked.len())
+        .figure("hits", expected.hits.iter().map(Vec::len).sum::<usize>());
+
+    let mut servers = Servers::start(solution, folder, args.base_port)?;
+    if let Some(failure) = servers.wait_until_up()? {
+        return Ok(result.fail(failure));
+    }
+    console::log(&format!("level 3: {}: indexing", task.name));
+    let mut result = match servers.index(&task.root)? {
+        Err(failure) => return Ok(result.fail(failure)),
+        Ok(Some(time)) => result.figure("index_s", time.as_secs_f64()),
+        Ok(None) => {
+            console::log("level 3: not indexed after 4 minutes; the queries come all the same");
+            result
+        }
+    };
+    servers.look_at_memory();
+    let outcome = queries::ask_all(&mut servers, &asked, &expected, fault)?;
+    servers.look_at_memory();
+    result = memory_figures(result, &servers);
+    let too_large = servers
+        .memory
+        .peaks()
+        .find(|(_, bytes)| *bytes > MEMORY_LIMIT);
+    servers.stop()?;
+
+    result = result.figure("marked_incomplete", outcome.marked);
+    if let Some(latencies) = &outcome.latencies {
+        result = latency_figures(result, latencies, task.reference_s, fault.is_some());
+    }
+    if let Some(failure) = outcome.failure {
+        return Ok(result.fail(failure));
+    }
+    if let Some((node, bytes)) = too_large {
+        let message = format!(
+            "a node had {:.0} MB resident, 500 are allowed",
+            bytes as f64 / 1e6
+        );
+        return Ok(result.fail(Failure::new("memory", message).at(format!("node {node}"))));
+    }
+    if result.ratio.is_some_and(|ratio| ratio < PASSING_RATIO) {
+        let message = format!("not {PASSING_RATIO} times as fast as the reference");
+        return Ok(result.fail(Failure::new("too_slow", message)));
+    }
+    Ok(result)
+}
+
+/// The recorded answers of an original case are those of all its queries, in order.
+fn check_recorded(task: &Task, recorded: &[Vec<String>], expected: &Expected) -> Result<()> {
+    ensure!(
+        recorded.len() == task.queries.len(),
+        "{}: {} queries, but {} recorded answers",
+        task.name,
+        task.queries.len(),
+        recorded.len()
+    );
+    let sent = task
+        .queries
+        .iter()
+        .zip(recorded)
+        .filter(|(query, _)| !query.is_empty());
+    for (place, (query, results)) in sent.enumerate() {
+        let difference = expected.compare(place, results);
+        ensure!(
+            difference.is_none(),
+            "{}: the recorded answer to {query:?} is not the brute-force search's",
+            task.name
+        );
+    }
+    Ok(())
+}
+
+fn memory_figures(mut result: CaseResult, servers: &Servers) -> CaseResult {
+    let peaks: Vec<_> = servers.memory.peaks().collect();
+    if peaks.is_empty() {
+        console::log("level 3: no process with `--id N` was seen; memory is not judged");
+    }
+    for (node, bytes) in peaks {
+        result = result.figure(&format!("node{node}_peak_mb"), bytes as f64 / 1e6);
+    }
+    result
+}
+
+/// Latencies count as the score, unless a node was made to misbehave.
+fn latency_figures(
+    mut result: CaseResult,
+    latencies: &Latencies,
+    reference_s: Option<f64>,
+    is_disturbed: bool,
+) -> CaseResult {
+    if !is_disturbed {
+        result = result.scored(latencies.mean.as_secs_f64(), reference_s);
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    result
+        .figure("mean_ms", ms(latencies.mean))
+        .figure("median_ms", ms(latencies.median))
+        .figure("p99_ms", ms(latencies.p99))
+        .figure("slowest_ms", ms(latencies.slowest))
+}
+
+impl From<Difference> for Failure {
+    fn from(difference: Difference) -> Self {
+        let message = match difference {
+            Difference::Missing(line) => format!("{line} is missing from the results"),
+            Difference::Unexpected(line) => format!("{line} should not be among the results"),
+        };
+        Self::new("wrong_output", message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// SHA-256 of the answers that both original cases have recorded: each query's results sorted,
+    /// a line each, and an empty line after every query.
+    const RECORDED: &str = "87224b52660f5aad1bbaae9a956892b2d503527119730607b9e5a8803ae00d56";
+
+    #[test]
+    fn the_answers_of_the_original_cases() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, flags, _) = DEFAULT_CASE;
+        let flags = Flags::parse(flags).unwrap();
+        let task = generated(name.into(), &flags, folder.path()).unwrap();
+        let queries: Vec<&str> = task.queries.iter().map(String::as_str).collect();
+        let expected = Expected::search(&task.root, &queries).unwrap();
+        let mut digest = Sha256::new();
+        for hits in &expected.hits {
+            let mut lines: Vec<String> = hits
+                .iter()
+                .map(|&(file, line)| format!("{}:{line}\n", expected.files[file as usize]))
+                .collect();
+            lines.sort();
+            digest.update(lines.concat());
+            digest.update("\n");
+        }
+        assert_eq!(hex::encode(digest.finalize()), RECORDED);
+    }
+}
