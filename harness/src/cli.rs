@@ -8,8 +8,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::{
     classic, console,
     interrupt::{self, EXIT_INTERRUPTED, Interrupted},
-    level0, level1, level2, level3,
+    level0, level1, level2, level3, level4,
     report::Report,
+    simulate,
 };
 
 const PASSED: u8 = 0;
@@ -22,6 +23,8 @@ Examples:
   harness level0                           judge our level 0
   harness level0 --solution ./highlight.py judge a program of yours, in any language
   harness level0 --json result.json        keep the result for a program
+  harness level4 --seed 7                  judge our level 4 on the flaky network
+  harness network --nodes 3 -- ./node {id} run any program on the flaky network
 
 Exit status: 0 all passed, 1 a solution failed, 2 usage or set-up error, 130 interrupted.";
 
@@ -49,6 +52,10 @@ enum Command {
     Level2(level2::Args),
     /// Code search: find every line that holds a text
     Level3(level3::Args),
+    /// SQL on five nodes over a flaky network
+    Level4(level4::Args),
+    /// Any program on a flaky network
+    Network(simulate::Args),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -91,8 +98,8 @@ where
             console::log(&format!("harness: {error:#}"));
             SETUP_ERROR
         }
-        Ok(()) if report.passed() => PASSED,
-        Ok(()) => FAILED,
+        Ok(true) if report.passed() => PASSED,
+        Ok(_) => FAILED,
     };
     if let Some(path) = cli.json
         && let Err(error) = report.write_json(&path, interrupted)
@@ -112,20 +119,24 @@ where
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-fn judge(command: Option<Command>, report: &mut Report) -> Result<()> {
+/// Judges what the command names; `false` if what it ran failed and the report does not say so.
+fn judge(command: Option<Command>, report: &mut Report) -> Result<bool> {
     let Some(command) = command else {
         for run in DEFAULT_RUNS {
             let words = std::iter::once("harness").chain(run.iter().copied());
             judge(parse(words.map(OsString::from))?.command, report)?;
         }
-        return Ok(());
+        return Ok(true);
     };
     match command {
-        Command::Level0(args) => level0::run(&args, report),
-        Command::Level1(args) => level1::run(&args, report),
-        Command::Level2(args) => level2::run(&args, report),
-        Command::Level3(args) => level3::run(&args, report),
+        Command::Level0(args) => level0::run(&args, report)?,
+        Command::Level1(args) => level1::run(&args, report)?,
+        Command::Level2(args) => level2::run(&args, report)?,
+        Command::Level3(args) => level3::run(&args, report)?,
+        Command::Level4(args) => level4::run(&args, report)?,
+        Command::Network(args) => return simulate::run(&args),
     }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -98,6 +98,28 @@ pub fn workspace() -> Option<PathBuf> {
         })
 }
 
+/// The absolute path of a program given as a path or, like in a shell, by its name alone.
+///
+/// # Errors
+/// There is none of that name, or it is not executable.
+pub fn find_program(name: &Path) -> Result<PathBuf> {
+    // Links stay as they are: some programs look at the name that they are called by.
+    let runs = |path: &PathBuf| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    if name.components().count() > 1 {
+        let path = std::path::absolute(name)?;
+        return Some(path)
+            .filter(runs)
+            .with_context(|| format!("{}: not an executable file", name.display()));
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders)
+        .map(|folder| folder.join(name))
+        .find(runs)
+        .with_context(|| format!("{}: no such program on the PATH", name.display()))
+}
+
 fn foreign(path: &Path) -> Result<PathBuf> {
     let shown = path.display();
     let program = std::fs::canonicalize(path)

@@ -1,0 +1,346 @@
+//! The simulated client: 4 × N workers take queries from a queue and post each to its node until
+//! it is answered. All of them share one thread, which judging does not slow down.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Mutex as AsyncMutex, mpsc as async_mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    history::{Attempt, History, Outcome},
+    http::{Http, Reply},
+    judge::Answer,
+    query::{Generator, Query},
+};
+use crate::{events::EventLog, monkeys::act::Progress, nodes::Nodes, report::Failure};
+
+/// Workers for each node.
+const WORKERS_PER_NODE: usize = 4;
+
+/// Queries that wait between their maker and the workers.
+const QUEUE: usize = 5;
+
+/// How long a worker waits before it sends a query again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How often the nodes are asked who leads.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the client tells the judge.
+#[derive(Debug)]
+pub(super) enum Tidings {
+    /// An answer with status 200.
+    Answer(Answer),
+    /// An answer that disqualifies by itself.
+    Bad(Failure),
+}
+
+/// What the client shares with everybody while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    newest_queued: AtomicU64,
+    newest_answered: AtomicU64,
+    answered: AtomicU64,
+    attempts: AtomicU64,
+    booted: AtomicU64,
+    history: Mutex<History>,
+}
+
+impl Board {
+    pub fn progress(&self) -> Progress {
+        Progress {
+            newest_queued: self.newest_queued.load(Ordering::SeqCst),
+            newest_answered: self.newest_answered.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Answers with status 200 so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Requests sent so far.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Whether the boot query has succeeded.
+    pub fn has_booted(&self) -> bool {
+        self.booted.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes the history out, when the client has ended.
+    pub fn take_history(&self) -> History {
+        std::mem::take(&mut *self.history())
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running client.
+#[derive(Debug)]
+pub(super) struct Client {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+/// What every worker needs.
+struct Shared {
+    http: Http,
+    board: Arc<Board>,
+    nodes: Arc<Nodes>,
+    log: Arc<EventLog>,
+    judge: mpsc::Sender<Tidings>,
+}
+
+impl Client {
+    /// Starts the client on a thread of its own.
+    pub fn start(
+        seed: u64,
+        sockets: Vec<PathBuf>,
+        nodes: Arc<Nodes>,
+        log: Arc<EventLog>,
+        board: Arc<Board>,
+        judge: mpsc::Sender<Tidings>,
+    ) -> Result<Self> {
+        let (stop, mut stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the client")?;
+        let count = sockets.len();
+        let context = Arc::new(Shared {
+            http: Http::new(sockets),
+            board,
+            nodes,
+            log,
+            judge,
+        });
+        let thread = thread::Builder::new()
+            .name("client".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = work(seed, count, context) => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
+                });
+                // Requests that are still open end with the runtime, unanswered.
+            })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Breaks off whatever is open.
+    pub fn stop(self) {
+        let _ended_already = self.stop.send(true);
+        let _panicked = self.thread.join();
+    }
+}
+
+async fn work(seed: u64, nodes: usize, context: Arc<Shared>) {
+    let mut queries = Generator::new(seed, nodes);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_leader(nodes, Arc::clone(&context)));
+    if let Some(boot) = queries.next() {
+        context.ask(&boot).await;
+        context.board.booted.store(1, Ordering::SeqCst);
+    }
+    let (queue, inbox) = async_mpsc::channel::<Query>(QUEUE);
+    let inbox = Arc::new(AsyncMutex::new(inbox));
+    for _ in 0..WORKERS_PER_NODE * nodes {
+        let (context, inbox) = (Arc::clone(&context), Arc::clone(&inbox));
+        tasks.spawn(async move {
+            loop {
+                let query = inbox.lock().await.recv().await;
+                let Some(query) = query else { return };
+                context.ask(&query).await;
+            }
+        });
+    }
+    for query in queries {
+        let id = query.id;
+        if queue.send(query).await.is_err() {
+            break;
+        }
+        context.board.newest_queued.store(id, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    /// Posts a query until it is answered with status 200.
+    async fn ask(&self, query: &Query) {
+        let sql = query.what.sql();
+        for attempt in 1.. {
+            if self.attempt(query, attempt, sql.clone()).await {
+                return;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// One request; whether it was answered.
+    async fn attempt(&self, query: &Query, attempt: u32, sql: String) -> bool {
+        let node = query.node;
+        let killed_before = self.nodes.killed(node);
+        self.board.attempts.fetch_add(1, Ordering::Relaxed);
+        let place = self.board.history().begin(Attempt {
+            query: query.id,
+            attempt,
+            node,
+            what: query.what.clone(),
+            start_us: self.log.now_us(),
+            end_us: None,
+            outcome: Outcome::Open,
+        });
+        let reply = self.http.post(node, "/sql", sql).await;
+        let at_us = self.log.now_us();
+        let outcome = match reply {
+            Reply::Whole(StatusCode::OK, body) => match parse(&body) {
+                Some((number, output)) => Outcome::Answer {
+                    number,
+                    output: output.to_vec(),
+                },
+                None => Outcome::Failed(format!(
+                    "the answer does not begin with `SequenceNumber: N`: {}",
+                    String::from_utf8_lossy(&body[..body.len().min(200)])
+                )),
+            },
+            Reply::BrokenOff(StatusCode::OK, _) if self.nodes.killed(node) != killed_before => {
+                // We killed it in the middle of its answer.
+                Outcome::Lost("killed while it answered".to_owned())
+            }
+            Reply::BrokenOff(StatusCode::OK, error) => {
+                Outcome::Failed(format!("the answer broke off: {error}"))
+            }
+            Reply::Whole(status, _) | Reply::BrokenOff(status, _) => {
+                Outcome::Lost(format!("status {}", status.as_u16()))
+            }
+            Reply::Nothing(error) => Outcome::Lost(error),
+        };
+        self.board.history().end(place, at_us, outcome.clone());
+        match outcome {
+            Outcome::Answer { number, output } => {
+                self.board.answered.fetch_add(1, Ordering::Relaxed);
+                self.board
+                    .newest_answered
+                    .fetch_max(query.id, Ordering::SeqCst);
+                self.tell(Tidings::Answer(Answer {
+                    query: query.id,
+                    what: query.what.clone(),
+                    node,
+                    at_us,
+                    number,
+                    output,
+                }));
+                true
+            }
+            Outcome::Failed(why) => {
+                let message = format!("node {node}, query {}: {why}", query.id);
+                self.tell(Tidings::Bad(Failure::new("bad_answer", message)));
+                true
+            }
+            Outcome::Lost(_) | Outcome::Open => false,
+        }
+    }
+
+    fn tell(&self, tidings: Tidings) {
+        // A judge who has disqualified listens no more.
+        let _gone = self.judge.send(tidings);
+    }
+}
+
+/// Asks the nodes who leads, as long as any of them can tell, and records each change.
+async fn watch_leader(nodes: usize, context: Arc<Shared>) {
+    let mut known = None;
+    loop {
+        tokio::time::sleep(STATUS_INTERVAL).await;
+        if !context.board.has_booted() {
+            continue;
+        }
+        let mut any_tells = false;
+        for node in 0..nodes {
+            let ask = context.http.get(node, "/cluster/status");
+            // A frozen node answers later or never; the others are asked meanwhile.
+            let Ok(reply) = tokio::time::timeout(STATUS_INTERVAL / 5, ask).await else {
+                any_tells = true;
+                continue;
+            };
+            let Reply::Whole(StatusCode::OK, body) = reply else {
+                continue;
+            };
+            let Ok(status) = serde_json::from_slice::<Value>(&body) else {
+                continue;
+            };
+            any_tells |= status.get("role").is_some();
+            let term = status["term"].as_u64();
+            if status["role"]
+                .as_str()
+                .is_some_and(|role| role.eq_ignore_ascii_case("leader"))
+                && known.is_none_or(|(_, known_term)| term > known_term)
+            {
+                known = Some((node, term));
+                context
+                    .log
+                    .record("leader", json!({"node": node, "term": term}));
+            }
+        }
+        if !any_tells {
+            return;
+        }
+    }
+}
+
+/// The number and the output of an answer.
+pub(super) fn parse(body: &[u8]) -> Option<(u64, &[u8])> {
+    let rest = body.strip_prefix(b"SequenceNumber: ")?;
+    let end = rest.iter().position(|&byte| byte == b'\n')?;
+    let digits = std::str::from_utf8(&rest[..end]).ok()?;
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if all_digits {
+        digits.parse().ok()?
+    } else {
+        return None;
+    };
+    Some((number, &rest[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_a_number_and_an_output() {
+        assert_eq!(
+            parse(b"SequenceNumber: 12\na|b\n"),
+            Some((12, &b"a|b\n"[..]))
+        );
+        assert_eq!(parse(b"SequenceNumber: 0\n"), Some((0, &b""[..])));
+        let broken: [&[u8]; 6] = [
+            b"",
+            b"a|b\n",
+            b"SequenceNumber: 12",
+            b"SequenceNumber: +1\n",
+            b"SequenceNumber: \n",
+            b"SequenceNumber: 99999999999999999999\n",
+        ];
+        for body in broken {
+            assert_eq!(parse(body), None, "{}", String::from_utf8_lossy(body));
+        }
+    }
+}

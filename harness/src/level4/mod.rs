@@ -1,0 +1,224 @@
+//! Level 4: SQL on five nodes that reach each other by a flaky network.
+//!
+//! The network, the nodes and the monkeys are those of [`octopus`](crate::octopus). Here are the
+//! [`client`] that posts queries, the [`judge`] that replays them on a database of its own, the
+//! [`history`] check that runs afterwards, the [`score`], and the reports.
+
+mod args;
+mod client;
+pub mod history;
+mod http;
+pub mod judge;
+mod live;
+mod page;
+pub mod query;
+mod replicas;
+mod run;
+pub mod score;
+pub mod sqlite;
+
+use std::{
+    fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+pub use args::Args;
+use run::{Outcome, Setup};
+
+use crate::{
+    case::Case,
+    console, interrupt,
+    monkeys::Schedule,
+    report::{CaseResult, Failure, Report, Unit},
+    solution::Solution,
+    workdir::WorkDir,
+};
+
+/// One run to be judged.
+struct Task {
+    name: String,
+    seed: i64,
+    reference: Option<f64>,
+}
+
+/// Judges a solution on the seeds that the flags name.
+pub fn run(args: &Args, report: &mut Report) -> Result<()> {
+    let tasks = tasks(args)?;
+    if args.dry_run {
+        for task in &tasks {
+            print_schedule(args, task.seed);
+        }
+        return Ok(());
+    }
+    let disk_bytes = args.monkeys.disk_bytes()?;
+    let solution = Solution::find(4, &args.solution)?;
+    for task in &tasks {
+        interrupt::check()?;
+        let mut workdir = WorkDir::new(args.root.as_deref())?;
+        let setup = Setup {
+            args,
+            solution: &solution,
+            seed: task.seed as u64,
+            disk_bytes,
+        };
+        let outcome = run::play(&setup, workdir.path())?;
+        let result = judged(task, &solution, &outcome);
+        let files = write_files(args, task, &outcome, &result);
+        console::print(&outcome.summary(task.reference));
+        // What was recorded until then is written; a verdict would mean nothing.
+        interrupt::check()?;
+        if !result.passed {
+            let kept = workdir.keep().display();
+            console::log(&format!("level 4: the run's files are kept in {kept}"));
+        }
+        report.add(result);
+        files?;
+    }
+    Ok(())
+}
+
+fn tasks(args: &Args) -> Result<Vec<Task>> {
+    if args.case.is_empty() {
+        let seed = args.seed.unwrap_or_else(|| {
+            let seed = fresh_seed();
+            console::log(&format!("level 4: --seed {seed}"));
+            seed
+        });
+        let name = format!("generated, seed {seed}");
+        return Ok(vec![Task {
+            name,
+            seed,
+            reference: None,
+        }]);
+    }
+    let load = |path: &PathBuf| {
+        let case = Case::load(path, 4)?;
+        Ok(Task {
+            seed: case.input_seed()?,
+            reference: case.reference,
+            name: case.id,
+        })
+    };
+    args.case.iter().map(load).collect()
+}
+
+/// A seed that nobody chose.
+fn fresh_seed() -> i64 {
+    let random = RandomState::new().build_hasher().finish();
+    // Without the sign, which would look like a flag.
+    (random >> 1) as i64
+}
+
+fn print_schedule(args: &Args, seed: i64) {
+    let nodes = usize::from(args.nodes);
+    let duration_us = args.duration.as_micros() as u64;
+    let schedule = Schedule::new(seed as u64, nodes, duration_us, args.monkeys.settings());
+    for line in schedule.lines(nodes) {
+        console::print(&line);
+    }
+    console::print(&format!("sha256 {}", schedule.digest(nodes)));
+}
+
+/// The result of a run, for the report.
+fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
+    let score = &outcome.score;
+    let mut result = CaseResult::new(4, &task.name, solution.shown(), Unit::Points)
+        .scored(score.total, task.reference)
+        .figure("seed", task.seed)
+        .figure("correct_queries", score.correct_queries)
+        .figure("answered_queries", outcome.answered)
+        .figure("requests", outcome.requests)
+        .figure(
+            "correct_per_s",
+            score.correct_queries as f64 / outcome.duration.as_secs_f64(),
+        )
+        .figure("byte_points", score.byte_points)
+        .figure("bytes_read", outcome.traffic.total().bytes_read)
+        .figure("bytes_written", outcome.traffic.total().bytes_written)
+        .figure("connections", score.conns)
+        .figure("unjudged_answers", outcome.unjudged.0)
+        .figure("history_checked", outcome.verdict.checked)
+        .figure("history_lost_numbers", outcome.verdict.lost_numbers);
+    for (name, millis) in outcome.latency_figures() {
+        result = result.figure(name, millis);
+    }
+    if let Some((number, at_us)) = outcome.lost_number() {
+        result = result
+            .figure("lost_number", number)
+            .figure("lost_number_at_s", at_us as f64 / 1e6);
+    }
+    match (outcome.failure(), task.reference) {
+        (Some(failure), _) => result.fail(failure),
+        (None, Some(reference)) if score.total < reference => {
+            let message = format!(
+                "{:.0} points, the reference has {reference:.0}",
+                score.total
+            );
+            result.fail(Failure::new("too_few_points", message))
+        }
+        _ => result,
+    }
+}
+
+fn write_files(args: &Args, task: &Task, outcome: &Outcome, result: &CaseResult) -> Result<()> {
+    let several = args.case.len() > 1;
+    let named = |path: &Path| {
+        // Several cases: each its own file, `result.json` becomes `result-CASE.json`.
+        if !several {
+            return path.to_owned();
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = path
+            .extension()
+            .map(|e| format!(".{}", e.to_string_lossy()));
+        path.with_file_name(format!(
+            "{stem}-{}{}",
+            task.name,
+            extension.unwrap_or_default()
+        ))
+    };
+    if let Some(path) = args.write.as_deref().map(named) {
+        let text = serde_json::to_string(&outcome.score)?;
+        fs::write(&path, text + "\n")
+            .with_context(|| format!("cannot write the result to {}", path.display()))?;
+    }
+    if let Some(path) = args.events.as_deref().map(named) {
+        outcome.log.write(&path)?;
+    }
+    if let Some(path) = args.report.as_deref().map(named) {
+        let summary: Value = serde_json::to_value(result)?;
+        let text = page::render(&summary, &outcome.score.pretty, &outcome.log.sorted())?;
+        fs::write(&path, text)
+            .with_context(|| format!("cannot write the report to {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A percentile of sorted values, by the nearest rank; `None` of none.
+fn percentile(sorted: &[u64], percent: f64) -> Option<u64> {
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
+/// How often the state of a run is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let values: Vec<u64> = (1..=100).collect();
+        assert_eq!(percentile(&values, 50.0), Some(50));
+        assert_eq!(percentile(&values, 99.0), Some(99));
+        assert_eq!(percentile(&values, 0.0), Some(1));
+        assert_eq!(percentile(&[], 50.0), None);
+        assert_eq!(percentile(&[7], 99.9), Some(7));
+    }
+}

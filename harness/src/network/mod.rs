@@ -1,0 +1,25 @@
+//! A flaky network between real processes, over unix sockets or TCP on loopback.
+//!
+//! N nodes are joined pairwise by *links*. For every ordered pair (I, J) the network listens where
+//! node I expects node J, and carries each connection accepted there to the place where node J
+//! itself listens, chunk by chunk, each chunk delayed by what the link's state says at that moment.
+//! The network knows nothing of what the bytes mean.
+//!
+//! One thread owns every socket and every timer ([`engine`]); the rules are plain values without
+//! I/O or clocks ([`link`], [`pipe`]) so that tests drive them in virtual time. Callers hold a
+//! [`Network`], which sends commands to the thread and reads counters.
+
+mod connection;
+mod counters;
+mod engine;
+mod handle;
+mod link;
+mod pipe;
+mod socket;
+mod timer;
+
+pub use counters::{DirectionTraffic, Traffic};
+pub use handle::{Network, NetworkConfig, Route};
+pub use link::{Change, LinkState, Moment, NodeId, Pair, pairs};
+pub use pipe::{CHUNK_BYTES, Deliverable, Pipe, UNDER_DELAY, WAITING};
+pub use socket::Endpoint;
