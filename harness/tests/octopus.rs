@@ -383,6 +383,54 @@ fn any_program_runs_on_the_network() {
 }
 
 #[test]
+fn the_example_of_the_readme_measures_a_lossy_network() {
+    let bed = Bed::new();
+    let echo = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/echo.py");
+    let arguments = [
+        "network",
+        "--nodes",
+        "3",
+        "--monkeys",
+        "link,oneway,latency",
+        "--monkey-offset",
+        "0",
+        "--intensity",
+        "1",
+        "--monkey-gap",
+        "0.3",
+        "--events",
+        "events.jsonl",
+        "--",
+        echo.to_str().unwrap(),
+        "{id}",
+        "{listen}",
+        "{peers}",
+        "2",
+    ];
+    let output = bed.run(&arguments);
+    let shown = text(&output.stderr);
+    assert!(output.status.success(), "{shown}");
+    for (node, peer) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        assert!(
+            shown.contains(&format!("[node{node}] {node} -> {peer}: ")),
+            "{shown}"
+        );
+    }
+    let events = fs::read_to_string(bed.path("events.jsonl")).unwrap();
+    assert!(events.contains("\"monkey\":\"oneway\""), "{events}");
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    let read = |direction: &Value| direction["bytes_read"].as_u64().unwrap();
+    let total: u64 = last["links"]["directions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(read)
+        .sum();
+    assert!(total > 0);
+    bed.assert_clean();
+}
+
+#[test]
 fn a_node_that_fails_fails_the_command() {
     let bed = Bed::new();
     let output = bed.run(&["network", "--nodes", "2", "--", "sh", "-c", "exit {id}"]);
