@@ -49,10 +49,6 @@ pub struct Role {
     /// Accepted for the sake of 2014's scripts; means nothing.
     #[arg(long, hide = true)]
     pub server: bool,
-    /// Where this server listens: HOST:PORT, or unix:PATH for a node [default: 127.0.0.1 and the
-    /// port that --base-port gives].
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<Endpoint>,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]
     pub die_with_parent: bool,
@@ -63,6 +59,10 @@ pub struct Settings {
     /// Port of the master; node N has the Nth port behind it.
     #[arg(long, value_name = "P", default_value_t = 9090, value_parser = clap::value_parser!(u16).range(1..=64000))]
     pub base_port: u16,
+    /// Where this server listens: HOST:PORT, or unix:PATH for a node; with start-servers, where
+    /// the master does [default: 127.0.0.1 and the port that --base-port gives].
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Endpoint>,
     /// Folder for the index, kept between runs. Without it a private folder is used and removed
     /// at the end.
     #[arg(long, value_name = "DIR")]

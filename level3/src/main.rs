@@ -14,7 +14,7 @@ use clap::{CommandFactory as _, Parser as _};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use cli::{Cli, Command, Role, Settings};
+use cli::{Cli, Command, Settings};
 use level3::cluster::{self, Server};
 use level3::node::{self, Node};
 use level3::wire::{Endpoint, Listener};
@@ -38,8 +38,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         end_with_parent()?;
     }
     match cli.role.id {
-        Some(id) => run_node(id, &cli.role, &cli.settings),
-        None if cli.role.master => run_master(&cli.role, &cli.settings),
+        Some(id) => run_node(id, &cli.settings),
+        None if cli.role.master => run_master(&cli.settings),
         None => {
             Cli::command().print_help().context("cannot print help")?;
             bail!("nothing to run: give --master, --id N, or start-servers");
@@ -58,10 +58,13 @@ fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_node(id: u32, role: &Role, settings: &Settings) -> anyhow::Result<()> {
+fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     let port = u16::try_from(id).context("node number too large for a port")?;
-    let endpoint = role.listen.clone().unwrap_or_else(|| settings.local(port));
+    let endpoint = settings
+        .listen
+        .clone()
+        .unwrap_or_else(|| settings.local(port));
     let private;
     let dir: PathBuf = match &settings.data {
         Some(data) => data.join(format!("node-{id}")),
@@ -81,8 +84,8 @@ fn run_node(id: u32, role: &Role, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_master(role: &Role, settings: &Settings) -> anyhow::Result<()> {
-    let address = match role.listen.clone().unwrap_or_else(|| settings.local(0)) {
+fn run_master(settings: &Settings) -> anyhow::Result<()> {
+    let address = match settings.listen.clone().unwrap_or_else(|| settings.local(0)) {
         Endpoint::Tcp(address) => address,
         Endpoint::Unix(_) => bail!("the master speaks HTTP and listens at HOST:PORT only"),
     };
@@ -159,6 +162,9 @@ fn start_servers(settings: &Settings) -> anyhow::Result<()> {
         format!("--node-timeout={}", settings.node_timeout),
         format!("--search-time-limit={}", settings.search_time_limit),
     ];
+    if let Some(listen) = &settings.listen {
+        arguments.push(format!("--listen={listen}"));
+    }
     if settings.watch {
         arguments.push("--watch".to_owned());
     }

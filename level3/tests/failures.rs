@@ -290,3 +290,26 @@ fn strangers_at_a_nodes_door_do_no_harm() {
     }
     assert_eq!(cluster.master.find(b"needle").len(), 12);
 }
+
+#[test]
+fn a_watched_tree_is_followed() {
+    let tree = tree();
+    let cluster = Cluster::start(2, |config| config.watch = true);
+    cluster.master.index(tree.path());
+    let follows = || {
+        let expected = oracle(tree.path(), b"needle");
+        cluster.master.until("/?q=needle", |status, json| {
+            status == 200 && results(json) == expected
+        });
+    };
+    write_tree(tree.path(), [("new/folder/file", "a new needle\n")]);
+    follows();
+    write_tree(
+        tree.path(),
+        [("new/folder/file", "nothing\nneedle at last\n")],
+    );
+    follows();
+    fs::remove_file(tree.path().join("file-3")).unwrap();
+    fs::rename(tree.path().join("file-4"), tree.path().join("renamed")).unwrap();
+    follows();
+}

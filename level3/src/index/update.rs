@@ -281,3 +281,156 @@ impl Job<'_> {
         Ok(numbers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Fixture {
+        tree: tempfile::TempDir,
+        dir: tempfile::TempDir,
+        shard: Shard,
+        job: u64,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let shard = Shard::open(dir.path()).unwrap();
+            Self {
+                tree,
+                dir,
+                shard,
+                job: 0,
+            }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.tree.path().join(name), text).unwrap();
+        }
+
+        /// Lets the tree look settled, indexes it, and says how many files were read.
+        fn update(&mut self) -> u64 {
+            self.job += 1;
+            let root = self.tree.path().to_str().unwrap().to_owned();
+            let identity = Identity {
+                root,
+                job: self.job,
+                shard: 1,
+                of: 1,
+            };
+            let entries = corpus::walk(self.tree.path()).unwrap().entries;
+            let progress = Progress::default();
+            self.shard
+                .update(identity, entries, 2, &progress)
+                .unwrap()
+                .unwrap();
+            progress.files_done.load(Ordering::Relaxed)
+        }
+
+        /// Waits until the kernel's clock has moved so far that a change is sure to show.
+        fn settle(&self) {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_millis(150);
+            while std::time::Instant::now() < deadline {
+                thread::yield_now();
+            }
+        }
+
+        fn live(&self) -> Vec<String> {
+            let snapshot = self.shard.snapshot().unwrap();
+            let files = snapshot.segments.iter().flat_map(Live::files);
+            let mut paths: Vec<_> = files.map(|(_, row)| row.path.to_string()).collect();
+            paths.sort();
+            paths
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_read_again() {
+        let mut fixture = Fixture::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            fixture.write(name, "text");
+        }
+        fixture.settle();
+        assert_eq!(fixture.update(), 5);
+        assert_eq!(fixture.update(), 0);
+        fixture.write("b", "another text");
+        fs::remove_file(fixture.tree.path().join("c")).unwrap();
+        fixture.settle();
+        assert_eq!(fixture.update(), 1);
+        assert_eq!(fixture.live(), ["a", "b", "d", "e"]);
+        // Another process that opens the folder sees the same.
+        let reopened = Shard::open(fixture.dir.path()).unwrap();
+        assert_eq!(reopened.snapshot().unwrap().segments.len(), 2);
+        assert_eq!(fixture.update(), 0);
+    }
+
+    #[test]
+    fn a_file_changed_while_it_was_read_is_read_again() {
+        let mut fixture = Fixture::new();
+        fixture.write("fresh", "text");
+        assert_eq!(fixture.update(), 1);
+        // Unless the machine stood still in between, the change was too fresh to be trusted.
+        assert!(fixture.update() <= 1);
+        fixture.settle();
+        fixture.update();
+        assert_eq!(fixture.update(), 0);
+    }
+
+    #[test]
+    fn many_small_updates_do_not_pile_up() {
+        let mut fixture = Fixture::new();
+        for at in 0..40 {
+            fixture.write(&format!("file-{at}"), "text");
+            fixture.update();
+            assert!(fixture.shard.snapshot().unwrap().segments.len() <= MAX_SMALL + 1);
+        }
+        assert_eq!(fixture.live().len(), 40);
+        let files = fs::read_dir(fixture.dir.path()).unwrap().count();
+        assert!(files <= 2 * (MAX_SMALL + 1) + 1, "{files} files are left");
+    }
+
+    #[test]
+    fn a_cancelled_update_changes_nothing() {
+        let mut fixture = Fixture::new();
+        fixture.write("a", "text");
+        fixture.update();
+        fixture.write("b", "text");
+        let identity = fixture.shard.snapshot().unwrap().identity.clone();
+        let entries = corpus::walk(fixture.tree.path()).unwrap().entries;
+        let progress = Progress {
+            cancelled: true.into(),
+            ..Progress::default()
+        };
+        assert!(
+            fixture
+                .shard
+                .update(identity, entries, 1, &progress)
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(fixture.live(), ["a"]);
+    }
+
+    #[test]
+    fn large_work_is_cut_into_segments() {
+        let bytes = 1 << 20;
+        let entry = |at: u32| Entry {
+            path: format!("{at:04}"),
+            stamp: Stamp {
+                bytes,
+                changed_ns: 0,
+            },
+        };
+        let cut = |files: u32, threads: usize| -> Vec<usize> {
+            let sources = (0..files).map(|at| Source::Disk(entry(at))).collect();
+            batches(sources, threads).iter().map(Vec::len).collect()
+        };
+        assert_eq!(cut(3, 4), [3]);
+        assert_eq!(cut(16, 2), [8, 8]);
+        assert_eq!(cut(200, 2), [64, 64, 64, 8]);
+        assert!(cut(0, 2).is_empty());
+    }
+}
