@@ -38,11 +38,11 @@ struct Running<'a> {
 ///
 /// # Errors
 /// A server cannot be started, or ends right away.
-pub fn run(program: &Path, servers: Vec<Server>) -> io::Result<()> {
+pub fn run(program: &Path, servers: &[Server]) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGCHLD])?;
     let mut running = Vec::new();
     let mut outcome = Ok(());
-    for server in &servers {
+    for server in servers {
         match start(program, server) {
             Ok(child) => running.push(child),
             Err(error) => outcome = Err(error),

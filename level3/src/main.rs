@@ -173,5 +173,5 @@ fn start_servers(settings: &Settings) -> anyhow::Result<()> {
         name: "master".to_owned(),
         arguments,
     });
-    cluster::run(&program, servers).context("cannot run the servers")
+    cluster::run(&program, &servers).context("cannot run the servers")
 }

@@ -168,7 +168,9 @@ mod tests {
         fn sets_behave_like_sets(a in prop::collection::btree_set(0..130_usize, 0..40), b in prop::collection::btree_set(0..130_usize, 0..40)) {
             let build = |members: &std::collections::BTreeSet<usize>| {
                 let mut set = ChunkSet::none(130);
-                members.iter().for_each(|&chunk| set.insert(chunk));
+                for &chunk in members {
+                    set.insert(chunk);
+                }
                 set
             };
             let (left, right) = (build(&a), build(&b));

@@ -32,7 +32,9 @@ pub(crate) fn encode(list: &[u16], chunks: usize, out: &mut Vec<u8>) {
     } else {
         out.push(BITMAP);
         let mut set = ChunkSet::none(chunks);
-        list.iter().for_each(|&chunk| set.insert(chunk.into()));
+        for &chunk in list {
+            set.insert(chunk.into());
+        }
         out.extend(set.to_bytes());
     }
 }

@@ -311,7 +311,7 @@ mod tests {
             fs::write(self.tree.path().join(name), text).unwrap();
         }
 
-        /// Lets the tree look settled, indexes it, and says how many files were read.
+        /// Indexes the tree and says how many files were read.
         fn update(&mut self) -> u64 {
             self.job += 1;
             let root = self.tree.path().to_str().unwrap().to_owned();
@@ -330,8 +330,8 @@ mod tests {
             progress.files_done.load(Ordering::Relaxed)
         }
 
-        /// Waits until the kernel's clock has moved so far that a change is sure to show.
-        fn settle(&self) {
+        /// Waits until changes are old enough to be trusted.
+        fn settle() {
             let deadline = std::time::Instant::now() + std::time::Duration::from_millis(150);
             while std::time::Instant::now() < deadline {
                 thread::yield_now();
@@ -353,12 +353,12 @@ mod tests {
         for name in ["a", "b", "c", "d", "e"] {
             fixture.write(name, "text");
         }
-        fixture.settle();
+        Fixture::settle();
         assert_eq!(fixture.update(), 5);
         assert_eq!(fixture.update(), 0);
         fixture.write("b", "another text");
         fs::remove_file(fixture.tree.path().join("c")).unwrap();
-        fixture.settle();
+        Fixture::settle();
         assert_eq!(fixture.update(), 1);
         assert_eq!(fixture.live(), ["a", "b", "d", "e"]);
         // Another process that opens the folder sees the same.
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(fixture.update(), 1);
         // Unless the machine stood still in between, the change was too fresh to be trusted.
         assert!(fixture.update() <= 1);
-        fixture.settle();
+        Fixture::settle();
         fixture.update();
         assert_eq!(fixture.update(), 0);
     }

@@ -12,7 +12,7 @@ use crate::wire::{self, Kind, SearchRequest, Stream, UpdateRequest};
 
 /// A reader that takes nothing for this long has its connection closed, so that a stopped master
 /// cannot hold a search's threads for ever.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Files in one `Entries` frame.
 const ENTRIES: usize = 1000;
