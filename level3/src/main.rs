@@ -66,12 +66,11 @@ fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| settings.local(port));
     let private;
-    let dir: PathBuf = match &settings.data {
-        Some(data) => data.join(format!("node-{id}")),
-        None => {
-            private = private::folder(id).context("cannot make a private folder")?;
-            private.path().join("node")
-        }
+    let dir: PathBuf = if let Some(data) = &settings.data {
+        data.join(format!("node-{id}"))
+    } else {
+        private = private::folder(id).context("cannot make a private folder")?;
+        private.path().join("node")
     };
     let listener =
         Listener::bind(&endpoint).with_context(|| format!("cannot listen at {endpoint}"))?;

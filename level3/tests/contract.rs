@@ -1,5 +1,7 @@
 //! The 2014 contract, asked over HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Property tests: random trees and needles, our answer against reading every line.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use std::fs;

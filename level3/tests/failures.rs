@@ -1,5 +1,7 @@
 //! Nodes that die, crawl, come back, or have their disk damaged; masters that forget.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use std::fs;

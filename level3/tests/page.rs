@@ -3,6 +3,8 @@
 //! Skipped, with a message, where no Chromium is installed. A screenshot is left under
 //! `target/` for people to look at.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use std::path::PathBuf;

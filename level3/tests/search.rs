@@ -1,5 +1,7 @@
 //! `/search`: expressions, case, paths, limits, context.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use common::{Cluster, encode, write_tree};

@@ -1,5 +1,7 @@
 //! The real program: `start-servers`, its flags, and what SIGKILL does to it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod common;
 
 use std::fs;
