@@ -134,7 +134,7 @@ fn an_unreadable_folder_stops_nothing() {
         [("good", "needle\n"), ("locked/file", "needle\n")],
     );
     let locked = tree.path().join("locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let may_read = fs::read_dir(&locked).is_ok();
     let cluster = Cluster::start(2, |_| {});
     cluster.master.index(tree.path());
@@ -157,10 +157,10 @@ fn an_unreadable_folder_stops_nothing() {
 fn large_answers_are_streamed_whole() {
     let tree = tempfile::tempdir().unwrap();
     for file in 0..40 {
-        let lines: String = (0..4000)
+        let lines: Vec<String> = (0..4000)
             .map(|line| format!("line {line} of {file}\n"))
             .collect();
-        fs::write(tree.path().join(format!("file-{file}")), lines).unwrap();
+        fs::write(tree.path().join(format!("file-{file}")), lines.concat()).unwrap();
     }
     let cluster = Cluster::start(3, |_| {});
     cluster.master.index(tree.path());

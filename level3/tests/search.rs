@@ -69,7 +69,7 @@ fn a_scan_that_takes_too_long_is_cut_and_says_so() {
     let tree = tempfile::tempdir().unwrap();
     write_tree(tree.path(), [("a", "text\n")]);
     let cluster = Cluster::start(1, |config| {
-        config.search_time_limit = std::time::Duration::ZERO
+        config.search_time_limit = std::time::Duration::ZERO;
     });
     cluster.master.index(tree.path());
     let (status, json) = cluster.master.json("/search?q=.*&regex=true");

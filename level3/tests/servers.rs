@@ -208,9 +208,7 @@ fn sigkill_while_indexing_is_recovered_from() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let text: String = (0..20_000)
-        .map(|line| format!("line {line} with some text\n"))
-        .collect();
+    let text = "a line with some text\n".repeat(20_000);
     let nodes = Servers::start_at(dir.path(), &port.to_string(), &[&data]);
     nodes.until("/healthcheck", |status, _| status == 200);
     for (round, victim) in ["--id 2", "--master", "--id 1", "--master", "--id 3"]
