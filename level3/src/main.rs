@@ -16,9 +16,10 @@ use signal_hook::iterator::Signals;
 
 use cli::{Cli, Command, Settings};
 use level3::cluster::{self, Server};
+use level3::master;
 use level3::node::{self, Node};
+use level3::private::PrivateFolder;
 use level3::wire::{Endpoint, Listener};
-use level3::{master, private};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -69,7 +70,7 @@ fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
     let dir: PathBuf = if let Some(data) = &settings.data {
         data.join(format!("node-{id}"))
     } else {
-        private = private::folder(id).context("cannot make a private folder")?;
+        private = PrivateFolder::new(id).context("cannot make a private folder")?;
         private.path().join("node")
     };
     let listener =
