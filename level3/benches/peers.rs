@@ -1,0 +1,278 @@
+//! Whole answers of a warm cluster, beside ripgrep and codesearch on the same tree in the same run.
+//!
+//! `cargo bench -p level3 --bench peers -- /path/to/linux-6.1`
+//!
+//! Each figure is the median of several runs after one that is not counted; the programs take
+//! turns, so that a slow moment of the machine hits all of them. level3 is asked over HTTP on a
+//! kept connection and its answer is received to the last byte; the peers write to a pipe that is
+//! read to its end. ripgrep has no index and scans every time: that is the plain way to do it.
+//! codesearch has a trigram index as well, but starts a process for each query and searches on one
+//! thread; that is how it is used. Peers that are not installed are left out, with a message.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Needles from rare to everywhere.
+const NEEDLES: [&str; 6] = [
+    "sched_domain_debug_one",
+    "Linus Torvalds",
+    "hashtable",
+    "mutex_lock",
+    "static inline",
+    "return",
+];
+
+/// Counted runs of each program for each needle.
+const RUNS: usize = 7;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let tree = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let Some(tree) = tree else {
+        println!("peers: skipped: give a tree to index, such as the Linux source:");
+        println!("  cargo bench -p level3 --bench peers -- /path/to/linux-6.1");
+        return Ok(());
+    };
+    let tree = Path::new(&tree).canonicalize()?;
+    let dir = tempfile::tempdir()?;
+    let mut level3 = Level3::start(dir.path())?;
+    level3.index(&tree)?;
+    let ripgrep = installed("rg").then_some(|needle: &str| {
+        let mut command = Command::new("rg");
+        command.args(["-F", "-n", "--no-heading", "--color=never", "-e", needle]);
+        command
+    });
+    let codesearch = installed("csearch") && installed("cindex");
+    let index = dir.path().join("csearchindex");
+    if codesearch {
+        let started = Instant::now();
+        let command = &mut Command::new("cindex");
+        run(command
+            .arg(&tree)
+            .env("CSEARCHINDEX", &index)
+            .stderr(Stdio::null()))?;
+        let bytes = std::fs::metadata(&index)?.len();
+        println!(
+            "codesearch: indexed in {:.1} s, index {} MB",
+            started.elapsed().as_secs_f64(),
+            bytes / 1_000_000
+        );
+    }
+    println!(
+        "{:24} {:>9} {:>12} {:>18} {:>18}",
+        "needle", "lines", "level3 ms", "ripgrep ms (ratio)", "codesearch ms (ratio)"
+    );
+    for needle in NEEDLES {
+        let (mut ours, mut rg, mut cs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lines = 0;
+        for _ in 0..=RUNS {
+            let started = Instant::now();
+            let answer = level3.get(&format!("/?q={}", needle.replace(' ', "%20")))?;
+            ours.push(started.elapsed());
+            lines = answer
+                .windows(2)
+                .filter(|pair| pair.ends_with(b"\"") && b",[".contains(&pair[0]))
+                .count();
+            if let Some(command) = &ripgrep {
+                rg.push(run(command(needle).arg(&tree))?);
+            }
+            if codesearch {
+                let command = &mut Command::new("csearch");
+                cs.push(run(command
+                    .args(["-n", needle])
+                    .env("CSEARCHINDEX", &index))?);
+            }
+        }
+        let ours = median(ours).unwrap_or_default();
+        let against = |peer: Option<Duration>| {
+            peer.map_or("-".to_owned(), |peer| {
+                format!(
+                    "{:.1} ({:.1} ×)",
+                    ms(peer),
+                    peer.as_secs_f64() / ours.as_secs_f64()
+                )
+            })
+        };
+        println!(
+            "{needle:24} {lines:>9} {:>12.2} {:>18} {:>18}",
+            ms(ours),
+            against(median(rg)),
+            against(median(cs))
+        );
+    }
+    level3.memory()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The median of all but the first.
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    let counted = times.get_mut(1..)?;
+    counted.sort_unstable();
+    counted.get(counted.len() / 2).copied()
+}
+
+fn installed(program: &str) -> bool {
+    let mut command = Command::new(program);
+    let found = command
+        .arg("--help")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if found.status().is_err() {
+        println!("{program} is not installed: left out");
+        return false;
+    }
+    true
+}
+
+/// Runs a program, reads its output to the end, and says how long that took.
+fn run(command: &mut Command) -> Outcome<Duration> {
+    let started = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(output) = &mut child.stdout {
+        std::io::copy(output, &mut std::io::sink())?;
+    }
+    child.wait()?;
+    Ok(started.elapsed())
+}
+
+/// A cluster of three nodes and a kept connection to its master.
+struct Level3 {
+    servers: Child,
+    connection: BufReader<TcpStream>,
+}
+
+impl Level3 {
+    fn start(dir: &Path) -> Outcome<Self> {
+        let nodes: Vec<String> = (1..=3)
+            .map(|id| format!("unix:{}", dir.join(format!("n{id}")).display()))
+            .collect();
+        let mut servers = Command::new(env!("CARGO_BIN_EXE_level3"))
+            .args([
+                "start-servers",
+                "--listen=127.0.0.1:0",
+                "--nodes",
+                &nodes.join(","),
+            ])
+            .arg(format!("--data={}", dir.join("data").display()))
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let log = servers.stderr.take().ok_or("no log")?;
+        let mut lines = BufReader::new(log).lines();
+        let mut address: Option<SocketAddr> = None;
+        while address.is_none() {
+            let line = lines.next().ok_or("the servers have ended")??;
+            if let Some(found) = line.split("master listens at http://").nth(1) {
+                address = Some(found.parse()?);
+            }
+        }
+        // Somebody has to read on, or the servers would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let stream = TcpStream::connect(address.ok_or("no address")?)?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            servers,
+            connection: BufReader::with_capacity(1 << 18, stream),
+        })
+    }
+
+    fn index(&mut self, tree: &Path) -> Outcome<()> {
+        while self.get("/healthcheck")? != br#"{"success":true}"# {}
+        let started = Instant::now();
+        self.get(&format!("/index?path={}", tree.display()))?;
+        while self.get("/isIndexed")? != br#"{"success":true}"# {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let took = started.elapsed().as_secs_f64();
+        let [files, text, index] = self.sum(["files", "packed_bytes", "index_bytes"])?;
+        println!(
+            "level3: indexed in {took:.1} s: {files} files, packed text {} MB, index {} MB ({:.1} % of the text)",
+            text / 1_000_000,
+            index / 1_000_000,
+            100.0 * index as f64 / text as f64,
+        );
+        Ok(())
+    }
+
+    /// Sums of some figures over all shards.
+    fn sum<const N: usize>(&mut self, names: [&str; N]) -> Outcome<[u64; N]> {
+        let status: serde_json::Value = serde_json::from_slice(&self.get("/status")?)?;
+        let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+        Ok(names.map(|name| {
+            nodes
+                .iter()
+                .filter_map(|node| node["state"]["shards"][0][name].as_u64())
+                .sum()
+        }))
+    }
+
+    fn memory(&mut self) -> Outcome<()> {
+        let status: serde_json::Value = serde_json::from_slice(&self.get("/status")?)?;
+        for node in status["nodes"].as_array().ok_or("no nodes")? {
+            let bytes = node["state"]["peak_memory_bytes"].as_u64().unwrap_or(0);
+            println!(
+                "node {}: peak memory {} MB",
+                node["state"]["id"],
+                bytes / 1_000_000
+            );
+        }
+        Ok(())
+    }
+
+    /// The body of an answer, received whole.
+    fn get(&mut self, target: &str) -> Outcome<Vec<u8>> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        self.connection.get_mut().write_all(request.as_bytes())?;
+        let (mut length, mut line) = (None, String::new());
+        while line != "\r\n" {
+            line.clear();
+            self.connection.read_line(&mut line)?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = Some(value.trim().parse::<u64>()?);
+            }
+        }
+        let mut body = Vec::new();
+        if let Some(length) = length {
+            self.connection
+                .by_ref()
+                .take(length)
+                .read_to_end(&mut body)?;
+            return Ok(body);
+        }
+        loop {
+            line.clear();
+            self.connection.read_line(&mut line)?;
+            let length = u64::from_str_radix(line.trim(), 16)?;
+            self.connection
+                .by_ref()
+                .take(length)
+                .read_to_end(&mut body)?;
+            line.clear();
+            self.connection.read_line(&mut line)?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
+    }
+}
+
+impl Drop for Level3 {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.servers);
+        // Errors mean that the servers have ended already.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.servers.wait();
+    }
+}

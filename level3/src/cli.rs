@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use level3::wire::Endpoint;
+
+const EXAMPLES: &str = "\
+Examples:
+  level3 start-servers                     everything on this machine, ports 9090 to 9093
+  curl 'http://127.0.0.1:9090/index?path=/usr/src/linux'
+  curl 'http://127.0.0.1:9090/?q=mutex_lock'
+  level3 start-servers --data /var/lib/level3 --watch
+                                           keep the index, and follow changes
+  level3 --id 1 --listen 0.0.0.0:9091      a node for a master on another host
+  level3 --master --nodes a:9091,b:9091    that master";
+
+/// Instant code search: a master and the nodes that it shards the text over.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to run, if it is all servers at once.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub role: Role,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a master and its nodes, log their lines, and stop them together.
+    #[command(alias = "cluster", after_help = EXAMPLES)]
+    StartServers(Settings),
+}
+
+/// What a single server is.
+#[derive(Debug, Args)]
+pub struct Role {
+    /// Run the master.
+    #[arg(long, conflicts_with = "id")]
+    pub master: bool,
+    /// Run node N, counting from 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub id: Option<u32>,
+    /// Accepted for the sake of 2014's scripts; means nothing.
+    #[arg(long, hide = true)]
+    pub server: bool,
+    /// End when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub die_with_parent: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Port of the master; node N has the Nth port behind it.
+    #[arg(long, value_name = "P", default_value_t = 9090, value_parser = clap::value_parser!(u16).range(1..=64000))]
+    pub base_port: u16,
+    /// Where this server listens: HOST:PORT, or unix:PATH for a node; with start-servers, where
+    /// the master does [default: 127.0.0.1 and the port that --base-port gives].
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Endpoint>,
+    /// Folder for the index, kept between runs. Without it a private folder is used and removed
+    /// at the end.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The master's nodes: HOST:PORT or unix:PATH each [default: three on this machine].
+    /// The nodes of start-servers all run here.
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
+    pub nodes: Vec<Endpoint>,
+    /// Keep each shard on R nodes. The master asks the fastest, and another one when it is slow.
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub replicas: u8,
+    /// Index again when files change.
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds after which a node that says nothing counts as missing.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub node_timeout: u64,
+    /// Seconds that a search by expression may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub search_time_limit: u64,
+}
+
+/// Nodes of a cluster if nothing else is said, as in 2014.
+const NODES: u16 = 3;
+
+impl Settings {
+    /// The nodes' addresses.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        if !self.nodes.is_empty() {
+            return self.nodes.clone();
+        }
+        (1..=NODES).map(|node| self.local(node)).collect()
+    }
+
+    /// The address on this machine of node N, or of the master for 0.
+    pub fn local(&self, node: u16) -> Endpoint {
+        Endpoint::Tcp(format!("127.0.0.1:{}", self.base_port.saturating_add(node)))
+    }
+
+    /// The master's settings.
+    pub fn master_config(&self) -> level3::master::Config {
+        level3::master::Config {
+            nodes: self.endpoints(),
+            replicas: self.replicas.into(),
+            data: self.data.clone(),
+            watch: self.watch,
+            node_timeout: Duration::from_secs(self.node_timeout),
+            search_time_limit: Duration::from_secs(self.search_time_limit),
+        }
+    }
+}

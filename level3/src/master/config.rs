@@ -1,0 +1,37 @@
+//! What a master can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wire::Endpoint;
+
+/// Settings of a master.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The nodes. Shard 1 has its first replica on the first, and so on.
+    pub nodes: Vec<Endpoint>,
+    /// On how many nodes each shard is kept: 1 for no replicas.
+    pub replicas: usize,
+    /// Where to remember what was indexed, so that a restart goes on; nowhere if `None`.
+    pub data: Option<PathBuf>,
+    /// Whether to index again when files change.
+    pub watch: bool,
+    /// A node that says nothing for this long in the middle of an answer is given up.
+    pub node_timeout: Duration,
+    /// How long a search by expression may take.
+    pub search_time_limit: Duration,
+}
+
+impl Config {
+    /// Settings for these nodes, without replicas, data folder or watching.
+    pub fn new(nodes: Vec<Endpoint>) -> Self {
+        Self {
+            nodes,
+            replicas: 1,
+            data: None,
+            watch: false,
+            node_timeout: Duration::from_secs(10),
+            search_time_limit: Duration::from_secs(10),
+        }
+    }
+}

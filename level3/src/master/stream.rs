@@ -1,0 +1,214 @@
+//! The contract's answer: the items of all shards as one JSON document of any size.
+//!
+//! Nodes send items as JSON text, each behind a comma, and no file is in two shards; so the master
+//! passes frames on as they come. A small answer is one frame from each shard and leaves in one
+//! piece. A large one is streamed: its status has been sent when a node dies in the middle, so the
+//! mark that something is missing comes behind the results.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Buf as _, Bytes};
+use http_body::Frame;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Master;
+use super::api::Failure;
+use super::ask::{Started, all};
+use super::pool::Connection;
+use crate::wire::{self, Kind};
+
+const HEAD: &str = r#"{"success": true, "results": ["#;
+
+/// Frames that may wait for a slow client before their node is held up.
+const FRAMES_AHEAD: usize = 8;
+
+/// Answers a query by all shards.
+pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Response, Failure> {
+    let frames: Vec<Vec<u8>> = (1..=master.shards())
+        .map(|shard| wire::frame(Kind::Query, &wire::encode_query(shard, needle)))
+        .collect();
+    let started = all((1..)
+        .zip(&frames)
+        .map(|(shard, frame)| master.ask(shard, frame)))
+    .await;
+    let mut answer = Answer::default();
+    let mut open = Vec::new();
+    for (shard, outcome) in (1..).zip(started) {
+        match outcome {
+            Ok(Started {
+                pool,
+                connection,
+                kind: Kind::Last,
+                payload,
+            }) => {
+                pool.give_back(connection);
+                answer.items.push(payload);
+            }
+            Ok(Started {
+                pool,
+                connection,
+                payload,
+                ..
+            }) => {
+                answer.items.push(payload);
+                let node = master
+                    .nodes
+                    .iter()
+                    .position(|node| std::ptr::eq(node, pool));
+                open.push((shard, node.unwrap_or_default(), connection));
+            }
+            Err(missing) => answer.missing.push(missing),
+        }
+    }
+    if answer.missing.len() == master.nodes.len() {
+        return Err(Failure::bad_gateway(answer.missing.join("; ")));
+    }
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    if open.is_empty() {
+        return Ok((json, answer.into_bytes()).into_response());
+    }
+    let (sender, parts) = mpsc::channel(FRAMES_AHEAD);
+    for (shard, node, connection) in open {
+        // Ends by itself: with the answer, with the node, or when the client is gone.
+        tokio::spawn(forward(
+            Arc::clone(&master),
+            shard,
+            node,
+            connection,
+            sender.clone(),
+        ));
+    }
+    let body = Body::new(Streamed {
+        answer,
+        parts,
+        state: State::Head,
+    });
+    Ok((StatusCode::OK, json, body).into_response())
+}
+
+/// A part of a streamed answer.
+enum Part {
+    Items(Bytes),
+    Missing(String),
+}
+
+/// Passes on the rest of a shard's answer.
+async fn forward(
+    master: Arc<Master>,
+    shard: u32,
+    node: usize,
+    mut connection: Connection,
+    parts: mpsc::Sender<Part>,
+) {
+    let pool = &master.nodes[node];
+    let told = |what: &dyn std::fmt::Display| {
+        Part::Missing(format!("shard {shard}: node {}: {what}", pool.endpoint))
+    };
+    loop {
+        let part = match timeout(master.config.node_timeout, connection.receive()).await {
+            Ok(Ok((Kind::Items, items))) => Part::Items(items),
+            Ok(Ok((Kind::Last, items))) => {
+                pool.give_back(connection);
+                // An error means that the client is gone, and then nobody misses this part.
+                let _ = parts.send(Part::Items(items)).await;
+                return;
+            }
+            Ok(Ok((Kind::Error, message))) => told(&String::from_utf8_lossy(&message)),
+            Ok(Ok(_)) => told(&"unexpected frame"),
+            Ok(Err(error)) => told(&error),
+            Err(_) => told(&"no answer in time"),
+        };
+        let last = matches!(part, Part::Missing(_));
+        if parts.send(part).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// What has arrived so far.
+#[derive(Default)]
+struct Answer {
+    items: Vec<Bytes>,
+    missing: Vec<String>,
+}
+
+impl Answer {
+    fn tail(&self) -> String {
+        if self.missing.is_empty() {
+            return "]}".to_owned();
+        }
+        format!(
+            r#"], "partial": true, "missing": {}}}"#,
+            json!(self.missing)
+        )
+    }
+
+    /// The items joined, without the first comma.
+    fn joined(&mut self) -> Bytes {
+        let mut joined: Bytes = std::mem::take(&mut self.items).concat().into();
+        if !joined.is_empty() {
+            joined.advance(1);
+        }
+        joined
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        [HEAD.as_bytes(), &self.joined(), self.tail().as_bytes()]
+            .concat()
+            .into()
+    }
+}
+
+/// The body of a large answer.
+struct Streamed {
+    answer: Answer,
+    parts: mpsc::Receiver<Part>,
+    state: State,
+}
+
+enum State {
+    Head,
+    Items,
+    Done,
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = |bytes: Bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
+        loop {
+            match self.state {
+                // At least one shard has more than one frame, so there is an item here already,
+                // and every further one needs the comma that it comes with.
+                State::Head => {
+                    self.state = State::Items;
+                    let items = self.answer.joined();
+                    return data([HEAD.as_bytes(), &items].concat().into());
+                }
+                State::Items => match std::task::ready!(self.parts.poll_recv(context)) {
+                    Some(Part::Items(items)) if items.is_empty() => {}
+                    Some(Part::Items(items)) => return data(items),
+                    Some(Part::Missing(what)) => self.answer.missing.push(what),
+                    None => {
+                        self.state = State::Done;
+                        return data(self.answer.tail().into());
+                    }
+                },
+                State::Done => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a node says about itself.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::Node;
+use crate::index::Shard;
+use crate::wire::{IndexingStatus, NodeStatus, ShardStatus};
+
+/// How many of the files that are left out a status names.
+const MAX_REJECTED: usize = 100;
+
+impl Node {
+    /// The state of the node and its shards.
+    pub fn status(&self) -> NodeStatus {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let indexing = self
+            .updates()
+            .current
+            .as_ref()
+            .map(|progress| IndexingStatus {
+                files_total: progress.files_total.load(Ordering::Relaxed),
+                files_done: progress.files_done.load(Ordering::Relaxed),
+                bytes_done: progress.bytes_done.load(Ordering::Relaxed),
+            });
+        NodeStatus {
+            id: self.id,
+            shards: shards
+                .iter()
+                .map(|(&number, shard)| shard_status(number, shard))
+                .collect(),
+            indexing,
+            peak_memory_bytes: peak_memory_bytes(),
+        }
+    }
+}
+
+fn shard_status(number: u32, shard: &Shard) -> ShardStatus {
+    let mut status = ShardStatus {
+        shard: number,
+        identity: None,
+        damage: shard.damage(),
+        files: 0,
+        text_bytes: 0,
+        packed_bytes: 0,
+        index_bytes: 0,
+        segments: 0,
+        rejected: 0,
+        rejected_files: Vec::new(),
+    };
+    let Some(snapshot) = shard.snapshot() else {
+        return status;
+    };
+    status.identity = Some(snapshot.identity.clone());
+    for live in &snapshot.segments {
+        status.segments += 1;
+        status.text_bytes += live.text_bytes();
+        status.packed_bytes += live.segment.text_bytes();
+        status.index_bytes += live.segment.index_bytes();
+        for (_, row) in live.files() {
+            match row.reject {
+                None => status.files += 1,
+                Some(reason) => {
+                    status.rejected += 1;
+                    if status.rejected_files.len() < MAX_REJECTED {
+                        status.rejected_files.push((row.path.to_string(), reason));
+                    }
+                }
+            }
+        }
+    }
+    status
+}
+
+/// Peak resident memory of this process, where the system says.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}

@@ -1,0 +1,191 @@
+//! Payloads. What is asked often is packed by hand; the rest is JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Reader, put_bytes, put_varint};
+use crate::corpus::{Entry, Reject, Stamp};
+use crate::index::Identity;
+
+/// Packs a query: the shard to ask, and the needle.
+pub fn encode_query(shard: u32, needle: &[u8]) -> Vec<u8> {
+    [&shard.to_le_bytes(), needle].concat()
+}
+
+/// Unpacks a query.
+pub fn decode_query(payload: &[u8]) -> Option<(u32, &[u8])> {
+    let mut reader = Reader(payload);
+    Some((reader.u32()?, reader.0))
+}
+
+/// Packs part of a list of files.
+pub fn encode_entries<'a>(entries: impl IntoIterator<Item = (&'a str, Stamp)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (path, stamp) in entries {
+        put_bytes(&mut out, path.as_bytes());
+        put_varint(&mut out, stamp.bytes);
+        out.extend(stamp.changed_ns.to_le_bytes());
+    }
+    out
+}
+
+/// Unpacks part of a list of files.
+pub fn decode_entries(payload: &[u8]) -> Option<Vec<Entry>> {
+    let mut reader = Reader(payload);
+    let mut entries = Vec::new();
+    while !reader.is_empty() {
+        let path = reader.string()?.to_owned();
+        let stamp = Stamp {
+            bytes: reader.varint()?,
+            changed_ns: reader.i64()?,
+        };
+        entries.push(Entry { path, stamp });
+    }
+    Some(entries)
+}
+
+/// Makes a shard hold the files that follow in `Entries` frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRequest {
+    /// What the shard will be a part of.
+    pub identity: Identity,
+    /// The shards that this node is to hold from now on; others are removed.
+    pub keep: Vec<u32>,
+}
+
+/// State of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its `--id`.
+    pub id: u32,
+    /// Its shards.
+    pub shards: Vec<ShardStatus>,
+    /// The update at work, if any.
+    pub indexing: Option<IndexingStatus>,
+    /// Peak resident memory in bytes, as the kernel counts it.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// State of a shard on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// Number of the shard.
+    pub shard: u32,
+    /// What it can answer for, if it can answer.
+    pub identity: Option<Identity>,
+    /// What is wrong with its index, if anything is.
+    pub damage: Option<String>,
+    /// Files that can be found.
+    pub files: u64,
+    /// Their text in bytes.
+    pub text_bytes: u64,
+    /// Packed text on disk in bytes, files that changed since included.
+    pub packed_bytes: u64,
+    /// Index files in bytes.
+    pub index_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// How many files are left out.
+    pub rejected: u64,
+    /// The first of the files that are left out, and why.
+    pub rejected_files: Vec<(String, Reject)>,
+}
+
+/// How far an update has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexingStatus {
+    /// Files to index.
+    pub files_total: u64,
+    /// Files indexed so far.
+    pub files_done: u64,
+    /// Bytes indexed so far.
+    pub bytes_done: u64,
+}
+
+/// A query of `/search` to one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchRequest {
+    /// The shard to ask.
+    pub shard: u32,
+    /// The needle or expression.
+    pub query: String,
+    /// Whether `query` is a regular expression.
+    pub regex: bool,
+    /// Whether upper and lower case are the same.
+    pub ignore_case: bool,
+    /// Only files whose path fits this pattern.
+    pub path: Option<String>,
+    /// The most hits to return.
+    pub limit: usize,
+    /// Lines to show in front of and behind each hit.
+    pub context: usize,
+    /// After this many milliseconds the search stops with what it has.
+    pub time_limit_ms: u64,
+}
+
+/// A matching line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Path of the file below the indexed root.
+    pub file: String,
+    /// The line, counting from 1.
+    pub line: u64,
+    /// Where the first match starts in the line, in characters, counting from 1.
+    pub column: u64,
+    /// The line without its end; cut around the first match if it is very long.
+    pub text: String,
+    /// Where the matches are in `text`, in characters from 0: start and end.
+    pub spans: Vec<(u64, u64)>,
+    /// Whether `text` is only a part of the line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// Lines in front, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+    /// Lines behind, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+}
+
+/// What one shard answers to a [`SearchRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchAnswer {
+    /// Hits in the order of path and line.
+    pub hits: Vec<Hit>,
+    /// Whether there are more than the limit.
+    pub more: bool,
+    /// Whether the time limit ended the search.
+    pub timed_out: bool,
+    /// Whether the index narrowed the search down.
+    pub pruned: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn entries_survive(paths in prop::collection::vec("\\PC{1,20}", 0..5), bytes in any::<u64>(), changed_ns in any::<i64>()) {
+            let stamp = Stamp { bytes, changed_ns };
+            let packed = encode_entries(paths.iter().map(|path| (path.as_str(), stamp)));
+            let back = decode_entries(&packed).unwrap();
+            prop_assert!(back.iter().all(|entry| entry.stamp == stamp));
+            prop_assert_eq!(back.into_iter().map(|entry| entry.path).collect::<Vec<_>>(), paths);
+        }
+
+        #[test]
+        fn foreign_payloads_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            let _ = decode_entries(&bytes);
+            let _ = decode_query(&bytes);
+        }
+    }
+
+    #[test]
+    fn queries_carry_any_bytes() {
+        let packed = encode_query(2, b"\xff\0");
+        assert_eq!(decode_query(&packed), Some((2, &b"\xff\0"[..])));
+        assert_eq!(decode_query(b"abc"), None);
+    }
+}

@@ -1,0 +1,280 @@
+//! The real program: `start-servers`, its flags, and what SIGKILL does to it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Instant;
+
+use common::{PATIENCE, get, oracle, results, write_tree};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A running `level3 start-servers` with nodes on unix sockets below `dir`.
+struct Servers {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Servers {
+    fn start(dir: &Path, flags: &[&str]) -> Self {
+        Self::start_at(dir, "127.0.0.1:0", flags)
+    }
+
+    /// Likewise, with the master at this address.
+    fn start_at(dir: &Path, listen: &str, flags: &[&str]) -> Self {
+        let nodes: Vec<String> = (1..=3)
+            .map(|id| format!("unix:{}", dir.join(format!("n{id}")).display()))
+            .collect();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_level3"))
+            .args([
+                "start-servers",
+                "--listen",
+                listen,
+                "--nodes",
+                &nodes.join(","),
+            ])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(
+                log.read_line(&mut line).unwrap(),
+                0,
+                "the servers have ended"
+            );
+            if let Some(address) = line
+                .trim()
+                .strip_prefix("[master] master listens at http://")
+            {
+                break address.parse().unwrap();
+            }
+        };
+        Self {
+            child,
+            log,
+            address,
+        }
+    }
+
+    /// An answer, or nothing while the master is being started again.
+    fn ask(&self, target: &str) -> Option<(u16, Value)> {
+        std::net::TcpStream::connect(self.address).ok()?;
+        let (status, body) = std::panic::catch_unwind(|| get(self.address, target, "*/*")).ok()?;
+        Some((status, serde_json::from_slice(&body).ok()?))
+    }
+
+    fn until(&self, target: &str, done: impl Fn(u16, &Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(target);
+            if let Some((status, json)) = &answer
+                && done(*status, json)
+            {
+                return json.clone();
+            }
+            assert!(Instant::now() < deadline, "{target} is still {answer:?}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The server whose arguments contain `flag`.
+    fn server(&self, flag: &str) -> Option<Pid> {
+        children(self.child.id()).into_iter().find_map(|pid| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let arguments = String::from_utf8(arguments).ok()?.replace('\0', " ");
+            arguments
+                .contains(flag)
+                .then(|| Pid::from_raw(pid as i32))?
+        })
+    }
+
+    /// Ends all servers in good order; returns what they had to say in the end.
+    fn stop(mut self) -> String {
+        let children = children(self.child.id());
+        self.signal(Signal::TERM);
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+        for pid in children {
+            assert!(
+                !Path::new(&format!("/proc/{pid}")).exists(),
+                "{pid} is still there"
+            );
+        }
+        rest
+    }
+}
+
+/// Process ids of the children of a process.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|item| {
+        let pid: u32 = item.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind the name, which may contain anything: state, parent.
+        let of: u32 = stat
+            .rsplit(')')
+            .next()?
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()?;
+        (of == parent).then_some(pid)
+    });
+    processes.collect()
+}
+
+#[test]
+fn an_index_in_a_data_folder_outlives_its_servers() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_tree(
+        tree.path(),
+        (0..9).map(|at| (format!("file-{at}"), "needle\n")),
+    );
+    let data = format!("--data={}", dir.path().join("data").display());
+    let servers = Servers::start(dir.path(), &[&data, "--replicas=2"]);
+    servers.until("/healthcheck", |status, _| status == 200);
+    let (status, _) = servers
+        .ask(&format!("/index?path={}", tree.path().display()))
+        .unwrap();
+    assert_eq!(status, 200);
+    servers.until("/isIndexed", |status, _| status == 200);
+    let expected = oracle(tree.path(), b"needle");
+    let log = servers.stop();
+    for name in ["[node-1]", "[node-2]", "[node-3]", "[master]"] {
+        assert!(log.contains(name), "{log}");
+    }
+    // The text is gone, and the answers are not.
+    fs::remove_dir_all(tree.path()).unwrap();
+    let servers = Servers::start(dir.path(), &[&data, "--replicas=2"]);
+    let found = servers.until("/?q=needle", |status, json| {
+        status == 200 && json.get("partial").is_none()
+    });
+    assert_eq!(results(&found), expected);
+    servers.stop();
+}
+
+#[test]
+fn without_a_data_folder_no_text_is_left_behind() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_tree(tree.path(), [("file", "needle\n")]);
+    let temporary = dir.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_level3"));
+    let mut node = command
+        .args([
+            "--id",
+            "1",
+            "--listen",
+            &format!("unix:{}", dir.path().join("n").display()),
+        ])
+        .env("TMPDIR", &temporary)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(node.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.contains("listens"), "{line}");
+    // Its folder, and the lock for making one.
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 2);
+    kill_process(Pid::from_child(&node), Signal::TERM).unwrap();
+    assert!(node.wait().unwrap().success());
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 1);
+}
+
+/// Kills a server at some moment after `/index`, again and again; the others and its successor
+/// must bring the index to its end by themselves.
+#[test]
+fn sigkill_while_indexing_is_recovered_from() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = format!("--data={}", dir.path().join("data").display());
+    // The master must come back where the test looks for it.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let text = "a line with some text\n".repeat(20_000);
+    let nodes = Servers::start_at(dir.path(), &port.to_string(), &[&data]);
+    nodes.until("/healthcheck", |status, _| status == 200);
+    for (round, victim) in ["--id 2", "--master", "--id 1", "--master", "--id 3"]
+        .iter()
+        .enumerate()
+    {
+        for file in 0..24 {
+            let line = format!("needle {round} {file}\n");
+            fs::write(
+                tree.path().join(format!("file-{file}")),
+                text.clone() + &line,
+            )
+            .unwrap();
+        }
+        nodes.until(
+            &format!("/index?path={}", tree.path().display()),
+            |status, _| status == 200,
+        );
+        // Not all rounds at the same moment.
+        for _ in 0..round {
+            nodes.ask("/status");
+        }
+        kill_process(nodes.server(victim).unwrap(), Signal::KILL).unwrap();
+        let found = nodes.until(&format!("/?q=needle+{round}"), |status, json| {
+            status == 200 && json.get("partial").is_none() && results(json).len() == 24
+        });
+        assert_eq!(
+            results(&found),
+            oracle(tree.path(), format!("needle {round}").as_bytes())
+        );
+        nodes.until("/isIndexed", |status, _| status == 200);
+    }
+    nodes.stop();
+}
+
+#[test]
+fn wrong_flags_are_refused_in_one_line() {
+    for (flags, expected) in [
+        (&[][..], "nothing to run"),
+        (
+            &["--master", "--replicas=4"][..],
+            "--replicas 4 needs that many nodes",
+        ),
+        (&["--master", "--listen=unix:/tmp/x"], "HOST:PORT only"),
+        (&["--id=1", "--listen=127.0.0.1:99999"], "no node address"),
+        (
+            &["--id=1", "--listen=unix:/no/such/folder/socket"],
+            "cannot listen",
+        ),
+        (
+            &["--id=1", "--listen=127.0.0.1:0", "--data=/dev/null/x"],
+            "/dev/null/x",
+        ),
+        (&["--id=0"], "--id"),
+        (&["--master", "--id=1"], "cannot be used with"),
+        (&["--nodes=a", "--master"], "no node address"),
+    ] {
+        let run = Command::new(env!("CARGO_BIN_EXE_level3"))
+            .args(flags)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(
+            !run.status.success() && said.contains(expected),
+            "{flags:?}: {said}"
+        );
+    }
+}
