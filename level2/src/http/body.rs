@@ -151,6 +151,11 @@ impl Decoder {
 }
 
 /// One step through the lines around the chunks. Line ends are CRLF, strictly.
+#[expect(
+    clippy::match_same_arms,
+    clippy::unnested_or_patterns,
+    reason = "one line per transition"
+)]
 fn framing_byte(state: State, byte: u8) -> Result<State, BadBody> {
     Ok(match (state, byte) {
         (State::Size { digits, size }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {

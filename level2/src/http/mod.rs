@@ -32,6 +32,10 @@ pub fn for_each_element<'a>(list: &'a [u8], mut each: impl FnMut(&'a [u8])) {
 
 /// Field names that a `Connection` header declared to be of this hop only.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not states"
+)]
 pub struct ConnectionOptions<'a> {
     /// Whether `close` was among the options.
     pub close: bool,

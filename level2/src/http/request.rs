@@ -26,6 +26,10 @@ const fn bad(reason: &'static str) -> BadRequest {
 
 /// What one needs to know about a request once its head is on its way.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not states"
+)]
 pub struct Request {
     /// Bytes of the head in the input.
     pub head_length: usize,
@@ -156,14 +160,12 @@ fn read_fields<'a>(fields: &[httparse::Header<'a>], http11: bool) -> Result<Fact
         forwarded: [&[]; 8],
         forwarded_count: 0,
     };
-    let (mut length, mut chunked, mut upgrade) = (None, false, false);
+    let (mut length, mut chunked, mut upgrade, mut hosts) = (None, false, false, 0);
     for field in fields {
         // Sorted by length first: most fields differ from all of these by that alone.
         match field.name.len() {
             4 if field.name.eq_ignore_ascii_case("host") => {
-                if std::mem::replace(&mut facts.has_host, true) {
-                    return Err(bad("more than one Host"));
-                }
+                hosts += 1;
             }
             6 if field.name.eq_ignore_ascii_case("expect") => {
                 if !field.value.eq_ignore_ascii_case(b"100-continue") {
@@ -182,7 +184,7 @@ fn read_fields<'a>(fields: &[httparse::Header<'a>], http11: bool) -> Result<Fact
                 });
             }
             10 if field.name.eq_ignore_ascii_case("connection") => {
-                facts.connection.add(field.value)
+                facts.connection.add(field.value);
             }
             14 if field.name.eq_ignore_ascii_case("content-length") => {
                 let value = decimal(field.value).ok_or(bad("Content-Length is not a number"))?;
@@ -215,6 +217,10 @@ fn read_fields<'a>(fields: &[httparse::Header<'a>], http11: bool) -> Result<Fact
             _ => {}
         }
     }
+    if hosts > 1 {
+        return Err(bad("more than one Host"));
+    }
+    facts.has_host = hosts == 1;
     if facts.connection.too_many {
         return Err(bad("too many Connection options"));
     }

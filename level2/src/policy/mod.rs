@@ -46,6 +46,9 @@ const FULL_PATIENCE: f64 = 2.0;
 /// How many times the expected wait for another request a heavy client's may be held.
 const HOLD: f64 = 3.0;
 
+/// Part of an even share of service below which a heavy client may wait for the next place.
+const UNDERSERVED: f64 = 1.0;
+
 /// A heavy client's request is always held this long, in nanoseconds: less is no delay worth naming.
 const HOLD_AT_LEAST: f64 = 3e6;
 
@@ -103,7 +106,8 @@ pub struct Flight {
     pub class: Class,
     client: Option<ClientRef>,
     started: Nanos,
-    in_flight: u32,
+    /// How many the backend had with it.
+    beside: u32,
 }
 
 /// Why a request is turned away.
@@ -263,7 +267,11 @@ impl<T> Policy<T> {
         Decision::Wait(rank)
     }
 
-    /// A request ended; its place goes to whoever is next.
+    /// A request ended; its place goes to whoever is next. Returns whether its backend was ejected.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a flight ends here and cannot be used again"
+    )]
     pub fn finish(
         &mut self,
         now: Nanos,
@@ -279,7 +287,7 @@ impl<T> Policy<T> {
             account.served += now.saturating_sub(flight.started) as f32 / 1e9;
         }
         let backend = &mut self.backends[flight.backend];
-        let ejected = backend.finish(now, flight.started, flight.in_flight, outcome);
+        let ejected = backend.finish(now, flight.started, flight.beside, outcome);
         self.dispatch(now, effects);
         ejected
     }
@@ -442,8 +450,22 @@ impl<T> Policy<T> {
                 let over = f64::from(account.requests) / FULL_PATIENCE;
                 self.settings.max_wait as f64 / over.max(1.0).powi(2)
             }
+            // A heavy client that has had less than its share of service may wait for the next place:
+            // else whoever asks most often would be the one at hand whenever a place falls free.
+            Class::Heavy if self.underserved(account) => self.spacing(),
             Class::Stranger | Class::Heavy => 0.0,
         }
+    }
+
+    /// Whether a client has had less than an even share of service lately.
+    fn underserved(&self, account: Account) -> bool {
+        let had = f64::from(account.served) / MEAN_LIFE_SECONDS;
+        had < UNDERSERVED * self.places() / self.crowd.at(self.now).max(1.0)
+    }
+
+    /// Mean time between two places falling free, in nanoseconds.
+    fn spacing(&self) -> f64 {
+        self.service_seconds() * 1e9 / self.places().max(1.0)
     }
 
     /// Whether a request with this patience may wait behind `ahead` others.
@@ -495,13 +517,13 @@ impl<T> Policy<T> {
             self.clients.account(client).outstanding += 1;
         }
         self.counters.started[class as usize] += 1;
-        let in_flight = self.backends[backend].start(now);
+        let beside = self.backends[backend].start(now);
         Flight {
             backend,
             class,
             client,
             started: now,
-            in_flight,
+            beside,
         }
     }
 

@@ -267,16 +267,15 @@ impl Client {
             };
             self.logged.backend = Some(permit.backend);
             let pooled = self.worker.pooled(permit.backend);
-            let mut backend = match pooled {
-                Some(conn) => conn,
-                None => match self.worker.connect(permit.backend).await {
-                    Ok(conn) => conn,
-                    Err(_) => {
-                        permit.finish(Outcome::Unreachable);
-                        count(&self.worker.stats().retries);
-                        continue;
-                    }
-                },
+            let reused = pooled.is_some();
+            let connected = match pooled {
+                Some(conn) => Ok(conn),
+                None => self.worker.connect(permit.backend).await,
+            };
+            let Ok(mut backend) = connected else {
+                permit.finish(Outcome::Unreachable);
+                count(&self.worker.stats().retries);
+                continue;
             };
             backend.output.extend_from_slice(&self.head);
             if request.expects_continue && attempt == 1 {
@@ -292,7 +291,7 @@ impl Client {
                 asker,
                 body: &mut body,
             };
-            match exchange.run(backend, permit).await {
+            match exchange.run(backend, permit, reused).await {
                 Ok(Done {
                     status,
                     bytes,

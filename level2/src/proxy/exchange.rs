@@ -59,11 +59,20 @@ pub struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// Sends the request (its head is in the backend's output already) and passes the answer on.
-    pub async fn run(&mut self, mut backend: Conn, mut permit: Permit) -> Result<Done, Failure> {
+    ///
+    /// A `reused` connection may have been closed at the moment of its use; that is no failure of
+    /// the backend's.
+    pub async fn run(
+        &mut self,
+        mut backend: Conn,
+        mut permit: Permit,
+        reused: bool,
+    ) -> Result<Done, Failure> {
         let response = match self.ask(&mut backend).await {
             Ok(response) => response,
             Err(failure) => {
                 match failure {
+                    Failure::NoAnswer if reused => permit.finish(Outcome::Aborted),
                     Failure::NoAnswer | Failure::BadAnswer | Failure::Timeout => {
                         permit.finish(Outcome::Failed);
                     }
@@ -128,7 +137,8 @@ impl Exchange<'_> {
             }
             if !sent {
                 match self.body.poll(cx, self.client, backend) {
-                    Poll::Ready(Ok(())) => sent = true,
+                    // If writing failed, it may have answered before it closed: that is worth having.
+                    Poll::Ready(Ok(()) | Err(Broken::Sink)) => sent = true,
                     Poll::Ready(Err(Broken::Source)) => return Poll::Ready(Err(Failure::Client)),
                     Poll::Ready(Err(Broken::Malformed)) => {
                         return Poll::Ready(Err(Failure::BadBody));
@@ -136,8 +146,6 @@ impl Exchange<'_> {
                     Poll::Ready(Err(Broken::TooLarge)) => {
                         return Poll::Ready(Err(Failure::TooLarge));
                     }
-                    // It may have answered before it closed, and the answer is worth having.
-                    Poll::Ready(Err(Broken::Sink)) => sent = true,
                     Poll::Pending => {}
                 }
                 if self.client.moved() != moved {

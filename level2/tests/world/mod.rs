@@ -89,7 +89,7 @@ impl Tally {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Send(usize),
     ReachProxy(usize),
