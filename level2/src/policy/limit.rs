@@ -115,6 +115,11 @@ impl Limit {
         self.current
     }
 
+    /// Whether the end of what the backend can take was not met yet.
+    pub fn is_growing(&self) -> bool {
+        self.growing && !self.fixed
+    }
+
     /// Learns that a request which made `in_flight` at its start was answered after `latency` seconds.
     pub fn answered(&mut self, now: Nanos, in_flight: u32, latency: f64) {
         if self.fixed {

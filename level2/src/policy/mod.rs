@@ -471,7 +471,17 @@ impl<T> Policy<T> {
     /// Whether a request with this patience may wait behind `ahead` others.
     fn may_wait(&self, now: Nanos, patience: f64, ahead: usize) -> bool {
         let longest = self.settings.max_wait as f64;
-        let hold = (HOLD * self.supply.next_expected()).clamp(HOLD_AT_LEAST.min(longest), longest);
+        // While nobody knows yet what the backends can take, nobody asks for too much.
+        let growing = self
+            .backends
+            .iter()
+            .any(|b| b.healthy && b.limit.is_growing());
+        let hold = if growing {
+            longest
+        } else {
+            HOLD * self.supply.next_expected()
+        };
+        let hold = hold.max(HOLD_AT_LEAST).min(longest);
         ahead < self.settings.max_queue && self.expected_wait(now, ahead) <= patience.max(hold)
     }
 
