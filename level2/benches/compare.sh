@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Plain proxying, measured beside nginx and haproxy: a tiny answer, 64 kept connections (or CONNECTIONS),
+# no flood. Load generator (wrk), proxy and backend (nginx) share the machine, so absolute figures are low
+# and noisy: rounds are interleaved, and the medians and the ratios in each round are what counts.
+#
+#   level2/benches/compare.sh            7 rounds of 4 s with one thread or worker each
+#   THREADS=2 ROUNDS=9 SECONDS_EACH=5 CONNECTIONS=1 level2/benches/compare.sh
+#
+# Debian packages: nginx-light, haproxy, wrk. A peer that is not installed is left out.
+set -euo pipefail
+
+THREADS=${THREADS:-1} ROUNDS=${ROUNDS:-7} SECONDS_EACH=${SECONDS_EACH:-4} CONNECTIONS=${CONNECTIONS:-64}
+BINARY=${BINARY:-${CARGO_TARGET_DIR:-target}/release/level2}
+have() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
+PATH=$PATH:/usr/sbin
+for tool in wrk nginx; do
+    have "$tool" || { echo "skipped: $tool is not installed"; exit 0; }
+done
+[ -x "$BINARY" ] || { echo "build first: cargo build --release -p level2"; exit 1; }
+
+folder=$(mktemp -d)
+pids=()
+stop() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap stop EXIT
+
+port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+backend=$(port) by_level2=$(port) by_nginx=$(port) by_haproxy=$(port)
+
+nginx_common="daemon off; pid $folder/PID; error_log /dev/null; events { worker_connections 4096; }"
+cat >"$folder/backend.conf" <<CONF
+worker_processes 1; ${nginx_common/PID/backend.pid}
+http { access_log off; keepalive_requests 100000000;
+  server { listen 127.0.0.1:$backend; location / { return 200 "hello\n"; } } }
+CONF
+cat >"$folder/proxy.conf" <<CONF
+worker_processes $THREADS; ${nginx_common/PID/proxy.pid}
+http { access_log off; keepalive_requests 100000000;
+  upstream b { server 127.0.0.1:$backend; keepalive 128; keepalive_requests 100000000; }
+  server { listen 127.0.0.1:$by_nginx reuseport;
+    location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; } } }
+CONF
+cat >"$folder/haproxy.cfg" <<CONF
+global
+  nbthread $THREADS
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+  option http-keep-alive
+  http-reuse always
+frontend f
+  bind 127.0.0.1:$by_haproxy
+  default_backend b
+backend b
+  server s 127.0.0.1:$backend
+CONF
+
+nginx -p "$folder" -c "$folder/backend.conf" & pids+=($!)
+nginx -p "$folder" -c "$folder/proxy.conf" & pids+=($!)
+"$BINARY" --listen "127.0.0.1:$by_level2" --backend "127.0.0.1:$backend" --threads "$THREADS" 2>/dev/null & pids+=($!)
+names=(level2 nginx) ports=("$by_level2" "$by_nginx")
+if have haproxy; then
+    haproxy -f "$folder/haproxy.cfg" >/dev/null 2>&1 & pids+=($!)
+    names+=(haproxy) ports+=("$by_haproxy")
+fi
+names+=(direct) ports+=("$backend")
+for port in "${ports[@]}"; do
+    for _ in $(seq 50); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+        sleep 0.1
+    done
+done
+
+for round in $(seq 0 "$ROUNDS"); do
+    for index in "${!names[@]}"; do
+        wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency "http://127.0.0.1:${ports[$index]}/" >"$folder/out"
+        # Round 0 warms up.
+        [ "$round" = 0 ] && continue
+        if grep -q 'Non-2xx' "$folder/out"; then echo "${names[$index]}: $(grep Non-2xx "$folder/out")" >&2; fi
+        awk -v name="${names[$index]}" -v round="$round" '
+            function ms(t) { return t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }
+            $1 == "50%" { p50 = ms($2) } $1 == "99%" { p99 = ms($2) } $1 == "Requests/sec:" { rate = $2 }
+            END { print round, name, rate, p50, p99 }' "$folder/out" >>"$folder/all"
+    done
+done
+
+echo "$THREADS thread(s), $CONNECTIONS connections, median of $ROUNDS rounds of $SECONDS_EACH s:"
+python3 - "$folder/all" <<'PYTHON'
+import statistics, sys
+rows = [line.split() for line in open(sys.argv[1])]
+by = {}
+for round_, name, rate, p50, p99 in rows:
+    by.setdefault(name, {})[round_] = (float(rate), float(p50), float(p99))
+for name, rounds in by.items():
+    rate, p50, p99 = (statistics.median(v[i] for v in rounds.values()) for i in range(3))
+    against = [rounds[r][0] / by["nginx"][r][0] for r in rounds]
+    print(f"{name:8} {rate:9.0f} requests/s  p50 {p50:7.3f} ms  p99 {p99:7.3f} ms  "
+          f"{statistics.median(against):.2f} x nginx ({min(against):.2f} to {max(against):.2f})")
+PYTHON

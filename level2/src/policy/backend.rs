@@ -1,0 +1,123 @@
+//! What the policy knows of one backend: health, requests in flight, limit, speed.
+
+use std::collections::VecDeque;
+
+use super::Nanos;
+use super::limit::Limit;
+
+/// Failures in a row after which a backend is left alone until a probe gets through.
+const FAILURES_TO_EJECT: u32 = 3;
+
+/// Weight of the newest sample in the mean latency.
+const NEWEST: f64 = 0.1;
+
+/// How a request ended at its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered, whatever the status.
+    Answered,
+    /// Answered "too busy" (503): the limit is too high.
+    Overloaded,
+    /// Taken, but broken off or not answered in time.
+    Failed,
+    /// Not even a connection could be made: the backend is down.
+    Unreachable,
+    /// Ended early by the client's fault; says nothing about the backend.
+    Aborted,
+}
+
+/// One backend, as seen by the policy.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its limit.
+    pub limit: Limit,
+    /// Whether requests are sent to it.
+    pub healthy: bool,
+    /// Start times of the requests in flight, oldest first.
+    starts: VecDeque<Nanos>,
+    /// Mean latency in seconds; 0 until the first answer.
+    latency: f64,
+    failures: u32,
+}
+
+impl Backend {
+    /// A backend with nothing in flight, taken to be healthy until shown otherwise.
+    pub fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            healthy: true,
+            starts: VecDeque::new(),
+            latency: 0.0,
+            failures: 0,
+        }
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.starts.len() as u32
+    }
+
+    /// Mean latency in seconds.
+    pub fn latency(&self) -> f64 {
+        self.latency
+    }
+
+    /// Whether it may be given one more.
+    pub fn has_room(&self) -> bool {
+        self.healthy && self.in_flight() < self.limit.current()
+    }
+
+    /// How full it is; 1 is its limit.
+    pub fn load(&self) -> f64 {
+        f64::from(self.in_flight()) / f64::from(self.limit.current())
+    }
+
+    /// Nanoseconds until the next answer is due; 0 when it is overdue.
+    pub fn next_answer(&self, now: Nanos) -> Option<f64> {
+        let oldest = *self.starts.front()?;
+        Some((oldest as f64 + self.latency * 1e9 - now as f64).max(0.0))
+    }
+
+    /// Counts a request in; returns how many are in flight with it.
+    pub fn start(&mut self, now: Nanos) -> u32 {
+        self.starts.push_back(now);
+        self.in_flight()
+    }
+
+    /// Counts out a request that began at `started`; returns whether the backend was ejected by it.
+    pub fn finish(&mut self, now: Nanos, started: Nanos, in_flight: u32, outcome: Outcome) -> bool {
+        if let Ok(place) = self.starts.binary_search(&started) {
+            self.starts.remove(place);
+        }
+        let latency = now.saturating_sub(started) as f64 / 1e9;
+        match outcome {
+            Outcome::Answered => {
+                self.failures = 0;
+                let weight = if self.latency == 0.0 { 1.0 } else { NEWEST };
+                self.latency += weight * (latency - self.latency);
+                self.limit.answered(now, in_flight, latency);
+            }
+            Outcome::Overloaded => {
+                self.failures = 0;
+                self.limit.overloaded(now);
+            }
+            Outcome::Failed => {
+                self.failures += 1;
+                self.limit.overloaded(now);
+            }
+            Outcome::Unreachable => self.failures = FAILURES_TO_EJECT,
+            Outcome::Aborted => {}
+        }
+        let eject = self.healthy && self.failures >= FAILURES_TO_EJECT;
+        if eject {
+            self.healthy = false;
+        }
+        eject
+    }
+
+    /// A probe got through: use it again.
+    pub fn revive(&mut self) {
+        self.healthy = true;
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,291 @@
+//! How many requests a backend should have in flight, found from the time it takes to answer.
+//!
+//! Hill climbing by experiments. While the backend is kept full at the accepted limit, the mean
+//! latency there is learned; then a slightly different limit is tried, and kept if throughput
+//! (limit / latency, by Little's law) gained at least half of what the extra requests would bring a
+//! backend with room to spare. A backend that was full already only makes them wait, and shows it
+//! by its latency long before its queue overflows: a trial adds one request, or a quarter of the
+//! limit when that is more. An experiment that failed is repeated ever more rarely.
+
+use super::Nanos;
+
+/// Latency that is always good enough, in seconds: a queue this short is not worth fighting, and
+/// noise of the scheduler drowns the signal below it.
+const COMFORT: f64 = 0.002;
+
+/// First pause after an experiment that failed; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Nanos = 2_000_000_000;
+const LONGEST_PAUSE: Nanos = 64_000_000_000;
+
+/// Samples after which an undecided trial counts as failed, in multiples of the limit.
+const PATIENCE: u32 = 32;
+
+/// No limit goes beyond this: a backend that wants more is better served by several addresses.
+pub const LARGEST: u32 = 4096;
+
+/// Mean and spread of a run of latencies (Welford's method).
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    count: u32,
+    mean: f64,
+    squares: f64,
+}
+
+impl Run {
+    fn add(&mut self, value: f64) {
+        // From 256 samples on, the oldest fade: the backend of an hour ago is another backend.
+        if self.count < 256 {
+            self.count += 1;
+        } else {
+            self.squares *= 255.0 / 256.0;
+        }
+        let off = value - self.mean;
+        self.mean += off / f64::from(self.count);
+        self.squares += off * (value - self.mean);
+    }
+
+    /// Squared standard error of the mean.
+    fn error_squared(&self) -> f64 {
+        if self.count < 2 {
+            return 0.0;
+        }
+        self.squares / f64::from(self.count - 1) / f64::from(self.count)
+    }
+}
+
+/// What the controller is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// At the accepted limit, until it is time for an experiment.
+    Settled,
+    /// Above the accepted limit, to see whether that brings anything.
+    TryMore,
+    /// Below it, to see whether that costs anything.
+    TryLess,
+}
+
+/// The limit of one backend. See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    fixed: bool,
+    current: u32,
+    accepted: u32,
+    phase: Phase,
+    /// Latencies at the accepted limit, and at the one on trial.
+    accepted_run: Run,
+    trial_run: Run,
+    /// Shortest latency seen lately, drifting up slowly: what a request costs when it does not wait.
+    shortest: f64,
+    next_trial: Nanos,
+    pause: Nanos,
+    /// Whether no experiment failed yet: while growing, each step needs only one full round.
+    growing: bool,
+}
+
+impl Limit {
+    /// A limit that finds itself, from 1 upwards.
+    pub fn adaptive() -> Self {
+        Self {
+            fixed: false,
+            current: 1,
+            accepted: 1,
+            phase: Phase::Settled,
+            accepted_run: Run::default(),
+            trial_run: Run::default(),
+            shortest: f64::INFINITY,
+            next_trial: 0,
+            pause: FIRST_PAUSE,
+            growing: true,
+        }
+    }
+
+    /// A limit that stays as given (at least 1).
+    pub fn fixed(limit: u32) -> Self {
+        let limit = limit.clamp(1, LARGEST);
+        Self {
+            fixed: true,
+            current: limit,
+            accepted: limit,
+            ..Self::adaptive()
+        }
+    }
+
+    /// The limit now.
+    pub fn current(&self) -> u32 {
+        self.current
+    }
+
+    /// Whether the end of what the backend can take was not met yet.
+    pub fn is_growing(&self) -> bool {
+        self.growing && !self.fixed
+    }
+
+    /// Learns that a request which made `in_flight` at its start was answered after `latency` seconds.
+    pub fn answered(&mut self, now: Nanos, in_flight: u32, latency: f64) {
+        if self.fixed {
+            return;
+        }
+        self.shortest = (self.shortest * 1.0005).min(latency);
+        // A request that did not find the backend full says nothing about it when full; one that
+        // found it fuller (before a limit shrank) says nothing about the new limit.
+        if in_flight != self.current {
+            return;
+        }
+        match self.phase {
+            Phase::Settled => self.settled(now, latency),
+            Phase::TryMore | Phase::TryLess => self.on_trial(now, latency),
+        }
+    }
+
+    /// Learns that the backend refused or broke off a request: whatever it held was too much.
+    pub fn overloaded(&mut self, now: Nanos) {
+        if !self.fixed {
+            self.accept((self.accepted / 2).max(1), Run::default());
+            self.fail(now);
+        }
+    }
+
+    /// Samples that make up one round at a limit: fewer while growing, since a mistake is undone soon.
+    fn round(&self) -> u32 {
+        if self.growing {
+            self.current
+        } else {
+            2 * self.current.max(2)
+        }
+    }
+
+    fn settled(&mut self, now: Nanos, latency: f64) {
+        self.accepted_run.add(latency);
+        if self.accepted_run.count < self.round() || now < self.next_trial {
+            return;
+        }
+        // Where nothing waits at the backend, less in flight can only mean idle slots: do not try.
+        let waits = self.accepted_run.mean > (1.2 * self.shortest).max(COMFORT);
+        let less = waits && self.accepted > 1 && (now / FIRST_PAUSE).is_multiple_of(2);
+        let step = (self.accepted / 4).max(1);
+        if less {
+            self.phase = Phase::TryLess;
+            self.current = self.accepted - step;
+        } else {
+            self.phase = Phase::TryMore;
+            self.current = (self.accepted + step).min(LARGEST);
+        }
+        self.trial_run = Run::default();
+    }
+
+    fn on_trial(&mut self, now: Nanos, latency: f64) {
+        self.trial_run.add(latency);
+        // A failure may show before the round is over; a success must stand for a whole one.
+        let complete = self.trial_run.count >= self.round();
+        if !complete && self.trial_run.count < 3 {
+            return;
+        }
+        let (trial, accepted) = (self.trial_run, self.accepted_run);
+        // Latency at which half of the proportional gain in throughput is reached.
+        let (from, to) = (f64::from(self.accepted), f64::from(self.current));
+        let threshold = (accepted.mean * to / f64::midpoint(from, to)).max(match self.phase {
+            Phase::TryMore => COMFORT,
+            _ => 0.0,
+        });
+        let error = (trial.error_squared() + accepted.error_squared()).sqrt();
+        // For fewer in flight the same threshold reads: throughput fell by less than half of it.
+        if complete && trial.mean + error <= threshold {
+            self.accept(self.current, trial);
+            self.pause = FIRST_PAUSE;
+            self.next_trial = now;
+        } else if trial.mean - error > threshold || trial.count >= PATIENCE * self.current {
+            self.fail(now);
+        }
+    }
+
+    fn accept(&mut self, limit: u32, run: Run) {
+        self.accepted = limit;
+        self.current = limit;
+        self.accepted_run = run;
+        self.phase = Phase::Settled;
+    }
+
+    fn fail(&mut self, now: Nanos) {
+        self.growing = false;
+        self.current = self.accepted;
+        self.phase = Phase::Settled;
+        self.next_trial = now + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        // Measure afresh before the next experiment: the backend may have changed by then.
+        self.accepted_run = Run::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Drives a limit against a backend of `slots` servers kept as full as the limit lets it be, and
+    /// returns the largest number in flight and the limit at the end.
+    fn drive(slots: usize, service: f64, rounds: usize) -> (u32, u32) {
+        let mut limit = Limit::adaptive();
+        let mut free = vec![0.0f64; slots];
+        let mut flights: Vec<(f64, f64, u32)> = Vec::new();
+        let (mut now, mut most) = (0.0f64, 0);
+        for _ in 0..rounds {
+            while (flights.len() as u32) < limit.current() {
+                let server = (0..slots)
+                    .min_by(|&a, &b| free[a].total_cmp(&free[b]))
+                    .unwrap();
+                let end = free[server].max(now) + service;
+                free[server] = end;
+                flights.push((end, now, flights.len() as u32 + 1));
+            }
+            most = most.max(flights.len() as u32);
+            let first = (0..flights.len())
+                .min_by(|&a, &b| flights[a].0.total_cmp(&flights[b].0))
+                .unwrap();
+            let (end, start, in_flight) = flights.swap_remove(first);
+            now = end;
+            limit.answered((now * 1e9) as Nanos, in_flight, now - start);
+        }
+        (most, limit.current())
+    }
+
+    #[test]
+    fn finds_the_number_of_servers_and_hardly_exceeds_it() {
+        for slots in [1, 2, 3, 8] {
+            let (most, end) = drive(slots, 0.075, 2_000);
+            assert!(
+                most <= slots as u32 + (slots as u32 / 4).max(1),
+                "{slots}: reached {most}"
+            );
+            assert!(
+                end >= slots as u32 && end <= most,
+                "{slots}: ended at {end}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backend_that_answers_at_once_is_not_held_back() {
+        let (_, end) = drive(1, 0.000_02, 20_000);
+        assert!(end >= 64, "{end}");
+    }
+
+    #[test]
+    fn halves_on_refusal() {
+        let mut limit = Limit::adaptive();
+        for n in 0..400 {
+            limit.answered(n * 1_000_000, limit.current(), 0.05);
+        }
+        let before = limit.accepted;
+        limit.overloaded(1_000_000_000);
+        assert_eq!(limit.current(), before / 2);
+    }
+
+    #[test]
+    fn a_fixed_limit_stays() {
+        let mut limit = Limit::fixed(3);
+        for n in 0..100 {
+            limit.answered(n, 3, 0.001);
+        }
+        limit.overloaded(100);
+        assert_eq!(limit.current(), 3);
+    }
+}

@@ -1,0 +1,91 @@
+//! A connection with its buffers.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::buffer::Buffer;
+use crate::net::Stream;
+
+/// A connection with its buffers. See [`Conn::moved`] for how progress shows.
+#[derive(Debug)]
+pub struct Conn {
+    /// The connection itself.
+    pub stream: Stream,
+    /// Read, not yet used.
+    pub input: Buffer,
+    /// To be written.
+    pub output: Vec<u8>,
+    written: usize,
+    moved: u64,
+}
+
+impl Conn {
+    /// Wraps a fresh connection.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: Buffer::new(),
+            output: Vec::new(),
+            written: 0,
+            moved: 0,
+        }
+    }
+
+    /// Bytes read and written so far: as long as this grows, the connection is not stalled.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Reads into the input; 0 is the end. The input must not be full (see [`Buffer::room`]).
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let room = self.input.room(most);
+        let size = room.len();
+        let mut buf = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        let count = buf.filled().len();
+        self.input.filled(count);
+        self.moved += count as u64;
+        if count == size {
+            // It did not fit: more is on its way, and larger reads cost less.
+            self.input.grow();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes all of the output.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.moved += count as u64;
+        }
+        self.output.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes of output that are still to be written.
+    pub fn unsent(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Gives back memory that only a large body needed.
+    pub fn shrink(&mut self) {
+        self.input.shrink();
+        if self.output.is_empty() && self.output.capacity() > 64 * 1024 {
+            self.output = Vec::new();
+        }
+    }
+
+    /// Tells the other side that nothing more will come.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

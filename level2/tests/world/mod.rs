@@ -1,0 +1,311 @@
+//! A world in virtual time for the policy to act in: clients, front-end connections, backends.
+//!
+//! Nothing here sleeps: a heap of events is played in order of time, so that hours pass in seconds
+//! and every run of a seed is the same. The policy is told what a proxy would tell it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use level2::policy::backend::Outcome;
+use level2::policy::clients::ClientHasher;
+use level2::policy::queue::Rank;
+use level2::policy::{Decision, Effect, Flight, Nanos, Policy, Settings};
+
+/// A millisecond in nanoseconds.
+pub const MS: Nanos = 1_000_000;
+/// A second in nanoseconds.
+pub const SECOND: Nanos = 1_000 * MS;
+
+/// One hop between load generator and proxy, or proxy and backend.
+const HOP: Nanos = MS / 10;
+
+/// A request of the script.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub at: Nanos,
+    pub client: String,
+    pub mouse: bool,
+}
+
+/// How the world behaves.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub backends: usize,
+    /// Requests a backend works on at once, and how many more it can queue.
+    pub slots: usize,
+    pub backlog: usize,
+    /// Time a request takes, in nanoseconds, by number of the request.
+    pub service: fn(usize) -> Nanos,
+    /// Connections the load generator has in all; `None` for as many as it likes.
+    pub connections: Option<usize>,
+    /// Silence after which a request is given up.
+    pub patience: Nanos,
+    /// End of the count.
+    pub end: Nanos,
+    pub settings: Settings,
+}
+
+impl World {
+    /// Two backends of two slots and a queue of four, 75 ms a request, 20 s.
+    pub fn contest(connections: Option<usize>) -> Self {
+        Self {
+            backends: 2,
+            slots: 2,
+            backlog: 4,
+            service: |_| 75 * MS,
+            connections,
+            patience: SECOND,
+            end: 20 * SECOND,
+            settings: Settings {
+                backends: 2,
+                ..Settings::default()
+            },
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub mice_sent: usize,
+    pub mice_served: usize,
+    pub served: usize,
+    pub refused: usize,
+    pub overflows: usize,
+    /// Answers by client.
+    pub by_client: HashMap<String, usize>,
+    /// Times from a mouse's sending to the start of its service or its answer, sorted.
+    pub mouse_waits: Vec<Nanos>,
+    /// Bytes of the client table at the end.
+    pub table_bytes: usize,
+    /// The time of each answer and its client's name.
+    pub answers: Vec<(Nanos, String)>,
+}
+
+impl Tally {
+    /// The median wait of the mice that were answered.
+    pub fn median_wait(&self) -> Nanos {
+        self.mouse_waits[self.mouse_waits.len() / 2]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Send(usize),
+    ReachProxy(usize),
+    ReachBackend(usize),
+    Worked(usize),
+    ProxyHears(usize, bool),
+    Answered(usize, bool),
+    GiveUp(usize),
+    Tick,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    working: usize,
+    queue: VecDeque<usize>,
+}
+
+struct Run<'a> {
+    world: &'a World,
+    script: &'a [Request],
+    policy: Policy<usize>,
+    hasher: ClientHasher,
+    events: BinaryHeap<Reverse<(Nanos, usize, Event)>>,
+    stamp: usize,
+    now: Nanos,
+    /// Requests that wait for one of the load generator's connections.
+    agent: VecDeque<usize>,
+    connected: usize,
+    flights: HashMap<usize, Flight>,
+    backend_of: HashMap<usize, usize>,
+    ranks: HashMap<usize, Rank>,
+    open: Vec<bool>,
+    servers: Vec<Server>,
+    effects: Vec<Effect<usize>>,
+    tally: Tally,
+}
+
+/// Plays a script, sorted by time, and counts.
+pub fn play(world: &World, script: &[Request]) -> Tally {
+    let mut run = Run {
+        world,
+        script,
+        policy: Policy::new(world.settings.clone()),
+        hasher: ClientHasher::default(),
+        events: BinaryHeap::new(),
+        stamp: 0,
+        now: 0,
+        agent: VecDeque::new(),
+        connected: 0,
+        flights: HashMap::new(),
+        backend_of: HashMap::new(),
+        ranks: HashMap::new(),
+        open: vec![false; script.len()],
+        servers: (0..world.backends).map(|_| Server::default()).collect(),
+        effects: Vec::new(),
+        tally: Tally::default(),
+    };
+    if !script.is_empty() {
+        run.at(script[0].at, Event::Send(0));
+    }
+    run.at(100 * MS, Event::Tick);
+    while let Some(Reverse((now, _, event))) = run.events.pop() {
+        if now >= world.end {
+            break;
+        }
+        run.now = now;
+        run.handle(event);
+    }
+    run.tally.mouse_waits.sort_unstable();
+    run.tally.table_bytes = run.policy.clients().1;
+    run.tally
+}
+
+impl Run<'_> {
+    fn at(&mut self, time: Nanos, event: Event) {
+        self.stamp += 1;
+        self.events.push(Reverse((time, self.stamp, event)));
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Send(n) => {
+                if let Some(next) = self.script.get(n + 1) {
+                    self.at(next.at, Event::Send(n + 1));
+                }
+                self.tally.mice_sent += usize::from(self.script[n].mouse);
+                self.agent.push_back(n);
+                self.connect();
+            }
+            Event::ReachProxy(n) => self.reach_proxy(n),
+            Event::ReachBackend(n) => self.reach_backend(n),
+            Event::Worked(n) => {
+                let backend = self.backend_of[&n];
+                self.servers[backend].working -= 1;
+                self.at(self.now + HOP, Event::ProxyHears(n, true));
+                self.work(backend);
+            }
+            Event::ProxyHears(n, good) => {
+                let flight = self.flights.remove(&n).unwrap();
+                let mut effects = std::mem::take(&mut self.effects);
+                self.policy
+                    .finish(self.now, flight, Outcome::Answered, &mut effects);
+                self.at(self.now + HOP, Event::Answered(n, good));
+                self.effects = effects;
+                self.apply();
+            }
+            Event::Answered(n, good) => {
+                if !std::mem::take(&mut self.open[n]) {
+                    return;
+                }
+                self.connected -= 1;
+                if good {
+                    let request = &self.script[n];
+                    self.tally.served += 1;
+                    *self
+                        .tally
+                        .by_client
+                        .entry(request.client.clone())
+                        .or_default() += 1;
+                    self.tally.answers.push((self.now, request.client.clone()));
+                    if request.mouse {
+                        self.tally.mice_served += 1;
+                        let wait = self.now - request.at - (self.world.service)(n);
+                        self.tally.mouse_waits.push(wait);
+                    }
+                } else {
+                    self.tally.refused += 1;
+                }
+                self.connect();
+            }
+            Event::GiveUp(n) => {
+                if std::mem::take(&mut self.open[n]) {
+                    self.connected -= 1;
+                    if let Some(rank) = self.ranks.remove(&n) {
+                        self.policy.give_up(self.now, rank);
+                    }
+                    self.connect();
+                }
+            }
+            Event::Tick => {
+                let mut effects = std::mem::take(&mut self.effects);
+                self.policy.tick(self.now, &mut effects);
+                self.effects = effects;
+                self.apply();
+                self.at(self.now + 100 * MS, Event::Tick);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        while self
+            .world
+            .connections
+            .is_none_or(|most| self.connected < most)
+            && let Some(n) = self.agent.pop_front()
+        {
+            self.connected += 1;
+            self.open[n] = true;
+            self.at(self.now + HOP, Event::ReachProxy(n));
+            self.at(self.now + self.world.patience, Event::GiveUp(n));
+        }
+    }
+
+    fn reach_proxy(&mut self, n: usize) {
+        let key = self.hasher.key(self.script[n].client.as_bytes());
+        let mut effects = std::mem::take(&mut self.effects);
+        match self.policy.arrive(self.now, key, || n, &mut effects) {
+            Decision::Go(flight) => self.go(n, flight),
+            Decision::Wait(rank) => {
+                self.ranks.insert(n, rank);
+            }
+            Decision::Refuse(_) => self.at(self.now + HOP, Event::Answered(n, false)),
+        }
+        self.effects = effects;
+        self.apply();
+    }
+
+    fn apply(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Go(n, flight) => {
+                    self.ranks.remove(&n);
+                    self.go(n, flight);
+                }
+                Effect::Refuse(n, _) => {
+                    self.ranks.remove(&n);
+                    self.at(self.now + HOP, Event::Answered(n, false));
+                }
+            }
+        }
+    }
+
+    fn go(&mut self, n: usize, flight: Flight) {
+        self.backend_of.insert(n, flight.backend);
+        self.flights.insert(n, flight);
+        self.at(self.now + HOP, Event::ReachBackend(n));
+    }
+
+    fn reach_backend(&mut self, n: usize) {
+        let backend = self.backend_of[&n];
+        let server = &mut self.servers[backend];
+        if server.working == self.world.slots && server.queue.len() == self.world.backlog {
+            self.tally.overflows += 1;
+            self.at(self.now + HOP, Event::ProxyHears(n, false));
+            return;
+        }
+        server.queue.push_back(n);
+        self.work(backend);
+    }
+
+    fn work(&mut self, backend: usize) {
+        while self.servers[backend].working < self.world.slots
+            && let Some(n) = self.servers[backend].queue.pop_front()
+        {
+            self.servers[backend].working += 1;
+            self.at(self.now + (self.world.service)(n), Event::Worked(n));
+        }
+    }
+}
