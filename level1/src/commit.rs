@@ -47,12 +47,20 @@ pub struct NewCommit<'a> {
 impl Commit {
     /// Composes a new commit.
     pub fn new(parts: &NewCommit<'_>) -> Self {
-        let NewCommit { tree, parent, author, seconds, message } = parts;
+        let NewCommit {
+            tree,
+            parent,
+            author,
+            seconds,
+            message,
+        } = parts;
         let text = format!(
             "tree {tree}\nparent {parent}\nauthor {author} {seconds} +0000\n\
              committer {author} {seconds} +0000\n\n{message}\n"
         );
-        Self { text: ready_for_nonce(text.into_bytes()) }
+        Self {
+            text: ready_for_nonce(text.into_bytes()),
+        }
     }
 
     /// Reads what `git cat-file commit` prints.
@@ -66,7 +74,9 @@ impl Commit {
         let mut kept = headers.to_vec();
         kept.extend_from_slice(b"\n\n");
         kept.extend_from_slice(without_nonce_line(message));
-        Ok(Self { text: ready_for_nonce(kept) })
+        Ok(Self {
+            text: ready_for_nonce(kept),
+        })
     }
 
     /// Headers and message up to where the nonce line's label begins.
@@ -91,7 +101,9 @@ fn check_headers(headers: &[u8]) -> Result<(), CommitError> {
         committers += usize::from(line.starts_with(b"committer "));
     }
     if (authors, committers) != (1, 1) {
-        return Err(CommitError::Malformed("it needs one author line and one committer line"));
+        return Err(CommitError::Malformed(
+            "it needs one author line and one committer line",
+        ));
     }
     Ok(())
 }
@@ -109,13 +121,20 @@ fn check_id(id: &[u8]) -> Result<(), CommitError> {
 /// not make it grow.
 fn without_nonce_line(message: &[u8]) -> &[u8] {
     let body = message.strip_suffix(b"\n").unwrap_or(message);
-    let start = body.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let start = body
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |newline| newline + 1);
     if !is_nonce_line(&body[start..]) {
         return message;
     }
     let before = &message[..start];
     // The blank line in front of it came with it, unless other trailers precede it.
-    if before.ends_with(b"\n\n") { &before[..before.len() - 1] } else { before }
+    if before.ends_with(b"\n\n") {
+        &before[..before.len() - 1]
+    } else {
+        before
+    }
 }
 
 /// Ends the message's last line, and begins a new paragraph unless the last one is made of
@@ -134,15 +153,22 @@ fn ready_for_nonce(mut text: Vec<u8>) -> Vec<u8> {
 /// message is its title, whatever it looks like.
 fn ends_in_trailers(text: &[u8]) -> bool {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    let blank_lines: Vec<usize> =
-        (1..text.len()).filter(|&at| text[at - 1] == b'\n' && text[at] == b'\n').collect();
+    let blank_lines: Vec<usize> = (1..text.len())
+        .filter(|&at| text[at - 1] == b'\n' && text[at] == b'\n')
+        .collect();
     // The first blank line ends the headers, so a paragraph after the title has two before it.
-    let [_, .., last] = blank_lines[..] else { return false };
-    text[last + 1..].split(|&byte| byte == b'\n').all(is_trailer)
+    let [_, .., last] = blank_lines[..] else {
+        return false;
+    };
+    text[last + 1..]
+        .split(|&byte| byte == b'\n')
+        .all(is_trailer)
 }
 
 fn is_trailer(line: &[u8]) -> bool {
-    let token = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-');
+    let token = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-');
     let token = token.count();
     token > 0 && line[token..].starts_with(NONCE_LABEL_SEPARATOR)
 }
@@ -180,15 +206,24 @@ mod tests {
         let message = "\nTitle\n\nBody.\n\nSigned-off-by: A <a@b>\nFixes: x\n";
         assert_eq!(parsed(&headers(message)), headers(message));
         // A title that looks like a trailer is still a title.
-        assert_eq!(parsed(&headers("\nlevel1: x\n")), headers("\nlevel1: x\n\n"));
+        assert_eq!(
+            parsed(&headers("\nlevel1: x\n")),
+            headers("\nlevel1: x\n\n")
+        );
     }
 
     #[test]
     fn an_earlier_nonce_line_is_replaced() {
         let nonce = format!("Nonce: {}", "a".repeat(70));
-        assert_eq!(parsed(&headers(&format!("\nTitle\n\n{nonce}"))), headers("\nTitle\n\n"));
+        assert_eq!(
+            parsed(&headers(&format!("\nTitle\n\n{nonce}"))),
+            headers("\nTitle\n\n")
+        );
         let trailers = "\nTitle\n\nFixes: x\n";
-        assert_eq!(parsed(&headers(&format!("{trailers}{nonce}\n"))), headers(trailers));
+        assert_eq!(
+            parsed(&headers(&format!("{trailers}{nonce}\n"))),
+            headers(trailers)
+        );
         let short = "\nTitle\n\nNonce: abc\n";
         assert_eq!(parsed(&headers(short)), headers(short));
     }
@@ -207,7 +242,10 @@ mod tests {
         let sha256 = headers("\nTitle\n").replace(TREE, &"a".repeat(64));
         assert_eq!(refused(sha256), CommitError::Sha256);
         for text in ["", "hello", "tree abc\n\nx", &format!("tree {TREE}\n\nx")] {
-            assert!(matches!(refused(text.to_owned()), CommitError::Malformed(_)), "{text}");
+            assert!(
+                matches!(refused(text.to_owned()), CommitError::Malformed(_)),
+                "{text}"
+            );
         }
     }
 

@@ -56,7 +56,9 @@ impl ObjectId {
         }
         let mut words = [0; 5];
         for (word, chunk) in words.iter_mut().zip(digits.chunks(8)) {
-            *word = chunk.iter().fold(0, |word, &digit| (word << 4) | hex_value(digit));
+            *word = chunk
+                .iter()
+                .fold(0, |word, &digit| (word << 4) | hex_value(digit));
         }
         Ok(Self(words))
     }
@@ -64,7 +66,11 @@ impl ObjectId {
 
 /// The value of a lower-case hexadecimal digit that was checked before.
 fn hex_value(digit: u8) -> u32 {
-    u32::from(if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 })
+    u32::from(if digit <= b'9' {
+        digit - b'0'
+    } else {
+        digit - b'a' + 10
+    })
 }
 
 impl fmt::Display for ObjectId {

@@ -42,7 +42,11 @@ impl Question {
     /// Asks for nonces that put the id of `template` into `target`.
     pub fn new(template: CommitTemplate, target: Target) -> Self {
         let job = Job::new(template.tail(), &target);
-        Self { template, target, job }
+        Self {
+            template,
+            target,
+            job,
+        }
     }
 
     /// The range of ids asked for.
@@ -59,12 +63,17 @@ impl Question {
     pub fn check(&self, nonce: Nonce) -> Option<Find> {
         let commit = self.template.commit(nonce);
         let id = ObjectId::of("commit", &commit);
-        self.target.contains(id).then_some(Find { nonce, id, commit })
+        self.target
+            .contains(id)
+            .then_some(Find { nonce, id, commit })
     }
 
     /// Tries every nonce of `range` exactly once and returns all finds.
     pub fn search(&self, kernel: &mut dyn Kernel, range: RangeInclusive<u64>) -> Searched {
-        let mut collector = Collector { question: self, searched: Searched::default() };
+        let mut collector = Collector {
+            question: self,
+            searched: Searched::default(),
+        };
         for batch in batches(range) {
             let _ = kernel.scan(&self.job, &batch, &mut collector);
         }
@@ -93,13 +102,19 @@ impl Sink for Collector<'_> {
 /// the last row.
 fn batches(range: RangeInclusive<u64>) -> impl Iterator<Item = Batch> {
     let (first, last) = (Nonce(*range.start()), Nonce(*range.end()));
-    let single = |row: u64, columns| Batch { rows: row..row + 1, columns };
+    let single = |row: u64, columns| Batch {
+        rows: row..row + 1,
+        columns,
+    };
     let batches = if range.is_empty() {
         Vec::new()
     } else if first.row() == last.row() {
         vec![single(first.row(), first.column()..last.column() + 1)]
     } else {
-        let whole = Batch { rows: first.row() + 1..last.row(), columns: 0..COLUMNS };
+        let whole = Batch {
+            rows: first.row() + 1..last.row(),
+            columns: 0..COLUMNS,
+        };
         vec![
             single(first.row(), first.column()..COLUMNS),
             whole,
@@ -136,7 +151,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::reversed_empty_ranges, reason = "an empty range is what is tested")]
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "an empty range is what is tested"
+    )]
     fn an_empty_range_has_no_batches() {
         assert_eq!(batches(5..=4).count(), 0);
     }

@@ -44,7 +44,10 @@ impl Target {
     /// Ids whose 40 digits are lexicographically less than `difficulty`, which has any number of
     /// lower-case hexadecimal digits.
     pub fn below(difficulty: &str) -> Result<Self, TargetError> {
-        if !difficulty.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        if !difficulty
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(TargetError::NotHex(difficulty.to_owned()));
         }
         let impossible = || TargetError::Impossible(difficulty.to_owned());
@@ -56,7 +59,10 @@ impl Target {
             predecessor(bound)
         };
         let first = ObjectId([0; 5]);
-        Ok(Self { first, last: last.ok_or_else(impossible)? })
+        Ok(Self {
+            first,
+            last: last.ok_or_else(impossible)?,
+        })
     }
 
     /// Ids that begin with `prefix`, 1 to 40 hexadecimal digits of either case.
@@ -68,7 +74,10 @@ impl Target {
             return Err(TargetError::PrefixLength(prefix.to_owned()));
         }
         let prefix = prefix.to_ascii_lowercase();
-        Ok(Self { first: padded(&prefix, '0'), last: padded(&prefix, 'f') })
+        Ok(Self {
+            first: padded(&prefix, '0'),
+            last: padded(&prefix, 'f'),
+        })
     }
 
     /// Whether `id` is a find.
@@ -79,13 +88,18 @@ impl Target {
     /// The check on the first word that kernels make.
     pub fn filter(&self) -> Filter {
         let base = self.first.0[0];
-        Filter { base, span: self.last.0[0] - base }
+        Filter {
+            base,
+            span: self.last.0[0] - base,
+        }
     }
 
     /// How many hashes a find takes on average.
     pub fn expected_hashes(&self) -> f64 {
         let fraction = |id: ObjectId| {
-            id.0.iter().rev().fold(0.0, |sum, &word| (sum + f64::from(word)) / 2f64.powi(32))
+            id.0.iter()
+                .rev()
+                .fold(0.0, |sum, &word| (sum + f64::from(word)) / 2f64.powi(32))
         };
         1.0 / (fraction(self.last) - fraction(self.first) + 2f64.powi(-160))
     }
@@ -93,7 +107,11 @@ impl Target {
 
 /// The first 40 of `digits`, filled up with `fill`. The digits are checked and lower-case.
 fn padded(digits: &str, fill: char) -> ObjectId {
-    let text: String = digits.chars().chain(std::iter::repeat(fill)).take(HEX_DIGITS).collect();
+    let text: String = digits
+        .chars()
+        .chain(std::iter::repeat(fill))
+        .take(HEX_DIGITS)
+        .collect();
     ObjectId::from_hex(&text).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
@@ -119,26 +137,50 @@ mod tests {
     fn difficulties_of_2014_work() {
         let short = Target::below("000001").unwrap();
         assert_eq!(short.last.to_string(), format!("000000{}", "f".repeat(34)));
-        assert_eq!(short.filter(), Filter { base: 0, span: 0xff });
+        assert_eq!(
+            short.filter(),
+            Filter {
+                base: 0,
+                span: 0xff
+            }
+        );
         assert!((short.expected_hashes() - 16_777_216.0).abs() < 1.0);
         let round = Target::below("0000001fffffffffffffffffffffffffffffffff").unwrap();
-        assert_eq!(round.filter(), Filter { base: 0, span: 0x1f });
+        assert_eq!(
+            round.filter(),
+            Filter {
+                base: 0,
+                span: 0x1f
+            }
+        );
     }
 
     #[test]
     fn impossible_and_malformed_difficulties_are_told_apart() {
         for text in ["", "0", "000000", &"0".repeat(40)] {
-            assert_eq!(Target::below(text), Err(TargetError::Impossible(text.to_owned())));
+            assert_eq!(
+                Target::below(text),
+                Err(TargetError::Impossible(text.to_owned()))
+            );
         }
         for text in ["00000G", "0x1", "00 1", "00001A", "0000é"] {
-            assert_eq!(Target::below(text), Err(TargetError::NotHex(text.to_owned())));
+            assert_eq!(
+                Target::below(text),
+                Err(TargetError::NotHex(text.to_owned()))
+            );
         }
     }
 
     #[test]
     fn a_prefix_takes_either_case() {
         let target = Target::prefix("DeadBeef1").unwrap();
-        assert_eq!(target.filter(), Filter { base: 0xdead_beef, span: 0 });
+        assert_eq!(
+            target.filter(),
+            Filter {
+                base: 0xdead_beef,
+                span: 0
+            }
+        );
         assert!(target.contains(padded("deadbeef1", '7')));
         assert!(!target.contains(padded("deadbeef2", '0')));
         assert!(Target::prefix("").is_err());

@@ -47,7 +47,13 @@ const LINE_DIGITS_MIN: usize = ROW_DIGITS + LAST_BLOCK_USED;
 const LINE_DIGITS_MAX: usize = LINE_DIGITS_MIN + BLOCK;
 
 /// SHA-1's initial hash value (RFC 3174, section 6.1).
-const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+const INITIAL: [u32; 5] = [
+    0x6745_2301,
+    0xefcd_ab89,
+    0x98ba_dcfe,
+    0x1032_5476,
+    0xc3d2_e1f0,
+];
 
 /// One try: `row << COLUMN_BITS | column`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,10 +102,10 @@ impl CommitTemplate {
         let fixed = text.len() + NONCE_LABEL.len();
         // The header's length depends on the number of digits of the content's length. A line
         // one block longer than the least is only needed where that number changes.
-        let (header, digits) = (LINE_DIGITS_MIN..)
+        let (header, digits) = (LINE_DIGITS_MIN..=LINE_DIGITS_MAX)
             .map(|digits| (format!("commit {}\0", fixed + digits), digits))
             .find(|(header, digits)| (header.len() + fixed + digits) % BLOCK == LAST_BLOCK_USED)
-            .unwrap_or_else(|| unreachable!("one in 64 lengths fits"));
+            .unwrap_or_else(|| unreachable!("of 65 lengths one fits"));
 
         let mut object = header.clone().into_bytes();
         object.extend_from_slice(text);
@@ -111,7 +117,11 @@ impl CommitTemplate {
         write_digits(&mut object[column..], 0);
 
         let tail = Tail::new(&object);
-        Self { object, header: header.len(), tail }
+        Self {
+            object,
+            header: header.len(),
+            tail,
+        }
     }
 
     /// The part that kernels work on.
@@ -125,7 +135,10 @@ impl CommitTemplate {
         let end = content.len();
         let last = end - LAST_BLOCK_USED;
         write_digits(&mut content[last - ROW_DIGITS..last], nonce.row());
-        write_digits(&mut content[end - COLUMN_DIGITS..], u64::from(nonce.column()));
+        write_digits(
+            &mut content[end - COLUMN_DIGITS..],
+            u64::from(nonce.column()),
+        );
         content
     }
 
@@ -154,7 +167,11 @@ impl Tail {
             *word = u32::from_be_bytes(*bytes);
         }
         last_block[13] = column_word(0);
-        Self { before, row_block: *row_block, last_block }
+        Self {
+            before,
+            row_block: *row_block,
+            last_block,
+        }
     }
 
     /// The state before the last block, for `row`.
@@ -181,10 +198,11 @@ pub fn column_word(column: u32) -> u32 {
 
 /// Whether `line` is a nonce line as a template writes it.
 pub fn is_nonce_line(line: &[u8]) -> bool {
-    line.strip_prefix(NONCE_LABEL.as_bytes()).is_some_and(|digits| {
-        (LINE_DIGITS_MIN..=LINE_DIGITS_MAX).contains(&digits.len())
-            && digits.iter().all(|digit| DIGITS.contains(digit))
-    })
+    line.strip_prefix(NONCE_LABEL.as_bytes())
+        .is_some_and(|digits| {
+            (LINE_DIGITS_MIN..=LINE_DIGITS_MAX).contains(&digits.len())
+                && digits.iter().all(|digit| DIGITS.contains(digit))
+        })
 }
 
 /// Writes `value` in base 32, the most significant digit first, over all of `place`.
@@ -238,7 +256,11 @@ mod tests {
             let template = CommitTemplate::new(&commit(&"x".repeat(length)), length as u64);
             let nonce = Nonce(0x0123_4567_89ab_cdef ^ length as u64);
             let content = template.commit(nonce);
-            assert_eq!(template.id(nonce), id_by_tail(&template, nonce), "length {length}");
+            assert_eq!(
+                template.id(nonce),
+                id_by_tail(&template, nonce),
+                "length {length}"
+            );
             let line = content.rsplit(|&byte| byte == b'\n').next().unwrap();
             assert!(is_nonce_line(line), "length {length}");
         }
@@ -251,8 +273,10 @@ mod tests {
         let nonces: Vec<Nonce> = [0, 1, ROWS - 1].into_iter().flat_map(row).collect();
         let commits: HashSet<_> = nonces.iter().map(|&nonce| template.commit(nonce)).collect();
         assert_eq!(commits.len(), nonces.len());
-        let stripped: HashSet<_> =
-            commits.iter().map(|text| Commit::parse(text).unwrap()).collect::<HashSet<_>>();
+        let stripped: HashSet<_> = commits
+            .iter()
+            .map(|text| Commit::parse(text).unwrap())
+            .collect::<HashSet<_>>();
         assert_eq!(stripped.len(), 1);
     }
 

@@ -1,5 +1,7 @@
 //! Every kernel against the `sha1` crate: which nonces are finds, and that each is tried once.
 
+#![allow(clippy::unwrap_used)]
+
 use level1::commit::Commit;
 use level1::kernel::{Backend, Batch, Job, Kernel, Sink};
 use level1::object_id::ObjectId;
@@ -9,7 +11,6 @@ use level1::template::{COLUMNS, CommitTemplate, Nonce, ROWS};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 
-/// A commit whose object, up to the message's end, is `length` bytes longer than the headers.
 fn commit(message: &str) -> Commit {
     let text = format!(
         "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -21,7 +22,9 @@ fn commit(message: &str) -> Commit {
 }
 
 fn kernels() -> Vec<(Backend, Box<dyn Kernel>)> {
-    Backend::supported().map(|backend| (backend, backend.kernel().unwrap())).collect()
+    Backend::supported()
+        .map(|backend| (backend, backend.kernel().unwrap()))
+        .collect()
 }
 
 /// Keeps what a kernel reports, and stops it after a number of nonces.
@@ -33,7 +36,11 @@ struct Recorder {
 
 impl Recorder {
     fn new() -> Self {
-        Self { candidates: Vec::new(), tried: 0, stop_at: u64::MAX }
+        Self {
+            candidates: Vec::new(),
+            tried: 0,
+            stop_at: u64::MAX,
+        }
     }
 }
 
@@ -45,16 +52,21 @@ impl Sink for Recorder {
 
     fn progress(&mut self, tried: u64) -> ControlFlow<()> {
         self.tried += tried;
-        if self.tried < self.stop_at { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if self.tried < self.stop_at {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     }
 }
 
 /// The ids of a rectangle, each hashed from the whole object by the `sha1` crate.
 fn ids(template: &CommitTemplate, batch: &Batch) -> Vec<(Nonce, ObjectId)> {
     let columns = batch.columns.clone();
-    let nonces = batch.rows.clone().flat_map(|row| {
-        columns.clone().map(move |column| Nonce::at(row, column))
-    });
+    let nonces = batch
+        .rows
+        .clone()
+        .flat_map(|row| columns.clone().map(move |column| Nonce::at(row, column)));
     nonces.map(|nonce| (nonce, template.id(nonce))).collect()
 }
 
@@ -73,7 +85,10 @@ fn every_message_tail_gives_the_crates_finds() {
     // them, and the length's digits change on the way.
     for length in 0..=192usize {
         let template = CommitTemplate::new(&commit(&"m".repeat(length)), length as u64);
-        let batch = Batch { rows: 0..5, columns: 1000..1040 };
+        let batch = Batch {
+            rows: 0..5,
+            columns: 1000..1040,
+        };
         let all = ids(&template, &batch);
         let target = target_among(&all, 7);
         let question = Question::new(template, target);
@@ -104,7 +119,7 @@ fn every_message_tail_gives_the_crates_finds() {
 fn no_nonce_is_skipped_or_tried_twice() {
     // A filter that lets everything through makes the candidates the record of what was tried.
     let template = CommitTemplate::new(&commit("Title\n"), 1);
-    let everything = Target::below("g".replace('g', &"f".repeat(41)).as_str()).unwrap();
+    let everything = Target::below(&"f".repeat(41)).unwrap();
     let job = Job::new(template.tail(), &everything);
     for (backend, kernel) in &mut kernels() {
         let rows = kernel.rows_per_batch();
@@ -112,7 +127,10 @@ fn no_nonce_is_skipped_or_tried_twice() {
         let row_ranges = [0..1, 7..7 + 61, 100..100 + rows + 67, ROWS - 3..ROWS];
         for rows in row_ranges {
             for columns in [0..2, 31..34, COLUMNS - 1..COLUMNS, 5..5] {
-                let batch = Batch { rows: rows.clone(), columns };
+                let batch = Batch {
+                    rows: rows.clone(),
+                    columns,
+                };
                 let mut recorder = Recorder::new();
                 let _ = kernel.scan(&job, &batch, &mut recorder);
                 let mut tried = recorder.candidates;
@@ -133,12 +151,15 @@ fn no_nonce_is_skipped_or_tried_twice() {
 fn a_range_is_searched_from_end_to_end() {
     let question = Question::new(
         CommitTemplate::new(&commit("Title\n"), 9),
-        Target::below("000").unwrap_or_else(|_| Target::below("0008").unwrap()),
+        Target::below("0008").unwrap(),
     );
     let start = u64::from(COLUMNS) * 3 - 1000;
     let range = start..=start + u64::from(COLUMNS) + 5000;
-    let expected: Vec<Nonce> =
-        range.clone().map(Nonce).filter(|&nonce| question.check(nonce).is_some()).collect();
+    let expected: Vec<Nonce> = range
+        .clone()
+        .map(Nonce)
+        .filter(|&nonce| question.check(nonce).is_some())
+        .collect();
     assert!(!expected.is_empty());
     for (backend, kernel) in &mut kernels() {
         let searched = question.search(kernel.as_mut(), range.clone());
@@ -157,10 +178,23 @@ fn a_sink_can_stop_a_kernel() {
     let template = CommitTemplate::new(&commit("Title\n"), 1);
     let job = Job::new(template.tail(), &Target::below("00000001").unwrap());
     for (backend, kernel) in &mut kernels() {
-        let batch = Batch { rows: 0..kernel.rows_per_batch(), columns: 0..COLUMNS };
-        let mut recorder = Recorder { stop_at: 10_000, ..Recorder::new() };
-        assert!(kernel.scan(&job, &batch, &mut recorder).is_break(), "{backend}");
-        assert!(recorder.tried < 100_000, "{backend} went on to {}", recorder.tried);
+        let batch = Batch {
+            rows: 0..kernel.rows_per_batch(),
+            columns: 0..COLUMNS,
+        };
+        let mut recorder = Recorder {
+            stop_at: 10_000,
+            ..Recorder::new()
+        };
+        assert!(
+            kernel.scan(&job, &batch, &mut recorder).is_break(),
+            "{backend}"
+        );
+        assert!(
+            recorder.tried < 100_000,
+            "{backend} went on to {}",
+            recorder.tried
+        );
     }
 }
 

@@ -25,7 +25,9 @@ pub(super) struct Avx512Scanner {
 impl Avx512Scanner {
     /// `None` without AVX-512F.
     pub fn new() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then(|| Self { rows: LaneRows::default() })
+        is_x86_feature_detected!("avx512f").then(|| Self {
+            rows: LaneRows::default(),
+        })
     }
 }
 

@@ -35,8 +35,13 @@ pub struct BackendError(pub Backend);
 
 impl Backend {
     /// All backends, the plainest first.
-    pub const ALL: [Self; 5] =
-        [Self::Sha1Crate, Self::Scalar, Self::ShaNi, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Sha1Crate,
+        Self::Scalar,
+        Self::ShaNi,
+        Self::Avx2,
+        Self::Avx512,
+    ];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
@@ -68,7 +73,9 @@ impl Backend {
 
     /// The backends that the processor can run.
     pub fn supported() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|backend| backend.kernel().is_ok())
+        Self::ALL
+            .into_iter()
+            .filter(|backend| backend.kernel().is_ok())
     }
 
     /// The backend that was fastest in a trial of a few milliseconds, made once in a process.
@@ -79,7 +86,9 @@ impl Backend {
         static FASTEST: OnceLock<Backend> = OnceLock::new();
         *FASTEST.get_or_init(|| {
             let speed = |backend: &Self| trial(*backend, TRIALS, TRIAL);
-            Self::supported().max_by(|x, y| speed(x).total_cmp(&speed(y))).unwrap_or(Self::Scalar)
+            Self::supported()
+                .max_by(|x, y| speed(x).total_cmp(&speed(y)))
+                .unwrap_or(Self::Scalar)
         })
     }
 }
@@ -106,17 +115,27 @@ const TRIAL: Duration = Duration::from_micros(400);
 
 /// The best rate of some trials, in hashes a second.
 fn trial(backend: Backend, trials: u32, duration: Duration) -> f64 {
-    let Ok(mut kernel) = backend.kernel() else { return 0.0 };
+    let Ok(mut kernel) = backend.kernel() else {
+        return 0.0;
+    };
     let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                 author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nTrial\n";
     let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below("0001")) else {
         unreachable!("both are constants")
     };
     let job = Job::new(CommitTemplate::new(&commit, 0).tail(), &target);
-    let batch = Batch { rows: 0..kernel.rows_per_batch(), columns: 0..crate::template::COLUMNS };
+    let batch = Batch {
+        rows: 0..kernel.rows_per_batch(),
+        columns: 0..crate::template::COLUMNS,
+    };
     let mut best = 0f64;
     for _ in 0..trials {
-        let mut sink = Stopwatch { started: None, duration, tried: 0, rate: 0.0 };
+        let mut sink = Stopwatch {
+            started: None,
+            duration,
+            tried: 0,
+            rate: 0.0,
+        };
         let _ = kernel.scan(&job, &batch, &mut sink);
         best = best.max(sink.rate);
     }

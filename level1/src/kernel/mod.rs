@@ -41,7 +41,10 @@ pub struct Job {
 impl Job {
     /// The job of finding an id in `target` among the nonces of `tail`.
     pub fn new(tail: &Tail, target: &Target) -> Self {
-        Self { tail: tail.clone(), filter: target.filter() }
+        Self {
+            tail: tail.clone(),
+            filter: target.filter(),
+        }
     }
 }
 
@@ -58,7 +61,10 @@ pub struct Batch {
 impl Batch {
     /// Checks that the batch lies within the nonces there are.
     fn assert_valid(&self) {
-        assert!(self.rows.end <= ROWS && self.columns.end <= COLUMNS, "no such nonces: {self:?}");
+        assert!(
+            self.rows.end <= ROWS && self.columns.end <= COLUMNS,
+            "no such nonces: {self:?}"
+        );
     }
 }
 

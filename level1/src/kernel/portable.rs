@@ -1,13 +1,12 @@
-//! The kernel for any processor: lanes in plain arrays, which the compiler turns into whatever
-//! vector instructions the target is sure to have.
+//! The kernel for any processor: the vector kernels' loop with one lane, in plain safe code.
 
 use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
-use super::rows::Row;
+use super::rows::{Row, choose};
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
 
-const WIDTH: usize = 4;
-type Lanes = [u32; WIDTH];
+/// One row at a time: compilers do not turn rounds over arrays into vector instructions.
+const WIDTH: usize = 1;
 
 #[derive(Default)]
 pub(super) struct PortableScanner {
@@ -26,49 +25,36 @@ impl ColumnScanner for PortableScanner {
     }
 }
 
-lane_scanner!(groups = 2);
+lane_scanner!(groups = 1);
 
-#[inline(always)]
-fn load(from: &[u32; CHUNK_ROWS], at: usize) -> Lanes {
-    std::array::from_fn(|lane| from[at + lane])
+fn load(from: &[u32; CHUNK_ROWS], at: usize) -> u32 {
+    from[at]
 }
 
-#[inline(always)]
-fn splat(word: u32) -> Lanes {
-    [word; WIDTH]
+fn splat(word: u32) -> u32 {
+    word
 }
 
-#[inline(always)]
-fn add(x: Lanes, y: Lanes) -> Lanes {
-    std::array::from_fn(|lane| x[lane].wrapping_add(y[lane]))
+fn add(x: u32, y: u32) -> u32 {
+    x.wrapping_add(y)
 }
 
-#[inline(always)]
-fn rotate_5(x: Lanes) -> Lanes {
-    x.map(|word| word.rotate_left(5))
+fn rotate_5(x: u32) -> u32 {
+    x.rotate_left(5)
 }
 
-#[inline(always)]
-fn rotate_30(x: Lanes) -> Lanes {
-    x.map(|word| word.rotate_left(30))
+fn rotate_30(x: u32) -> u32 {
+    x.rotate_left(30)
 }
 
-#[inline(always)]
-fn choose(b: Lanes, c: Lanes, d: Lanes) -> Lanes {
-    std::array::from_fn(|lane| d[lane] ^ (b[lane] & (c[lane] ^ d[lane])))
+fn parity(b: u32, c: u32, d: u32) -> u32 {
+    b ^ c ^ d
 }
 
-#[inline(always)]
-fn parity(b: Lanes, c: Lanes, d: Lanes) -> Lanes {
-    std::array::from_fn(|lane| b[lane] ^ c[lane] ^ d[lane])
+fn majority(b: u32, c: u32, d: u32) -> u32 {
+    (b & c) ^ (d & (b ^ c))
 }
 
-#[inline(always)]
-fn majority(b: Lanes, c: Lanes, d: Lanes) -> Lanes {
-    std::array::from_fn(|lane| (b[lane] & c[lane]) ^ (d[lane] & (b[lane] ^ c[lane])))
-}
-
-#[inline(always)]
-fn at_most(x: Lanes, bound: Lanes) -> u32 {
-    (0..WIDTH).fold(0, |mask, lane| mask | u32::from(x[lane] <= bound[lane]) << lane)
+fn at_most(x: u32, bound: u32) -> u32 {
+    u32::from(x <= bound)
 }

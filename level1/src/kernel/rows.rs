@@ -23,8 +23,15 @@ pub(super) struct Row {
 impl Row {
     pub fn new(tail: &Tail, row: u64, filter: Filter) -> Self {
         let midstate = tail.midstate(row);
-        let before_12 = tail.last_block()[..12].iter().copied().fold(midstate, first_rounds_step);
-        Self { midstate, before_12, filter_offset: midstate[0].wrapping_sub(filter.base) }
+        let before_12 = tail.last_block()[..12]
+            .iter()
+            .copied()
+            .fold(midstate, first_rounds_step);
+        Self {
+            midstate,
+            before_12,
+            filter_offset: midstate[0].wrapping_sub(filter.base),
+        }
     }
 }
 

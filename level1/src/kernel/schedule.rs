@@ -24,7 +24,7 @@ pub(super) struct Column {
 
 /// Makes the schedules of one job's columns.
 pub(super) struct Schedule {
-    shares: Box<[[Expanded; 32]; 3]>,
+    shares: Vec<[Expanded; 32]>,
     block: [u32; 16],
     /// Share of everything but the column's digits.
     fixed: Expanded,
@@ -36,7 +36,7 @@ pub(super) struct Schedule {
 impl Schedule {
     pub fn new(tail: &Tail) -> Self {
         let mut block = *tail.last_block();
-        let mut shares = Box::new([[[0; 64]; 32]; 3]);
+        let mut shares = vec![[[0; 64]; 32]; 3];
         for (place, entries) in shares.iter_mut().enumerate() {
             for (digit, entry) in entries.iter_mut().enumerate() {
                 let shift = 5 * (2 - place);
@@ -48,7 +48,13 @@ impl Schedule {
         }
         block[13] = column_word(0);
         let fixed = expand(&block);
-        Self { shares, block, fixed, upper_digits: None, upper: fixed }
+        Self {
+            shares,
+            block,
+            fixed,
+            upper_digits: None,
+            upper: fixed,
+        }
     }
 
     pub fn column(&mut self, column: u32) -> Column {
@@ -62,7 +68,11 @@ impl Schedule {
             self.upper_digits = Some(upper_digits);
         }
         let last = &self.shares[2][column as usize & 31];
-        let mut made = Column { block: self.block, expanded: [0; 64], keyed: [0; 64] };
+        let mut made = Column {
+            block: self.block,
+            expanded: [0; 64],
+            keyed: [0; 64],
+        };
         made.block[13] = column_word(column);
         for t in 0..64 {
             made.expanded[t] = self.upper[t] ^ last[t];

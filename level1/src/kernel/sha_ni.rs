@@ -10,8 +10,7 @@ use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
 use std::arch::x86_64::{
-    _mm_add_epi32, _mm_extract_epi32, _mm_set_epi32, _mm_sha1nexte_epu32,
-    _mm_sha1rnds4_epu32,
+    _mm_add_epi32, _mm_extract_epi32, _mm_set_epi32, _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32,
 };
 
 /// Rows in flight: two registers each, and one for the message.
@@ -65,12 +64,7 @@ impl ColumnScanner for ShaNiScanner {
 }
 
 #[target_feature(enable = "sha,sse4.1")]
-fn scan_column(
-    rows: &[[PackedRow; STREAMS]],
-    column: &Column,
-    span: u32,
-    hits: &mut Vec<u32>,
-) {
+fn scan_column(rows: &[[PackedRow; STREAMS]], column: &Column, span: u32, hits: &mut Vec<u32>) {
     // Words go into a register with the earliest on top.
     let words = |w: [u32; 4]| _mm_set_epi32(w[0] as i32, w[1] as i32, w[2] as i32, w[3] as i32);
     let [w13, w14, w15] = [column.block[13], column.block[14], column.block[15]];
@@ -114,4 +108,3 @@ fn scan_column(
         }
     }
 }
-

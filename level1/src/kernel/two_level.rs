@@ -34,7 +34,11 @@ pub(super) struct TwoLevel<S> {
 
 impl<S: ColumnScanner> TwoLevel<S> {
     pub fn new(scanner: S) -> Self {
-        Self { scanner, rows: Vec::new(), hits: Vec::new() }
+        Self {
+            scanner,
+            rows: Vec::new(),
+            hits: Vec::new(),
+        }
     }
 }
 
@@ -55,7 +59,8 @@ impl<S: ColumnScanner> Kernel for TwoLevel<S> {
             self.scanner.pack(&self.rows, job.tail.last_block());
             for column in batch.columns.clone() {
                 let made = schedule.column(column);
-                self.scanner.scan_column(&made, job.filter.span, &mut self.hits);
+                self.scanner
+                    .scan_column(&made, job.filter.span, &mut self.hits);
                 for hit in self.hits.drain(..) {
                     if (hit as usize) < self.rows.len() {
                         sink.candidate(Nonce::at(first_row + u64::from(hit), column))?;
