@@ -62,7 +62,7 @@ pub fn difficulty(content: &[u8]) -> Result<(String, Target), HeadError> {
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     // A whole book in place of a number need not be repeated in the error.
-    let shown: String = line.escape_debug().take(SHOWN_DIFFICULTY).collect();
+    let shown: String = line.chars().take(SHOWN_DIFFICULTY).collect();
     let target = Target::below(line).map_err(|error| match error {
         TargetError::NotHex(_) => TargetError::NotHex(shown),
         other => other,

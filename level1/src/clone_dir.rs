@@ -22,7 +22,7 @@ pub enum CloneError {
     #[error("{} exists and is no clone; choose another folder with --dir", .0.display())]
     NotAClone(PathBuf),
     /// No folder's name can be derived from the URL.
-    #[error("'{0}' does not name a folder to clone into; choose one with --dir")]
+    #[error("{0:?} does not name a folder to clone into; choose one with --dir")]
     NoName(String),
     /// The repository's objects are not named by SHA-1.
     #[error("the repository uses {0}; only SHA-1 can be mined")]

@@ -11,7 +11,7 @@ pub struct Player(String);
 
 /// The text cannot be a player's name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("'{0}' is no player's name: use letters, digits and any of '_ .@-'")]
+#[error("{0:?} is no player's name: use letters, digits and any of '_ .@-'")]
 pub struct PlayerError(String);
 
 impl Player {

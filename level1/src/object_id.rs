@@ -17,7 +17,7 @@ pub struct ObjectId(pub [u32; 5]);
 
 /// The text was not 40 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("'{0}' is not an object id of 40 hexadecimal digits")]
+#[error("{0:?} is not an object id of 40 hexadecimal digits")]
 pub struct ObjectIdError(String);
 
 impl ObjectId {

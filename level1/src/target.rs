@@ -20,13 +20,13 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TargetError {
     /// The text has a character that is not a hexadecimal digit (lower case for a difficulty).
-    #[error("'{0}' is not made of lower-case hexadecimal digits only")]
+    #[error("{0:?} is not made of lower-case hexadecimal digits only")]
     NotHex(String),
     /// No object id is less than the text: it is empty or all zeros.
-    #[error("no hash can be less than '{0}'")]
+    #[error("no hash can be less than {0:?}")]
     Impossible(String),
     /// A prefix longer than an object id, or empty.
-    #[error("a prefix has 1 to 40 hexadecimal digits, '{0}' has {len}", len = .0.len())]
+    #[error("a prefix has 1 to 40 hexadecimal digits, {0:?} has {len}", len = .0.len())]
     PrefixLength(String),
 }
 
