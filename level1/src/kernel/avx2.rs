@@ -107,7 +107,13 @@ fn majority(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
+fn min(x: __m256i, y: __m256i) -> __m256i {
+    _mm256_min_epu32(x, y)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
 fn at_most(x: __m256i, bound: __m256i) -> u32 {
-    let not_above = _mm256_cmpeq_epi32(_mm256_min_epu32(x, bound), x);
+    let not_above = _mm256_cmpeq_epi32(min(x, bound), x);
     _mm256_movemask_ps(_mm256_castsi256_ps(not_above)) as u32
 }

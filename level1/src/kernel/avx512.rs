@@ -11,8 +11,8 @@ use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_cmple_epu32_mask, _mm512_loadu_si512, _mm512_rol_epi32,
-    _mm512_set1_epi32, _mm512_ternarylogic_epi32,
+    __m512i, _mm512_add_epi32, _mm512_cmple_epu32_mask, _mm512_loadu_si512, _mm512_min_epu32,
+    _mm512_rol_epi32, _mm512_set1_epi32, _mm512_ternarylogic_epi32,
 };
 
 const WIDTH: usize = 16;
@@ -97,6 +97,12 @@ fn parity(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn majority(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xe8>(b, c, d)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn min(x: __m512i, y: __m512i) -> __m512i {
+    _mm512_min_epu32(x, y)
 }
 
 #[inline]

@@ -74,7 +74,7 @@ impl Chunk {
 /// `$groups` independent vectors at a time, whose instructions fill one another's waiting times.
 ///
 /// It expects in scope: `WIDTH` and the functions `load`, `splat`, `add`, `rotate_5`, `rotate_30`,
-/// `choose`, `parity`, `majority` and `at_most`, a bit mask of the lanes that are no greater than
+/// `choose`, `parity`, `majority`, `min` (of unsigned words) and `at_most`, a bit mask of the lanes that are no greater than
 /// the other argument's.
 macro_rules! lane_scanner {
     ($(#[$attribute:meta])* groups = $groups:literal) => {
@@ -143,12 +143,23 @@ macro_rules! lane_scanner {
                     for keyed in &fives[4..8] {
                         five_rounds!(majority, keyed, b, c, d, e, a);
                     }
-                    for keyed in &fives[8..] {
+                    for keyed in &fives[8..11] {
                         five_rounds!(parity, keyed, b, c, d, e, a);
                     }
+                    // Out of the loop, because the compiler then drops what only later rounds use.
+                    five_rounds!(parity, fives[11], b, c, d, e, a);
+
                     for g in 0..GROUPS {
+                        b[g] = add(b[g], load(&chunk.filter_offset, lane + g * WIDTH));
+                    }
+                    // One comparison for all groups; only a candidate costs more.
+                    let least = b[1..].iter().fold(b[0], |least, &word| min(least, word));
+                    if at_most(least, span) == 0 {
+                        continue;
+                    }
+                    for (g, &words) in b.iter().enumerate() {
                         let at = lane + g * WIDTH;
-                        let mut passed = at_most(add(b[g], load(&chunk.filter_offset, at)), span);
+                        let mut passed = at_most(words, span);
                         while passed != 0 {
                             let row = index * CHUNK_ROWS + at + passed.trailing_zeros() as usize;
                             hits.push(row as u32);

@@ -55,6 +55,10 @@ fn majority(b: u32, c: u32, d: u32) -> u32 {
     (b & c) ^ (d & (b ^ c))
 }
 
+fn min(x: u32, y: u32) -> u32 {
+    x.min(y)
+}
+
 fn at_most(x: u32, bound: u32) -> u32 {
     u32::from(x <= bound)
 }
