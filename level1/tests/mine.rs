@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{Game, output_text};
+use common::{Game, Miner, output_text};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
 /// A difficulty that a test machine of any kind meets in a moment.
 const EASY: &str = "001";
@@ -93,7 +93,7 @@ fn a_lost_race_starts_again_on_the_new_head() {
 }
 
 /// A miner that was started on a hopeless difficulty and has said that it mines.
-fn hopeless_miner(game: &Game) -> (Child, BufReader<std::process::ChildStderr>) {
+fn hopeless_miner(game: &Game) -> (Miner, BufReader<ChildStderr>) {
     let mut miner = game
         .level1(&["mine", "--refresh", "0.05", "server.git", "ann"])
         .stderr(Stdio::piped())
@@ -104,7 +104,7 @@ fn hopeless_miner(game: &Game) -> (Child, BufReader<std::process::ChildStderr>) 
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert!(line.starts_with("mining for ann on "), "{line}");
-    (miner, stderr)
+    (Miner(miner), stderr)
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_head_that_moves_during_the_search_is_noticed() {
     let game = Game::new(HOPELESS);
     let (mut miner, stderr) = hopeless_miner(&game);
     game.commit_as_server("difficulty.txt", EASY);
-    assert!(miner.wait().unwrap().success());
+    assert!(miner.end().success());
     let told: Vec<String> = stderr.lines().map(Result::unwrap).collect();
     assert!(
         told.iter().any(|line| line.contains("ms after its fetch")),
@@ -130,7 +130,7 @@ fn a_replaced_repository_is_survived() {
     let other = Game::new(EASY);
     std::fs::rename(game.path("server.git"), game.path("gone.git")).unwrap();
     std::fs::rename(other.path("server.git"), game.path("server.git")).unwrap();
-    assert!(miner.wait().unwrap().success());
+    assert!(miner.end().success());
     assert_eq!(game.history().len(), 2);
     game.server_git(&["fsck", "--strict"]);
     // The classic clone follows to the other history.
@@ -146,7 +146,7 @@ fn a_head_that_becomes_unusable_ends_the_run() {
     let game = Game::new(HOPELESS);
     let (mut miner, stderr) = hopeless_miner(&game);
     game.commit_as_server("difficulty.txt", "none today\n");
-    assert_eq!(miner.wait().unwrap().code(), Some(2));
+    assert_eq!(miner.end().code(), Some(2));
     let told: Vec<String> = stderr.lines().map(Result::unwrap).collect();
     assert!(told.last().unwrap().contains("difficulty.txt"), "{told:?}");
 }
@@ -162,16 +162,17 @@ fn mining_without_end_ends_well_when_interrupted() {
         .spawn()
         .unwrap();
     let mut stdout = BufReader::new(miner.stdout.take().unwrap());
+    let mut miner = Miner(miner);
     let mut line = String::new();
     for _ in 0..2 {
         stdout.read_line(&mut line).unwrap();
     }
     assert!(line.contains("coin 2: "), "{line}");
     let kill = Command::new("kill")
-        .args(["-INT", &miner.id().to_string()])
+        .args(["-INT", &miner.0.id().to_string()])
         .status();
     assert!(kill.unwrap().success());
-    assert!(miner.wait().unwrap().success());
+    assert!(miner.end().success());
     let coins = game.history().len() - 1;
     assert!(coins >= 2);
     assert_eq!(game.ledger(), format!("{}ann: {coins}\n", common::LEDGER));

@@ -6,7 +6,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The ledger every game starts with.
@@ -113,6 +114,34 @@ impl Game {
             &["commit", "--quiet", "--all", "--message", "Change"],
         );
         git(&seed, &["push", "--quiet", "../server.git", "master"]);
+    }
+}
+
+/// A running miner that does not outlive its test.
+pub struct Miner(pub Child);
+
+/// How long a miner may take for what takes a good one a second: a bound on a failing test.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Miner {
+    /// Waits for the miner's end.
+    pub fn end(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the miner does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
