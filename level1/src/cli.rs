@@ -1,0 +1,258 @@
+//! The command line.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use level1::kernel::Backend;
+use level1::race::Crew;
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// Mines gitcoins: finds git commits with small ids and pushes them to the server.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    override_usage = "level1 <COMMAND> [OPTIONS] …\n       level1 <URL> <USER>",
+    after_help = "Without a command, level1 URL USER mines one coin as in 2014.\n\nExamples:\n  \
+        level1 https://ann:TOKEN@localhost:8080/level1.git ann   Mine one coin\n  \
+        level1 mine --coins 0 ctf@host:level1 ann                Mine until interrupted\n  \
+        level1 search --repo . --amend --prefix c0ffee           Give HEAD's commit a vanity id\n  \
+        git cat-file commit HEAD | level1 search --below 000001 > object\n  \
+        level1 bench                                             Measure this machine"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Reads the process's arguments. Where the first is neither an option nor a command, it is
+    /// the classic miner's URL.
+    pub fn from_process() -> Self {
+        Self::parse_from(with_command(std::env::args_os().collect()))
+    }
+}
+
+/// The arguments with `mine` put in front of the classic form.
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_command = |text: &str| {
+        text == "help"
+            || Cli::command()
+                .get_subcommands()
+                .any(|command| command.get_name() == text)
+    };
+    let is_classic = arguments.get(1).is_some_and(|first| {
+        first
+            .to_str()
+            .is_none_or(|text| !text.starts_with('-') && !is_command(text))
+    });
+    if is_classic {
+        arguments.insert(1, "mine".into());
+    }
+    arguments
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mine coins on a gitcoin server
+    Mine(MineArgs),
+    /// Find a nonce for a commit: no server, no clone
+    Search(SearchArgs),
+    /// Measure the hash rate of each backend
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CrewArgs {
+    /// How to hash: the fastest that the processor can do, or the one named
+    ///
+    /// 'auto' tries each for about a millisecond and takes the fastest.
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_parser())]
+    pub backend: BackendChoice,
+    /// Number of threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub struct MineArgs {
+    /// What to clone: anything 'git clone' takes
+    pub url: String,
+    /// The name whose ledger entry goes up
+    pub user: String,
+    #[command(flatten)]
+    pub crew: CrewArgs,
+    /// How many coins to mine; 0 means until interrupted
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub coins: u64,
+    /// Author and committer of the commits [default: 'USER <gitcoin@example.com>']
+    #[arg(long, value_name = "'NAME <MAIL>'", value_parser = author)]
+    pub author: Option<String>,
+    /// How often to ask the server whether its head has moved, in seconds
+    ///
+    /// The search goes on meanwhile.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub refresh: Duration,
+    /// Where the clone is or goes [default: ./PATH for host:PATH, else the URL's last component]
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Take HEAD's commit of this repository instead of one from standard input
+    #[arg(long, value_name = "DIR")]
+    pub repo: Option<PathBuf>,
+    /// Write the find into the repository and move HEAD to it instead of printing it
+    #[arg(long, requires = "repo")]
+    pub amend: bool,
+    #[command(flatten)]
+    pub crew: CrewArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct TargetArgs {
+    /// Find an id that begins with these hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    pub prefix: Option<String>,
+    /// Find an id whose text is less than this difficulty, such as 000001
+    #[arg(long, value_name = "HEX")]
+    pub below: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Measure this backend only, beside the 'sha1' crate
+    #[arg(long, value_name = "NAME", value_parser = backend_parser())]
+    pub backend: Option<BackendChoice>,
+    /// Measure on 1 and on N threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// How long a measurement counts, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+    pub seconds: Duration,
+    /// How often each is measured, in turn with the others; the best counts
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub rounds: NonZeroUsize,
+}
+
+/// A backend by name, or the fastest.
+#[derive(Clone, Copy, Debug)]
+pub enum BackendChoice {
+    Auto,
+    Named(Backend),
+}
+
+impl BackendChoice {
+    pub fn backend(self) -> Backend {
+        match self {
+            Self::Auto => Backend::fastest(),
+            Self::Named(backend) => backend,
+        }
+    }
+}
+
+impl CrewArgs {
+    pub fn crew(&self) -> Crew {
+        Crew {
+            backend: self.backend.backend(),
+            threads: threads(self.threads),
+        }
+    }
+}
+
+/// The number asked for, or one for each processor.
+pub fn threads(asked: Option<NonZeroUsize>) -> usize {
+    asked
+        .or_else(|| available_parallelism().ok())
+        .map_or(1, NonZeroUsize::get)
+}
+
+fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
+    let names = Backend::ALL.map(Backend::name);
+    PossibleValuesParser::new(std::iter::once("auto").chain(names)).map(|name| {
+        let named = Backend::ALL
+            .into_iter()
+            .find(|backend| backend.name() == name);
+        named.map_or(BackendChoice::Auto, BackendChoice::Named)
+    })
+}
+
+/// The longest interval: a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= SECONDS_MAX => {
+            Ok(Duration::from_secs_f64(seconds))
+        }
+        _ => Err("not a number of seconds above 0 and up to 86400".to_owned()),
+    }
+}
+
+fn author(text: &str) -> Result<String, String> {
+    let parts = text
+        .split_once(" <")
+        .and_then(|(name, rest)| Some((name, rest.strip_suffix('>')?)));
+    let forbidden = |c: char| matches!(c, '<' | '>') || c.is_control();
+    match parts {
+        Some((name, mail))
+            if !name.trim().is_empty()
+                && !name.contains(forbidden)
+                && !mail.contains(|c: char| forbidden(c) || c.is_whitespace()) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("an author looks like 'Name <mail@example.com>'".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_classic_form_is_mine() {
+        let parse = |line: &str| {
+            Cli::try_parse_from(with_command(line.split(' ').map(OsString::from).collect()))
+        };
+        let Ok(Cli {
+            command: Command::Mine(mine),
+        }) = parse("level1 host:level1 ann")
+        else {
+            panic!("not taken for mine");
+        };
+        assert_eq!(
+            (mine.url.as_str(), mine.user.as_str()),
+            ("host:level1", "ann")
+        );
+        assert!(matches!(
+            parse("level1 bench"),
+            Ok(Cli {
+                command: Command::Bench(_)
+            })
+        ));
+        assert!(parse("level1 host:level1").is_err());
+        assert!(parse("level1").is_err());
+    }
+
+    #[test]
+    fn authors_are_checked() {
+        assert!(author("Ann Example <ann@example.com>").is_ok());
+        for text in [
+            "Ann", "<ann@b>", "A <b", "A <b> c", "A\n <b>", "A <<b>", "A <b c>",
+        ] {
+            assert!(author(text).is_err(), "{text}");
+        }
+    }
+}

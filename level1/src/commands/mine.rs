@@ -1,0 +1,99 @@
+//! `level1 mine`, and the classic form without a subcommand.
+
+use super::{interrupt_flag, interrupted_exit};
+use crate::cli::MineArgs;
+use anyhow::{Context, Result};
+use level1::clone_dir::{CloneDir, classic_dir};
+use level1::ledger::Player;
+use level1::miner::{Coin, Observer, Plan, Status, mine};
+use level1::progress::{Progress, time};
+use level1::upstream::Upstream;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub fn run(args: &MineArgs) -> Result<ExitCode> {
+    let player = Player::new(&args.user)?;
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => classic_dir(&args.url)?,
+    };
+    // Before anything is cloned: a backend this processor lacks is a mistake in the call.
+    let crew = args.crew.crew();
+    crew.backend.kernel()?;
+    let interrupted = interrupt_flag()?;
+
+    let clone = CloneDir::obtain(&args.url, &dir)
+        .with_context(|| format!("no clone of {} in {}", args.url, dir.display()))?;
+    let fetched = Upstream::new(clone.repository()).fetch();
+    let head = fetched.inspect_err(|_| clone.discard())?.head;
+
+    let mut screen = Screen {
+        progress: Progress::new(),
+    };
+    screen.progress.note(&format!(
+        "mining for {} on {} in {}: difficulty {}, {} on {} threads",
+        player.name(),
+        head.id,
+        dir.display(),
+        head.difficulty,
+        crew.backend,
+        crew.threads,
+    ));
+    let author = args.author.clone();
+    let plan = Plan {
+        author: author.unwrap_or_else(|| format!("{} <gitcoin@example.com>", player.name())),
+        player,
+        crew,
+        coins: args.coins,
+        refresh: args.refresh,
+    };
+    let summary = mine(clone.repository(), head, &plan, &interrupted, &mut screen)?;
+    if summary.lost_races > 0 || summary.coins != 1 {
+        let (coins, lost) = (summary.coins, summary.lost_races);
+        screen
+            .progress
+            .note(&format!("{coins} coins, {lost} races lost"));
+    }
+    // Mining until interrupted ends well when interrupted.
+    let unfinished = summary.interrupted && args.coins != 0;
+    Ok(if unfinished {
+        interrupted_exit()
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+struct Screen {
+    progress: Progress,
+}
+
+impl Observer for Screen {
+    fn searching(&mut self, status: &Status<'_>) {
+        let Status { head, tried, coins } = *status;
+        self.progress.update(tried, |rate| {
+            let expected = time(head.target.expected_hashes() / rate.max(1.0));
+            format!(
+                "a coin every {expected}, {coins} coins so far, head {:.12}",
+                head.id
+            )
+        });
+    }
+
+    fn coin(&mut self, coin: &Coin) {
+        let rate = coin.tried as f64 / coin.searched.as_secs_f64().max(1e-9) / 1e6;
+        let took = time(coin.took.as_secs_f64());
+        self.progress.aside(|| {
+            // A closed standard output is no reason to stop mining.
+            let _ = writeln!(
+                io::stdout(),
+                "coin {}: {} in {took}, {rate:.1} MH/s",
+                coin.number,
+                coin.id
+            );
+        });
+    }
+
+    fn note(&mut self, note: &str) {
+        self.progress.note(note);
+    }
+}

@@ -1,0 +1,110 @@
+//! `level1 search`: the search alone, as a vanity-commit tool.
+
+use super::{interrupt_flag, interrupted_exit};
+use crate::cli::{SearchArgs, TargetArgs};
+use anyhow::{Context, Result, bail};
+use level1::commit::{Commit, CommitError};
+use level1::git::Repository;
+use level1::object_id::ObjectId;
+use level1::progress::{Progress, time};
+use level1::race::{Control, RaceEnd, race};
+use level1::search::{Find, Question};
+use level1::target::{Target, TargetError};
+use level1::template::CommitTemplate;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+pub fn run(args: &SearchArgs) -> Result<ExitCode> {
+    let target = target(&args.target)?;
+    let crew = args.crew.crew();
+    crew.backend.kernel()?;
+    let interrupted = interrupt_flag()?;
+    let source = Source::open(args)?;
+    let commit = Commit::parse(&source.content)?;
+
+    let seed = RandomState::new().hash_one(&commit);
+    let question = Question::new(CommitTemplate::new(&commit, seed), target);
+    let control = Control::default();
+    let mut progress = Progress::new();
+    let expected = target.expected_hashes();
+    let end = race(&question, crew, &control, &mut || {
+        progress.update(control.tried(), |rate| {
+            let tried = control.tried() as f64 / expected;
+            format!(
+                "{} expected, {tried:.2} of it done",
+                time(expected / rate.max(1.0))
+            )
+        });
+        if interrupted.load(Ordering::Acquire) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    drop(progress);
+    match end {
+        RaceEnd::Found(find) => source.deliver(&find).map(|()| ExitCode::SUCCESS),
+        RaceEnd::Halted => Ok(interrupted_exit()),
+        RaceEnd::Exhausted => bail!("none of 2^64 nonces gives such an id"),
+    }
+}
+
+fn target(args: &TargetArgs) -> Result<Target, TargetError> {
+    match (&args.prefix, &args.below) {
+        (Some(prefix), _) => Target::prefix(prefix),
+        (None, below) => Target::below(below.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Where the commit comes from and where the find goes.
+struct Source {
+    content: Vec<u8>,
+    /// The repository to amend, with the commit that HEAD named.
+    amend: Option<(Repository, ObjectId)>,
+}
+
+impl Source {
+    fn open(args: &SearchArgs) -> Result<Self> {
+        let Some(dir) = &args.repo else {
+            let mut content = Vec::new();
+            io::stdin()
+                .read_to_end(&mut content)
+                .context("cannot read standard input")?;
+            return Ok(Self {
+                content,
+                amend: None,
+            });
+        };
+        let repository = Repository::open(dir)?;
+        if repository.object_format()? != "sha1" {
+            return Err(CommitError::Sha256.into());
+        }
+        let head = repository.head().context("HEAD names no commit")?;
+        let object = repository.reader()?.read(&head.to_string(), "commit")?;
+        let content = object.context("HEAD's commit cannot be read")?.content;
+        Ok(Self {
+            content,
+            amend: args.amend.then_some((repository, head)),
+        })
+    }
+
+    fn deliver(&self, find: &Find) -> Result<()> {
+        if let Some((repository, head)) = &self.amend {
+            let id = repository.write("commit", &find.commit)?;
+            if id != find.id {
+                bail!("git names the commit {id}, this program {}", find.id);
+            }
+            repository.move_head(id, *head, "level1 search: amend")?;
+        } else {
+            let mut stdout = io::stdout().lock();
+            match stdout.write_all(&find.commit).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                written => written.context("cannot write to standard output")?,
+            }
+        }
+        let _ = writeln!(io::stderr(), "{}", find.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Kernels: what tries nonces.
+//!
+//! A [`Kernel`] takes a [`Job`] (a template's tail and a filter) and a [`Batch`] (a rectangle of
+//! nonces), and reports candidates and progress to a [`Sink`]. It does not decide what a find is
+//! and keeps no account of what was tried: that is [`crate::search`]'s part. The interface suits
+//! a processor that works column by column as well as one that takes the batch in big pieces.
+//!
+//! The kernels for processors share [`two_level`]; each brings the code for one column of it. They
+//! are chosen at run time ([`Backend`]).
+
+mod backend;
+mod crate_sha1;
+mod lanes;
+mod portable;
+mod rows;
+mod schedule;
+mod two_level;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+
+pub use backend::{Backend, BackendError};
+
+use crate::target::{Filter, Target};
+use crate::template::{COLUMNS, Nonce, ROWS, Tail};
+use std::ops::{ControlFlow, Range};
+
+/// What all nonces of a search have in common.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The last two blocks and the state before them.
+    pub tail: Tail,
+    /// What the first word of a candidate's id must satisfy.
+    pub filter: Filter,
+}
+
+impl Job {
+    /// The job of finding an id in `target` among the nonces of `tail`.
+    pub fn new(tail: &Tail, target: &Target) -> Self {
+        Self {
+            tail: tail.clone(),
+            filter: target.filter(),
+        }
+    }
+}
+
+/// A rectangle of nonces: each of `columns` in each of `rows`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Upper bits, at most [`ROWS`]. A kernel may prepare them all at once: keep them to
+    /// [`Kernel::rows_per_batch`].
+    pub rows: Range<u64>,
+    /// Lower bits, at most [`COLUMNS`].
+    pub columns: Range<u32>,
+}
+
+impl Batch {
+    /// Checks that the batch lies within the nonces there are.
+    fn assert_valid(&self) {
+        assert!(
+            self.rows.end <= ROWS && self.columns.end <= COLUMNS,
+            "no such nonces: {self:?}"
+        );
+    }
+}
+
+/// Receives what a kernel finds; either answer may end the batch.
+pub trait Sink {
+    /// `nonce` passed the filter. Called before the progress that includes it.
+    fn candidate(&mut self, nonce: Nonce) -> ControlFlow<()>;
+
+    /// `tried` more nonces have been tried. Called often: every few microseconds on a processor.
+    fn progress(&mut self, tried: u64) -> ControlFlow<()>;
+}
+
+/// Tries nonces. One kernel belongs to one thread and keeps its tables between batches.
+pub trait Kernel: Send {
+    /// How many rows make the best use of the kernel's memory.
+    fn rows_per_batch(&self) -> u64;
+
+    /// Tries every nonce of `batch` once, or those up to where the sink says to stop. Each nonce
+    /// that passes the job's filter is reported.
+    fn scan(&mut self, job: &Job, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()>;
+}

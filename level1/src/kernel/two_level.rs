@@ -1,0 +1,75 @@
+//! The walk over a batch that all processor kernels share.
+//!
+//! Rows are prepared once for the batch; then, column by column, the message schedule is computed
+//! once and a [`ColumnScanner`] runs the remaining rounds for all rows. What varies between
+//! instruction sets is that inner part and how it likes its rows laid out.
+
+use super::rows::Row;
+use super::schedule::{Column, Schedule};
+use super::{Batch, Job, Kernel, Sink};
+use crate::template::Nonce;
+use std::ops::ControlFlow;
+
+/// One instruction set's inner loop.
+pub(super) trait ColumnScanner: Send {
+    /// How many rows to prepare at once: many, so that a column's schedule costs little beside
+    /// them, but no more than the nearest cache holds.
+    const ROWS: u64;
+
+    /// Lays the rows out for scanning. `last_block` is the last block with any column's W13.
+    fn pack(&mut self, rows: &[Row], last_block: &[u32; 16]);
+
+    /// Hashes one column for all rows packed, and pushes the index of each row where the first
+    /// word of the id, less the filter's base, is at most `span`. An index past the packed rows
+    /// may appear too (lanes that were left over); the caller drops it.
+    fn scan_column(&self, column: &Column, span: u32, hits: &mut Vec<u32>);
+}
+
+/// A kernel made of a column scanner.
+pub(super) struct TwoLevel<S> {
+    scanner: S,
+    rows: Vec<Row>,
+    hits: Vec<u32>,
+}
+
+impl<S: ColumnScanner> TwoLevel<S> {
+    pub fn new(scanner: S) -> Self {
+        Self {
+            scanner,
+            rows: Vec::new(),
+            hits: Vec::new(),
+        }
+    }
+}
+
+impl<S: ColumnScanner> Kernel for TwoLevel<S> {
+    fn rows_per_batch(&self) -> u64 {
+        S::ROWS
+    }
+
+    fn scan(&mut self, job: &Job, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
+        batch.assert_valid();
+        let mut schedule = Schedule::new(&job.tail);
+        let mut first_row = batch.rows.start;
+        while first_row < batch.rows.end {
+            let last_row = batch.rows.end.min(first_row + S::ROWS);
+            self.rows.clear();
+            self.rows
+                .extend((first_row..last_row).map(|row| Row::new(&job.tail, row, job.filter)));
+            self.scanner.pack(&self.rows, job.tail.last_block());
+            for column in batch.columns.clone() {
+                let made = schedule.column(column);
+                self.scanner
+                    .scan_column(&made, job.filter.span, &mut self.hits);
+                for hit in self.hits.drain(..) {
+                    if (hit as usize) < self.rows.len() {
+                        sink.candidate(Nonce::at(first_row + u64::from(hit), column))?;
+                    }
+                }
+                sink.progress(self.rows.len() as u64)?;
+            }
+            first_row = last_row;
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Every kernel against the `sha1` crate: which nonces are finds, and that each is tried once.
+
+#![allow(clippy::unwrap_used)]
+
+use level1::commit::Commit;
+use level1::kernel::{Backend, Batch, Job, Kernel, Sink};
+use level1::object_id::ObjectId;
+use level1::search::Question;
+use level1::target::Target;
+use level1::template::{COLUMNS, CommitTemplate, Nonce, ROWS};
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+
+fn commit(message: &str) -> Commit {
+    let text = format!(
+        "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+         parent 8a1b1b8aca4b0e0ea0ac8a4f6ed2a6d3ce1a0f4c\n\
+         author Ann Example <ann@example.com> 1390435200 +0000\n\
+         committer Ann Example <ann@example.com> 1390435200 +0100\n\n{message}"
+    );
+    Commit::parse(text.as_bytes()).unwrap()
+}
+
+fn kernels() -> Vec<(Backend, Box<dyn Kernel>)> {
+    Backend::supported()
+        .map(|backend| (backend, backend.kernel().unwrap()))
+        .collect()
+}
+
+/// Keeps what a kernel reports, and stops it after a number of nonces.
+struct Recorder {
+    candidates: Vec<Nonce>,
+    tried: u64,
+    stop_at: u64,
+}
+
+impl Recorder {
+    fn new() -> Self {
+        Self {
+            candidates: Vec::new(),
+            tried: 0,
+            stop_at: u64::MAX,
+        }
+    }
+}
+
+impl Sink for Recorder {
+    fn candidate(&mut self, nonce: Nonce) -> ControlFlow<()> {
+        self.candidates.push(nonce);
+        ControlFlow::Continue(())
+    }
+
+    fn progress(&mut self, tried: u64) -> ControlFlow<()> {
+        self.tried += tried;
+        if self.tried < self.stop_at {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+/// The ids of a rectangle, each hashed from the whole object by the `sha1` crate.
+fn ids(template: &CommitTemplate, batch: &Batch) -> Vec<(Nonce, ObjectId)> {
+    let columns = batch.columns.clone();
+    let nonces = batch
+        .rows
+        .clone()
+        .flat_map(|row| columns.clone().map(move |column| Nonce::at(row, column)));
+    nonces.map(|nonce| (nonce, template.id(nonce))).collect()
+}
+
+/// A target that few of `ids` meet, but at least one.
+fn target_among(ids: &[(Nonce, ObjectId)], rank: usize) -> Target {
+    let mut sorted: Vec<ObjectId> = ids.iter().map(|(_, id)| *id).collect();
+    sorted.sort_unstable();
+    let bound = sorted[rank.clamp(1, sorted.len() - 1)];
+    Target::below(&bound.to_string()).unwrap()
+}
+
+#[test]
+fn every_message_tail_gives_the_crates_finds() {
+    let mut kernels = kernels();
+    // The message's end takes every place in a block, so 55, 56, 63, 64, 119 and 120 are among
+    // them, and the length's digits change on the way.
+    for length in 0..=192usize {
+        let template = CommitTemplate::new(&commit(&"m".repeat(length)), length as u64);
+        let batch = Batch {
+            rows: 0..5,
+            columns: 1000..1040,
+        };
+        let all = ids(&template, &batch);
+        let target = target_among(&all, 7);
+        let question = Question::new(template, target);
+        let mut expected: Vec<Nonce> = all
+            .iter()
+            .filter(|(_, id)| target.contains(*id))
+            .map(|(nonce, _)| *nonce)
+            .collect();
+        expected.sort_unstable();
+        for (backend, kernel) in &mut kernels {
+            let mut recorder = Recorder::new();
+            let flow = kernel.scan(question.job(), &batch, &mut recorder);
+            assert_eq!(flow, ControlFlow::Continue(()));
+            assert_eq!(recorder.tried, 200);
+            let mut finds: Vec<Nonce> = recorder
+                .candidates
+                .iter()
+                .filter_map(|&nonce| question.check(nonce))
+                .map(|find| find.nonce)
+                .collect();
+            finds.sort_unstable();
+            assert_eq!(finds, expected, "{backend}, message of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn no_nonce_is_skipped_or_tried_twice() {
+    // A filter that lets everything through makes the candidates the record of what was tried.
+    let template = CommitTemplate::new(&commit("Title\n"), 1);
+    let everything = Target::below(&"f".repeat(41)).unwrap();
+    let job = Job::new(template.tail(), &everything);
+    for (backend, kernel) in &mut kernels() {
+        let rows = kernel.rows_per_batch();
+        // Fewer rows than lanes, a number that leaves lanes over, more than one table, the end.
+        let row_ranges = [0..1, 7..7 + 61, 100..100 + rows + 67, ROWS - 3..ROWS];
+        for rows in row_ranges {
+            for columns in [0..2, 31..34, COLUMNS - 1..COLUMNS, 5..5] {
+                let batch = Batch {
+                    rows: rows.clone(),
+                    columns,
+                };
+                let mut recorder = Recorder::new();
+                let _ = kernel.scan(&job, &batch, &mut recorder);
+                let mut tried = recorder.candidates;
+                assert_eq!(recorder.tried, tried.len() as u64, "{backend}: {batch:?}");
+                tried.sort_unstable();
+                let expected: Vec<Nonce> = batch
+                    .rows
+                    .clone()
+                    .flat_map(|row| batch.columns.clone().map(move |at| Nonce::at(row, at)))
+                    .collect();
+                assert_eq!(tried, expected, "{backend}: {batch:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_is_searched_from_end_to_end() {
+    let question = Question::new(
+        CommitTemplate::new(&commit("Title\n"), 9),
+        Target::below("0008").unwrap(),
+    );
+    let start = u64::from(COLUMNS) * 3 - 1000;
+    let range = start..=start + u64::from(COLUMNS) + 5000;
+    let expected: Vec<Nonce> = range
+        .clone()
+        .map(Nonce)
+        .filter(|&nonce| question.check(nonce).is_some())
+        .collect();
+    assert!(!expected.is_empty());
+    for (backend, kernel) in &mut kernels() {
+        let searched = question.search(kernel.as_mut(), range.clone());
+        assert_eq!(searched.tried, range.end() - range.start() + 1, "{backend}");
+        let mut finds: Vec<Nonce> = searched.finds.iter().map(|find| find.nonce).collect();
+        finds.sort_unstable();
+        assert_eq!(finds, expected, "{backend}");
+        for find in searched.finds {
+            assert_eq!(ObjectId::of("commit", &find.commit), find.id);
+        }
+    }
+}
+
+#[test]
+fn a_sink_can_stop_a_kernel() {
+    let template = CommitTemplate::new(&commit("Title\n"), 1);
+    let job = Job::new(template.tail(), &Target::below("00000001").unwrap());
+    for (backend, kernel) in &mut kernels() {
+        let batch = Batch {
+            rows: 0..kernel.rows_per_batch(),
+            columns: 0..COLUMNS,
+        };
+        let mut recorder = Recorder {
+            stop_at: 10_000,
+            ..Recorder::new()
+        };
+        assert!(
+            kernel.scan(&job, &batch, &mut recorder).is_break(),
+            "{backend}"
+        );
+        assert!(
+            recorder.tried < 100_000,
+            "{backend} went on to {}",
+            recorder.tried
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn random_templates_and_targets_agree_with_the_crate(
+        message in "[ -~\n]{0,300}",
+        seed: u64,
+        first_row in 0..ROWS - 200,
+        rows in 1u64..150,
+        first_column in 0..COLUMNS - 4,
+        rank in 1usize..40,
+        prefix in proptest::option::of(1usize..4),
+    ) {
+        let template = CommitTemplate::new(&commit(&message), seed);
+        let batch = Batch { rows: first_row..first_row + rows, columns: first_column..first_column + 4 };
+        let all = ids(&template, &batch);
+        let target = match prefix {
+            Some(digits) => Target::prefix(&all[rank % all.len()].1.to_string()[..digits]).unwrap(),
+            None => target_among(&all, rank),
+        };
+        let question = Question::new(template, target);
+        let mut expected: Vec<Nonce> = all
+            .iter()
+            .filter(|(_, id)| target.contains(*id))
+            .map(|(nonce, _)| *nonce)
+            .collect();
+        expected.sort_unstable();
+        for (backend, kernel) in &mut kernels() {
+            let mut recorder = Recorder::new();
+            let _ = kernel.scan(question.job(), &batch, &mut recorder);
+            let mut candidates = recorder.candidates;
+            candidates.sort_unstable();
+            candidates.retain(|&nonce| question.check(nonce).is_some());
+            prop_assert_eq!(&candidates, &expected, "{}", backend);
+        }
+    }
+}
