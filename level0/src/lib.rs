@@ -1,5 +1,10 @@
 //! Highlights the words of a document that a dictionary does not know.
 
+mod compact;
+#[cfg(test)]
+mod encode;
+mod front_coding;
+
 /// Webster's Second, one word a line: the built-in dictionary as raw bytes.
 ///
 /// 234,937 lines, 2,486,824 bytes; `data/README.md` tells where the list comes from.
