@@ -16,7 +16,7 @@ use level0::{Dictionary, Highlighter, Markers, Report, WORDS};
 use rustc_hash::FxHashSet;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
@@ -128,16 +128,16 @@ fn plain_highlight(set: &FxHashSet<&[u8]>, text: &[u8], mut sink: impl Write) ->
 
 #[divan::bench_group(sample_count = 300, sample_size = 1)]
 mod short_document {
-    use super::{Bencher, Command, FILES, File, PathBuf, Stdio};
+    use super::{Bencher, Command, FILES, File, Path, Stdio};
 
     #[divan::bench]
     fn empty_program(bencher: Bencher) {
-        run(bencher, FILES.empty_program(), None);
+        run(bencher, &FILES.empty_program(), None);
     }
 
     #[divan::bench]
     fn built_in_dictionary(bencher: Bencher) {
-        run(bencher, env!("CARGO_BIN_EXE_level0").into(), None);
+        run(bencher, Path::new(env!("CARGO_BIN_EXE_level0")), None);
     }
 
     #[divan::bench]
@@ -149,10 +149,10 @@ mod short_document {
         );
     }
 
-    fn run(bencher: Bencher, program: PathBuf, argument: Option<PathBuf>) {
+    fn run(bencher: Bencher, program: &Path, argument: Option<&Path>) {
         bencher.bench(|| {
-            Command::new(&program)
-                .args(&argument)
+            Command::new(program)
+                .args(argument)
                 .stdin(File::open(FILES.document()).expect("opened"))
                 .stdout(Stdio::null())
                 .status()
