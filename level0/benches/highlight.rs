@@ -144,8 +144,8 @@ mod short_document {
     fn dictionary_file(bencher: Bencher) {
         run(
             bencher,
-            env!("CARGO_BIN_EXE_level0").into(),
-            Some(FILES.dictionary()),
+            Path::new(env!("CARGO_BIN_EXE_level0")),
+            Some(&FILES.dictionary()),
         );
     }
 
