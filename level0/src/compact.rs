@@ -5,6 +5,7 @@
 //! format and writes it at build time. For long documents `table.rs` is several times faster.
 
 use crate::front_coding::{COUNT_FOLLOWS, LONGEST, head, prefix_index};
+use crate::key::folded;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod built_in {
@@ -26,9 +27,9 @@ mod built_in {
 
 pub(crate) use built_in::LONGEST_ENTRY;
 
-/// Whether the built-in dictionary knows `word`; upper-case letters of the word are folded.
-pub(crate) fn built_in_knows(word: &[u8]) -> bool {
-    built_in::BUILT_IN.knows(word)
+/// Whether the built-in dictionary knows the word `text[start..end]`, folded.
+pub(crate) fn built_in_knows(text: &[u8], start: usize, end: usize) -> bool {
+    built_in::BUILT_IN.knows(text, start, end)
 }
 
 /// A front-coded list; the fields are those of `encode::Encoded`.
@@ -47,15 +48,19 @@ struct Target {
 }
 
 impl Target {
-    fn fold(word: &[u8]) -> Self {
+    /// The word `text[start..end]`, which is at most `LONGEST` long.
+    fn fold(text: &[u8], start: usize, end: usize) -> Self {
+        let len = end - start;
         let mut bytes = [0; LONGEST + 9];
-        for (folded, byte) in bytes.iter_mut().zip(word) {
-            *folded = byte.to_ascii_lowercase();
+        let mut put = |at: usize, (low, high): (u64, u64)| {
+            bytes[at..at + 8].copy_from_slice(&low.to_le_bytes());
+            bytes[at + 8..at + 16].copy_from_slice(&high.to_le_bytes());
+        };
+        put(0, folded(text, start, len.min(16)));
+        if len > 16 {
+            put(16, folded(text, start + 16, len - 16));
         }
-        Self {
-            bytes,
-            len: word.len(),
-        }
+        Self { bytes, len }
     }
 
     /// The eight bytes from `position` on, the first one lowest.
@@ -67,11 +72,11 @@ impl Target {
 }
 
 impl FrontCoded<'_> {
-    fn knows(&self, word: &[u8]) -> bool {
-        if word.is_empty() || word.len() > LONGEST {
+    fn knows(&self, text: &[u8], start: usize, end: usize) -> bool {
+        if start == end || end - start > LONGEST {
             return false;
         }
-        let target = Target::fold(word);
+        let target = Target::fold(text, start, end);
         let target_head = head(&target.bytes);
         self.block_for(target_head)
             .is_some_and(|block| self.block_holds(block, target_head, &target))
@@ -159,11 +164,15 @@ enum Step {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrontCoded, LONGEST_ENTRY, built_in_knows};
+    use super::{FrontCoded, LONGEST_ENTRY};
     use crate::WORDS;
     use crate::encode::encode;
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashSet};
+
+    fn built_in_knows(word: &[u8]) -> bool {
+        super::built_in_knows(word, 0, word.len())
+    }
 
     #[test]
     fn the_built_in_list_knows_exactly_its_entries() {
@@ -235,7 +244,7 @@ mod tests {
             };
             let set: BTreeSet<&[u8]> = sorted.iter().copied().collect();
             for word in sorted.iter().copied().chain(others.iter().map(String::as_bytes)) {
-                prop_assert_eq!(list.knows(word), set.contains(word));
+                prop_assert_eq!(list.knows(word, 0, word.len()), set.contains(word));
             }
         }
     }

@@ -63,7 +63,7 @@ impl Dictionary {
     /// Whether `word` is known. Bytes that separate words are not looked for: `"a b"` is unknown.
     pub fn knows(&self, word: &[u8]) -> bool {
         match &self.lookup {
-            Lookup::BuiltIn => compact::built_in_knows(word),
+            Lookup::BuiltIn => compact::built_in_knows(word, 0, word.len()),
             Lookup::Table(table) => table.knows(word),
         }
     }

@@ -1,13 +1,14 @@
-//! Short words as 128-bit numbers, so that comparing two words is one comparison.
+//! Words as 128-bit numbers, so that comparing two short words is one comparison.
 //!
 //! A word of at most 15 bytes is folded to lower case, filled up with zeros, and its length is put
 //! into the sixteenth byte. Two words are equal exactly if their keys are: without the length,
-//! `a` and `a` followed by a NUL byte would be the same. The key of the empty word is zero.
+//! `a` and `a` followed by a NUL byte would be the same. The key of the empty word is zero. The key
+//! of a longer word is a digest, which can tell that a word is unknown but not that it is known.
 
-/// Longest word in bytes that a key can hold.
+/// Longest word in bytes that a key can hold whole.
 pub(crate) const KEY_BYTES: usize = 15;
 
-/// A folded word of at most `KEY_BYTES` bytes.
+/// A folded word of at most `KEY_BYTES` bytes, or the digest of a longer one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
     low: u64,
@@ -15,14 +16,25 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The key of the word at `text[start..start + len]`; `len` is at most `KEY_BYTES`.
+    /// The key of the word `text[start..end]`, which may have any length.
+    ///
+    /// Of a word of more than `KEY_BYTES` bytes the key is only a digest: different words may have
+    /// the same one, but never one of a short word.
     #[inline]
-    pub(crate) fn at(text: &[u8], start: usize, len: usize) -> Self {
-        let (low, high) = sixteen_from(text, start);
-        let (low_mask, high_mask) = MASKS[len];
+    pub(crate) fn of(text: &[u8], start: usize, end: usize) -> Self {
+        let len = end - start;
+        let (low, high) = folded(text, start, len.min(16));
+        if len <= KEY_BYTES {
+            return Self {
+                low,
+                high: high | (len as u64) << 56,
+            };
+        }
+        let (last_low, last_high) = folded(text, end - 16, 16);
+        let high = high ^ last_high.rotate_left(29) ^ len as u64;
         Self {
-            low: fold(low & low_mask),
-            high: fold(high & high_mask) | (len as u64) << 56,
+            low: low ^ last_low.rotate_left(29),
+            high: high | LONG << 56,
         }
     }
 
@@ -43,17 +55,28 @@ impl Key {
     }
 }
 
-/// For each length, which bits of the sixteen bytes belong to the word.
-const MASKS: [(u64, u64); KEY_BYTES + 1] = {
-    let mut masks = [(0, 0); KEY_BYTES + 1];
-    let mut len = 0;
-    while len <= KEY_BYTES {
-        let mask = (1_u128 << (8 * len)) - 1;
+/// Stands for the length in the key of a word that has none of its own.
+const LONG: u64 = 0xFF;
+
+/// For each length, which bits of sixteen bytes belong to the word.
+const MASKS: [(u64, u64); 17] = {
+    let mut masks = [(0, 0); 17];
+    let mut len = 1;
+    while len <= 16 {
+        let mask = u128::MAX >> (128 - 8 * len);
         masks[len] = (mask as u64, (mask >> 64) as u64);
         len += 1;
     }
     masks
 };
+
+/// The `len` bytes from `start` on, at most 16, in lower case; the first one lowest, then zeros.
+#[inline]
+pub(crate) fn folded(text: &[u8], start: usize, len: usize) -> (u64, u64) {
+    let (low, high) = sixteen_from(text, start);
+    let (low_mask, high_mask) = MASKS[len];
+    (fold(low & low_mask), fold(high & high_mask))
+}
 
 /// Sixteen bytes from `start` on, the first one lowest, zeros behind the end of the text.
 #[inline]
@@ -104,10 +127,23 @@ mod tests {
             around in prop::collection::vec(any::<u8>(), 0..20),
         ) {
             let text = [&around[..], &one, &around, &other].concat();
-            let one_key = Key::at(&text, around.len(), one.len());
-            let other_key = Key::at(&text, text.len() - other.len(), other.len());
+            let one_key = Key::of(&text, around.len(), around.len() + one.len());
+            let other_key = Key::of(&text, text.len() - other.len(), text.len());
             prop_assert_eq!(one_key == other_key, one.eq_ignore_ascii_case(&other));
             prop_assert_eq!(one_key.is_empty(), one.is_empty());
+        }
+
+        #[test]
+        fn the_key_of_a_long_word_is_that_of_its_folded_self_and_of_no_short_word(
+            word in prop::collection::vec(any::<u8>(), 16..60),
+            before in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let text = [&before[..], &word].concat();
+            let key = Key::of(&text, before.len(), text.len());
+            prop_assert_eq!(key, Key::of(&word.to_ascii_lowercase(), 0, word.len()));
+            for len in 0..=KEY_BYTES {
+                prop_assert_ne!(key, Key::of(&word, 0, len));
+            }
         }
     }
 }

@@ -75,8 +75,8 @@ impl Batch {
         match lookup {
             Lookup::BuiltIn => {
                 for index in 0..self.len {
-                    let word = &text[self.starts[index]..self.ends[index]];
-                    self.known[index] = word.is_empty() || compact::built_in_knows(word);
+                    let (start, end) = (self.starts[index], self.ends[index]);
+                    self.known[index] = start == end || compact::built_in_knows(text, start, end);
                 }
             }
             Lookup::Table(table) => self.look_up_in_table(text, table),
@@ -86,8 +86,7 @@ impl Batch {
     fn look_up_in_table(&mut self, text: &[u8], table: &Table) {
         let places = self.starts[..self.len].iter().zip(&self.ends[..self.len]);
         for ((&start, &end), place) in places.zip(&mut self.keys) {
-            // The key of a long word is not used; cutting it off is cheaper than a branch.
-            let key = Key::at(text, start, (end - start).min(KEY_BYTES));
+            let key = Key::of(text, start, end);
             let bucket = table.bucket(key);
             table.prefetch(bucket);
             *place = (key, bucket);
@@ -95,11 +94,8 @@ impl Batch {
         for index in 0..self.len {
             let (start, end) = (self.starts[index], self.ends[index]);
             let (key, bucket) = self.keys[index];
-            self.known[index] = if end - start <= KEY_BYTES {
-                table.holds(key, bucket)
-            } else {
-                table.holds_long(&text[start..end])
-            };
+            self.known[index] = table.holds(key, bucket)
+                && (end - start <= KEY_BYTES || table.holds_long(&text[start..end]));
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Words of up to 15 bytes, nearly all there are, lie as [`Key`]s in buckets of four, a cache line
 //! each; a full bucket overflows into the next. The word itself is what is compared, so a match
 //! needs no second look elsewhere, and a miss needs none either. Which line a word needs is known
-//! long before it is used, so it can be prefetched: see `scan.rs`. The few longer words are in an
+//! long before it is used, so it can be prefetched: see `scan.rs`. Of a longer word the table holds
+//! a digest, which refuses nearly all unknown ones; the few that are left are looked up in an
 //! ordinary hash set.
 
 use crate::key::{KEY_BYTES, Key};
@@ -40,11 +41,10 @@ impl TableBuilder {
             return;
         }
         self.longest = self.longest.max(entry.len());
-        if entry.len() <= KEY_BYTES {
-            self.keys.push(Key::at(entry, 0, entry.len()));
-        } else if !self.long.contains(entry) {
+        if entry.len() > KEY_BYTES {
             self.long.insert(entry.into());
         }
+        self.keys.push(Key::of(entry, 0, entry.len()));
     }
 
     pub(crate) fn build(self) -> Table {
@@ -120,7 +120,7 @@ impl Table {
         }
     }
 
-    /// Whether the table holds a word of more than `KEY_BYTES` bytes.
+    /// Whether the table holds a word of more than `KEY_BYTES` bytes whose key it holds.
     pub(crate) fn holds_long(&self, word: &[u8]) -> bool {
         if word.len() > self.longest {
             return false;
@@ -137,14 +137,10 @@ impl Table {
 
     /// Whether the table holds a word of any length.
     pub(crate) fn knows(&self, word: &[u8]) -> bool {
-        match word.len() {
-            0 => false,
-            1..=KEY_BYTES => {
-                let key = Key::at(word, 0, word.len());
-                self.holds(key, self.bucket(key))
-            }
-            _ => self.holds_long(word),
-        }
+        let key = Key::of(word, 0, word.len());
+        !word.is_empty()
+            && self.holds(key, self.bucket(key))
+            && (word.len() <= KEY_BYTES || self.holds_long(word))
     }
 }
 
