@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// Entries after which a block ends, as soon as the head of the next word differs.
 ///
 /// A block then takes about one cache line, and scanning half of it costs what fetching it costs.
-const BLOCK_ENTRIES: usize = 16;
+const BLOCK_ENTRIES: usize = 8;
 
 /// Longest token in bytes: a token is compared as one 64-bit word.
 const TOKEN_BYTES: usize = 8;

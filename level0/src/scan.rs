@@ -2,8 +2,8 @@
 //!
 //! A *field* is what lies between two separators: a word, or nothing where separators touch. That
 //! empty fields are fields too keeps the loops free of special cases. A batch of fields is first
-//! split, then all their table lines are prefetched, then all are looked up, then a [`Sink`] gets
-//! them: each step is a short loop whose iterations do not wait for one another.
+//! split, then looked up, each table line requested well before it is used, then a [`Sink`] gets it:
+//! each step is a short loop whose iterations do not wait for one another.
 
 use crate::compact;
 use crate::dictionary::Lookup;
@@ -11,9 +11,12 @@ use crate::key::{KEY_BYTES, Key};
 use crate::simd::{BLOCK, is_separator, separators};
 use crate::table::Table;
 
-/// Fields after which a batch is looked up: enough to hide the latency of a cache miss, few enough
-/// for the batch to stay in the first-level cache.
-const BATCH: usize = 32;
+/// Fields after which a batch is looked up: few enough for it to stay in the first-level cache.
+const BATCH: usize = 128;
+
+/// How many fields ahead of its use a table line is requested: enough to hide a cache miss, fewer
+/// than a core can wait for at once.
+const AHEAD: usize = 16;
 
 /// One block of text can end so many fields after a batch was nearly full.
 const CAPACITY: usize = BATCH + BLOCK;
@@ -84,18 +87,24 @@ impl Batch {
     }
 
     fn look_up_in_table(&mut self, text: &[u8], table: &Table) {
-        let places = self.starts[..self.len].iter().zip(&self.ends[..self.len]);
-        for ((&start, &end), place) in places.zip(&mut self.keys) {
-            let key = Key::of(text, start, end);
-            let bucket = table.bucket(key);
-            table.prefetch(bucket);
-            *place = (key, bucket);
-        }
-        for index in 0..self.len {
-            let (start, end) = (self.starts[index], self.ends[index]);
-            let (key, bucket) = self.keys[index];
-            self.known[index] = table.holds(key, bucket)
-                && (end - start <= KEY_BYTES || table.holds_long(&text[start..end]));
+        // Field by field, the line of one is requested and the line of an earlier one used: requests
+        // then come no faster than the memory can take them.
+        for index in 0..self.len + AHEAD {
+            if index < self.len {
+                let key = Key::of(text, self.starts[index], self.ends[index]);
+                let bucket = table.bucket(key);
+                table.prefetch(bucket);
+                self.keys[index] = (key, bucket);
+            }
+            if let Some(index) = index.checked_sub(AHEAD) {
+                let (key, bucket) = self.keys[index];
+                let mut known = table.holds(key, bucket);
+                let (start, end) = (self.starts[index], self.ends[index]);
+                if end - start > KEY_BYTES {
+                    known = known && table.holds_long(&text[start..end]);
+                }
+                self.known[index] = known;
+            }
         }
     }
 }
@@ -139,8 +148,8 @@ pub(crate) fn scan<'t>(text: &'t [u8], lookup: &Lookup, sink: &mut impl Sink<'t>
         start = base + offset + 1;
     }
     if start < text.len() {
-        // At most 64 fields came from the rest and fewer than `BATCH` from before; one more would
-        // not fit if the rest were a whole block, which it never is.
+        // There is room: fewer than `BATCH` fields came from before, and fewer than 64 from the rest,
+        // which is less than a block.
         batch.push(start, text.len());
     }
     flush_if(&mut batch, 1);

@@ -107,14 +107,14 @@ impl Table {
     pub(crate) fn holds(&self, key: Key, mut bucket: usize) -> bool {
         loop {
             let places = &self.buckets[bucket].0;
-            // No early exit: one unpredictable branch costs more than four comparisons.
+            // Whether a word is found is hard to predict, so no branch may depend on it alone.
             let found = places
                 .iter()
                 .map(|place| usize::from(*place == key))
-                .sum::<usize>()
-                > 0;
-            if found || places[BUCKET_KEYS - 1].is_empty() {
-                return found;
+                .sum::<usize>();
+            let ended = usize::from(places[BUCKET_KEYS - 1].is_empty());
+            if found + ended > 0 {
+                return found > 0;
             }
             bucket = following(bucket, self.buckets.len());
         }
