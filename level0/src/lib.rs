@@ -25,6 +25,7 @@ mod highlighter;
 mod job;
 mod key;
 mod lines;
+mod pages;
 mod report;
 mod scan;
 mod simd;
