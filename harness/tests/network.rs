@@ -252,6 +252,30 @@ fn taking_a_link_down_closes_both_ends_after_a_delay_and_loses_what_was_on_its_w
 }
 
 #[test]
+fn what_is_on_its_way_when_a_link_goes_down_never_arrives() {
+    let bed = Bed::new(fast());
+    let listener = bed.listen();
+    let mut near = bed.connect();
+    near.write_all(b"a").unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    far.read_exact(&mut [0]).unwrap();
+    bed.change(Change::Latency(100));
+    near.write_all(b"lost").unwrap();
+    while bed.network.traffic().total().bytes_read < 5 {
+        thread::yield_now();
+    }
+    // The ends see the close long after the test; until then they could still be written to.
+    bed.change(Change::Latency(3_600_000));
+    bed.change(Change::Down);
+    far.set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert_eq!(
+        far.read(&mut [0; 8]).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
+}
+
+#[test]
 fn a_connect_that_meets_a_down_on_its_way_is_closed() {
     let bed = Bed::new(LinkState {
         latency_ms: 3_600_000,

@@ -1,7 +1,7 @@
 //! Level 4: SQL on five nodes that reach each other by a flaky network.
 //!
 //! The network, the nodes and the monkeys are those of [`octopus`](crate::octopus). Here are the
-//! [`client`] that posts queries, the [`judge`] that replays them on a database of its own, the
+//! client that posts queries, the [`judge`] that replays them on a database of its own, the
 //! [`history`] check that runs afterwards, the [`score`], and the reports.
 
 mod args;

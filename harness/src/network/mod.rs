@@ -5,8 +5,8 @@
 //! itself listens, chunk by chunk, each chunk delayed by what the link's state says at that moment.
 //! The network knows nothing of what the bytes mean.
 //!
-//! One thread owns every socket and every timer ([`engine`]); the rules are plain values without
-//! I/O or clocks ([`link`], [`pipe`]) so that tests drive them in virtual time. Callers hold a
+//! One thread (`engine`) owns every socket and every timer; the rules are plain values without
+//! I/O or clocks (`link`, `pipe`) so that tests drive them in virtual time. Callers hold a
 //! [`Network`], which sends commands to the thread and reads counters.
 
 mod connection;
