@@ -157,7 +157,7 @@ pub(super) struct RoundArgs {
     pub coin_interval: Duration,
 
     /// The longest measurement of the field's rate, in seconds, when a player's is not known
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = positive_seconds)]
     pub warm_up: Duration,
 
     /// Use this difficulty instead of one that follows from the field's rate
