@@ -4,7 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 
-use super::{bots::BotSettings, difficulty::Difficulty, hook::Hook, ledger};
+use super::{
+    bots::{BOT_PREFIX, BotSettings},
+    difficulty::Difficulty,
+    hook::Hook,
+    ledger,
+};
 use crate::solution::SolutionArgs;
 
 /// Judges a level 1 solution, run as `SOLUTION URL USERNAME`: one accepted coin passes.
@@ -152,7 +157,7 @@ pub(super) struct RoundArgs {
     pub coin_interval: Duration,
 
     /// The longest measurement of the field's rate, in seconds, when a player's is not known
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = positive_seconds)]
     pub warm_up: Duration,
 
     /// Use this difficulty instead of one that follows from the field's rate
@@ -193,11 +198,15 @@ impl std::str::FromStr for PlayerArg {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    if ledger::is_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name has letters, digits, `_`, space, `.`, `@` and `-` only".into())
+    if !ledger::is_name(text) {
+        return Err("a name has letters, digits, `_`, space, `.`, `@` and `-` only".into());
     }
+    if text.starts_with(BOT_PREFIX) {
+        return Err(format!(
+            "names that begin with `{BOT_PREFIX}` are the bots'"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -234,7 +243,7 @@ mod tests {
         assert_eq!(player.name, "ada l");
         assert_eq!(player.command.unwrap(), ["./miner", "--threads", "1=x"]);
         assert_eq!("bob".parse::<PlayerArg>().unwrap().command, None);
-        for bad in ["", "=x", "a/b", "bob=", "bob= "] {
+        for bad in ["", "=x", "a/b", "bob=", "bob= ", "bot-1"] {
             assert!(bad.parse::<PlayerArg>().is_err(), "{bad:?}");
         }
     }

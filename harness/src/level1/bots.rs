@@ -43,6 +43,9 @@ const BACKLOG_MAX: Duration = Duration::from_secs(2);
 /// How often a push is repeated while another one holds the branch's lock.
 const PUSH_ATTEMPTS: usize = 20;
 
+/// What every bot's name begins with, and no player's.
+pub const BOT_PREFIX: &str = "bot-";
+
 /// A pause after trouble with git, so that it does not repeat at once.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -206,7 +209,7 @@ impl Bots {
             threads: Vec::new(),
         };
         for number in 1..=settings.count {
-            let name = format!("bot-{number}");
+            let name = format!("{BOT_PREFIX}{number}");
             let miner = Miner::new(&name, server, &dir.join(&name))?;
             let stop = Arc::clone(&bots.stop);
             let bot = thread::Builder::new().name(name);

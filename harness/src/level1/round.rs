@@ -40,18 +40,21 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// A miner that failed is started again after this long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// The first warm-up chain's mean hashes a coin: a tenth of a second for a slow shell miner.
-const WARM_UP_HASHES: f64 = 64.0;
+/// The first warm-up chain's mean hashes a coin: a few seconds for a shell miner, nothing for others.
+const WARM_UP_HASHES: f64 = 1024.0;
 
-/// A warm-up chain is hard enough when a coin takes this long: pushing one takes about a tenth.
-const WARM_UP_INTERVAL: Duration = Duration::from_secs(1);
+/// By how much a chain of the warm-up is harder than the one before.
+const WARM_UP_GROWTH: f64 = 16.0;
 
-/// By how much a chain of the warm-up is harder than the one before, at least: while pushing takes
-/// most of the time, the coins tell little about the hashes.
-const WARM_UP_GROWTH: f64 = 8.0;
+/// A warm-up chain is hard enough when a coin takes this many times as long as on the first chain,
+/// where finding takes no time and noticing, fetching and pushing take all of it.
+const HARD_ENOUGH: f64 = 2.5;
 
-/// Coins that end a step of the warm-up.
-const WARM_UP_COINS: u64 = 8;
+/// Coins that show whether a chain of the warm-up is hard enough.
+const LOOK_COINS: u64 = 3;
+
+/// Coins that measure the rate on the chain that is: a standard error of a quarter.
+const MEASURE_COINS: u64 = 16;
 
 /// What a round is played at when nobody landed a coin in the warm-up: the level's difficulty.
 const FALLBACK_HASHES: f64 = 16_777_216.0;
@@ -189,36 +192,32 @@ impl Referee<'_> {
             "level 1: warm-up of at most {} s: start your miners",
             limit.as_secs_f64()
         ));
-        let begin = Instant::now();
+        let end = Instant::now() + limit;
         let mut hashes = WARM_UP_HASHES;
-        let mut measured = None;
-        while begin.elapsed() < limit {
+        let mut measured = Measured::default();
+        while Instant::now() < end {
             self.repository.replace(&warm_up_genesis(hashes))?;
-            let step = Instant::now();
             // From the first coin on: before it, the miners had to notice the new chain.
             let mut first = None;
             let mut coins = 0;
+            let mut interval = None;
             self.mine_until(|landed| {
-                if landed > 0 && first.is_none() {
-                    first = Some(Instant::now());
-                } else {
-                    coins += landed;
+                coins += landed;
+                if let (Some(since), 2..) = (first, coins) {
+                    interval = Some(seconds_since(since) / (coins - 1) as f64);
+                } else if coins > 0 {
+                    first.get_or_insert_with(Instant::now);
                 }
-                coins >= WARM_UP_COINS || begin.elapsed() >= limit
+                let looked = coins > LOOK_COINS && !measured.is_hard_enough(interval);
+                looked || coins > MEASURE_COINS || Instant::now() >= end
             })?;
-            let seconds = first.unwrap_or(step).elapsed().as_secs_f64();
-            if coins == 0 {
+            let Some(interval) = interval else { break };
+            if measured.take(hashes, interval) {
                 break;
             }
-            let rate = coins as f64 * hashes / seconds;
-            measured = Some(rate);
-            let interval = seconds / coins as f64;
-            if interval >= WARM_UP_INTERVAL.as_secs_f64() {
-                break;
-            }
-            hashes = (hashes * WARM_UP_GROWTH).max(rate * WARM_UP_INTERVAL.as_secs_f64() * 1.5);
+            hashes *= WARM_UP_GROWTH;
         }
-        Ok(measured)
+        Ok(measured.rate)
     }
 
     /// Keeps the miners going until `done`, which is told how many coins landed since last time.
@@ -239,6 +238,42 @@ impl Referee<'_> {
             }
             thread::sleep(TICK);
         }
+    }
+}
+
+fn seconds_since(then: Instant) -> f64 {
+    then.elapsed().as_secs_f64()
+}
+
+/// What the chains of a warm-up have told so far.
+#[derive(Debug, Default)]
+struct Measured {
+    /// Seconds a coin takes apart from finding it: the shortest mean interval seen.
+    overhead: Option<f64>,
+    /// Hashes a second of the whole field.
+    rate: Option<f64>,
+}
+
+impl Measured {
+    fn is_hard_enough(&self, interval: Option<f64>) -> bool {
+        let (Some(overhead), Some(interval)) = (self.overhead, interval) else {
+            return false;
+        };
+        interval >= HARD_ENOUGH * overhead
+    }
+
+    /// Takes in a chain's mean interval between coins; whether no harder chain is needed.
+    fn take(&mut self, hashes: f64, interval: f64) -> bool {
+        let enough = self.is_hard_enough(Some(interval));
+        let finding = if enough {
+            interval - self.overhead.unwrap_or_default()
+        } else {
+            // Mostly overhead: the rate is at least this.
+            interval
+        };
+        self.rate = Some(hashes / finding);
+        self.overhead = Some(self.overhead.map_or(interval, |least| least.min(interval)));
+        enough
     }
 }
 
@@ -361,5 +396,26 @@ impl Miner {
             .stderr(log);
         ProcessGroup::spawn(&mut command)
             .with_context(|| format!("player {}: cannot run {program}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warm_up_tells_finding_from_pushing() {
+        // A field of 5 MH/s that needs 0.4 s a coin for everything else.
+        let interval = |hashes: f64| 0.4 + hashes / 5e6;
+        let mut measured = Measured::default();
+        let mut hashes = WARM_UP_HASHES;
+        let mut chains = 1;
+        while !measured.take(hashes, interval(hashes)) {
+            hashes *= WARM_UP_GROWTH;
+            chains += 1;
+        }
+        assert_eq!(chains, 4);
+        let rate = measured.rate.unwrap();
+        assert!((rate / 5e6 - 1.0).abs() < 1e-3, "{rate}");
     }
 }
