@@ -9,6 +9,7 @@
 //!   [`process`] runs it as a process group that never outlives us;
 //! - [`case`] reads original case files, [`classic`] accepts the flags of 2014;
 //! - [`report`] collects results and prints them for people and for programs;
+//! - [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces;
 //! - [`interrupt`] turns Ctrl-C and SIGTERM into an orderly end.
 //!
@@ -36,4 +37,5 @@ pub mod random;
 pub mod report;
 pub mod simulate;
 pub mod solution;
+pub mod solution_log;
 pub mod workdir;

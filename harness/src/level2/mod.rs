@@ -1,9 +1,9 @@
 //! Level 2: a proxy between a few legitimate clients, a flood, and two small backends.
 //!
-//! Everything around the solution is simulated by one thread ([`reactor`]): the [`backend`]s around
-//! their pure [`queue`], and the [`flood`], which plays a schedule ([`traffic`]) that the
-//! [`population`] of 2014 draws from the case's seed ([`seed_random`]). A [`world`] says what is
-//! different from the contest; [`tally`] counts what came of it.
+//! Everything around the solution is simulated by one thread (`reactor`): the `backend`s around
+//! their pure `queue`, and the `flood`, which plays a schedule (`traffic`) that the
+//! `population` of 2014 draws from the case's seed (`seed_random`). A `world` says what is
+//! different from the contest; `tally` counts what came of it.
 
 mod args;
 mod backend;

@@ -1,8 +1,7 @@
 //! One run: backends up, solution up, flood, tally.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use crate::interrupt;
 use crate::process::ProcessGroup;
 use crate::report::Failure;
 use crate::solution::Solution;
+use crate::solution_log::SolutionLog;
 
 /// From the moment that everything is up to the first round.
 const HEAD_START: Duration = Duration::from_millis(50);
@@ -32,8 +32,6 @@ const GLANCE: Duration = Duration::from_millis(100);
 const TELL: Duration = Duration::from_secs(5);
 /// How long the solution may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(2);
-/// The file in the run's folder that takes what the solution says.
-const LOG: &str = "solution.log";
 
 /// How the parts are connected, and how strict the backends are.
 pub struct Setting<'a> {
@@ -69,9 +67,10 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
     } else {
         Address::free_port().context("cannot find a free port")?
     };
-    let mut process = start(setting, &entrance, &backends)?;
+    let log = SolutionLog::create(setting.folder)?;
+    let mut process = start(setting, &log, &entrance, &backends)?;
 
-    if let Some(failure) = wait_until_up(&mut process, &mut backends, &entrance, &secret)? {
+    if let Some(failure) = wait_until_up(&mut process, &log, &mut backends, &entrance, &secret)? {
         return Ok(Err(failure));
     }
     let started = Instant::now() + HEAD_START;
@@ -86,7 +85,7 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
     interrupt::check()?;
     if let Some(status) = ended {
         let at = format!("{:.1} s", started.elapsed().as_secs_f64());
-        return Ok(Err(gone(status).at(at)));
+        return Ok(Err(log.ended(status).at(at)));
     }
     let tallies: Vec<BackendTally> = backends.iter().map(Backend::tally).collect();
     // Connections close with the backends, so a solution that drains has nothing to wait for.
@@ -103,7 +102,12 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
     )))
 }
 
-fn start(setting: &Setting<'_>, entrance: &Address, backends: &[Backend]) -> Result<ProcessGroup> {
+fn start(
+    setting: &Setting<'_>,
+    log: &SolutionLog,
+    entrance: &Address,
+    backends: &[Backend],
+) -> Result<ProcessGroup> {
     let ports: Option<Vec<String>> = backends
         .iter()
         .map(|backend| backend.address().port().map(|port| port.to_string()))
@@ -123,14 +127,9 @@ fn start(setting: &Setting<'_>, entrance: &Address, backends: &[Backend]) -> Res
         arguments.push("--head-fan-out".to_owned());
         arguments
     };
-    let log = setting.folder.join(LOG);
-    let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
     let mut command = setting.solution.command(arguments);
-    command
-        .current_dir(setting.folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().context("cannot share the log")?)
-        .stderr(log);
+    command.current_dir(setting.folder);
+    log.attach(&mut command)?;
     ProcessGroup::spawn(&mut command)
         .with_context(|| format!("cannot run {}", setting.solution.program.display()))
 }
@@ -138,6 +137,7 @@ fn start(setting: &Setting<'_>, entrance: &Address, backends: &[Backend]) -> Res
 /// Asks through the solution whether all backends are up, while they run.
 fn wait_until_up(
     process: &mut ProcessGroup,
+    log: &SolutionLog,
     backends: &mut [Backend],
     entrance: &Address,
     secret: &Secret,
@@ -166,7 +166,7 @@ fn wait_until_up(
     .context("cannot wait for sockets")?;
     interrupt::check()?;
     if let Some(status) = ended {
-        return Ok(Some(gone(status)));
+        return Ok(Some(log.ended(status)));
     }
     Ok(answer.err().map(|message| {
         let message = format!("HEAD of the health path was never answered with 200: {message}");
@@ -221,11 +221,4 @@ fn flood(
         ..flood.finish()
     };
     Ok((played, ended))
-}
-
-fn gone(status: ExitStatus) -> Failure {
-    Failure::new(
-        "exit_status",
-        format!("the solution ended by itself with {status}"),
-    )
 }

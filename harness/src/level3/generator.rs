@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::python_random::PythonRandom;
 
@@ -71,8 +71,16 @@ struct CaseLine {
 impl Flags {
     /// Reads the flags of an original case.
     pub fn parse(flags: &[&str]) -> Result<Self> {
-        let line = <CaseLine as clap::Parser>::try_parse_from(flags);
-        Ok(line.context("these are not the generator's flags")?.flags)
+        match <CaseLine as clap::Parser>::try_parse_from(flags) {
+            Ok(line) => Ok(line.flags),
+            Err(error) => {
+                // The parser's first line says what is wrong; the others are about our own usage.
+                let text = error.to_string();
+                let line = text.lines().next().unwrap_or_default();
+                let what = line.strip_prefix("error: ").unwrap_or(line);
+                bail!("these are not the generator's flags: {what}")
+            }
+        }
     }
 
     /// The seed, or the default one.

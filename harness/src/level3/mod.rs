@@ -1,9 +1,9 @@
 //! Level 3: a search for text in a tree of files, spread over three nodes.
 //!
-//! The tree is drawn bit for bit as in 2014 ([`generator`] on Python's generator,
-//! [`python_random`]), or is any folder. The solution's [`servers`] are started and told to index
-//! it; queries go to the master one after another ([`client`]); every answer is compared with a
-//! brute-force search ([`oracle`]). [`nodes`] finds the node processes, for their memory and to
+//! The tree is drawn bit for bit as in 2014 (`generator` on Python's generator,
+//! `python_random`), or is any folder. The solution's `servers` are started and told to index
+//! it; queries go to the master one after another (`client`); every answer is compared with a
+//! brute-force search (`oracle`). `nodes` finds the node processes, for their memory and to
 //! make one die or crawl.
 
 mod args;

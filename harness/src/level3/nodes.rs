@@ -122,8 +122,8 @@ pub fn signal(leader: u32, node: u32, signal: Signal) -> bool {
     process.is_some_and(|process| kill_process(process, signal).is_ok())
 }
 
-/// Time that a slowed node runs between two stops.
-const RUNS_FOR: Duration = Duration::from_millis(2);
+/// Time that a slowed node runs between two stops: enough for a search or two.
+const RUNS_FOR: Duration = Duration::from_micros(300);
 
 /// A node that crawls: again and again it is stopped for a while. Dropping the value lets it go.
 #[must_use = "dropping the guard lets the node run at full speed"]

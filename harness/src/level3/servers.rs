@@ -1,9 +1,7 @@
 //! The solution's servers: started, waited for, told to index.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +15,7 @@ use crate::interrupt;
 use crate::process::ProcessGroup;
 use crate::report::Failure;
 use crate::solution::Solution;
+use crate::solution_log::SolutionLog;
 
 /// The port of the master in 2014.
 pub const BASE_PORT: u16 = 9090;
@@ -35,8 +34,6 @@ const TELL: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the servers may take to end when they are asked to.
 const GRACE: Duration = Duration::from_secs(3);
-/// The file in the run's folder that takes what the solution says.
-const LOG: &str = "solution.log";
 
 /// What every answer of the contract has.
 #[derive(Debug, Default, Deserialize)]
@@ -65,6 +62,7 @@ impl Body {
 /// The running servers of a solution.
 pub struct Servers {
     process: ProcessGroup,
+    log: SolutionLog,
     /// A client of the master.
     pub client: Client,
     /// Memory of the nodes, as far as it was looked at.
@@ -79,19 +77,16 @@ impl Servers {
         if solution.ours || port != BASE_PORT {
             arguments.extend(["--base-port".to_owned(), port.to_string()]);
         }
-        let log = folder.join(LOG);
-        let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let log = SolutionLog::create(folder)?;
         let mut command = solution.command(arguments);
-        command
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("cannot share the log")?)
-            .stderr(log);
+        command.current_dir(folder);
+        log.attach(&mut command)?;
         let process = ProcessGroup::spawn(&mut command)
             .with_context(|| format!("cannot run {}", solution.program.display()))?;
         let client = Client::new(port, PATIENCE);
         Ok(Self {
             process,
+            log,
             client,
             memory: PeakMemory::default(),
         })
@@ -186,12 +181,7 @@ impl Servers {
             .process
             .try_wait()
             .context("cannot watch the solution")?;
-        Ok(status.map(|status| {
-            Failure::new(
-                "exit_status",
-                format!("the solution ended by itself with {status}"),
-            )
-        }))
+        Ok(status.map(|status| self.log.ended(status)))
     }
 
     /// Ends the servers.
