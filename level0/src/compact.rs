@@ -7,6 +7,7 @@
 use crate::front_coding::{COUNT_FOLLOWS, LONGEST, head, prefix_index};
 use crate::key::folded;
 use crate::pages::map_at_once;
+use crate::simd::prefetch;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod built_in {
@@ -30,7 +31,30 @@ pub(crate) use built_in::LONGEST_ENTRY;
 
 /// Whether the built-in dictionary knows the word `text[start..end]`, folded.
 pub(crate) fn built_in_knows(text: &[u8], start: usize, end: usize) -> bool {
-    built_in::BUILT_IN.knows(text, start, end)
+    begin_search(text, start, end).is_some_and(|search| search.finds())
+}
+
+/// Begins to look a word up in the built-in dictionary; nothing if it is certainly unknown.
+///
+/// Several searches begun before the first is ended wait for memory together.
+pub(crate) fn begin_search(text: &[u8], start: usize, end: usize) -> Option<Search<'static>> {
+    built_in::BUILT_IN.begin_search(text, start, end)
+}
+
+/// A look-up that knows which block to look into, and has requested it from memory.
+pub(crate) struct Search<'a> {
+    list: &'a FrontCoded<'a>,
+    target: Target,
+    target_head: u64,
+    block: usize,
+}
+
+impl Search<'_> {
+    /// Whether the list holds the word.
+    pub(crate) fn finds(&self) -> bool {
+        self.list
+            .block_holds(self.block, self.target_head, &self.target)
+    }
 }
 
 /// Prepares for a document of so many bytes: one that is long enough touches the whole list.
@@ -47,7 +71,7 @@ pub(crate) fn expect_document(bytes: usize) {
 const TOUCHES_ALL_BYTES: usize = 1024;
 
 /// A front-coded list; the fields are those of `encode::Encoded`.
-struct FrontCoded<'a> {
+pub(crate) struct FrontCoded<'a> {
     heads: &'a [u64],
     starts: &'a [u32],
     body: &'a [u8],
@@ -86,14 +110,20 @@ impl Target {
 }
 
 impl FrontCoded<'_> {
-    fn knows(&self, text: &[u8], start: usize, end: usize) -> bool {
+    fn begin_search(&self, text: &[u8], start: usize, end: usize) -> Option<Search<'_>> {
         if start == end || end - start > LONGEST {
-            return false;
+            return None;
         }
         let target = Target::fold(text, start, end);
         let target_head = head(&target.bytes);
-        self.block_for(target_head)
-            .is_some_and(|block| self.block_holds(block, target_head, &target))
+        let block = self.block_for(target_head)?;
+        prefetch(self.body, self.starts[block] as usize);
+        Some(Search {
+            list: self,
+            target,
+            target_head,
+            block,
+        })
     }
 
     /// The last block whose first word is not beyond the target's head.
@@ -258,7 +288,7 @@ mod tests {
             };
             let set: BTreeSet<&[u8]> = sorted.iter().copied().collect();
             for word in sorted.iter().copied().chain(others.iter().map(String::as_bytes)) {
-                prop_assert_eq!(list.knows(word, 0, word.len()), set.contains(word));
+                prop_assert_eq!(list.begin_search(word, 0, word.len()).is_some_and(|search| search.finds()), set.contains(word));
             }
         }
     }

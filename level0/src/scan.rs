@@ -18,6 +18,9 @@ const BATCH: usize = 128;
 /// than a core can wait for at once.
 const AHEAD: usize = 16;
 
+/// Searches in the compact list that are under way together.
+const SEARCHES: usize = 8;
+
 /// One block of text can end so many fields after a batch was nearly full.
 const CAPACITY: usize = BATCH + BLOCK;
 
@@ -76,13 +79,22 @@ impl Batch {
 
     fn look_up(&mut self, text: &[u8], lookup: &Lookup) {
         match lookup {
-            Lookup::BuiltIn => {
-                for index in 0..self.len {
-                    let (start, end) = (self.starts[index], self.ends[index]);
-                    self.known[index] = start == end || compact::built_in_knows(text, start, end);
-                }
-            }
+            Lookup::BuiltIn => self.look_up_in_built_in(text),
             Lookup::Table(table) => self.look_up_in_table(text, table),
+        }
+    }
+
+    fn look_up_in_built_in(&mut self, text: &[u8]) {
+        for first in (0..self.len).step_by(SEARCHES) {
+            let fields = first..self.len.min(first + SEARCHES);
+            let mut searches = [const { None }; SEARCHES];
+            for (search, index) in searches.iter_mut().zip(fields.clone()) {
+                *search = compact::begin_search(text, self.starts[index], self.ends[index]);
+            }
+            for (search, index) in searches.iter().zip(fields) {
+                let is_word = self.ends[index] > self.starts[index];
+                self.known[index] = search.as_ref().map_or(!is_word, compact::Search::finds);
+            }
         }
     }
 
