@@ -20,6 +20,9 @@ const LONGEST_PAUSE: Nanos = 64_000_000_000;
 /// Samples after which an undecided trial counts as failed, in multiples of the limit.
 const PATIENCE: u32 = 32;
 
+/// Deviation from the mean latency, as a part of it, up to which a backend counts as regular.
+const REGULAR: f64 = 0.15;
+
 /// No limit goes beyond this: a backend that wants more is better served by several addresses.
 pub const LARGEST: u32 = 4096;
 
@@ -113,6 +116,12 @@ impl Limit {
     /// The limit now.
     pub fn current(&self) -> u32 {
         self.current
+    }
+
+    /// Whether requests take much the same time each.
+    pub fn is_regular(&self) -> bool {
+        let run = self.accepted_run;
+        run.count >= 2 && run.squares / f64::from(run.count) < (REGULAR * run.mean).powi(2)
     }
 
     /// Whether the end of what the backend can take was not met yet.

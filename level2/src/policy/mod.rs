@@ -6,7 +6,8 @@
 //! The rules, in the order in which they matter:
 //! 1. A backend has at most its limit in flight ([`limit`]); the rest waits here, where it can still
 //!    be reordered or turned away.
-//! 2. A free place is never left empty while anybody waits (work conserving).
+//! 2. A free place is never left empty while anybody waits (work conserving). A heavy client may be asked
+//!    to come again a moment later, so that places fall free one after another and not all at once.
 //! 3. Whoever waits goes in the order of the [`Class`] of its client, then least served first
 //!    ([`queue`]).
 //! 4. A light client may wait as long as it can still be answered in time ([`Settings::max_wait`]).
@@ -51,6 +52,9 @@ const UNDERSERVED: f64 = 1.0;
 
 /// A heavy client's request is always held this long, in nanoseconds: less is no delay worth naming.
 const HOLD_AT_LEAST: f64 = 3e6;
+
+/// Least time between two starts of heavy clients' requests, as a part of an even spread.
+const SPREAD: f64 = 0.75;
 
 /// Share of the backends' capacity that unknown names may ask for before they are a flood.
 const NEWCOMER_SHARE: f64 = 0.5;
@@ -173,6 +177,7 @@ pub struct Policy<T> {
     newcomers: Fading,
     sequence: u64,
     now: Nanos,
+    last_start: Nanos,
     counters: Counters,
 }
 
@@ -213,6 +218,7 @@ impl<T> Policy<T> {
             newcomers: Fading::default(),
             sequence: 0,
             now: 0,
+            last_start: 0,
             counters: Counters::default(),
             settings,
         }
@@ -235,6 +241,10 @@ impl<T> Policy<T> {
             return self.refuse(class, Reason::NoBackend);
         }
         if let Some(backend) = self.backend_with_room() {
+            if class != Class::Light && !self.settings.dry_run && self.would_bunch(now) {
+                let reason = self.reason(class, f64::from(account.requests));
+                return self.refuse(class, reason);
+            }
             return Decision::Go(self.start(now, backend, client, class));
         }
         self.sequence += 1;
@@ -504,6 +514,22 @@ impl<T> Policy<T> {
         }
     }
 
+    /// Whether a start now would fall into step with the last one, although the next request will
+    /// come soon enough to take the place a little later.
+    ///
+    /// Where every request takes the same time, places that were taken together fall free together,
+    /// for ever; whoever comes in between waits for all of them. Spread out, the next place is never
+    /// far off. Irregular backends spread by themselves.
+    fn would_bunch(&self, now: Nanos) -> bool {
+        let spacing = self.spacing();
+        let since = now.saturating_sub(self.last_start) as f64;
+        let mut up = self.backends.iter().filter(|backend| backend.healthy);
+        spacing > HOLD_AT_LEAST
+            && since < SPREAD * spacing
+            && self.supply.next_expected() < 0.25 * spacing
+            && up.all(|backend| backend.limit.is_regular() && !backend.limit.is_growing())
+    }
+
     /// Gives free places to those who wait.
     fn dispatch(&mut self, now: Nanos, effects: &mut Vec<Effect<T>>) {
         while !self.queue.is_empty()
@@ -527,6 +553,7 @@ impl<T> Policy<T> {
             self.clients.account(client).outstanding += 1;
         }
         self.counters.started[class as usize] += 1;
+        self.last_start = now;
         let beside = self.backends[backend].start(now);
         Flight {
             backend,
