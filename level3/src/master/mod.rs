@@ -1,12 +1,12 @@
 //! The master: HTTP in front, nodes behind.
 //!
-//! * [`api`] maps URLs to answers and errors to statuses;
-//! * [`pool`] keeps connections to the nodes;
-//! * [`ask`] picks a node for each shard, asks, hedges and retries;
-//! * [`stream`] turns the nodes' frames into one JSON answer of any size;
-//! * [`jobs`] indexes: walks the tree, deals files to shards, and sees to it that nodes that come
+//! * `api` maps URLs to answers and errors to statuses;
+//! * `pool` keeps connections to the nodes;
+//! * `ask` picks a node for each shard, asks, hedges and retries;
+//! * `stream` turns the nodes' frames into one JSON answer of any size;
+//! * `jobs` indexes: walks the tree, deals files to shards, and sees to it that nodes that come
 //!   back after a crash get what they lack;
-//! * [`page`] is the page for people.
+//! * `page` is the page for people.
 //!
 //! All of it runs on one thread: the master only moves bytes, and passing them between threads
 //! would cost more than it does. What takes time (walking a tree) runs on blocking threads.
