@@ -1,7 +1,7 @@
 //! Measuring kernels: the rate on some threads, and an estimate of the processor's clock.
 
 use crate::commit::Commit;
-use crate::kernel::BackendError;
+use crate::kernel::KernelError;
 use crate::race::{Control, Crew, race};
 use crate::search::Question;
 use crate::target::Target;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const WARM_UP: Duration = Duration::from_millis(100);
 
 /// The rate of a crew in hashes a second, counted over `duration`.
-pub fn rate(crew: Crew, duration: Duration) -> Result<f64, BackendError> {
+pub fn rate(crew: &Crew, duration: Duration) -> Result<f64, KernelError> {
     let question = hopeless_question();
     let control = Control::default();
     thread::scope(|scope| {

@@ -2,11 +2,15 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use level1::kernel::Backend;
+#[cfg(feature = "gpu")]
+use level1::kernel::gpu::Device;
+use level1::kernel::{Backend, KernelError};
 use level1::race::Crew;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -62,15 +66,24 @@ pub enum Command {
     Search(SearchArgs),
     /// Measure the hash rate of each backend
     Bench(BenchArgs),
+    /// List the graphics processors, with their hash rates
+    #[cfg(feature = "gpu")]
+    Devices,
 }
 
 #[derive(Debug, Args)]
 pub struct CrewArgs {
     /// How to hash: the fastest that the processor can do, or the one named
     ///
-    /// 'auto' tries each for about a millisecond and takes the fastest.
+    /// 'auto' tries each for about a millisecond and takes the fastest. Built with a kernel for
+    /// graphics processors, it uses the first one as well, if that is worth it; 'gpu' uses
+    /// nothing else.
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_parser())]
     pub backend: BackendChoice,
+    /// Which graphics processor, by its number in 'level1 devices' [default: the first]
+    #[cfg(feature = "gpu")]
+    #[arg(long, value_name = "N")]
+    pub device: Option<usize>,
     /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -146,22 +159,22 @@ pub struct BenchArgs {
 pub enum BackendChoice {
     Auto,
     Named(Backend),
-}
-
-impl BackendChoice {
-    pub fn backend(self) -> Backend {
-        match self {
-            Self::Auto => Backend::fastest(),
-            Self::Named(backend) => backend,
-        }
-    }
+    #[cfg(feature = "gpu")]
+    Gpu,
 }
 
 impl CrewArgs {
-    pub fn crew(&self) -> Crew {
-        Crew {
-            backend: self.backend.backend(),
-            threads: threads(self.threads),
+    pub fn crew(&self) -> Result<Crew, KernelError> {
+        match self.backend {
+            BackendChoice::Named(backend) => Ok(Crew::processor(backend, threads(self.threads))),
+            #[cfg(feature = "gpu")]
+            BackendChoice::Gpu => Ok(Crew::device(Arc::new(Device::open(self.device)?))),
+            BackendChoice::Auto => {
+                let crew = Crew::processor(Backend::fastest(), threads(self.threads));
+                #[cfg(feature = "gpu")]
+                let crew = crate::commands::devices::join(crew, self.device)?;
+                Ok(crew)
+            }
         }
     }
 }
@@ -175,7 +188,16 @@ pub fn threads(asked: Option<NonZeroUsize>) -> usize {
 
 fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
     let names = Backend::ALL.map(Backend::name);
-    PossibleValuesParser::new(std::iter::once("auto").chain(names)).map(|name| {
+    let others = if cfg!(feature = "gpu") {
+        &["auto", "gpu"][..]
+    } else {
+        &["auto"]
+    };
+    PossibleValuesParser::new(others.iter().copied().chain(names)).map(|name| {
+        #[cfg(feature = "gpu")]
+        if name == "gpu" {
+            return BackendChoice::Gpu;
+        }
         let named = Backend::ALL
             .into_iter()
             .find(|backend| backend.name() == name);

@@ -6,7 +6,7 @@
 
 use crate::chain::{Head, HeadError, NextCommit};
 use crate::git::{GitError, Push, Repository};
-use crate::kernel::BackendError;
+use crate::kernel::KernelError;
 use crate::ledger::Player;
 use crate::object_id::ObjectId;
 use crate::race::{Control, Crew, RaceEnd, race};
@@ -92,9 +92,9 @@ pub enum MineError {
     /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The processor cannot do what was asked for.
+    /// No processor can do what was asked for.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Kernel(#[from] KernelError),
     /// The server does not take a commit, and not because it was late.
     #[error("the server refused the push: {0}")]
     Refused(String),
@@ -319,7 +319,7 @@ impl Run<'_> {
             }
             ControlFlow::Continue(())
         };
-        Ok(race(&question, self.plan.crew, control, &mut watch)?)
+        Ok(race(&question, &self.plan.crew, control, &mut watch)?)
     }
 
     /// Writes the find's objects and pushes, as often as there is hope.

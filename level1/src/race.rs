@@ -4,22 +4,102 @@
 //! any speed share the work and no nonce is tried twice. Threads look at the halt after every
 //! column: a few microseconds.
 
-use crate::kernel::{Backend, BackendError, Batch, Kernel, Sink};
+#[cfg(feature = "gpu")]
+use crate::kernel::gpu::{Device, GpuKernel};
+use crate::kernel::{Backend, Batch, Kernel, KernelError, Sink};
 use crate::search::{Find, Question};
 use crate::template::{COLUMNS, Nonce, ROWS};
+use std::fmt;
 use std::ops::ControlFlow;
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// Which kernel to run, and on how many threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who searches: a kernel on some threads of the processor, a graphics processor, or both.
+#[derive(Clone, Debug)]
 pub struct Crew {
-    /// The kernel's backend.
-    pub backend: Backend,
-    /// Number of threads, at least one.
-    pub threads: usize,
+    backend: Backend,
+    threads: usize,
+    #[cfg(feature = "gpu")]
+    device: Option<Arc<Device>>,
+}
+
+impl Crew {
+    /// A kernel on so many threads (at least one) of the processor.
+    pub fn processor(backend: Backend, threads: usize) -> Self {
+        Self {
+            backend,
+            threads: threads.max(1),
+            #[cfg(feature = "gpu")]
+            device: None,
+        }
+    }
+
+    /// A graphics processor alone.
+    #[cfg(feature = "gpu")]
+    pub fn device(device: Arc<Device>) -> Self {
+        Self {
+            backend: Backend::Scalar,
+            threads: 0,
+            device: Some(device),
+        }
+    }
+
+    /// The same threads, and a graphics processor beside them.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn and_device(self, device: Arc<Device>) -> Self {
+        Self {
+            device: Some(device),
+            ..self
+        }
+    }
+
+    /// The backend of the processor's threads.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Threads of the processor that search; zero where a graphics processor works alone.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// A kernel for each who searches, the graphics processor's first.
+    ///
+    /// # Errors
+    /// The processor, or the graphics processor, cannot do what the crew is made for.
+    pub fn kernels(&self) -> Result<Vec<Box<dyn Kernel>>, KernelError> {
+        let mut kernels: Vec<Box<dyn Kernel>> = Vec::new();
+        #[cfg(feature = "gpu")]
+        if let Some(device) = &self.device {
+            kernels.push(Box::new(GpuKernel::new(device)?));
+        }
+        for _ in 0..self.threads {
+            kernels.push(self.backend.kernel()?);
+        }
+        Ok(kernels)
+    }
+}
+
+impl fmt::Display for Crew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "gpu")]
+        if let Some(device) = &self.device {
+            write!(f, "{}", device.info())?;
+            if self.threads > 0 {
+                f.write_str(" and ")?;
+            }
+        }
+        match self.threads {
+            0 => Ok(()),
+            1 => write!(f, "{} on 1 thread", self.backend),
+            threads => write!(f, "{} on {threads} threads", self.backend),
+        }
+    }
 }
 
 /// What a race shares with those who watch it.
@@ -71,13 +151,11 @@ const COUNT_INTERVAL: u64 = 1 << 16;
 /// times a second on the calling thread; it may end the race.
 pub fn race(
     question: &Question,
-    crew: Crew,
+    crew: &Crew,
     control: &Control,
     watch: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<RaceEnd, BackendError> {
-    let kernels: Vec<Box<dyn Kernel>> = (0..crew.threads.max(1))
-        .map(|_| crew.backend.kernel())
-        .collect::<Result<_, _>>()?;
+) -> Result<RaceEnd, KernelError> {
+    let kernels = crew.kernels()?;
     // Set by the first find and by a halt: the threads' own reason to stop.
     let over = AtomicBool::new(false);
     let next_row = AtomicU64::new(0);
@@ -193,10 +271,7 @@ mod tests {
     }
 
     fn crew(threads: usize) -> Crew {
-        Crew {
-            backend: Backend::Scalar,
-            threads,
-        }
+        Crew::processor(Backend::Scalar, threads)
     }
 
     #[test]
@@ -204,7 +279,7 @@ mod tests {
         let control = Control::default();
         for threads in [1, 3] {
             let question = question("0001");
-            let end = race(&question, crew(threads), &control, &mut || {
+            let end = race(&question, &crew(threads), &control, &mut || {
                 ControlFlow::Continue(())
             });
             let Ok(RaceEnd::Found(find)) = end else {
@@ -220,17 +295,17 @@ mod tests {
         let hopeless = question(&format!("{}1", "0".repeat(39)));
         let mut stop = || ControlFlow::Break(());
         assert_eq!(
-            race(&hopeless, crew(2), &control, &mut stop),
+            race(&hopeless, &crew(2), &control, &mut stop),
             Ok(RaceEnd::Halted)
         );
         assert!(control.tried() > 0);
         let mut go_on = || ControlFlow::Continue(());
         assert_eq!(
-            race(&question("0001"), crew(2), &control, &mut go_on),
+            race(&question("0001"), &crew(2), &control, &mut go_on),
             Ok(RaceEnd::Halted)
         );
         control.resume();
-        let end = race(&question("0001"), crew(2), &control, &mut go_on);
+        let end = race(&question("0001"), &crew(2), &control, &mut go_on);
         assert!(matches!(end, Ok(RaceEnd::Found(_))));
     }
 }

@@ -18,8 +18,8 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
         None => classic_dir(&args.url)?,
     };
     // Before anything is cloned: a backend this processor lacks is a mistake in the call.
-    let crew = args.crew.crew();
-    crew.backend.kernel()?;
+    let crew = args.crew.crew()?;
+    crew.kernels()?;
     let interrupted = interrupt_flag()?;
 
     let clone = CloneDir::obtain(&args.url, &dir)
@@ -31,13 +31,11 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
         progress: Progress::new(),
     };
     screen.progress.note(&format!(
-        "mining for {} on {} in {}: difficulty {}, {} on {} threads",
+        "mining for {} on {} in {}: difficulty {}, {crew}",
         player.name(),
         head.id,
         dir.display(),
         head.difficulty,
-        crew.backend,
-        crew.threads,
     ));
     let author = args.author.clone();
     let plan = Plan {

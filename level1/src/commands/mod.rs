@@ -1,6 +1,8 @@
 //! The subcommands: from parsed flags to library calls and back to text.
 
 pub mod bench;
+#[cfg(feature = "gpu")]
+pub mod devices;
 pub mod mine;
 pub mod search;
 

@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let target = target(&args.target)?;
-    let crew = args.crew.crew();
-    crew.backend.kernel()?;
+    let crew = args.crew.crew()?;
+    crew.kernels()?;
     let interrupted = interrupt_flag()?;
     let source = Source::open(args)?;
     let commit = Commit::parse(&source.content)?;
@@ -30,7 +30,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let control = Control::default();
     let mut progress = Progress::new();
     let expected = target.expected_hashes();
-    let end = race(&question, crew, &control, &mut || {
+    let end = race(&question, &crew, &control, &mut || {
         progress.update(control.tried(), |rate| {
             let tried = control.tried() as f64 / expected;
             format!(

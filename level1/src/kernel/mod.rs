@@ -10,6 +10,9 @@
 
 mod backend;
 mod crate_sha1;
+#[cfg(feature = "gpu")]
+#[allow(unsafe_code, reason = "the shader is compiled without run-time checks")]
+pub mod gpu;
 mod lanes;
 mod portable;
 mod rows;
@@ -24,6 +27,8 @@ mod avx512;
 mod sha_ni;
 
 pub use backend::{Backend, BackendError};
+
+use thiserror::Error;
 
 use crate::target::{Filter, Target};
 use crate::template::{COLUMNS, Nonce, ROWS, Tail};
@@ -75,6 +80,18 @@ pub trait Sink {
 
     /// `tried` more nonces have been tried. Called often: every few microseconds on a processor.
     fn progress(&mut self, tried: u64) -> ControlFlow<()>;
+}
+
+/// Why there is no kernel of the kind that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum KernelError {
+    /// The processor lacks what the backend needs.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// There is no graphics processor, or it does not work.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] gpu::GpuError),
 }
 
 /// Tries nonces. One kernel belongs to one thread and keeps its tables between batches.

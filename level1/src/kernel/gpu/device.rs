@@ -1,0 +1,211 @@
+//! Which graphics processors there are, and opening one.
+
+use super::shader;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+/// Why a graphics processor cannot be used, or cannot be used any more.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GpuError {
+    /// No driver offers any device.
+    #[error("no graphics processor found (is a Vulkan driver installed?)")]
+    NoDevice,
+    /// The device's number is out of range.
+    #[error("there is no graphics processor {0}; 'level1 devices' lists {1}")]
+    NoSuchDevice(usize, usize),
+    /// The driver refused or the device failed; its words.
+    #[error("the graphics processor failed: {0}")]
+    Failed(String),
+}
+
+/// What is known of a device without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its number for `--device`.
+    pub index: usize,
+    /// Its name, as the driver gives it.
+    pub name: String,
+    /// The programming interface through which it is used, such as `vulkan`.
+    pub interface: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.kind, self.interface)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Device").field(&self.info).finish()
+    }
+}
+
+/// A device that is open, with the shader compiled for it.
+pub struct Device {
+    pub(super) info: DeviceInfo,
+    pub(super) handle: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    /// What the driver complained of outside of any call's own result.
+    pub(super) complaint: Arc<Mutex<Option<String>>>,
+}
+
+/// The devices there are; real ones before software ones.
+pub fn devices() -> Vec<DeviceInfo> {
+    adapters()
+        .iter()
+        .enumerate()
+        .map(|(index, adapter)| describe(index, adapter))
+        .collect()
+}
+
+impl Device {
+    /// Opens the device with this number, or the first.
+    pub fn open(index: Option<usize>) -> Result<Self, GpuError> {
+        let adapters = adapters();
+        if adapters.is_empty() {
+            return Err(GpuError::NoDevice);
+        }
+        let index = index.unwrap_or(0);
+        let adapter = adapters
+            .get(index)
+            .ok_or(GpuError::NoSuchDevice(index, adapters.len()))?;
+        let info = describe(index, adapter);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("miner"),
+            required_limits: wgpu::Limits::downlevel_defaults()
+                .or_worse_values_from(&adapter.limits()),
+            ..Default::default()
+        };
+        // Sixty-four kibibytes of schedule to a window are within every profile's default.
+        let descriptor = wgpu::DeviceDescriptor {
+            required_limits: wgpu::Limits {
+                max_uniform_buffer_binding_size: 64 << 10,
+                max_storage_buffer_binding_size: 32 << 20,
+                ..descriptor.required_limits
+            },
+            ..descriptor
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| GpuError::Failed(error.to_string()))?;
+        let complaint = Arc::new(Mutex::new(None));
+        let (uncaptured, lost) = (Arc::clone(&complaint), Arc::clone(&complaint));
+        device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, &error.to_string())));
+        device.set_device_lost_callback(move |_, message| note(&lost, &message));
+
+        let pipeline = compile(&device);
+        Ok(Self {
+            info,
+            handle: device,
+            queue,
+            pipeline,
+            complaint,
+        })
+    }
+
+    /// What the device is.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+}
+
+fn compile(device: &wgpu::Device) -> wgpu::ComputePipeline {
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some("sha-1"),
+        source: wgpu::ShaderSource::Wgsl(shader::source().into()),
+    };
+    let checks = wgpu::ShaderRuntimeChecks::unchecked();
+    // SAFETY: What the checks would catch cannot happen. The loop ends after `head.x` columns,
+    // which the host keeps to the window's size; rows are read at the invocation's own place,
+    // and the host starts no more work groups than there are chunks of rows in the buffer; the
+    // places of hits are compared with the array's length.
+    let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+    let entry = |binding, buffer| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: buffer,
+        count: None,
+    };
+    let buffer = |ty, has_dynamic_offset| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset,
+        min_binding_size: None,
+    };
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: None,
+        entries: &[
+            entry(0, buffer(wgpu::BufferBindingType::Uniform, true)),
+            entry(1, buffer(storage(true), false)),
+            entry(2, buffer(storage(false), false)),
+        ],
+    });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    })
+}
+
+fn note(complaint: &Mutex<Option<String>>, message: &str) {
+    let first_line = message
+        .lines()
+        .next()
+        .unwrap_or("no reason given")
+        .to_owned();
+    complaint
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert(first_line);
+}
+
+fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.retain(|adapter| {
+        let limits = adapter.limits();
+        limits.max_uniform_buffer_binding_size >= 64 << 10
+            && limits.max_storage_buffer_binding_size >= 32 << 20
+    });
+    adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+    adapters
+}
+
+fn rank(kind: wgpu::DeviceType) -> u8 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::VirtualGpu => 1,
+        wgpu::DeviceType::IntegratedGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> DeviceInfo {
+    let info = adapter.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    };
+    DeviceInfo {
+        index,
+        name: info.name,
+        interface: info.backend.to_string(),
+        kind,
+    }
+}
