@@ -12,14 +12,12 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::core::{Answer, Apply, Members, decode_members, encode_members};
+use crate::core::{Answer, Apply, Members, decode_snapshot_members, encode_snapshot_members};
 use crate::log::snapshot::assemble;
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
 
 /// A client's `Idempotency-Key` is remembered for this many log entries.
 pub const KEY_LIFETIME: Index = 100_000;
-/// Format of snapshots' content.
-const VERSION: u8 = 1;
 
 /// What varies from one execution to the next, the same on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,10 +206,10 @@ impl<E: Executor> Machine<E> {
     /// The whole state at the last applied entry.
     pub fn snapshot(&mut self) -> Result<Snapshot, E::Error> {
         let mut writer = Writer::new();
-        writer.byte(VERSION);
+        // The members come first, where the core finds them without the machine.
+        encode_snapshot_members(&self.members, &mut writer);
         writer.uint(self.sequence);
         writer.uint(self.time_ms);
-        encode_members(&self.members, &mut writer);
         writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
         writer.uint(self.sessions.len() as u64);
         for (&node, session) in &self.sessions {
@@ -239,12 +237,9 @@ impl<E: Executor> Machine<E> {
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError<E::Error>> {
         let metadata = snapshot.get_metadata();
         let mut reader = Reader::new(&snapshot.data);
-        if reader.byte()? != VERSION {
-            return Err(Malformed { at: 0 }.into());
-        }
+        self.members = decode_snapshot_members(&mut reader)?;
         self.sequence = reader.uint()?;
         self.time_ms = reader.uint()?;
-        self.members = decode_members(&mut reader)?;
         self.conf_state =
             ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: 1 })?;
         self.sessions.clear();

@@ -119,13 +119,13 @@ fn statements_speak_rqlites_json() {
         "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, x)",
         ["INSERT INTO t (name, x) VALUES (?, ?)", "a", [1, 2, 255]],
         ["INSERT INTO t (name, x) VALUES (:n, :x)", {"n": "b", "x": 1.5}],
-        "SELECT * FROM t", "SELECT nothing"]}"#;
+        "SELECT * FROM t", "SELECT missing"]}"#;
     let output = db.execute(MOMENT, &Command::Statements(Bytes::from_static(request)));
     assert_eq!(
         String::from_utf8_lossy(&output),
         r#"[{},{"last_insert_id":1,"rows_affected":1},{"last_insert_id":2,"rows_affected":1},"#.to_owned()
             + r#"{"columns":["id","name","x"],"types":["integer","text","blob"],"#
-            + r#""values":[[1,"a","AQL/"],[2,"b",1.5]]},{"error":"no such column: nothing"}]"#
+            + r#""values":[[1,"a","AQL/"],[2,"b",1.5]]},{"error":"no such column: missing"}]"#
     );
     let query = br#"{"rows": true, "statements": ["DELETE FROM t"]}"#;
     assert!(String::from_utf8_lossy(&db.query(MOMENT, query)).contains("error"));

@@ -26,6 +26,7 @@ impl Model {
 
     fn write(&mut self, rng: &mut ChaCha8Rng) -> Persist {
         let mut persist = Persist::default();
+        self.term = self.term.max(1);
         if rng.random_bool(0.05) {
             // The leader sends a snapshot from ahead.
             self.term += 1;
@@ -69,7 +70,7 @@ impl Model {
 fn run(seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut disk = SimulatedDisk::default();
-    let mut durable = Model { term: 1, ..Model::default() };
+    let mut durable = Model::default();
     for _ in 0..6 {
         let (mut log, _) = Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let mut after = durable.clone();
@@ -111,9 +112,13 @@ fn run(seed: u64) {
             snapshot_only.entries.clear();
             snapshot_only.term = snapshot_only.base.1.max(durable.term);
         }
-        durable = [after, durable, snapshot_only].into_iter()
-            .find(|model| model.check(disk.clone(), seed).is_some())
-            .unwrap_or_else(|| panic!("seed {seed}: durable entries are lost or foreign ones found"));
+        let candidates = [after, durable, snapshot_only];
+        let found = candidates.iter().find(|model| model.check(disk.clone(), seed).is_some());
+        let Some(found) = found else {
+            let (_, recovered) = Log::open_with(disk, 8192).expect("opened before");
+            panic!("seed {seed}: expected one of {candidates:?}, found {recovered:?}");
+        };
+        durable = found.clone();
     }
 }
 

@@ -65,6 +65,23 @@ pub fn decode_members(reader: &mut Reader) -> Result<Members, Malformed> {
     Ok(members)
 }
 
+/// Format of snapshots' content, its first byte.
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// Begins a snapshot's content.
+pub fn encode_snapshot_members(members: &Members, writer: &mut Writer) {
+    writer.byte(SNAPSHOT_VERSION);
+    encode_members(members, writer);
+}
+
+/// Reads what [`encode_snapshot_members`] wrote.
+pub fn decode_snapshot_members(reader: &mut Reader) -> Result<Members, Malformed> {
+    if reader.byte()? != SNAPSHOT_VERSION {
+        return Err(Malformed { at: 0 });
+    }
+    decode_members(reader)
+}
+
 impl Core {
     /// `node` wants to be a member under `name`. Asked again and again until it is one.
     pub fn join(&mut self, node: NodeId, name: String) {

@@ -147,14 +147,16 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
-        match &self.snapshot {
-            Some(snapshot)
-                if snapshot.get_metadata().index >= request_index.max(self.base.0) =>
-            {
-                Ok(snapshot.clone())
-            }
-            _ => {
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        // A follower refuses a snapshot from before it became a member.
+        let usable = |snapshot: &&Snapshot| {
+            let metadata = snapshot.get_metadata();
+            metadata.index >= request_index.max(self.base.0)
+                && metadata.get_conf_state().voters.contains(&to)
+        };
+        match self.snapshot.as_ref().filter(usable) {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => {
                 self.snapshot_wanted.set(true);
                 Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
             }

@@ -23,9 +23,13 @@ use rand_chacha::ChaCha8Rng;
 
 pub use effects::{Answer, Apply, Effects, Persist, Start, Status, Timing};
 pub use gateway::Token;
-pub use membership::{Members, decode_members, encode_members, founding_entry};
+pub use membership::{
+    Members, decode_members, decode_snapshot_members, encode_members, encode_snapshot_members,
+    founding_entry,
+};
 pub use memory::MemoryLog;
 
+use crate::codec::Reader;
 use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Request, RequestId, Term};
 use acks::Acks;
 use gateway::Gateway;
@@ -332,6 +336,7 @@ impl Core {
             self.proposals.clear();
             self.announced_durable = 0;
             self.gateway.resend_all();
+            self.reads.restart();
         }
     }
 
@@ -384,16 +389,22 @@ impl Core {
             let number = ready.number();
             self.last_number = number;
             for message in ready.take_messages() {
-                self.outbox.push((message.to, PeerMessage::Raft(Box::new(message))));
+                self.send(message);
             }
             for state in ready.take_read_states() {
-                self.reads.confirm(&state.request_ctx, state.index);
+                let index = if self.is_leader() { self.read_floor() } else { 0 };
+                self.reads.confirm(&state.request_ctx, state.index.max(index));
             }
             let mut persist = Persist { number, ..Persist::default() };
             if !ready.snapshot().is_empty() {
                 let snapshot = ready.snapshot().clone();
                 self.raw.mut_store().restore(&snapshot);
                 self.unapplied_changes.clear();
+                // One that cannot be read is refused by the state machine, and the node stops.
+                if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
+                    effects.members = Some(members.clone());
+                    self.members = members;
+                }
                 persist.snapshot = Some(snapshot.clone());
                 effects.apply.push(Apply::Restore(snapshot));
             }
@@ -436,6 +447,23 @@ impl Core {
         }
     }
 
+    /// What a read confirmed by this leader has to wait for. Followers overhear commits, and answer
+    /// clients, before the leader itself knows of the commit; so its commit index is not enough, and
+    /// everything in its log counts.
+    fn read_floor(&self) -> Index {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    fn send(&mut self, mut message: Message) {
+        if message.msg_type == MessageType::MsgReadIndexResp {
+            if !self.is_leader() {
+                return;
+            }
+            message.index = message.index.max(self.read_floor());
+        }
+        self.outbox.push((message.to, PeerMessage::Raft(Box::new(message))));
+    }
+
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
     fn release_held(&mut self, number: u64) {
         let mut acknowledged = None;
@@ -444,7 +472,7 @@ impl Core {
                 if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
                     acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
                 }
-                self.outbox.push((message.to, PeerMessage::Raft(Box::new(message))));
+                self.send(message);
             }
         }
         if self.is_leader() {

@@ -43,6 +43,13 @@ impl Reads {
         }
     }
 
+    /// The leader changed: what an old one confirmed may name entries that will never be committed.
+    pub fn restart(&mut self) {
+        let asked = std::mem::take(&mut self.asked).into_values().map(|(_, tokens)| tokens);
+        let confirmed = std::mem::take(&mut self.confirmed).into_iter().map(|(_, tokens)| tokens);
+        self.fresh.extend(asked.chain(confirmed).flatten());
+    }
+
     /// Raft's answer: a read with this context has to see everything up to `index`.
     pub fn confirm(&mut self, context: &[u8], index: Index) {
         let Ok(group) = context.try_into().map(u64::from_le_bytes) else { return };
