@@ -17,14 +17,18 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn every_request_runs_exactly_once_and_in_one_order_through_faults() {
+    let mut answered = 0;
     for seed in seeds() {
-        let outcome = std::panic::catch_unwind(|| Cluster::new(seed).run());
-        if let Err(panic) = outcome {
-            eprintln!(
-                "replay with: LEVEL4_SEEDS={seed}..{} cargo test -p level4 --test simulation",
-                seed + 1
-            );
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(|| Cluster::new(seed).run()) {
+            Ok(count) => answered += count,
+            Err(panic) => {
+                eprintln!(
+                    "replay with: LEVEL4_SEEDS={seed}..{} cargo test -p level4 --test simulation",
+                    seed + 1
+                );
+                std::panic::resume_unwind(panic);
+            }
         }
     }
+    assert!(answered as u64 > 10 * (seeds().end - seeds().start), "only {answered} requests answered");
 }

@@ -113,6 +113,16 @@ impl Core {
         }
     }
 
+    /// Gives leadership away, if this node has it.
+    pub fn step_down(&mut self) {
+        let me = self.id();
+        let matched = |id: &NodeId| self.raw.raft.prs().get(*id).map_or(0, |progress| progress.matched);
+        let successor = self.voters().into_iter().filter(|&id| id != me).max_by_key(matched);
+        if let Some(successor) = successor.filter(|_| self.is_leader()) {
+            self.raw.transfer_leader(successor);
+        }
+    }
+
     /// Proposes the joins that are due, in one change.
     pub(super) fn admit_joins(&mut self) {
         if !self.is_leader() {

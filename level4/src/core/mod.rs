@@ -149,12 +149,6 @@ impl Core {
         self.raw.raft.state == StateRole::Leader
     }
 
-    /// Stands for election at once: for the founder of a cluster, which is alone.
-    pub fn campaign(&mut self) {
-        // Refused only when not a member, and then there is nothing to do.
-        let _ = self.raw.campaign();
-    }
-
     /// One tick of the clock has passed.
     pub fn tick(&mut self) {
         self.ticks += 1;
@@ -308,6 +302,7 @@ impl Core {
     /// What has to happen now. `now_ms` is the wall clock, the time of new entries.
     pub fn flush(&mut self, now_ms: u64) -> Effects {
         let mut effects = Effects::default();
+        self.stand_alone();
         self.drain_ready(&mut effects);
         self.follow_regime();
         self.forward();
@@ -325,6 +320,16 @@ impl Core {
         effects.reads = self.reads.release(self.applied);
         effects.snapshot_wanted = self.raw.store().take_snapshot_wanted();
         effects
+    }
+
+    /// A sole member need not wait for others to fall silent.
+    fn stand_alone(&mut self) {
+        let raft = &self.raw.raft;
+        let caught_up = raft.raft_log.applied() == raft.raft_log.committed;
+        if raft.state == StateRole::Follower && caught_up && self.voters() == [self.id()] {
+            // Refused only when not a member, and then there is nothing to do.
+            let _ = self.raw.campaign();
+        }
     }
 
     /// Sends everything unanswered to a new leader, and forgets what an old one had promised.
@@ -459,7 +464,12 @@ impl Core {
             if !self.is_leader() {
                 return;
             }
-            message.index = message.index.max(self.read_floor());
+            // It rides behind the question's context: the message's own index is taken for a commit
+            // notice by the receiver.
+            if let Some(entry) = message.entries.first_mut() {
+                let floor = self.read_floor().to_le_bytes();
+                entry.data = [&entry.data[..], &floor].concat().into();
+            }
         }
         self.outbox.push((message.to, PeerMessage::Raft(Box::new(message))));
     }

@@ -50,11 +50,14 @@ impl Reads {
         self.fresh.extend(asked.chain(confirmed).flatten());
     }
 
-    /// Raft's answer: a read with this context has to see everything up to `index`.
+    /// Raft's answer: a read with this context has to see everything up to `index`, and up to the
+    /// index that the leader put behind the context.
     pub fn confirm(&mut self, context: &[u8], index: Index) {
-        let Ok(group) = context.try_into().map(u64::from_le_bytes) else { return };
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
+        let (group, floor) = context.split_at(context.len().min(8));
+        let Some(group) = number(group) else { return };
         if let Some((_, tokens)) = self.asked.remove(&group) {
-            self.confirmed.push((index, tokens));
+            self.confirmed.push((index.max(number(floor).unwrap_or(0)), tokens));
         }
     }
 

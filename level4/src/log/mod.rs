@@ -325,7 +325,8 @@ impl Replay {
     /// The entries after the base, and the hard state, in the form that Raft starts from.
     fn finish(mut self) -> Result<(Vec<Entry>, HardState), Malformed> {
         // A snapshot from the leader was saved, but not the mark that it replaces this log.
-        if self.term_at_base.is_some_and(|term| term != self.base.1) {
+        let older = self.entries.first().is_some_and(|entry| entry.term < self.base.1);
+        if older || self.term_at_base.is_some_and(|term| term != self.base.1) {
             self.entries.clear();
         }
         let contiguous =

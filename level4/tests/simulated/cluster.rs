@@ -105,7 +105,6 @@ struct Client {
 
 /// See the module's header.
 pub struct Cluster {
-    seed: u64,
     rng: ChaCha8Rng,
     now: Time,
     order: u64,
@@ -117,6 +116,8 @@ pub struct Cluster {
     loss: f64,
     delay: Time,
     wiped: bool,
+    /// Term and content of every applied entry, as first seen.
+    entries: HashMap<u64, (u64, Bytes)>,
     /// What ran at each position, as first seen.
     history: Vec<(u64, Bytes)>,
     /// Positions acknowledged, by command.
@@ -132,7 +133,6 @@ impl Cluster {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let size = if rng.random_bool(0.5) { 3 } else { 5 };
         let mut cluster = Self {
-            seed,
             now: 0,
             order: 0,
             queue: BinaryHeap::new(),
@@ -143,6 +143,7 @@ impl Cluster {
             loss: if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 },
             delay: rng.random_range(1_000..60_000),
             wiped: false,
+            entries: HashMap::new(),
             history: Vec::new(),
             acknowledged: BTreeMap::new(),
             horizon: 0,
@@ -359,6 +360,11 @@ impl Cluster {
                 return;
             }
             Some(Step::Apply(step)) => {
+                if let Apply::Batch { index, term, data } = &step {
+                    let entry = (*term, data.clone());
+                    let known = self.entries.entry(*index).or_insert(entry.clone());
+                    assert_eq!(known, &entry, "nodes apply different entries at {index}");
+                }
                 let executed = process.machine.apply(step).expect("snapshots are readable");
                 let index = process.machine.applied();
                 let ran = std::mem::take(&mut process.machine.executor().ran);
@@ -477,8 +483,8 @@ impl Cluster {
             && self.clients.iter().all(|client| client.waiting.is_none())
     }
 
-    /// Runs to the end and checks the history.
-    pub fn run(mut self) {
+    /// Runs to the end and checks the history. Returns how many requests were answered.
+    pub fn run(mut self) -> usize {
         while let Some(Reverse((time, _, key))) = self.queue.pop() {
             self.now = time;
             let (event, life) = self.events.remove(&key).expect("scheduled once");
@@ -506,6 +512,7 @@ impl Cluster {
             assert!(self.now < DEADLINE, "no progress after the network healed: {}", self.describe());
         }
         self.check();
+        self.acknowledged.len()
     }
 
     fn describe(&self) -> String {
@@ -523,6 +530,5 @@ impl Cluster {
         for (text, position) in &self.acknowledged {
             assert_eq!(positions.get(text), Some(position), "{text:?} was acknowledged and is lost");
         }
-        assert!(!self.acknowledged.is_empty(), "seed {}: nothing was ever answered", self.seed);
     }
 }
