@@ -130,11 +130,13 @@ async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String,
     };
     let dialling = async {
         loop {
-            if transport.connected().is_empty()
-                && let Err(reason) = transport.clone().dial(&through, None).await
-            {
-                eprintln!("level4: cannot join through {through}: {reason}; trying on");
-                sleep(Duration::from_millis(100)).await;
+            if transport.connected().is_empty() {
+                // A task of its own: the connection outlives the joining.
+                let (transport, address) = (transport.clone(), through.clone());
+                let dial = tokio::spawn(async move { transport.dial(&address, None).await });
+                if let Ok(Err(reason)) = dial.await {
+                    transport::log(format_args!("cannot join through {through}: {reason}; trying on"));
+                }
             }
             sleep(Duration::from_millis(10)).await;
         }

@@ -78,6 +78,7 @@ struct State {
 
 struct Peer {
     connection: Connection,
+    /// Tells it from a later one.
     serial: u64,
     links: HashSet<NodeId>,
 }
@@ -240,7 +241,7 @@ impl Transport {
 
     /// Tells everybody connected that this node wants to be a member.
     pub fn ask_to_join(&self, name: &str) {
-        let node = self.state_node();
+        let node = self.me();
         let join = PeerMessage::Join { node, name: name.to_owned() };
         for peer in self.connected() {
             self.send(peer, &join);
@@ -258,10 +259,11 @@ impl Transport {
             // Dropping an old connection ends it.
             state.peers.insert(id, peer);
         }
-        if !self.state().members.contains_key(&self.state_node()) {
-            // A newcomer greets whomever the cluster consists of before it belongs to it.
+        let me = self.me();
+        if !self.is_member(me) && !hello.members.is_empty() {
+            // A newcomer connects to everybody before it belongs to them.
             let mut members = hello.members.clone();
-            members.remove(&self.state_node());
+            members.remove(&me);
             self.set_members(members);
         }
         self.tell_links();
@@ -281,8 +283,12 @@ impl Transport {
         }
     }
 
-    fn state_node(&self) -> NodeId {
+    fn me(&self) -> NodeId {
         self.state().identity.node
+    }
+
+    fn is_member(&self, node: NodeId) -> bool {
+        self.state().members.contains_key(&node)
     }
 
     fn tell_links(&self) {
@@ -323,7 +329,7 @@ impl Transport {
     }
 
     fn deliver(&self, from: NodeId, bytes: &[u8]) -> Result<(), String> {
-        let me = self.state_node();
+        let me = self.me();
         let message = PeerMessage::decode(bytes, from, me).map_err(|error| error.to_string())?;
         (self.on_event)(Event::Message(from, message));
         Ok(())
