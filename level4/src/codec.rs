@@ -113,7 +113,10 @@ impl<'a> Reader<'a> {
     /// A varint that has to fit `usize` and be at most `limit`.
     pub fn length(&mut self, limit: usize) -> Result<usize, Malformed> {
         let value = self.uint()?;
-        usize::try_from(value).ok().filter(|&n| n <= limit).ok_or(self.malformed())
+        usize::try_from(value)
+            .ok()
+            .filter(|&n| n <= limit)
+            .ok_or(self.malformed())
     }
 
     /// Length and bytes.

@@ -33,7 +33,10 @@ impl Identity {
         };
         Self::parse(&text).map(Some).ok_or_else(|| {
             let path = folder.join(FILE).display().to_string();
-            io::Error::new(io::ErrorKind::InvalidData, format!("{path} is damaged at offset 0"))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{path} is damaged at offset 0"),
+            )
         })
     }
 
@@ -46,8 +49,11 @@ impl Identity {
             let value = lines.next()?.strip_prefix(name)?.strip_prefix(' ')?;
             u64::from_str_radix(value, 16).ok()
         };
-        let identity =
-            Self { node: field("id")?, cluster: field("cluster")?, incarnation: field("starts")? };
+        let identity = Self {
+            node: field("id")?,
+            cluster: field("cluster")?,
+            incarnation: field("starts")?,
+        };
         (lines.next() == Some("end")).then_some(identity)
     }
 
@@ -55,8 +61,15 @@ impl Identity {
     pub fn save(&self, folder: &Path) -> io::Result<()> {
         let partial = folder.join("node.partial");
         let mut file = File::create(&partial)?;
-        let Self { node, cluster, incarnation } = self;
-        writeln!(file, "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nend")?;
+        let Self {
+            node,
+            cluster,
+            incarnation,
+        } = self;
+        writeln!(
+            file,
+            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nend"
+        )?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(FILE))?;
         File::open(folder)?.sync_all()
@@ -71,7 +84,11 @@ mod tests {
     fn what_is_saved_is_loaded_and_damage_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(folder.path()).unwrap(), None);
-        let identity = Identity { node: 77, cluster: u64::MAX, incarnation: 3 };
+        let identity = Identity {
+            node: 77,
+            cluster: u64::MAX,
+            incarnation: 3,
+        };
         identity.save(folder.path()).unwrap();
         assert_eq!(Identity::load(folder.path()).unwrap(), Some(identity));
         fs::write(folder.path().join(FILE), "level4 node 1\nid zz\n").unwrap();

@@ -110,7 +110,10 @@ impl<E: Executor> Machine<E> {
 
     /// The time of the last entry: what reads see as `now`.
     pub fn moment(&self) -> Moment {
-        Moment { time_ms: self.time_ms, seed: self.applied.0 }
+        Moment {
+            time_ms: self.time_ms,
+            seed: self.applied.0,
+        }
     }
 
     /// Applies one step; gives the requests that are executed by now, with their answers.
@@ -118,7 +121,10 @@ impl<E: Executor> Machine<E> {
     /// # Errors
     ///
     /// Only for [`Apply::Restore`], which may be from a damaged or foreign snapshot.
-    pub fn apply(&mut self, step: Apply) -> Result<Vec<(RequestId, Answer)>, RestoreError<E::Error>> {
+    pub fn apply(
+        &mut self,
+        step: Apply,
+    ) -> Result<Vec<(RequestId, Answer)>, RestoreError<E::Error>> {
         match step {
             Apply::Batch { index, term, data } => {
                 self.applied = (index, term);
@@ -127,9 +133,16 @@ impl<E: Executor> Machine<E> {
                 self.time_ms = self.time_ms.max(batch.time_ms);
                 self.forget_keys();
                 let requests = batch.requests.into_iter().enumerate();
-                Ok(requests.filter_map(|(place, request)| self.execute(place, request)).collect())
+                Ok(requests
+                    .filter_map(|(place, request)| self.execute(place, request))
+                    .collect())
             }
-            Apply::Members { index, term, conf_state, members } => {
+            Apply::Members {
+                index,
+                term,
+                conf_state,
+                members,
+            } => {
                 self.applied = (index, term);
                 self.sessions.retain(|node, _| members.contains_key(node));
                 self.conf_state = conf_state;
@@ -143,7 +156,14 @@ impl<E: Executor> Machine<E> {
                     .flat_map(|(&node, session)| {
                         session.answers.iter().map(move |(&counter, answer)| {
                             let incarnation = session.incarnation;
-                            (RequestId { node, incarnation, counter }, answer.clone())
+                            (
+                                RequestId {
+                                    node,
+                                    incarnation,
+                                    counter,
+                                },
+                                answer.clone(),
+                            )
                         })
                     })
                     .collect())
@@ -152,7 +172,12 @@ impl<E: Executor> Machine<E> {
     }
 
     fn execute(&mut self, place: usize, request: Request) -> Option<(RequestId, Answer)> {
-        let Request { id, floor, key, command } = request;
+        let Request {
+            id,
+            floor,
+            key,
+            command,
+        } = request;
         if !self.members.contains_key(&id.node) {
             // Removed: its session is gone, so a late copy could run twice.
             return None;
@@ -163,7 +188,10 @@ impl<E: Executor> Machine<E> {
             return None;
         }
         if id.incarnation > session.incarnation {
-            *session = Session { incarnation: id.incarnation, ..Session::default() };
+            *session = Session {
+                incarnation: id.incarnation,
+                ..Session::default()
+            };
         }
         if id.counter < session.floor {
             return None;
@@ -178,7 +206,13 @@ impl<E: Executor> Machine<E> {
         let known = key.as_ref().and_then(|key| self.keys.get(key));
         let answer = known.cloned().unwrap_or_else(|| {
             let seed = mix(self.applied.0, place as u64);
-            let body = self.executor.execute(Moment { time_ms: self.time_ms, seed }, &command);
+            let body = self.executor.execute(
+                Moment {
+                    time_ms: self.time_ms,
+                    seed,
+                },
+                &command,
+            );
             let sequence = matches!(command, Command::Shell(_)).then_some(self.sequence);
             self.sequence += u64::from(sequence.is_some());
             let answer = Answer { sequence, body };
@@ -196,8 +230,9 @@ impl<E: Executor> Machine<E> {
 
     fn forget_keys(&mut self) {
         let now = self.applied.0;
-        while let Some((_, key)) =
-            self.key_ages.pop_front_if(|(index, _)| *index + KEY_LIFETIME < now)
+        while let Some((_, key)) = self
+            .key_ages
+            .pop_front_if(|(index, _)| *index + KEY_LIFETIME < now)
         {
             self.keys.remove(&key);
         }
@@ -227,11 +262,22 @@ impl<E: Executor> Machine<E> {
             writer.uint(*index);
             writer.bytes(key.as_bytes());
             let answer = self.keys.get(key).cloned();
-            encode_answer(&answer.unwrap_or(Answer { sequence: None, body: Bytes::new() }), &mut writer);
+            encode_answer(
+                &answer.unwrap_or(Answer {
+                    sequence: None,
+                    body: Bytes::new(),
+                }),
+                &mut writer,
+            );
         }
         writer.raw(&self.executor.save()?);
         let (index, term) = self.applied;
-        Ok(assemble(index, term, self.conf_state.clone(), Bytes::from(writer.finish())))
+        Ok(assemble(
+            index,
+            term,
+            self.conf_state.clone(),
+            Bytes::from(writer.finish()),
+        ))
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError<E::Error>> {
@@ -246,9 +292,15 @@ impl<E: Executor> Machine<E> {
         for _ in 0..reader.uint()? {
             let node = reader.uint()?;
             let (incarnation, floor) = (reader.uint()?, reader.uint()?);
-            let mut session = Session { incarnation, floor, answers: BTreeMap::new() };
+            let mut session = Session {
+                incarnation,
+                floor,
+                answers: BTreeMap::new(),
+            };
             for _ in 0..reader.uint()? {
-                session.answers.insert(reader.uint()?, decode_answer(&mut reader)?);
+                session
+                    .answers
+                    .insert(reader.uint()?, decode_answer(&mut reader)?);
             }
             self.sessions.insert(node, session);
         }
@@ -259,7 +311,9 @@ impl<E: Executor> Machine<E> {
             self.keys.insert(key.clone(), decode_answer(&mut reader)?);
             self.key_ages.push_back((index, key));
         }
-        self.executor.restore(reader.rest()).map_err(RestoreError::Executor)?;
+        self.executor
+            .restore(reader.rest())
+            .map_err(RestoreError::Executor)?;
         self.applied = (metadata.index, metadata.term);
         Ok(())
     }
@@ -271,12 +325,17 @@ fn encode_answer(answer: &Answer, writer: &mut Writer) {
 }
 
 fn decode_answer(reader: &mut Reader) -> Result<Answer, Malformed> {
-    Ok(Answer { sequence: reader.uint()?.checked_sub(1), body: reader.shared()? })
+    Ok(Answer {
+        sequence: reader.uint()?.checked_sub(1),
+        body: reader.shared()?,
+    })
 }
 
 /// A well-mixed seed from an entry's index and a place in it (the finaliser of SplitMix64).
 fn mix(index: Index, place: u64) -> u64 {
-    let mut z = index.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(place);
+    let mut z = index
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(place);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -308,7 +367,11 @@ mod tests {
 
     fn request(incarnation: u64, counter: u64, floor: u64, key: Option<&str>) -> Request {
         Request {
-            id: RequestId { node: 1, incarnation, counter },
+            id: RequestId {
+                node: 1,
+                incarnation,
+                counter,
+            },
             floor,
             key: key.map(str::to_owned),
             command: Command::Shell(Bytes::from_static(b"x")),
@@ -322,8 +385,19 @@ mod tests {
     }
 
     fn apply(machine: &mut Machine<Counter>, index: Index, request: Request) -> Option<u64> {
-        let data = Batch { time_ms: 1, requests: vec![request] }.encode().into();
-        let executed = machine.apply(Apply::Batch { index, term: 1, data }).unwrap();
+        let data = Batch {
+            time_ms: 1,
+            requests: vec![request],
+        }
+        .encode()
+        .into();
+        let executed = machine
+            .apply(Apply::Batch {
+                index,
+                term: 1,
+                data,
+            })
+            .unwrap();
         executed.first().and_then(|(_, answer)| answer.sequence)
     }
 
@@ -348,7 +422,10 @@ mod tests {
         assert_eq!(apply(&mut machine, 1, request(1, 0, 0, Some("k"))), Some(0));
         assert_eq!(apply(&mut machine, 2, request(1, 1, 0, Some("k"))), Some(0));
         let late = 2 + KEY_LIFETIME;
-        assert_eq!(apply(&mut machine, late, request(1, 2, 0, Some("k"))), Some(1));
+        assert_eq!(
+            apply(&mut machine, late, request(1, 2, 0, Some("k"))),
+            Some(1)
+        );
     }
 
     #[test]

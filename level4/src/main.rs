@@ -12,10 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// SQLite, replicated: any node takes any SQL, every request runs exactly once, in one order.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   level4 -l 127.0.0.1:4001 -d /var/tmp/a
   level4 -l 127.0.0.1:4002 -d /var/tmp/b --join 127.0.0.1:4001
-  curl -d 'CREATE TABLE t (a); SELECT 1;' http://127.0.0.1:4002/sql")]
+  curl -d 'CREATE TABLE t (a); SELECT 1;' http://127.0.0.1:4002/sql"
+)]
 struct Flags {
     /// Where to listen: HOST:PORT, or a unix socket's path if it begins with / or .
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
@@ -49,7 +52,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed terminal is no reason to fail differently.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match start(flags) {

@@ -113,11 +113,18 @@ impl Request {
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let id =
-            RequestId { node: reader.uint()?, incarnation: reader.uint()?, counter: reader.uint()? };
+        let id = RequestId {
+            node: reader.uint()?,
+            incarnation: reader.uint()?,
+            counter: reader.uint()?,
+        };
         let floor = id.counter.saturating_sub(reader.uint()?);
         let kind = reader.byte()?;
-        let key = if kind & 1 == 1 { Some(reader.text()?) } else { None };
+        let key = if kind & 1 == 1 {
+            Some(reader.text()?)
+        } else {
+            None
+        };
         let body = reader.shared()?;
         let command = match kind >> 1 {
             0 => Command::Shell(body),
@@ -125,7 +132,12 @@ impl Request {
             2 => Command::Load(body),
             _ => return Err(Malformed { at: 0 }),
         };
-        Ok(Self { id, floor, key, command })
+        Ok(Self {
+            id,
+            floor,
+            key,
+            command,
+        })
     }
 
     /// Roughly the encoded size, bytes.
@@ -169,7 +181,10 @@ impl Batch {
         if reader.byte()? != BATCH_VERSION {
             return Err(Malformed { at: 0 });
         }
-        Ok(Self { time_ms: reader.uint()?, requests: decode_requests(&mut reader)? })
+        Ok(Self {
+            time_ms: reader.uint()?,
+            requests: decode_requests(&mut reader)?,
+        })
     }
 }
 
@@ -220,9 +235,17 @@ impl PeerMessage {
                 Self::Raft(Box::new(message))
             }
             1 => Self::Forward(decode_requests(&mut reader)?),
-            2 => Self::Ack { term: reader.uint()?, index: reader.uint()? },
-            3 => Self::Join { node: reader.uint()?, name: reader.text()? },
-            4 => Self::Remove { node: reader.uint()? },
+            2 => Self::Ack {
+                term: reader.uint()?,
+                index: reader.uint()?,
+            },
+            3 => Self::Join {
+                node: reader.uint()?,
+                name: reader.text()?,
+            },
+            4 => Self::Remove {
+                node: reader.uint()?,
+            },
             _ => return Err(Malformed { at: 0 }),
         })
     }
@@ -234,7 +257,11 @@ mod tests {
 
     fn request(counter: u64) -> Request {
         Request {
-            id: RequestId { node: u64::MAX, incarnation: 3, counter },
+            id: RequestId {
+                node: u64::MAX,
+                incarnation: 3,
+                counter,
+            },
             floor: counter.saturating_sub(2),
             key: (counter % 2 == 1).then(|| "key".to_owned()),
             command: Command::Shell(Bytes::from_static(b"SELECT 1;")),
@@ -243,19 +270,40 @@ mod tests {
 
     #[test]
     fn batches_and_messages_survive_the_wire() {
-        let batch = Batch { time_ms: 1_700_000_000_000, requests: (0..5).map(request).collect() };
+        let batch = Batch {
+            time_ms: 1_700_000_000_000,
+            requests: (0..5).map(request).collect(),
+        };
         assert_eq!(Batch::decode(&batch.encode()).unwrap(), batch);
-        let mut raft = RaftMessage { term: 7, from: 1, to: 2, ..RaftMessage::default() };
-        raft.entries.push(raft::eraftpb::Entry { index: 9, term: 7, ..Default::default() });
+        let mut raft = RaftMessage {
+            term: 7,
+            from: 1,
+            to: 2,
+            ..RaftMessage::default()
+        };
+        raft.entries.push(raft::eraftpb::Entry {
+            index: 9,
+            term: 7,
+            ..Default::default()
+        });
         for message in [
             PeerMessage::Raft(Box::new(raft)),
             PeerMessage::Forward(batch.requests),
-            PeerMessage::Ack { term: 3, index: 300 },
-            PeerMessage::Join { node: 77, name: "./node3.sock".to_owned() },
+            PeerMessage::Ack {
+                term: 3,
+                index: 300,
+            },
+            PeerMessage::Join {
+                node: 77,
+                name: "./node3.sock".to_owned(),
+            },
             PeerMessage::Remove { node: 77 },
         ] {
             let PeerMessage::Raft(_) = &message else {
-                assert_eq!(PeerMessage::decode(&message.encode(), 1, 2).unwrap(), message);
+                assert_eq!(
+                    PeerMessage::decode(&message.encode(), 1, 2).unwrap(),
+                    message
+                );
                 continue;
             };
             let again = PeerMessage::decode(&message.encode(), 1, 2).unwrap();
@@ -265,7 +313,11 @@ mod tests {
 
     #[test]
     fn cut_off_messages_are_malformed() {
-        let bytes = Batch { time_ms: 5, requests: vec![request(1)] }.encode();
+        let bytes = Batch {
+            time_ms: 5,
+            requests: vec![request(1)],
+        }
+        .encode();
         for length in 0..bytes.len() {
             assert!(Batch::decode(&bytes[..length]).is_err(), "length {length}");
         }

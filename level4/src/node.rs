@@ -41,7 +41,11 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 /// What the core's thread is told.
 enum Input {
     Peer(Event),
-    Request { token: Token, key: Option<String>, command: Command },
+    Request {
+        token: Token,
+        key: Option<String>,
+        command: Command,
+    },
     Read(Token),
     Persisted(u64),
     Applied(Index, Vec<(RequestId, Answer)>),
@@ -117,7 +121,11 @@ pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow
     // Without a log, nothing that this node ever promised is known any more: it starts as a new one.
     let empty = recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log)? == 0;
     let known = Identity::load(folder)?.filter(|_| !empty);
-    let fresh = || Identity { node: random_id(), cluster: 0, incarnation: 0 };
+    let fresh = || Identity {
+        node: random_id(),
+        cluster: 0,
+        incarnation: 0,
+    };
     let mut identity = known.unwrap_or_else(fresh);
     identity.incarnation += 1;
     let founder = empty && !joins;
@@ -127,9 +135,22 @@ pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow
     identity.save(folder)?;
     if founder {
         let entries = vec![founding_entry(identity.node, name)];
-        let hard_state = HardState { term: 1, commit: 1, ..HardState::default() };
-        recovered.log = MemoryLog::new((0, 0), entries.clone(), hard_state.clone(), raft::prelude::ConfState::default());
-        log.append(&[Persist { entries, hard_state: Some(hard_state), ..Persist::default() }])?;
+        let hard_state = HardState {
+            term: 1,
+            commit: 1,
+            ..HardState::default()
+        };
+        recovered.log = MemoryLog::new(
+            (0, 0),
+            entries.clone(),
+            hard_state.clone(),
+            raft::prelude::ConfState::default(),
+        );
+        log.append(&[Persist {
+            entries,
+            hard_state: Some(hard_state),
+            ..Persist::default()
+        }])?;
     }
     let mut machine = Machine::new(Database::new()?);
     if let Some(snapshot) = recovered.snapshot {
@@ -144,7 +165,12 @@ pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow
         timing,
         seed: random_id(),
     })?;
-    Ok(Prepared { identity, core, log, machine })
+    Ok(Prepared {
+        identity,
+        core,
+        log,
+        machine,
+    })
 }
 
 /// A random number that is not 0, from the system's generator by way of the standard library's hashing
@@ -162,7 +188,12 @@ impl Node {
         tick: Duration,
         transport: impl FnOnce(Box<dyn Fn(Event) + Send + Sync>) -> Arc<Transport>,
     ) -> (Arc<Self>, Arc<Transport>) {
-        let Prepared { mut core, log, machine, .. } = prepared;
+        let Prepared {
+            mut core,
+            log,
+            machine,
+            ..
+        } = prepared;
         let (input, inputs) = mpsc::channel();
         let (log_work, log_works) = mpsc::channel();
         let (state, state_works) = mpsc::channel();
@@ -197,7 +228,12 @@ impl Node {
             move || {
                 let _entered = runtime.enter();
                 let mut first = core.flush(now_ms());
-                let out = Outputs { node: &node, transport: &transport, log: &log_work, state: &state };
+                let out = Outputs {
+                    node: &node,
+                    transport: &transport,
+                    log: &log_work,
+                    state: &state,
+                };
                 out.carry_out(&mut core, &mut first);
                 core_thread(core, &inputs, tick, &out);
             }
@@ -215,7 +251,11 @@ impl Node {
         let (sender, answer) = oneshot::channel();
         locked(&self.answers).insert(token, sender);
         self.figures.requests.fetch_add(1, Relaxed);
-        self.send(Input::Request { token, key, command });
+        self.send(Input::Request {
+            token,
+            key,
+            command,
+        });
         answer
     }
 
@@ -285,7 +325,9 @@ fn fail(reason: std::fmt::Arguments) -> ! {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_millis() as u64)
 }
 
 /// Where the core's effects go.
@@ -333,7 +375,11 @@ impl Outputs<'_> {
             Input::Peer(Event::Message(from, message)) => core.receive(from, message),
             Input::Peer(Event::Found(peer)) => core.peer_found(peer),
             Input::Peer(Event::Lost(peer)) => core.peer_lost(peer),
-            Input::Request { token, key, command } => core.request(token, key, command),
+            Input::Request {
+                token,
+                key,
+                command,
+            } => core.request(token, key, command),
             Input::Read(token) => core.read(token),
             Input::Persisted(number) => core.persisted(number),
             Input::Applied(index, executed) => core.applied(index, executed),
@@ -378,7 +424,12 @@ fn core_thread(mut core: Core, inputs: &Receiver<Input>, tick: Duration, out: &O
     }
 }
 
-fn log_thread(mut log: Log<Folder>, works: &Receiver<LogWork>, core: &Sender<Input>, figures: &Figures) {
+fn log_thread(
+    mut log: Log<Folder>,
+    works: &Receiver<LogWork>,
+    core: &Sender<Input>,
+    figures: &Figures,
+) {
     let mut writes: Vec<Persist> = Vec::new();
     while let Ok(first) = works.recv() {
         let mut next = Some(first);
@@ -486,7 +537,9 @@ fn state_thread(
                 Ok(snapshot) => {
                     let _ = log.send(LogWork::Save(snapshot));
                 }
-                Err(error) => eprintln!("level4: the log grows, as no snapshot can be taken: {error}"),
+                Err(error) => {
+                    eprintln!("level4: the log grows, as no snapshot can be taken: {error}")
+                }
             }
         }
     }

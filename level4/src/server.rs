@@ -74,16 +74,26 @@ pub async fn run(
         .await
         .with_context(|| format!("cannot listen at {}", settings.listen))?;
     let address = listener.address(&settings.listen);
-    let name = settings.advertise.clone().unwrap_or_else(|| address.clone());
+    let name = settings
+        .advertise
+        .clone()
+        .unwrap_or_else(|| address.clone());
     let prepared = node::prepare(folder, &name, settings.join.is_some(), settings.timing())
         .with_context(|| format!("cannot start from {}", folder.display()))?;
     let identity = prepared.identity.clone();
     println!("level4: node {:016x} listens at {address}", identity.node);
     let (node, transport) = Node::start(prepared, TICK, |on_event| {
-        let who = transport::Identity { node: identity.node, name: name.clone(), cluster: identity.cluster };
+        let who = transport::Identity {
+            node: identity.node,
+            name: name.clone(),
+            cluster: identity.cluster,
+        };
         let (identity, folder) = (identity.clone(), folder.to_owned());
         let on_cluster = move |cluster| {
-            let joined = Identity { cluster, ..identity.clone() };
+            let joined = Identity {
+                cluster,
+                ..identity.clone()
+            };
             if let Err(error) = joined.save(&folder) {
                 eprintln!("level4: the cluster's id cannot be saved: {error}");
             }
@@ -91,10 +101,20 @@ pub async fn run(
         Transport::new(who, on_event, Box::new(on_cluster))
     });
     if let Some(through) = settings.join.clone() {
-        tokio::spawn(join(node.clone(), transport.clone(), identity.node, name, through));
+        tokio::spawn(join(
+            node.clone(),
+            transport.clone(),
+            identity.node,
+            name,
+            through,
+        ));
     }
     let ending = Arc::new(AtomicBool::new(false));
-    let api = Api { node: node.clone(), transport: transport.clone(), ending: ending.clone() };
+    let api = Api {
+        node: node.clone(),
+        transport: transport.clone(),
+        ending: ending.clone(),
+    };
     let router = router(api, settings.body_limit);
     let serving = tokio::spawn(accept(listener, router, transport));
     shutdown.await;
@@ -120,7 +140,11 @@ pub async fn run(
 async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String, through: String) {
     let asking = async {
         loop {
-            if node.status().await.is_ok_and(|status| status.members.contains_key(&id)) {
+            if node
+                .status()
+                .await
+                .is_ok_and(|status| status.members.contains_key(&id))
+            {
                 return;
             }
             node.join(id, name.clone());
@@ -135,7 +159,9 @@ async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String,
                 let (transport, address) = (transport.clone(), through.clone());
                 let dial = tokio::spawn(async move { transport.dial(&address, None).await });
                 if let Ok(Err(reason)) = dial.await {
-                    transport::log(format_args!("cannot join through {through}: {reason}; trying on"));
+                    transport::log(format_args!(
+                        "cannot join through {through}: {reason}; trying on"
+                    ));
                 }
             }
             sleep(Duration::from_millis(10)).await;

@@ -5,10 +5,16 @@ use level4::database::Database;
 use level4::machine::{Executor as _, Moment};
 use level4::message::Command;
 
-const MOMENT: Moment = Moment { time_ms: 1_400_000_000_000, seed: 42 };
+const MOMENT: Moment = Moment {
+    time_ms: 1_400_000_000_000,
+    seed: 42,
+};
 
 fn run(database: &mut Database, sql: &str) -> String {
-    let output = database.execute(MOMENT, &Command::Shell(Bytes::copy_from_slice(sql.as_bytes())));
+    let output = database.execute(
+        MOMENT,
+        &Command::Shell(Bytes::copy_from_slice(sql.as_bytes())),
+    );
     String::from_utf8_lossy(&output).into_owned()
 }
 
@@ -41,21 +47,36 @@ fn an_error_ends_its_line_group_and_hides_the_output() {
          Error: near line 2: UNIQUE constraint failed: t.a\n"
     );
     assert_eq!(run(&mut db, "SELECT * FROM t"), "1\n");
-    assert_eq!(run(&mut db, "SELECT 'open"), "Error: incomplete SQL: SELECT 'open;\n");
+    assert_eq!(
+        run(&mut db, "SELECT 'open"),
+        "Error: incomplete SQL: SELECT 'open;\n"
+    );
 }
 
 #[test]
 fn a_request_leaves_nothing_of_a_process_behind() {
     let mut db = database();
     run(&mut db, "CREATE TABLE t (a)");
-    assert_eq!(run(&mut db, "BEGIN; INSERT INTO t VALUES (1); SELECT count(*) FROM t"), "1\n");
+    assert_eq!(
+        run(
+            &mut db,
+            "BEGIN; INSERT INTO t VALUES (1); SELECT count(*) FROM t"
+        ),
+        "1\n"
+    );
     assert_eq!(run(&mut db, "SELECT count(*) FROM t"), "0\n");
     let counts = "SELECT changes(), total_changes(), last_insert_rowid()";
     let insert = format!("INSERT INTO t VALUES (1), (2); {counts}");
     assert_eq!(run(&mut db, &insert), "2|2|2\n");
     assert_eq!(run(&mut db, counts), "0|0|0\n");
-    run(&mut db, "CREATE TEMP TABLE s (a); PRAGMA foreign_keys = ON;");
-    assert_eq!(run(&mut db, "SELECT * FROM s"), "Error: near line 1: no such table: s\n");
+    run(
+        &mut db,
+        "CREATE TEMP TABLE s (a); PRAGMA foreign_keys = ON;",
+    );
+    assert_eq!(
+        run(&mut db, "SELECT * FROM s"),
+        "Error: near line 1: no such table: s\n"
+    );
     assert_eq!(run(&mut db, "PRAGMA foreign_keys"), "0\n");
     assert_eq!(run(&mut db, "SELECT a FROM t"), "1\n2\n");
 }
@@ -70,7 +91,10 @@ fn replicas_agree_on_clock_and_chance() {
     assert!(first.contains("2014-05-13 16:53:20"), "{first}");
     let mut third = database();
     let other = Moment { seed: 43, ..MOMENT };
-    let output = third.execute(other, &Command::Shell(Bytes::copy_from_slice(sql.as_bytes())));
+    let output = third.execute(
+        other,
+        &Command::Shell(Bytes::copy_from_slice(sql.as_bytes())),
+    );
     assert_ne!(first.as_bytes(), &output[..]);
 }
 
@@ -85,7 +109,10 @@ fn what_leaves_the_database_is_refused() {
         "PRAGMA writable_schema = ON",
     ] {
         let output = run(&mut db, sql);
-        assert!(output.starts_with("Error: near line 1: "), "{sql}: {output}");
+        assert!(
+            output.starts_with("Error: near line 1: "),
+            "{sql}: {output}"
+        );
     }
     assert_eq!(run(&mut db, "CREATE TABLE t (a); VACUUM; SELECT 1"), "1\n");
 }
@@ -102,11 +129,17 @@ fn a_runaway_statement_ends_at_the_same_step() {
 #[test]
 fn a_snapshot_carries_everything() {
     let mut db = database();
-    run(&mut db, "CREATE TABLE t (a); INSERT INTO t VALUES (1), ('two')");
+    run(
+        &mut db,
+        "CREATE TABLE t (a); INSERT INTO t VALUES (1), ('two')",
+    );
     let file = db.save().unwrap();
     let mut copy = database();
     copy.restore(&file).unwrap();
-    assert_eq!(run(&mut copy, "INSERT INTO t VALUES (3); SELECT * FROM t"), "1\ntwo\n3\n");
+    assert_eq!(
+        run(&mut copy, "INSERT INTO t VALUES (3); SELECT * FROM t"),
+        "1\ntwo\n3\n"
+    );
     let empty = database().save().unwrap();
     copy.restore(&empty).unwrap();
     assert_eq!(run(&mut copy, "SELECT count(*) FROM sqlite_schema"), "0\n");
@@ -123,7 +156,8 @@ fn statements_speak_rqlites_json() {
     let output = db.execute(MOMENT, &Command::Statements(Bytes::from_static(request)));
     assert_eq!(
         String::from_utf8_lossy(&output),
-        r#"[{},{"last_insert_id":1,"rows_affected":1},{"last_insert_id":2,"rows_affected":1},"#.to_owned()
+        r#"[{},{"last_insert_id":1,"rows_affected":1},{"last_insert_id":2,"rows_affected":1},"#
+            .to_owned()
             + r#"{"columns":["id","name","x"],"types":["integer","text","blob"],"#
             + r#""values":[[1,"a","AQL/"],[2,"b",1.5]]},{"error":"no such column: missing"}]"#
     );

@@ -33,7 +33,12 @@ impl Model {
             self.base = (self.last() + rng.random_range(1..20), self.term);
             self.entries.clear();
             let conf = ConfState::default();
-            persist.snapshot = Some(snapshot::assemble(self.base.0, self.base.1, conf, vec![7; 900].into()));
+            persist.snapshot = Some(snapshot::assemble(
+                self.base.0,
+                self.base.1,
+                conf,
+                vec![7; 900].into(),
+            ));
         }
         if rng.random_bool(0.2) && !self.entries.is_empty() {
             // A new leader replaces the end of the log.
@@ -45,24 +50,41 @@ impl Model {
         for index in first..first + rng.random_range(1..4) {
             let data = vec![index as u8 ^ self.term as u8; rng.random_range(0..2000)];
             self.entries.push((self.term, data.clone()));
-            persist.entries.push(Entry { index, term: self.term, data: data.into(), ..Entry::default() });
+            persist.entries.push(Entry {
+                index,
+                term: self.term,
+                data: data.into(),
+                ..Entry::default()
+            });
         }
-        persist.hard_state =
-            Some(HardState { term: self.term, commit: self.base.0, ..HardState::default() });
+        persist.hard_state = Some(HardState {
+            term: self.term,
+            commit: self.base.0,
+            ..HardState::default()
+        });
         persist
     }
 
     fn check(&self, disk: SimulatedDisk, seed: u64) -> Option<SimulatedDisk> {
-        let (log, recovered) = Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let (log, recovered) =
+            Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let memory = recovered.log;
-        let found = (memory.first_index().unwrap() - 1, memory.last_index().unwrap());
+        let found = (
+            memory.first_index().unwrap() - 1,
+            memory.last_index().unwrap(),
+        );
         let matches = found == (self.base.0, self.last())
             && memory.initial_state().unwrap().hard_state.term == self.term
-            && (found.0 + 1..=found.1).zip(&self.entries).all(|(index, (term, data))| {
-                let context = raft::GetEntriesContext::empty(false);
-                let entry = memory.entries(index, index + 1, None, context).unwrap().remove(0);
-                entry.term == *term && entry.data == data[..]
-            });
+            && (found.0 + 1..=found.1)
+                .zip(&self.entries)
+                .all(|(index, (term, data))| {
+                    let context = raft::GetEntriesContext::empty(false);
+                    let entry = memory
+                        .entries(index, index + 1, None, context)
+                        .unwrap()
+                        .remove(0);
+                    entry.term == *term && entry.data == data[..]
+                });
         matches.then(|| log.into_disk())
     }
 }
@@ -72,7 +94,8 @@ fn run(seed: u64) {
     let mut disk = SimulatedDisk::default();
     let mut durable = Model::default();
     for _ in 0..6 {
-        let (mut log, _) = Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let (mut log, _) =
+            Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let mut after = durable.clone();
         let mut power = log.into_disk();
         power.budget = Some(rng.random_range(0..40));
@@ -113,7 +136,9 @@ fn run(seed: u64) {
             snapshot_only.term = snapshot_only.base.1.max(durable.term);
         }
         let candidates = [after, durable, snapshot_only];
-        let found = candidates.iter().find(|model| model.check(disk.clone(), seed).is_some());
+        let found = candidates
+            .iter()
+            .find(|model| model.check(disk.clone(), seed).is_some());
         let Some(found) = found else {
             let (_, recovered) = Log::open_with(disk, 8192).expect("opened before");
             panic!("seed {seed}: expected one of {candidates:?}, found {recovered:?}");

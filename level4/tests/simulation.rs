@@ -10,7 +10,9 @@ use simulated::cluster::Cluster;
 const SEEDS: std::ops::Range<u64> = 0..400;
 
 fn seeds() -> std::ops::Range<u64> {
-    let Ok(range) = std::env::var("LEVEL4_SEEDS") else { return SEEDS };
+    let Ok(range) = std::env::var("LEVEL4_SEEDS") else {
+        return SEEDS;
+    };
     let (from, to) = range.split_once("..").expect("LEVEL4_SEEDS is FROM..TO");
     from.parse().expect("a number")..to.parse().expect("a number")
 }
@@ -30,5 +32,8 @@ fn every_request_runs_exactly_once_and_in_one_order_through_faults() {
             }
         }
     }
-    assert!(answered as u64 > 10 * (seeds().end - seeds().start), "only {answered} requests answered");
+    assert!(
+        answered as u64 > 10 * (seeds().end - seeds().start),
+        "only {answered} requests answered"
+    );
 }

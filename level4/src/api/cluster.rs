@@ -21,11 +21,20 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 const REMOVAL_LIMIT: Duration = Duration::from_secs(30);
 
 fn reply(body: &Json) -> Response {
-    ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], format!("{body}\n")).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
+        format!("{body}\n"),
+    )
+        .into_response()
 }
 
 async fn look(api: &Api) -> Result<Status, Response> {
-    answer(api.node.status(), Some(Duration::from_secs(5)), "the node does not answer").await
+    answer(
+        api.node.status(),
+        Some(Duration::from_secs(5)),
+        "the node does not answer",
+    )
+    .await
 }
 
 /// Ids are written in hexadecimal everywhere.
@@ -71,17 +80,32 @@ pub async fn remove(State(api): State<Api>, parameters: Parameters, body: Bytes)
 
 async fn take_out(api: &Api, parameters: &Parameters, body: &[u8]) -> Result<Response, Response> {
     let wanted = serde_json::from_slice::<Json>(body).ok();
-    let wanted = wanted.as_ref().and_then(|json| json["id"].as_str()).ok_or_else(|| {
-        refuse(StatusCode::BAD_REQUEST, r#"the body has to be {"id": "ID or address of a member"}"#)
-    })?;
+    let wanted = wanted
+        .as_ref()
+        .and_then(|json| json["id"].as_str())
+        .ok_or_else(|| {
+            refuse(
+                StatusCode::BAD_REQUEST,
+                r#"the body has to be {"id": "ID or address of a member"}"#,
+            )
+        })?;
     let status = look(api).await?;
-    let member =
-        status.members.iter().find(|(id, name)| *name == wanted || text(**id) == wanted).map(|(&id, _)| id);
+    let member = status
+        .members
+        .iter()
+        .find(|(id, name)| *name == wanted || text(**id) == wanted)
+        .map(|(&id, _)| id);
     let Some(id) = member else {
-        return Err(refuse(StatusCode::NOT_FOUND, format_args!("{wanted} is not a member")));
+        return Err(refuse(
+            StatusCode::NOT_FOUND,
+            format_args!("{wanted} is not a member"),
+        ));
     };
     if status.members.len() == 1 {
-        return Err(refuse(StatusCode::CONFLICT, "the last member cannot be removed"));
+        return Err(refuse(
+            StatusCode::CONFLICT,
+            "the last member cannot be removed",
+        ));
     }
     let limit = time_limit(parameters)?.unwrap_or(REMOVAL_LIMIT);
     let removal = async {
@@ -93,9 +117,14 @@ async fn take_out(api: &Api, parameters: &Parameters, body: &[u8]) -> Result<Res
             }
         }
     };
-    tokio::time::timeout(limit, removal).await.unwrap_or_else(|_| {
-        Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "timed out: the member may still be removed"))
-    })
+    tokio::time::timeout(limit, removal)
+        .await
+        .unwrap_or_else(|_| {
+            Err(refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "timed out: the member may still be removed",
+            ))
+        })
 }
 
 /// `GET /healthcheck`: 200 as long as the process works.
@@ -110,7 +139,10 @@ pub async fn healthcheck(State(api): State<Api>) -> Response {
 pub async fn ready(State(api): State<Api>) -> Response {
     match look(&api).await {
         Ok(status) if status.leader != 0 => "[+]node ok\n[+]leader ok\n".into_response(),
-        Ok(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "[+]node ok\n[-]leader not known"),
+        Ok(_) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "[+]node ok\n[-]leader not known",
+        ),
         Err(response) => response,
     }
 }
@@ -146,17 +178,67 @@ pub async fn metrics(State(api): State<Api>) -> Response {
     };
     let figures = &api.node.figures;
     let rows: [(&str, &str, &str, u64); 11] = [
-        ("requests_total", "counter", "Client requests taken.", figures.requests.load(Relaxed)),
-        ("log_syncs_total", "counter", "Writes to the log.", figures.syncs.load(Relaxed)),
-        ("peer_sent_bytes_total", "counter", "Sent to peers.", api.transport.traffic.0.load(Relaxed)),
-        ("peer_read_bytes_total", "counter", "Read from peers.", api.transport.traffic.1.load(Relaxed)),
-        ("waiting_requests", "gauge", "Clients that wait.", api.node.waiting() as u64),
+        (
+            "requests_total",
+            "counter",
+            "Client requests taken.",
+            figures.requests.load(Relaxed),
+        ),
+        (
+            "log_syncs_total",
+            "counter",
+            "Writes to the log.",
+            figures.syncs.load(Relaxed),
+        ),
+        (
+            "peer_sent_bytes_total",
+            "counter",
+            "Sent to peers.",
+            api.transport.traffic.0.load(Relaxed),
+        ),
+        (
+            "peer_read_bytes_total",
+            "counter",
+            "Read from peers.",
+            api.transport.traffic.1.load(Relaxed),
+        ),
+        (
+            "waiting_requests",
+            "gauge",
+            "Clients that wait.",
+            api.node.waiting() as u64,
+        ),
         ("term", "gauge", "Raft term.", status.term),
-        ("is_leader", "gauge", "1 on the leader.", u64::from(status.role == "leader")),
-        ("commit_index", "gauge", "Of this node's log.", status.commit_index),
-        ("applied_index", "gauge", "Of this node's state.", status.applied_index),
-        ("members", "gauge", "Of the cluster.", status.members.len() as u64),
-        ("peers_connected", "gauge", "Connections.", api.transport.connected().len() as u64),
+        (
+            "is_leader",
+            "gauge",
+            "1 on the leader.",
+            u64::from(status.role == "leader"),
+        ),
+        (
+            "commit_index",
+            "gauge",
+            "Of this node's log.",
+            status.commit_index,
+        ),
+        (
+            "applied_index",
+            "gauge",
+            "Of this node's state.",
+            status.applied_index,
+        ),
+        (
+            "members",
+            "gauge",
+            "Of the cluster.",
+            status.members.len() as u64,
+        ),
+        (
+            "peers_connected",
+            "gauge",
+            "Connections.",
+            api.transport.connected().len() as u64,
+        ),
     ];
     let mut text = String::new();
     for (name, kind, help, value) in rows {

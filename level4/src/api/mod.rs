@@ -55,7 +55,9 @@ pub fn router(api: Api, body_limit: usize) -> Router {
 type Parameters = axum::extract::Query<HashMap<String, String>>;
 
 fn flag(parameters: &Parameters, name: &str) -> bool {
-    parameters.get(name).is_some_and(|value| value != "false" && value != "0")
+    parameters
+        .get(name)
+        .is_some_and(|value| value != "false" && value != "0")
 }
 
 /// One line of text with a status.
@@ -65,8 +67,13 @@ fn refuse(status: StatusCode, reason: impl std::fmt::Display) -> Response {
 
 /// `?timeout=`: `5s`, `200ms`, `1m`, or seconds.
 fn time_limit(parameters: &Parameters) -> Result<Option<Duration>, Response> {
-    let Some(text) = parameters.get("timeout") else { return Ok(None) };
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let Some(text) = parameters.get("timeout") else {
+        return Ok(None);
+    };
+    let digits = text.len()
+        - text
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+            .len();
     let factor = match &text[digits..] {
         "" | "s" => 1.0,
         "ms" => 0.001,

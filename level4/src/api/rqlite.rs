@@ -48,17 +48,23 @@ pub async fn query(State(api): State<Api>, parameters: Parameters, body: Bytes) 
 /// `GET /db/query?q=`: one statement that changes nothing.
 pub async fn query_text(State(api): State<Api>, parameters: Parameters) -> Response {
     let statement = parameters.get("q").map(|text| json!([text]));
-    let statement = statement.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "parameter q is missing"));
+    let statement =
+        statement.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "parameter q is missing"));
     either(read(api, parameters, statement).await)
 }
 
 /// The body as an array of statements.
 fn statements(body: &[u8]) -> Result<Json, Response> {
     let bad = |reason: String| refuse(StatusCode::BAD_REQUEST, reason);
-    let json: Json = serde_json::from_slice(body)
-        .map_err(|error| bad(format!("the body has to be a JSON array of statements: {error}")))?;
+    let json: Json = serde_json::from_slice(body).map_err(|error| {
+        bad(format!(
+            "the body has to be a JSON array of statements: {error}"
+        ))
+    })?;
     let Some(list) = json.as_array() else {
-        return Err(bad("the body has to be a JSON array of statements".to_owned()));
+        return Err(bad(
+            "the body has to be a JSON array of statements".to_owned()
+        ));
     };
     let is_statement = |statement: &Json| match statement {
         Json::String(_) => true,
@@ -66,9 +72,9 @@ fn statements(body: &[u8]) -> Result<Json, Response> {
         _ => false,
     };
     match list.iter().position(|statement| !is_statement(statement)) {
-        Some(place) => {
-            Err(bad(format!("statement {place} is neither a string nor an array that begins with one")))
-        }
+        Some(place) => Err(bad(format!(
+            "statement {place} is neither a string nor an array that begins with one"
+        ))),
         None => Ok(json),
     }
 }
@@ -98,7 +104,10 @@ async fn run(
     let key = sql::key(headers)?;
     let limit = time_limit(parameters)?;
     if api.ending.load(Relaxed) {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the node is ending"));
+        return Err(refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the node is ending",
+        ));
     }
     let done = answer(api.node.execute(key, command), limit, MAYBE_EXECUTED).await?;
     Ok(render(&done.body, parameters, start))
@@ -106,7 +115,9 @@ async fn run(
 
 async fn read(api: Api, parameters: Parameters, statements: Result<Json, Response>) -> Outcome {
     let start = Instant::now();
-    let request = json!({ "statements": statements?, "rows": true }).to_string().into();
+    let request = json!({ "statements": statements?, "rows": true })
+        .to_string()
+        .into();
     let limit = time_limit(&parameters)?;
     let pending = match parameters.get("level").map(String::as_str) {
         Some("none") => api.node.read_local(request),
@@ -133,21 +144,37 @@ fn render(results: &[u8], parameters: &Parameters, start: Instant) -> Response {
         reply["time"] = start.elapsed().as_secs_f64().into();
     }
     let pretty = flag(parameters, "pretty");
-    let text = if pretty { format!("{reply:#}\n") } else { reply.to_string() };
-    ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], text).into_response()
+    let text = if pretty {
+        format!("{reply:#}\n")
+    } else {
+        reply.to_string()
+    };
+    (
+        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
+        text,
+    )
+        .into_response()
 }
 
 /// Turns columns and rows of values into rows of named values.
 fn associate(result: &mut Json) {
-    let Some(columns) = result["columns"].as_array() else { return };
-    let columns: Vec<String> =
-        columns.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect();
+    let Some(columns) = result["columns"].as_array() else {
+        return;
+    };
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|name| name.as_str().unwrap_or_default().to_owned())
+        .collect();
     let name = |values: &Json| -> Map<String, Json> {
         let values = values.as_array().into_iter().flatten().cloned();
         columns.iter().cloned().zip(values).collect()
     };
-    let rows: Vec<Json> =
-        result["values"].as_array().into_iter().flatten().map(|row| name(row).into()).collect();
+    let rows: Vec<Json> = result["values"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| name(row).into())
+        .collect();
     *result = json!({ "types": name(&result["types"]), "rows": rows });
 }
 
@@ -155,7 +182,9 @@ fn associate(result: &mut Json) {
 pub async fn backup(State(api): State<Api>, parameters: Parameters) -> Response {
     let outcome = async {
         let limit = time_limit(&parameters)?;
-        let probe = json!({ "statements": ["SELECT 1"], "rows": true }).to_string().into();
+        let probe = json!({ "statements": ["SELECT 1"], "rows": true })
+            .to_string()
+            .into();
         // A linearizable read first, so that the file holds everything acknowledged before.
         if parameters.get("level").map(String::as_str) != Some("none") {
             answer(api.node.read(probe), limit, NOT_READ).await?;
@@ -181,7 +210,10 @@ pub async fn load(
         let request = json!({ "statements": [text], "transaction": false, "rows": false });
         Command::Statements(request.to_string().into())
     } else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is neither a SQLite file nor SQL text");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "the body is neither a SQLite file nor SQL text",
+        );
     };
     either(run(api, &parameters, &headers, command, start).await)
 }

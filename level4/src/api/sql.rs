@@ -32,7 +32,10 @@ async fn run(
     body: Bytes,
 ) -> Result<Response, Response> {
     if body.is_empty() {
-        return Err(refuse(StatusCode::BAD_REQUEST, "the body is empty: it has to be SQL"));
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            "the body is empty: it has to be SQL",
+        ));
     }
     if let Err(error) = std::str::from_utf8(&body) {
         let at = error.valid_up_to();
@@ -44,7 +47,10 @@ async fn run(
     let key = key(headers)?;
     let limit = time_limit(parameters)?;
     if api.ending.load(Relaxed) {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the node is ending"));
+        return Err(refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the node is ending",
+        ));
     }
     let pending = api.node.execute(key, Command::Shell(body));
     let answer = answer(pending, limit, MAYBE_EXECUTED).await?;
@@ -58,7 +64,9 @@ async fn run(
 
 /// The client's own name for the request, if it gave one.
 pub fn key(headers: &HeaderMap) -> Result<Option<String>, Response> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= KEY_LIMIT => Ok(Some(key.to_owned())),
         _ => Err(refuse(

@@ -47,7 +47,11 @@ impl Acks {
         indexes.sort_unstable_by(|a, b| b.cmp(a));
         indexes.dedup();
         indexes.into_iter().find(|&index| {
-            let holders = self.durable.iter().filter(|&(_, &i)| i >= index).map(|(&n, _)| n);
+            let holders = self
+                .durable
+                .iter()
+                .filter(|&(_, &i)| i >= index)
+                .map(|(&n, _)| n);
             has_quorum(&holders.collect())
         })
     }

@@ -129,4 +129,3 @@ pub struct Status {
     /// Members by id.
     pub members: Members,
 }
-

@@ -33,17 +33,42 @@ pub struct Gateway {
 impl Gateway {
     /// No request has been taken in this life yet.
     pub fn new(node: NodeId, incarnation: u64) -> Self {
-        Self { node, incarnation, next: 0, pending: BTreeMap::new(), unsent: false }
+        Self {
+            node,
+            incarnation,
+            next: 0,
+            pending: BTreeMap::new(),
+            unsent: false,
+        }
     }
 
     /// Takes a request for the client `token`.
     pub fn take(&mut self, token: Token, key: Option<String>, command: Command) {
         let counter = self.next;
         self.next += 1;
-        let floor = self.pending.first_key_value().map_or(counter, |(&first, _)| first);
-        let id = RequestId { node: self.node, incarnation: self.incarnation, counter };
-        let request = Request { id, floor, key, command };
-        self.pending.insert(counter, Pending { token, request, sent: None });
+        let floor = self
+            .pending
+            .first_key_value()
+            .map_or(counter, |(&first, _)| first);
+        let id = RequestId {
+            node: self.node,
+            incarnation: self.incarnation,
+            counter,
+        };
+        let request = Request {
+            id,
+            floor,
+            key,
+            command,
+        };
+        self.pending.insert(
+            counter,
+            Pending {
+                token,
+                request,
+                sent: None,
+            },
+        );
         self.unsent = true;
     }
 
@@ -70,7 +95,10 @@ impl Gateway {
         if !std::mem::take(&mut self.unsent) {
             return Vec::new();
         }
-        let unsent = self.pending.values_mut().filter(|pending| pending.sent.is_none());
+        let unsent = self
+            .pending
+            .values_mut()
+            .filter(|pending| pending.sent.is_none());
         unsent
             .map(|pending| {
                 pending.sent = Some(now);
@@ -84,7 +112,9 @@ impl Gateway {
         if id.node != self.node || id.incarnation != self.incarnation {
             return None;
         }
-        self.pending.remove(&id.counter).map(|pending| pending.token)
+        self.pending
+            .remove(&id.counter)
+            .map(|pending| pending.token)
     }
 
     /// How many clients wait.
@@ -116,7 +146,10 @@ mod tests {
         assert_eq!(gateway.answered(&first[0].id), None);
         take(&mut gateway, 12);
         assert_eq!(gateway.due(4)[0].floor, 1);
-        let other = RequestId { incarnation: 2, ..first[1].id };
+        let other = RequestId {
+            incarnation: 2,
+            ..first[1].id
+        };
         assert_eq!(gateway.answered(&other), None);
     }
 }

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::{
-    ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
-};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
 use super::Core;
 use crate::codec::{Malformed, Reader, Writer};
@@ -39,8 +37,14 @@ fn change(add: &Members, remove: &[NodeId]) -> ConfChangeV2 {
         ..ConfChangeSingle::default()
     };
     let mut change = ConfChangeV2::default();
-    change.changes.extend(remove.iter().map(|node| single(node, ConfChangeType::RemoveNode)));
-    change.changes.extend(add.keys().map(|node| single(node, ConfChangeType::AddNode)));
+    change.changes.extend(
+        remove
+            .iter()
+            .map(|node| single(node, ConfChangeType::RemoveNode)),
+    );
+    change
+        .changes
+        .extend(add.keys().map(|node| single(node, ConfChangeType::AddNode)));
     let mut names = Writer::new();
     encode_members(add, &mut names);
     change.context = Bytes::from(names.finish());
@@ -91,7 +95,8 @@ impl Core {
         if self.is_leader() {
             self.joins.insert(node, name);
         } else if self.raw.raft.leader_id != raft::INVALID_ID {
-            self.outbox.push((self.raw.raft.leader_id, PeerMessage::Join { node, name }));
+            self.outbox
+                .push((self.raw.raft.leader_id, PeerMessage::Join { node, name }));
         }
     }
 
@@ -116,8 +121,18 @@ impl Core {
     /// Gives leadership away, if this node has it.
     pub fn step_down(&mut self) {
         let me = self.id();
-        let matched = |id: &NodeId| self.raw.raft.prs().get(*id).map_or(0, |progress| progress.matched);
-        let successor = self.voters().into_iter().filter(|&id| id != me).max_by_key(matched);
+        let matched = |id: &NodeId| {
+            self.raw
+                .raft
+                .prs()
+                .get(*id)
+                .map_or(0, |progress| progress.matched)
+        };
+        let successor = self
+            .voters()
+            .into_iter()
+            .filter(|&id| id != me)
+            .max_by_key(matched);
         if let Some(successor) = successor.filter(|_| self.is_leader()) {
             self.raw.transfer_leader(successor);
         }
@@ -136,7 +151,11 @@ impl Core {
         let mut remove = Vec::new();
         let recently = self.ticks.saturating_sub(2 * self.timing.election as u64);
         add.retain(|node, name| {
-            let namesake = self.members.iter().find(|(_, other)| *other == name).map(|(&id, _)| id);
+            let namesake = self
+                .members
+                .iter()
+                .find(|(_, other)| *other == name)
+                .map(|(&id, _)| id);
             match namesake {
                 _ if self.members.contains_key(node) => false,
                 None => true,
@@ -172,8 +191,12 @@ impl Core {
     /// have to come from another version) changes nothing, on every node alike.
     pub(super) fn apply_change(&mut self, entry: &Entry) -> ConfState {
         let current = self.raw.raft.prs().conf().to_conf_state();
-        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else { return current };
-        let Ok(state) = self.raw.apply_conf_change(&change) else { return current };
+        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else {
+            return current;
+        };
+        let Ok(state) = self.raw.apply_conf_change(&change) else {
+            return current;
+        };
         for single in &change.changes {
             if single.change_type == ConfChangeType::RemoveNode {
                 self.members.remove(&single.node_id);

@@ -31,7 +31,13 @@ impl MemoryLog {
         hard_state: HardState,
         conf_state: ConfState,
     ) -> Self {
-        Self { base, entries: entries.into(), hard_state, conf_state, ..Self::default() }
+        Self {
+            base,
+            entries: entries.into(),
+            hard_state,
+            conf_state,
+            ..Self::default()
+        }
     }
 
     fn last(&self) -> Index {
@@ -39,7 +45,8 @@ impl MemoryLog {
     }
 
     fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(usize::try_from(index.checked_sub(self.base.0 + 1)?).ok()?)
+        self.entries
+            .get(usize::try_from(index.checked_sub(self.base.0 + 1)?).ok()?)
     }
 
     /// Appends entries, which replace everything from their first index on.
@@ -99,7 +106,10 @@ impl MemoryLog {
 
 impl Storage for MemoryLog {
     fn initial_state(&self) -> Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            self.conf_state.clone(),
+        ))
     }
 
     fn entries(
@@ -136,7 +146,9 @@ impl Storage for MemoryLog {
         if index < self.base.0 {
             return Err(Error::Store(StorageError::Compacted));
         }
-        self.entry(index).map(|entry| entry.term).ok_or(Error::Store(StorageError::Unavailable))
+        self.entry(index)
+            .map(|entry| entry.term)
+            .ok_or(Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> Result<u64> {

@@ -85,7 +85,15 @@ impl Core {
     ///
     /// If Raft refuses the configuration or the log.
     pub fn new(start: Start) -> raft::Result<Self> {
-        let Start { id, incarnation, log, applied, members, timing, seed } = start;
+        let Start {
+            id,
+            incarnation,
+            log,
+            applied,
+            members,
+            timing,
+            seed,
+        } = start;
         // The timeout is drawn by us at every change of term, so the range given here only has to
         // contain all that we may draw.
         let config = Config {
@@ -154,8 +162,10 @@ impl Core {
         self.ticks += 1;
         self.raw.tick();
         if self.ticks.is_multiple_of(8) {
-            self.gateway.resend_older(self.ticks.saturating_sub(self.timing.resend));
-            self.reads.retry(self.ticks.saturating_sub(self.timing.election as u64));
+            self.gateway
+                .resend_older(self.ticks.saturating_sub(self.timing.resend));
+            self.reads
+                .retry(self.ticks.saturating_sub(self.timing.election as u64));
             self.retry_snapshots();
         }
     }
@@ -200,7 +210,10 @@ impl Core {
             self.writing.pop_front();
         }
         // What was numbered after the last write and writes nothing itself is done as well.
-        let done = self.writing.front().map_or(self.last_number, |&next| next - 1);
+        let done = self
+            .writing
+            .front()
+            .map_or(self.last_number, |&next| next - 1);
         self.raw.on_persist_ready(done);
         self.release_held(done);
         self.advance_applied();
@@ -251,7 +264,11 @@ impl Core {
     /// A snapshot lost on the way would keep its follower waiting for ever.
     fn retry_snapshots(&mut self) {
         let now = self.ticks;
-        let waiting: Vec<NodeId> = self.raw.raft.prs().iter()
+        let waiting: Vec<NodeId> = self
+            .raw
+            .raft
+            .prs()
+            .iter()
             .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
             .map(|(&node, _)| node)
             .collect();
@@ -376,10 +393,17 @@ impl Core {
         }
         let mut batches = batches(std::mem::take(&mut self.proposals)).into_iter();
         while let Some(requests) = batches.next() {
-            let batch = Batch { time_ms: now_ms, requests };
+            let batch = Batch {
+                time_ms: now_ms,
+                requests,
+            };
             if self.raw.propose(Vec::new(), batch.encode()).is_err() {
                 // Refused (too much in flight): the gateways will send them again.
-                for request in batch.requests.iter().chain(batches.as_slice().iter().flatten()) {
+                for request in batch
+                    .requests
+                    .iter()
+                    .chain(batches.as_slice().iter().flatten())
+                {
                     self.proposed.remove(&request.id);
                 }
                 return;
@@ -397,10 +421,18 @@ impl Core {
                 self.send(message);
             }
             for state in ready.take_read_states() {
-                let index = if self.is_leader() { self.read_floor() } else { 0 };
-                self.reads.confirm(&state.request_ctx, state.index.max(index));
+                let index = if self.is_leader() {
+                    self.read_floor()
+                } else {
+                    0
+                };
+                self.reads
+                    .confirm(&state.request_ctx, state.index.max(index));
             }
-            let mut persist = Persist { number, ..Persist::default() };
+            let mut persist = Persist {
+                number,
+                ..Persist::default()
+            };
             if !ready.snapshot().is_empty() {
                 let snapshot = ready.snapshot().clone();
                 self.raw.mut_store().restore(&snapshot);
@@ -471,7 +503,8 @@ impl Core {
                 entry.data = [&entry.data[..], &floor].concat().into();
             }
         }
-        self.outbox.push((message.to, PeerMessage::Raft(Box::new(message))));
+        self.outbox
+            .push((message.to, PeerMessage::Raft(Box::new(message))));
     }
 
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
@@ -480,7 +513,8 @@ impl Core {
         while self.held.front().is_some_and(|&(n, _)| n <= number) {
             for message in self.held.pop_front().map(|(_, m)| m).unwrap_or_default() {
                 if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
-                    acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
+                    acknowledged =
+                        acknowledged.max(Some((message.term, message.index, message.to)));
                 }
                 self.send(message);
             }
@@ -508,7 +542,10 @@ impl Core {
     /// Commits what a quorum is known to hold; see [`acks`].
     fn commit_by_acks(&mut self) {
         let raft = &mut self.raw.raft;
-        if raft.state != StateRole::Follower || !raft.promotable() || !self.unapplied_changes.is_empty() {
+        if raft.state != StateRole::Follower
+            || !raft.promotable()
+            || !self.unapplied_changes.is_empty()
+        {
             return;
         }
         let term = raft.term;
@@ -528,9 +565,18 @@ impl Core {
             let conf_state = self.apply_change(&entry);
             effects.members = Some(self.members.clone());
             let members = self.members.clone();
-            effects.apply.push(Apply::Members { index, term, conf_state, members });
+            effects.apply.push(Apply::Members {
+                index,
+                term,
+                conf_state,
+                members,
+            });
         } else {
-            effects.apply.push(Apply::Batch { index, term, data: entry.data });
+            effects.apply.push(Apply::Batch {
+                index,
+                term,
+                data: entry.data,
+            });
         }
     }
 
@@ -552,7 +598,9 @@ impl Core {
             let ticks = self.timing.election + rank * step + self.rng.random_range(0..step.max(1));
             self.timeout = (term, ticks);
         }
-        self.raw.raft.set_randomized_election_timeout(self.timeout.1);
+        self.raw
+            .raft
+            .set_randomized_election_timeout(self.timeout.1);
     }
 }
 

@@ -32,7 +32,8 @@ impl Reads {
         }
         let group = self.next_group;
         self.next_group += 1;
-        self.asked.insert(group, (now, std::mem::take(&mut self.fresh)));
+        self.asked
+            .insert(group, (now, std::mem::take(&mut self.fresh)));
         Some(group.to_le_bytes().to_vec())
     }
 
@@ -45,8 +46,12 @@ impl Reads {
 
     /// The leader changed: what an old one confirmed may name entries that will never be committed.
     pub fn restart(&mut self) {
-        let asked = std::mem::take(&mut self.asked).into_values().map(|(_, tokens)| tokens);
-        let confirmed = std::mem::take(&mut self.confirmed).into_iter().map(|(_, tokens)| tokens);
+        let asked = std::mem::take(&mut self.asked)
+            .into_values()
+            .map(|(_, tokens)| tokens);
+        let confirmed = std::mem::take(&mut self.confirmed)
+            .into_iter()
+            .map(|(_, tokens)| tokens);
         self.fresh.extend(asked.chain(confirmed).flatten());
     }
 
@@ -57,13 +62,16 @@ impl Reads {
         let (group, floor) = context.split_at(context.len().min(8));
         let Some(group) = number(group) else { return };
         if let Some((_, tokens)) = self.asked.remove(&group) {
-            self.confirmed.push((index.max(number(floor).unwrap_or(0)), tokens));
+            self.confirmed
+                .push((index.max(number(floor).unwrap_or(0)), tokens));
         }
     }
 
     /// The reads that may be executed on a state in which `applied` is applied.
     pub fn release(&mut self, applied: Index) -> Vec<Token> {
-        let ready = self.confirmed.extract_if(.., |(index, _)| *index <= applied);
+        let ready = self
+            .confirmed
+            .extract_if(.., |(index, _)| *index <= applied);
         ready.flat_map(|(_, tokens)| tokens).collect()
     }
 }

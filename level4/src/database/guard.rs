@@ -21,12 +21,33 @@ const VALUE_LIMIT: i32 = 64 * 1024 * 1024;
 
 /// Pragmas that only look, or whose effect ends with the request, or that are part of the data.
 const ALLOWED_PRAGMAS: [&str; 27] = [
-    "application_id", "case_sensitive_like", "collation_list", "compile_options", "database_list",
-    "defer_foreign_keys", "encoding", "foreign_key_check", "foreign_key_list", "foreign_keys",
-    "freelist_count", "function_list", "ignore_check_constraints", "index_info", "index_list",
-    "index_xinfo", "integrity_check", "module_list", "page_count", "quick_check",
-    "recursive_triggers", "reverse_unordered_selects", "table_info", "table_list", "table_xinfo",
-    "user_version", "pragma_list",
+    "application_id",
+    "case_sensitive_like",
+    "collation_list",
+    "compile_options",
+    "database_list",
+    "defer_foreign_keys",
+    "encoding",
+    "foreign_key_check",
+    "foreign_key_list",
+    "foreign_keys",
+    "freelist_count",
+    "function_list",
+    "ignore_check_constraints",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "module_list",
+    "page_count",
+    "quick_check",
+    "recursive_triggers",
+    "reverse_unordered_selects",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+    "user_version",
+    "pragma_list",
 ];
 /// Of these, the ones that may be looked at only.
 const READ_ONLY_PRAGMAS: [&str; 1] = ["encoding"];
@@ -53,7 +74,11 @@ impl Guard {
         let used = guard.used.clone();
         connection.authorizer(Some(move |context: AuthContext| authorize(&context, &used)))?;
         let looks = guard.looks.clone();
-        let look = move || looks.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err();
+        let look = move || {
+            looks
+                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1))
+                .is_err()
+        };
         connection.progress_handler(STEPS_A_LOOK as i32, Some(look))?;
         guard.install_random(connection)?;
         sqlite::count_changes_from(connection, &guard.changes)?;
@@ -77,9 +102,16 @@ impl Guard {
         })?;
         let state = self.random.clone();
         connection.create_scalar_function("randomblob", 1, flags, move |context| {
-            let length = context.get::<Option<i64>>(0).ok().flatten().unwrap_or(1).max(1);
+            let length = context
+                .get::<Option<i64>>(0)
+                .ok()
+                .flatten()
+                .unwrap_or(1)
+                .max(1);
             if length > i64::from(VALUE_LIMIT) {
-                return Err(rusqlite::Error::UserFunctionError("string or blob too big".into()));
+                return Err(rusqlite::Error::UserFunctionError(
+                    "string or blob too big".into(),
+                ));
             }
             let words = std::iter::repeat_with(|| next(&state).to_le_bytes());
             Ok(words.flatten().take(length as usize).collect::<Vec<u8>>())
@@ -96,7 +128,13 @@ fn next(state: &AtomicU64) -> u64 {
 }
 
 fn authorize(context: &AuthContext, used: &AtomicBool) -> Authorization {
-    let allow = |allowed| if allowed { Authorization::Allow } else { Authorization::Deny };
+    let allow = |allowed| {
+        if allowed {
+            Authorization::Allow
+        } else {
+            Authorization::Deny
+        }
+    };
     match context.action {
         // VACUUM attaches a nameless database to build the new file in; so may anybody: it is
         // temporary, and gone after the request.
@@ -111,7 +149,10 @@ fn authorize(context: &AuthContext, used: &AtomicBool) -> Authorization {
             used.store(true, Relaxed);
             Authorization::Allow
         }
-        AuthAction::Pragma { pragma_name, pragma_value } => {
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value,
+        } => {
             used.fetch_or(pragma_value.is_some(), Relaxed);
             let name = pragma_name.to_ascii_lowercase();
             let writes = pragma_value.is_some() && READ_ONLY_PRAGMAS.contains(&name.as_str());

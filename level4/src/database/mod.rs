@@ -40,7 +40,11 @@ impl Database {
         let name = format!("database-{}", COUNT.fetch_add(1, Relaxed));
         let mut connection = sqlite::open(&name)?;
         let guard = Guard::install(&mut connection)?;
-        Ok(Self { name, connection, guard })
+        Ok(Self {
+            name,
+            connection,
+            guard,
+        })
     }
 
     /// Runs `work` as one request.
@@ -66,7 +70,9 @@ impl Database {
 
     /// Runs read-only statements (see [`statements`]).
     pub fn query(&mut self, moment: Moment, request: &[u8]) -> Bytes {
-        self.request(moment, |connection| statements::run(connection, request, true))
+        self.request(moment, |connection| {
+            statements::run(connection, request, true)
+        })
     }
 
     /// The database as a SQLite file.
@@ -84,7 +90,11 @@ impl Database {
         source.deserialize_read_exact(MAIN_DB, file, file.len(), true)?;
         source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let mut fresh = Self::new()?;
-        Backup::new(&source, &mut fresh.connection)?.run_to_completion(4096, Duration::ZERO, None)?;
+        Backup::new(&source, &mut fresh.connection)?.run_to_completion(
+            4096,
+            Duration::ZERO,
+            None,
+        )?;
         *self = fresh;
         Ok(())
     }
@@ -96,9 +106,9 @@ impl Executor for Database {
     fn execute(&mut self, moment: Moment, command: &Command) -> Bytes {
         match command {
             Command::Shell(sql) => self.request(moment, |connection| shell::run(connection, sql)),
-            Command::Statements(request) => {
-                self.request(moment, |connection| statements::run(connection, request, false))
-            }
+            Command::Statements(request) => self.request(moment, |connection| {
+                statements::run(connection, request, false)
+            }),
             Command::Load(file) => Bytes::from(match self.load(file) {
                 Ok(()) => "[{}]".to_owned(),
                 Err(error) => serde_json::json!([{ "error": error.to_string() }]).to_string(),

@@ -36,7 +36,8 @@ pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
         }
         if line.contains(&b';') && is_complete(&group) || group.ends_with(b"\n;") {
             if let Err(message) = run_group(connection, &group, &mut output) {
-                errors.extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
+                errors
+                    .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
             }
             group.clear();
         } else if is_blank(&group) {

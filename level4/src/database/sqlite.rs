@@ -28,7 +28,10 @@ pub fn set_clock(ms: u64) {
 }
 
 /// Called by SQLite for the time.
-unsafe extern "C" fn current_time_ms(_: *mut ffi::sqlite3_vfs, out: *mut ffi::sqlite3_int64) -> c_int {
+unsafe extern "C" fn current_time_ms(
+    _: *mut ffi::sqlite3_vfs,
+    out: *mut ffi::sqlite3_int64,
+) -> c_int {
     // SAFETY: SQLite passes a pointer to a variable of its own that takes the time.
     unsafe { *out = CLOCK.get() + JULIAN_OFFSET_MS };
     ffi::SQLITE_OK
@@ -60,7 +63,10 @@ fn register_vfs() -> c_int {
 pub fn open(name: &str) -> rusqlite::Result<Connection> {
     let registered = register_vfs();
     if registered != ffi::SQLITE_OK {
-        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(registered), None));
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(registered),
+            None,
+        ));
     }
     let uri = format!("file:/{name}?vfs=level4");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -139,14 +145,21 @@ impl<'c> Statement<'c> {
             let start = sql.as_ptr().cast::<c_char>();
             let db = connection.handle();
             let code = ffi::sqlite3_prepare_v2(db, start, length, &raw mut raw, &raw mut tail);
-            let used = if tail.is_null() { sql.len() } else { tail.offset_from(start) as usize };
+            let used = if tail.is_null() {
+                sql.len()
+            } else {
+                tail.offset_from(start) as usize
+            };
             (code, used)
         };
         if code != ffi::SQLITE_OK {
             return Err(error_message(connection));
         }
-        let statement =
-            (!raw.is_null()).then_some(Self { raw, connection, _not_send: PhantomData });
+        let statement = (!raw.is_null()).then_some(Self {
+            raw,
+            connection,
+            _not_send: PhantomData,
+        });
         Ok((statement, used))
     }
 
@@ -261,7 +274,11 @@ impl<'c> Statement<'c> {
                 ),
             }
         };
-        if code == ffi::SQLITE_OK { Ok(()) } else { Err(error_message(self.connection)) }
+        if code == ffi::SQLITE_OK {
+            Ok(())
+        } else {
+            Err(error_message(self.connection))
+        }
     }
 }
 
@@ -280,7 +297,9 @@ unsafe fn text(text: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: the caller's.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Replaces `changes()` and `total_changes()` by ones that count from the request's start.
@@ -298,8 +317,14 @@ pub fn count_changes_from(
         connection.create_scalar_function(name, 0, flags, move |context| {
             // SAFETY: the connection is only read from, within the call.
             let connection = unsafe { context.get_connection()? };
-            let since = connection.total_changes().saturating_sub(base.load(Relaxed));
-            let changes = if total || since == 0 { since } else { connection.changes() };
+            let since = connection
+                .total_changes()
+                .saturating_sub(base.load(Relaxed));
+            let changes = if total || since == 0 {
+                since
+            } else {
+                connection.changes()
+            };
             Ok(changes as i64)
         })?;
     }

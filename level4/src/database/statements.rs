@@ -61,7 +61,9 @@ fn run_one(
     while !rest.is_empty() {
         let (statement, used) = Statement::prepare(connection, rest)?;
         rest = &rest[used..];
-        let Some(mut statement) = statement else { continue };
+        let Some(mut statement) = statement else {
+            continue;
+        };
         if read_only && !statement.is_read_only() {
             return Err("attempt to change database via query operation".to_owned());
         }
@@ -98,7 +100,10 @@ fn bind(statement: &mut Statement, parameters: &[Json]) -> Result<(), String> {
         return Ok(());
     }
     if parameters.len() < count {
-        return Err(format!("not enough args to execute query: want {count} got {}", parameters.len()));
+        return Err(format!(
+            "not enough args to execute query: want {count} got {}",
+            parameters.len()
+        ));
     }
     for (place, value) in (1..=count).zip(parameters) {
         statement.bind(place, &to_value(value)?)?;
@@ -117,7 +122,9 @@ fn to_value(json: &Json) -> Result<Value, String> {
         Json::String(value) => Value::Text(value.clone()),
         // rqlite takes blobs as arrays of bytes.
         Json::Array(bytes) => {
-            let bytes = bytes.iter().map(|byte| byte.as_u64().and_then(|b| u8::try_from(b).ok()));
+            let bytes = bytes
+                .iter()
+                .map(|byte| byte.as_u64().and_then(|b| u8::try_from(b).ok()));
             let bytes: Option<Vec<u8>> = bytes.collect();
             Value::Blob(bytes.ok_or("an array parameter holds the bytes of a blob")?)
         }
@@ -128,8 +135,9 @@ fn to_value(json: &Json) -> Result<Value, String> {
 fn fetch(statement: &mut Statement) -> Result<Json, String> {
     let columns = statement.columns();
     let names: Vec<String> = (0..columns).map(|column| statement.name(column)).collect();
-    let mut types: Vec<String> =
-        (0..columns).map(|column| statement.declared_type(column).to_lowercase()).collect();
+    let mut types: Vec<String> = (0..columns)
+        .map(|column| statement.declared_type(column).to_lowercase())
+        .collect();
     let mut values = Vec::new();
     let mut size = 0;
     while statement.step()? {
@@ -139,11 +147,14 @@ fn fetch(statement: &mut Statement) -> Result<Json, String> {
                 type_name(value).clone_into(kind);
             }
         }
-        size += row.iter().map(|value| match value {
-            Value::Text(text) => text.len() + 8,
-            Value::Blob(bytes) => bytes.len() * 4 / 3 + 8,
-            _ => 12,
-        }).sum::<usize>();
+        size += row
+            .iter()
+            .map(|value| match value {
+                Value::Text(text) => text.len() + 8,
+                Value::Blob(bytes) => bytes.len() * 4 / 3 + 8,
+                _ => 12,
+            })
+            .sum::<usize>();
         if size > RESULT_LIMIT {
             return Err("string or blob too big".to_owned());
         }
@@ -181,11 +192,17 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte));
+        let word = chunk
+            .iter()
+            .fold(0u32, |word, &byte| word << 8 | u32::from(byte));
         let word = word << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = LETTERS[(word >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= chunk.len() { letter as char } else { '=' });
+            text.push(if place <= chunk.len() {
+                letter as char
+            } else {
+                '='
+            });
         }
     }
     text

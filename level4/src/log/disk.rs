@@ -59,7 +59,9 @@ impl Folder {
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
-        names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect()
+        names
+            .map(|name| name.map(|name| name.to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {

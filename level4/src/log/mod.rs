@@ -27,7 +27,9 @@ pub enum LogError {
     #[error("the log cannot be written or read: {0}")]
     Io(#[from] io::Error),
     /// What was once written whole is not whole any more.
-    #[error("{file} is damaged at offset {offset}; restore the folder from a backup, or empty it and join again")]
+    #[error(
+        "{file} is damaged at offset {offset}; restore the folder from a backup, or empty it and join again"
+    )]
     Damaged {
         /// File name within the node's folder.
         file: String,
@@ -86,7 +88,11 @@ impl<D: Disk> Log<D> {
     /// Like [`Log::open`] with another size of segments, bytes.
     pub fn open_with(mut disk: D, segment_size: u64) -> Result<(Self, Recovered), LogError> {
         let snapshot = snapshot::load(&disk)?;
-        let metadata = snapshot.as_ref().map(Snapshot::get_metadata).cloned().unwrap_or_default();
+        let metadata = snapshot
+            .as_ref()
+            .map(Snapshot::get_metadata)
+            .cloned()
+            .unwrap_or_default();
         let base = (metadata.index, metadata.term);
         let mut replay = Replay::new(base);
         let mut files: Vec<u64> = disk
@@ -99,7 +105,10 @@ impl<D: Disk> Log<D> {
         let (mut next_record, mut end, mut torn) = (None, 0, false);
         for (place, &number) in files.iter().enumerate() {
             let file = file_name(number);
-            if segments.back().is_some_and(|before| before.number + 1 != number) {
+            if segments
+                .back()
+                .is_some_and(|before| before.number + 1 != number)
+            {
                 return Err(LogError::Damaged { file, offset: 0 });
             }
             let bytes = disk.read(&file)?;
@@ -109,7 +118,10 @@ impl<D: Disk> Log<D> {
             for payload in &scan.payloads {
                 last_index = replay
                     .record(payload)
-                    .map_err(|_| LogError::Damaged { file: file.clone(), offset: scan.end })?
+                    .map_err(|_| LogError::Damaged {
+                        file: file.clone(),
+                        offset: scan.end,
+                    })?
                     .max(last_index);
             }
             segments.push_back(Segment { number, last_index });
@@ -120,10 +132,14 @@ impl<D: Disk> Log<D> {
                 disk.sync(&file)?;
             }
         }
-        let (entries, hard_state) = replay
-            .finish()
-            .map_err(|_| LogError::Damaged { file: "log".to_owned(), offset: 0 })?;
-        let current = segments.pop_back().unwrap_or(Segment { number: 1, last_index: 0 });
+        let (entries, hard_state) = replay.finish().map_err(|_| LogError::Damaged {
+            file: "log".to_owned(),
+            offset: 0,
+        })?;
+        let current = segments.pop_back().unwrap_or(Segment {
+            number: 1,
+            last_index: 0,
+        });
         let log = Self {
             disk,
             closed: segments,
@@ -134,7 +150,14 @@ impl<D: Disk> Log<D> {
             segment_size,
         };
         let memory = MemoryLog::new(base, entries, hard_state, metadata.get_conf_state().clone());
-        Ok((log, Recovered { snapshot, log: memory, torn }))
+        Ok((
+            log,
+            Recovered {
+                snapshot,
+                log: memory,
+                torn,
+            },
+        ))
     }
 
     /// Makes `writes` durable, as one record. If it fails for lack of room, it may be tried again.
@@ -152,7 +175,11 @@ impl<D: Disk> Log<D> {
                 last_index = last_index.max(metadata.index);
             }
             encode_entries(&write.entries, &mut ops);
-            last_index = write.entries.last().map_or(0, |entry| entry.index).max(last_index);
+            last_index = write
+                .entries
+                .last()
+                .map_or(0, |entry| entry.index)
+                .max(last_index);
             if let Some(state) = &write.hard_state {
                 hard_state = state.clone();
                 encode_hard_state(state, &mut ops);
@@ -163,7 +190,13 @@ impl<D: Disk> Log<D> {
         let room = self.segment_size.saturating_sub(self.end);
         if !fresh && (ops.len() + segment::RECORD_HEADER) as u64 > room {
             let number = self.current.number + 1;
-            let closed = std::mem::replace(&mut self.current, Segment { number, last_index: 0 });
+            let closed = std::mem::replace(
+                &mut self.current,
+                Segment {
+                    number,
+                    last_index: 0,
+                },
+            );
             self.closed.push_back(closed);
             self.end = 0;
         }
@@ -186,7 +219,8 @@ impl<D: Disk> Log<D> {
             state.raw(ops);
             let mut bytes = segment::header(self.current.number, self.next_record).to_vec();
             bytes.extend(segment::record(self.next_record, &state.finish()));
-            self.disk.create(&file, self.segment_size.max(bytes.len() as u64))?;
+            self.disk
+                .create(&file, self.segment_size.max(bytes.len() as u64))?;
             self.disk.write(&file, 0, &bytes)?;
             self.disk.sync(&file)?;
             self.disk.sync_folder()?;
@@ -203,7 +237,11 @@ impl<D: Disk> Log<D> {
 
     /// Removes segments that hold nothing after `index`. A snapshot at `index` or later is durable.
     pub fn compact(&mut self, index: Index) -> Result<(), LogError> {
-        while self.closed.front().is_some_and(|segment| segment.last_index <= index) {
+        while self
+            .closed
+            .front()
+            .is_some_and(|segment| segment.last_index <= index)
+        {
             if let Some(segment) = self.closed.pop_front() {
                 self.disk.remove(&file_name(segment.number))?;
             }
@@ -280,7 +318,12 @@ struct Replay {
 
 impl Replay {
     fn new(base: (Index, u64)) -> Self {
-        Self { base, entries: Vec::new(), term_at_base: None, hard_state: HardState::default() }
+        Self {
+            base,
+            entries: Vec::new(),
+            term_at_base: None,
+            hard_state: HardState::default(),
+        }
     }
 
     /// Takes one record; returns the highest index in it.
@@ -314,7 +357,10 @@ impl Replay {
     }
 
     fn entry(&mut self, entry: Entry) {
-        self.entries.truncate(self.entries.partition_point(|known| known.index < entry.index));
+        self.entries.truncate(
+            self.entries
+                .partition_point(|known| known.index < entry.index),
+        );
         if entry.index <= self.base.0 {
             self.term_at_base = (entry.index == self.base.0).then_some(entry.term);
         } else {
@@ -325,12 +371,18 @@ impl Replay {
     /// The entries after the base, and the hard state, in the form that Raft starts from.
     fn finish(mut self) -> Result<(Vec<Entry>, HardState), Malformed> {
         // A snapshot from the leader was saved, but not the mark that it replaces this log.
-        let older = self.entries.first().is_some_and(|entry| entry.term < self.base.1);
+        let older = self
+            .entries
+            .first()
+            .is_some_and(|entry| entry.term < self.base.1);
         if older || self.term_at_base.is_some_and(|term| term != self.base.1) {
             self.entries.clear();
         }
-        let contiguous =
-            self.entries.iter().zip(self.base.0 + 1..).all(|(entry, index)| entry.index == index);
+        let contiguous = self
+            .entries
+            .iter()
+            .zip(self.base.0 + 1..)
+            .all(|(entry, index)| entry.index == index);
         if !contiguous {
             return Err(Malformed { at: 0 });
         }

@@ -92,19 +92,29 @@ pub fn scan<'a>(
     first: Option<u64>,
     is_last: bool,
 ) -> Result<Scan<'a>, LogError> {
-    let damaged = |offset: usize| LogError::Damaged { file: name.to_owned(), offset };
+    let damaged = |offset: usize| LogError::Damaged {
+        file: name.to_owned(),
+        offset,
+    };
     let written = u64_at(bytes, 16).unwrap_or_default();
     let intact = bytes.get(..HEADER) == Some(&header(number, written)[..])
         && first.is_none_or(|first| first == written);
     if !intact {
         // The header is synced together with the first record.
         if is_last && later_record(bytes, 0, first.unwrap_or_default()).is_none() {
-            return Ok(Scan { torn: true, next: first.unwrap_or(1), ..Scan::default() });
+            return Ok(Scan {
+                torn: true,
+                next: first.unwrap_or(1),
+                ..Scan::default()
+            });
         }
         return Err(damaged(0));
     }
     let first = written;
-    let mut scan = Scan { end: HEADER, ..Scan::default() };
+    let mut scan = Scan {
+        end: HEADER,
+        ..Scan::default()
+    };
     loop {
         let next = first + scan.payloads.len() as u64;
         scan.next = next;
@@ -157,7 +167,10 @@ mod tests {
     }
 
     fn is_damaged(bytes: &[u8], is_last: bool) -> bool {
-        matches!(scan("s", bytes, 1, Some(10), is_last), Err(LogError::Damaged { .. }))
+        matches!(
+            scan("s", bytes, 1, Some(10), is_last),
+            Err(LogError::Damaged { .. })
+        )
     }
 
     #[test]
@@ -184,7 +197,10 @@ mod tests {
             } else {
                 let scan = scan("s", &bytes, 1, Some(10), true).unwrap();
                 assert!(scan.torn && scan.payloads.len() == 1, "offset {at}");
-                assert!(is_damaged(&bytes, false), "a middle segment cannot be torn: offset {at}");
+                assert!(
+                    is_damaged(&bytes, false),
+                    "a middle segment cannot be torn: offset {at}"
+                );
             }
         }
     }

@@ -26,7 +26,12 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     let mut writer = Writer::new();
     writer.uint(metadata.index);
     writer.uint(metadata.term);
-    writer.bytes(&metadata.get_conf_state().write_to_bytes().unwrap_or_default());
+    writer.bytes(
+        &metadata
+            .get_conf_state()
+            .write_to_bytes()
+            .unwrap_or_default(),
+    );
     writer.raw(&snapshot.data);
     let body = writer.finish();
     let mut header = [0; HEADER];
@@ -48,7 +53,9 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
 }
 
 fn list(disk: &impl Disk) -> Result<Vec<(Index, String)>, LogError> {
-    let mut found: Vec<(Index, String)> = disk.list()?.into_iter()
+    let mut found: Vec<(Index, String)> = disk
+        .list()?
+        .into_iter()
         .filter_map(|file| Some((file.strip_prefix("snapshot-")?.parse().ok()?, file.clone())))
         .collect();
     found.sort();
@@ -61,7 +68,9 @@ fn list(disk: &impl Disk) -> Result<Vec<(Index, String)>, LogError> {
 ///
 /// [`LogError::Damaged`] if it cannot be read: what it held is gone from the log.
 pub fn load(disk: &impl Disk) -> Result<Option<Snapshot>, LogError> {
-    let Some((_, file)) = list(disk)?.pop() else { return Ok(None) };
+    let Some((_, file)) = list(disk)?.pop() else {
+        return Ok(None);
+    };
     let bytes = disk.read(&file)?;
     match decode(&bytes) {
         Ok(snapshot) => Ok(Some(snapshot)),
@@ -79,14 +88,22 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
     }
     let mut reader = Reader::new(body);
     let (index, term) = (reader.uint()?, reader.uint()?);
-    let conf_state = ConfState::parse_from_bytes(reader.bytes()?)
-        .map_err(|_| Malformed { at: HEADER })?;
-    Ok(assemble(index, term, conf_state, Bytes::copy_from_slice(reader.rest())))
+    let conf_state =
+        ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: HEADER })?;
+    Ok(assemble(
+        index,
+        term,
+        conf_state,
+        Bytes::copy_from_slice(reader.rest()),
+    ))
 }
 
 /// A snapshot as Raft wants it.
 pub fn assemble(index: Index, term: u64, conf_state: ConfState, data: Bytes) -> Snapshot {
-    let mut snapshot = Snapshot { data, ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        data,
+        ..Snapshot::default()
+    };
     let metadata = snapshot.mut_metadata();
     metadata.index = index;
     metadata.term = term;

@@ -40,7 +40,11 @@ pub enum Outgoing {
 impl Outgoing {
     /// An encoded message, sent whole or in parts according to its length.
     pub fn message(bytes: Vec<u8>) -> Self {
-        if bytes.len() > WHOLE_LIMIT { Self::Bulk(bytes) } else { Self::Frame(Frame::Message(bytes)) }
+        if bytes.len() > WHOLE_LIMIT {
+            Self::Bulk(bytes)
+        } else {
+            Self::Frame(Frame::Message(bytes))
+        }
     }
 
     fn size(&self) -> usize {
@@ -69,7 +73,13 @@ impl Connection {
     pub fn new() -> (Self, Outbox) {
         let (sender, queue) = mpsc::unbounded_channel();
         let backlog = Arc::new(AtomicUsize::new(0));
-        (Self { queue: sender, backlog: backlog.clone() }, Outbox { queue, backlog })
+        (
+            Self {
+                queue: sender,
+                backlog: backlog.clone(),
+            },
+            Outbox { queue, backlog },
+        )
     }
 
     /// Queues, or drops if more than `limit` bytes wait already. Bulk is always taken: Raft has one
@@ -165,9 +175,17 @@ async fn read_loop(
         }
         block.resize(length as usize, 0);
         socket.read_exact(&mut block).await?;
-        transport.traffic.1.fetch_add(u64::from(length) + 4, Relaxed);
-        for frame in unpacker.unpack(&block).map_err(|error| malformed(error.to_string()))? {
-            transport.receive(id, frame, &mut parts).map_err(malformed)?;
+        transport
+            .traffic
+            .1
+            .fetch_add(u64::from(length) + 4, Relaxed);
+        for frame in unpacker
+            .unpack(&block)
+            .map_err(|error| malformed(error.to_string()))?
+        {
+            transport
+                .receive(id, frame, &mut parts)
+                .map_err(malformed)?;
         }
     }
 }

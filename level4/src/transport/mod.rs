@@ -120,11 +120,15 @@ impl Transport {
         let bytes = message.encode();
         let state = self.state();
         if let Some(peer) = state.peers.get(&to) {
-            peer.connection.send(Outgoing::message(bytes), BACKLOG_LIMIT);
+            peer.connection
+                .send(Outgoing::message(bytes), BACKLOG_LIMIT);
         } else if bytes.len() < wire::BLOCK_LIMIT / 2
             && let Some(relay) = state.peers.values().find(|peer| peer.links.contains(&to))
         {
-            relay.connection.send(Outgoing::Frame(Frame::Relay { to, message: bytes }), BACKLOG_LIMIT);
+            relay.connection.send(
+                Outgoing::Frame(Frame::Relay { to, message: bytes }),
+                BACKLOG_LIMIT,
+            );
         }
     }
 
@@ -134,7 +138,9 @@ impl Transport {
         let me = state.identity.node;
         if !state.members.is_empty() && members.contains_key(&me) {
             let known = std::mem::take(&mut state.members);
-            state.peers.retain(|id, _| members.contains_key(id) || !known.contains_key(id));
+            state
+                .peers
+                .retain(|id, _| members.contains_key(id) || !known.contains_key(id));
         }
         for (&id, name) in &members {
             if id != me && state.dialling.insert(id) {
@@ -171,23 +177,34 @@ impl Transport {
             }
             // A refusal by the far end of a slow link has taken its time; one by this machine comes at
             // once and would come again.
-            pause = if start.elapsed() > pause { Duration::from_millis(5) } else { pause * 2 };
+            pause = if start.elapsed() > pause {
+                Duration::from_millis(5)
+            } else {
+                pause * 2
+            };
             sleep(pause.min(Duration::from_millis(500))).await;
         }
     }
 
     /// Connects to `address` and runs the connection to its end.
-    pub async fn dial(self: &Arc<Self>, address: &str, expected: Option<NodeId>) -> Result<(), String> {
+    pub async fn dial(
+        self: &Arc<Self>,
+        address: &str,
+        expected: Option<NodeId>,
+    ) -> Result<(), String> {
         let greeting = async {
-            let mut socket = stream::connect(address).await.map_err(|error| error.to_string())?;
+            let mut socket = stream::connect(address)
+                .await
+                .map_err(|error| error.to_string())?;
             tokio::io::AsyncWriteExt::write_all(&mut socket, &self.hello())
                 .await
                 .map_err(|error| error.to_string())?;
             let hello = read_hello(&mut socket).await?;
             Ok::<_, String>((socket, hello))
         };
-        let (socket, hello) =
-            timeout(HELLO_TIMEOUT, greeting).await.map_err(|_| "no greeting".to_owned())??;
+        let (socket, hello) = timeout(HELLO_TIMEOUT, greeting)
+            .await
+            .map_err(|_| "no greeting".to_owned())??;
         if expected.is_some_and(|id| id != hello.node) {
             return Err(format!("another node, {:x}, answers there", hello.node));
         }
@@ -215,8 +232,18 @@ impl Transport {
 
     fn hello(&self) -> Vec<u8> {
         let state = self.state();
-        let Identity { node, name, cluster } = state.identity.clone();
-        Hello { cluster, node, name, members: state.members.clone() }.encode()
+        let Identity {
+            node,
+            name,
+            cluster,
+        } = state.identity.clone();
+        Hello {
+            cluster,
+            node,
+            name,
+            members: state.members.clone(),
+        }
+        .encode()
     }
 
     /// Whether to talk to the author of this greeting.
@@ -242,7 +269,10 @@ impl Transport {
     /// Tells everybody connected that this node wants to be a member.
     pub fn ask_to_join(&self, name: &str) {
         let node = self.me();
-        let join = PeerMessage::Join { node, name: name.to_owned() };
+        let join = PeerMessage::Join {
+            node,
+            name: name.to_owned(),
+        };
         for peer in self.connected() {
             self.send(peer, &join);
         }
@@ -255,7 +285,11 @@ impl Transport {
         let (connection, outgoing) = Connection::new();
         {
             let mut state = self.state();
-            let peer = Peer { connection, serial, links: HashSet::new() };
+            let peer = Peer {
+                connection,
+                serial,
+                links: HashSet::new(),
+            };
             // Dropping an old connection ends it.
             state.peers.insert(id, peer);
         }
@@ -271,7 +305,10 @@ impl Transport {
         connection::run(self.clone(), id, socket, outgoing).await;
         let lost = {
             let mut state = self.state();
-            let current = state.peers.get(&id).is_some_and(|peer| peer.serial == serial);
+            let current = state
+                .peers
+                .get(&id)
+                .is_some_and(|peer| peer.serial == serial);
             if current {
                 state.peers.remove(&id);
             }
@@ -295,7 +332,8 @@ impl Transport {
         let state = self.state();
         let links: Vec<NodeId> = state.peers.keys().copied().collect();
         for peer in state.peers.values() {
-            peer.connection.send(Outgoing::Frame(Frame::Links(links.clone())), BACKLOG_LIMIT);
+            peer.connection
+                .send(Outgoing::Frame(Frame::Links(links.clone())), BACKLOG_LIMIT);
         }
     }
 
@@ -324,7 +362,10 @@ impl Transport {
                 }
                 Ok(())
             }
-            Frame::Relayed { from: author, message } => self.deliver(author, &message),
+            Frame::Relayed {
+                from: author,
+                message,
+            } => self.deliver(author, &message),
         }
     }
 
@@ -338,7 +379,10 @@ impl Transport {
 
 async fn read_hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
     let mut head = [0; MAGIC.len() + 4];
-    socket.read_exact(&mut head).await.map_err(|error| error.to_string())?;
+    socket
+        .read_exact(&mut head)
+        .await
+        .map_err(|error| error.to_string())?;
     let (magic, length) = head.split_at(MAGIC.len());
     if magic != MAGIC {
         return Err("not a level4 node, or one of another version".to_owned());
@@ -348,7 +392,10 @@ async fn read_hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
         return Err("a greeting too long".to_owned());
     }
     let mut body = vec![0; length];
-    socket.read_exact(&mut body).await.map_err(|error| error.to_string())?;
+    socket
+        .read_exact(&mut body)
+        .await
+        .map_err(|error| error.to_string())?;
     Hello::decode(&body).map_err(|error| error.to_string())
 }
 

@@ -43,7 +43,10 @@ impl Listener {
             return Ok(Self::Tcp(TcpListener::bind(address).await?));
         }
         if UnixStream::connect(address).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another process listens there",
+            ));
         }
         match std::fs::remove_file(address) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -54,9 +57,9 @@ impl Listener {
     /// The address in a form that reaches it (with the port the system chose, if it was 0).
     pub fn address(&self, given: &str) -> String {
         match self {
-            Self::Tcp(listener) => {
-                listener.local_addr().map_or_else(|_| given.to_owned(), |addr| addr.to_string())
-            }
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| given.to_owned(), |addr| addr.to_string()),
             Self::Unix(_) => given.to_owned(),
         }
     }

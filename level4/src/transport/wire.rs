@@ -117,10 +117,18 @@ impl Frame {
                 nodes.iter().for_each(|&node| content.uint(node));
                 3
             }
-            Self::Relay { to: node, message } | Self::Relayed { from: node, message } => {
+            Self::Relay { to: node, message }
+            | Self::Relayed {
+                from: node,
+                message,
+            } => {
                 content.uint(*node);
                 content.raw(message);
-                if matches!(self, Self::Relay { .. }) { 4 } else { 5 }
+                if matches!(self, Self::Relay { .. }) {
+                    4
+                } else {
+                    5
+                }
             }
         };
         block.byte(kind);
@@ -142,8 +150,14 @@ impl Frame {
                 }
                 Self::Links(nodes)
             }
-            4 => Self::Relay { to: inner.uint()?, message: inner.rest().to_vec() },
-            5 => Self::Relayed { from: inner.uint()?, message: inner.rest().to_vec() },
+            4 => Self::Relay {
+                to: inner.uint()?,
+                message: inner.rest().to_vec(),
+            },
+            5 => Self::Relayed {
+                from: inner.uint()?,
+                message: inner.rest().to_vec(),
+            },
             _ => return Err(Malformed { at: 0 }),
         })
     }
@@ -157,7 +171,9 @@ pub struct Packer {
 
 impl Default for Packer {
     fn default() -> Self {
-        Self { deflate: Compress::new(Compression::new(4), false) }
+        Self {
+            deflate: Compress::new(Compression::new(4), false),
+        }
     }
 }
 
@@ -173,7 +189,9 @@ impl Packer {
             output.reserve(input.len() / 2 + 64);
             let used = (self.deflate.total_in() - start) as usize;
             // Deflating into memory does not fail.
-            let _ = self.deflate.compress_vec(&input[used..], &mut output, FlushCompress::Sync);
+            let _ = self
+                .deflate
+                .compress_vec(&input[used..], &mut output, FlushCompress::Sync);
             let done = (self.deflate.total_in() - start) as usize == input.len();
             if done && output.len() < output.capacity() {
                 break;
@@ -194,7 +212,9 @@ pub struct Unpacker {
 
 impl Default for Unpacker {
     fn default() -> Self {
-        Self { inflate: Decompress::new(false) }
+        Self {
+            inflate: Decompress::new(false),
+        }
     }
 }
 
@@ -242,12 +262,20 @@ mod tests {
         let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
         let mut last = 0;
         for round in 0..50 {
-            let query = format!("UPDATE ctf3 SET friendCount=friendCount+{round} WHERE name='gdb'; SELECT * FROM ctf3;");
+            let query = format!(
+                "UPDATE ctf3 SET friendCount=friendCount+{round} WHERE name='gdb'; SELECT * FROM ctf3;"
+            );
             let frames = vec![
                 Frame::Message(query.clone().into_bytes()),
                 Frame::Links(vec![1, u64::MAX]),
-                Frame::Relay { to: 7, message: b"x".to_vec() },
-                Frame::Relayed { from: 8, message: query.into_bytes() },
+                Frame::Relay {
+                    to: 7,
+                    message: b"x".to_vec(),
+                },
+                Frame::Relayed {
+                    from: 8,
+                    message: query.into_bytes(),
+                },
                 Frame::LastPart(vec![round; 3000]),
             ];
             let block = packer.pack(&frames);
@@ -260,7 +288,12 @@ mod tests {
     #[test]
     fn hello_survives() {
         let members = Members::from([(3, "./node0.sock".to_owned())]);
-        let hello = Hello { cluster: 9, node: 3, name: "./node0.sock".to_owned(), members };
+        let hello = Hello {
+            cluster: 9,
+            node: 3,
+            name: "./node0.sock".to_owned(),
+            members,
+        };
         assert_eq!(Hello::decode(&hello.encode()[9..]).unwrap(), hello);
     }
 

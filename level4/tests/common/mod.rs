@@ -26,8 +26,12 @@ impl Node {
         if let Some(through) = join {
             arguments.push(format!("--join={through}"));
         }
-        let mut node =
-            Self { child: None, folder: folder.to_owned(), address: listen.to_owned(), arguments };
+        let mut node = Self {
+            child: None,
+            folder: folder.to_owned(),
+            address: listen.to_owned(),
+            arguments,
+        };
         node.restart();
         node
     }
@@ -42,7 +46,9 @@ impl Node {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line.trim().rsplit(' ').next().unwrap().to_owned();
         assert!(line.contains("listens at"), "said {line:?}");
         if address.starts_with('.') {
@@ -67,18 +73,32 @@ impl Node {
     pub fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
         let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
         child.wait().unwrap().code()
     }
 
     /// Sends a request and gives status and body; `None` if the node hung up.
-    pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Option<(u16, String)> {
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Option<(u16, String)> {
         request(&self.address, method, path, headers, body).ok()
     }
 
     /// `POST /sql`, which has to work.
     pub fn sql(&self, sql: &str) -> String {
-        let (status, body) = self.request("POST", "/sql", "", sql.as_bytes()).expect("an answer");
+        let (status, body) = self
+            .request("POST", "/sql", "", sql.as_bytes())
+            .expect("an answer");
         assert_eq!(status, 200, "{body}");
         body
     }
@@ -92,7 +112,8 @@ impl Node {
     pub fn wait_for_members(&self, count: usize) {
         eventually(|| {
             let status = self.get("/cluster/status");
-            status.matches("\"connected\":").count() == count - 1 && !status.contains("\"leader\":null")
+            status.matches("\"connected\":").count() == count - 1
+                && !status.contains("\"leader\":null")
         });
     }
 }
@@ -107,7 +128,10 @@ impl Drop for Node {
 pub fn eventually(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "still not so after {PATIENCE:?}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "still not so after {PATIENCE:?}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -139,7 +163,10 @@ pub fn request(
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let cut_off = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut_off)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     Ok((status.ok_or_else(cut_off)?, body.to_owned()))
 }
 
@@ -149,7 +176,11 @@ pub fn cluster(root: &Path, count: usize) -> Vec<Node> {
     let join = first.address.clone();
     let mut nodes = vec![first];
     for place in 1..count {
-        nodes.push(Node::start(&root.join(place.to_string()), "127.0.0.1:0", Some(&join)));
+        nodes.push(Node::start(
+            &root.join(place.to_string()),
+            "127.0.0.1:0",
+            Some(&join),
+        ));
     }
     for node in &nodes {
         node.wait_for_members(count);

@@ -1,7 +1,7 @@
 //! A cluster in virtual time, its clients, its faults, and the checks on its history.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -9,9 +9,9 @@ use level4::core::{Apply, Core, Effects, Members, Persist, Start, Timing, foundi
 use level4::log::Log;
 use level4::machine::{Executor, Machine, Moment};
 use level4::message::{Command, NodeId, PeerMessage};
+use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use raft::eraftpb::HardState;
 
 use super::disk::SimulatedDisk;
 
@@ -24,7 +24,13 @@ const SEGMENT: u64 = 16 * 1024;
 const FAULTS_END: Time = 8_000_000;
 const DEADLINE: Time = 28_000_000;
 
-const TIMING: Timing = Timing { heartbeat: 3, election: 15, election_step: 6, resend: 40, snapshot: 50 };
+const TIMING: Timing = Timing {
+    heartbeat: 3,
+    election: 15,
+    election_step: 6,
+    resend: 40,
+    snapshot: 50,
+};
 
 /// The replicated data: how many commands ran, and a hash over all of them in order.
 #[derive(Debug, Default, Clone)]
@@ -38,7 +44,9 @@ impl Executor for Ledger {
     type Error = Infallible;
 
     fn execute(&mut self, _: Moment, command: &Command) -> Bytes {
-        let Command::Shell(text) = command else { unreachable!("clients send nothing else") };
+        let Command::Shell(text) = command else {
+            unreachable!("clients send nothing else")
+        };
         for &byte in text {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -61,7 +69,11 @@ impl Executor for Ledger {
 
 enum Event {
     Tick(usize),
-    Deliver { to: NodeId, from: NodeId, bytes: Vec<u8> },
+    Deliver {
+        to: NodeId,
+        from: NodeId,
+        bytes: Vec<u8>,
+    },
     Write(usize),
     Apply(usize),
     Client(usize),
@@ -138,9 +150,15 @@ impl Cluster {
             queue: BinaryHeap::new(),
             events: HashMap::new(),
             slots: Vec::new(),
-            clients: (0..rng.random_range(2..9)).map(|_| Client::default()).collect(),
+            clients: (0..rng.random_range(2..9))
+                .map(|_| Client::default())
+                .collect(),
             cut: HashSet::new(),
-            loss: if rng.random_bool(0.5) { rng.random_range(0.0..0.2) } else { 0.0 },
+            loss: if rng.random_bool(0.5) {
+                rng.random_range(0.0..0.2)
+            } else {
+                0.0
+            },
             delay: rng.random_range(1_000..60_000),
             wiped: false,
             entries: HashMap::new(),
@@ -153,7 +171,13 @@ impl Cluster {
         for place in 0..size {
             let id = cluster.fresh_id();
             let disk = Some(SimulatedDisk::default());
-            cluster.slots.push(Slot { id, incarnation: 0, disk, process: None, life: 0 });
+            cluster.slots.push(Slot {
+                id,
+                incarnation: 0,
+                disk,
+                process: None,
+                life: 0,
+            });
             cluster.start(place);
         }
         for client in 0..cluster.clients.len() {
@@ -171,7 +195,8 @@ impl Cluster {
 
     fn schedule(&mut self, delay: Time, event: Event, life: u64) {
         self.order += 1;
-        self.queue.push(Reverse((self.now + delay, self.order, self.order)));
+        self.queue
+            .push(Reverse((self.now + delay, self.order, self.order)));
         self.events.insert(self.order, (event, life));
     }
 
@@ -183,19 +208,31 @@ impl Cluster {
         slot.life += 1;
         slot.incarnation += 1;
         let disk = slot.disk.take().expect("a stopped machine has its disk");
-        let (mut log, mut recovered) = Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
-        let fresh = recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log) == Ok(0);
+        let (mut log, mut recovered) =
+            Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
+        let fresh =
+            recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log) == Ok(0);
         if fresh && place == 0 && !self.wiped {
-            let hard_state = Some(HardState { term: 1, commit: 1, ..HardState::default() });
+            let hard_state = Some(HardState {
+                term: 1,
+                commit: 1,
+                ..HardState::default()
+            });
             let entries = vec![founding_entry(slot.id, "0")];
-            let found = Persist { entries, hard_state, ..Persist::default() };
+            let found = Persist {
+                entries,
+                hard_state,
+                ..Persist::default()
+            };
             log.append(&[found]).expect("the power is on");
             let disk = log.into_disk();
             (log, recovered) = Log::open_with(disk, SEGMENT).expect("just written");
         }
         let mut machine = Machine::new(Ledger::default());
         if let Some(snapshot) = recovered.snapshot {
-            machine.apply(Apply::Restore(snapshot)).expect("own snapshots are readable");
+            machine
+                .apply(Apply::Restore(snapshot))
+                .expect("own snapshots are readable");
         }
         let core = Core::new(Start {
             id: slot.id,
@@ -223,7 +260,9 @@ impl Cluster {
     }
 
     fn crash(&mut self, place: usize) {
-        let Some(mut process) = self.slots[place].process.take() else { return };
+        let Some(mut process) = self.slots[place].process.take() else {
+            return;
+        };
         let budget = self.rng.random_range(0..4);
         let mut disk = if let Some(write) = process.writes.pop_front()
             && self.rng.random_bool(0.5)
@@ -243,7 +282,10 @@ impl Cluster {
         self.slots[place].life += 1;
         for client in 0..self.clients.len() {
             // Whoever waited there will never know.
-            if self.clients[client].waiting.is_some_and(|(slot, ..)| slot == place) {
+            if self.clients[client]
+                .waiting
+                .is_some_and(|(slot, ..)| slot == place)
+            {
                 self.clients[client].waiting = None;
                 self.schedule(10_000, Event::Client(client), 0);
             }
@@ -255,15 +297,29 @@ impl Cluster {
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
-        let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else { return };
+        let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else {
+            return;
+        };
         if self.cut.contains(&(a.min(b), a.max(b))) || self.rng.random_bool(self.loss) {
             return;
         }
         let bytes = message.encode();
-        let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) { 2 } else { 1 };
+        let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             let delay = self.rng.random_range(self.delay / 3..self.delay * 2);
-            self.schedule(delay, Event::Deliver { to, from, bytes: bytes.clone() }, 0);
+            self.schedule(
+                delay,
+                Event::Deliver {
+                    to,
+                    from,
+                    bytes: bytes.clone(),
+                },
+                0,
+            );
         }
     }
 
@@ -271,9 +327,18 @@ impl Cluster {
         let now = self.now;
         let slot = &mut self.slots[place];
         let (id, life) = (slot.id, slot.life);
-        let Some(process) = &mut slot.process else { return };
-        let Effects { messages, persist, apply, answers, reads, snapshot_wanted, .. } =
-            process.core.flush(1_700_000_000_000 + now / 1_000);
+        let Some(process) = &mut slot.process else {
+            return;
+        };
+        let Effects {
+            messages,
+            persist,
+            apply,
+            answers,
+            reads,
+            snapshot_wanted,
+            ..
+        } = process.core.flush(1_700_000_000_000 + now / 1_000);
         if snapshot_wanted {
             let snapshot = process.machine.snapshot().expect("saving cannot fail");
             process.core.offer_snapshot(snapshot);
@@ -306,11 +371,21 @@ impl Cluster {
         let Some((slot, lived, is_read, horizon)) = self.clients[client].waiting.take() else {
             panic!("an answer that nobody waits for");
         };
-        assert_eq!((slot, lived, is_read), (place, life, read), "the answer is for somebody else");
-        assert!(position >= horizon, "the answer does not see what was acknowledged before");
+        assert_eq!(
+            (slot, lived, is_read),
+            (place, life, read),
+            "the answer is for somebody else"
+        );
+        assert!(
+            position >= horizon,
+            "the answer does not see what was acknowledged before"
+        );
         if !read {
             let text = Bytes::from(format!("{client}-{asked}"));
-            assert_eq!(self.history[position as usize].1, text, "another command has this number");
+            assert_eq!(
+                self.history[position as usize].1, text,
+                "another command has this number"
+            );
             self.acknowledged.insert(text, position);
             self.horizon = self.horizon.max(position + 1);
         }
@@ -336,14 +411,20 @@ impl Cluster {
             process.core.read(client as u64);
         } else {
             let text = Bytes::from(format!("{client}-{}", state.asked));
-            process.core.request(client as u64, None, Command::Shell(text));
+            process
+                .core
+                .request(client as u64, None, Command::Shell(text));
         }
         self.flush(place);
     }
 
     fn write(&mut self, place: usize) {
-        let Some(process) = &mut self.slots[place].process else { return };
-        let Some(write) = process.writes.pop_front() else { return };
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
+        let Some(write) = process.writes.pop_front() else {
+            return;
+        };
         let number = write.number;
         process.log.append(&[write]).expect("the power is on");
         process.core.persisted(number);
@@ -351,7 +432,9 @@ impl Cluster {
     }
 
     fn apply(&mut self, place: usize) {
-        let Some(process) = &mut self.slots[place].process else { return };
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
         match process.applies.pop_front() {
             None => return,
             Some(Step::Read(token)) => {
@@ -379,7 +462,10 @@ impl Cluster {
                 }
                 if index >= process.snapshotted + process.snapshot_every {
                     let snapshot = process.machine.snapshot().expect("saving cannot fail");
-                    process.log.save_snapshot(&snapshot).expect("the power is on");
+                    process
+                        .log
+                        .save_snapshot(&snapshot)
+                        .expect("the power is on");
                     let gone = process.core.compact(index, process.snapshot_every / 8);
                     process.log.compact(gone).expect("the power is on");
                     process.snapshotted = index;
@@ -452,14 +538,19 @@ impl Cluster {
     }
 
     fn tick(&mut self, place: usize) {
-        let Some(process) = &mut self.slots[place].process else { return };
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
         process.core.tick();
         let status = process.core.status();
         if !status.members.contains_key(&status.id) && self.rng.random_bool(0.1) {
             // A newcomer asks a random machine to let it in.
             let through = self.rng.random_range(0..self.slots.len());
             let to = self.slots[through].id;
-            let join = PeerMessage::Join { node: status.id, name: place.to_string() };
+            let join = PeerMessage::Join {
+                node: status.id,
+                name: place.to_string(),
+            };
             self.send(status.id, to, &join);
         }
         let life = self.slots[place].life;
@@ -468,7 +559,9 @@ impl Cluster {
     }
 
     fn settled(&self) -> bool {
-        let whole: Option<Vec<(Members, u64, u64)>> = self.slots.iter()
+        let whole: Option<Vec<(Members, u64, u64)>> = self
+            .slots
+            .iter()
             .map(|slot| {
                 let process = slot.process.as_ref()?;
                 let status = process.core.status();
@@ -479,7 +572,9 @@ impl Cluster {
         let Some(whole) = whole else { return false };
         let (members, commit, _) = &whole[0];
         members.len() == self.slots.len()
-            && whole.iter().all(|(m, c, a)| m == members && c == commit && a == commit)
+            && whole
+                .iter()
+                .all(|(m, c, a)| m == members && c == commit && a == commit)
             && self.clients.iter().all(|client| client.waiting.is_none())
     }
 
@@ -509,7 +604,11 @@ impl Cluster {
             if self.now > FAULTS_END + 3_000_000 && self.settled() {
                 break;
             }
-            assert!(self.now < DEADLINE, "no progress after the network healed: {}", self.describe());
+            assert!(
+                self.now < DEADLINE,
+                "no progress after the network healed: {}",
+                self.describe()
+            );
         }
         self.check();
         self.acknowledged.len()
@@ -517,7 +616,9 @@ impl Cluster {
 
     fn describe(&self) -> String {
         let slots = self.slots.iter().map(|slot| {
-            slot.process.as_ref().map_or_else(String::new, |p| format!("\n{:?}", p.core.status()))
+            slot.process
+                .as_ref()
+                .map_or_else(String::new, |p| format!("\n{:?}", p.core.status()))
         });
         slots.collect()
     }
@@ -528,7 +629,11 @@ impl Cluster {
             assert_eq!(positions.insert(text, position), None, "{text:?} ran twice");
         }
         for (text, position) in &self.acknowledged {
-            assert_eq!(positions.get(text), Some(position), "{text:?} was acknowledged and is lost");
+            assert_eq!(
+                positions.get(text),
+                Some(position),
+                "{text:?} was acknowledged and is lost"
+            );
         }
     }
 }

@@ -40,7 +40,10 @@ impl SimulatedDisk {
     }
 
     fn id(&self, name: &str) -> io::Result<u64> {
-        self.names.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+        self.names
+            .get(name)
+            .copied()
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 
     /// What is left after the power failed: of everything not synced, a random part.
@@ -80,7 +83,13 @@ impl Disk for SimulatedDisk {
         self.spend()?;
         self.next += 1;
         let content = vec![0; size as usize];
-        self.files.insert(self.next, File { content, durable: Vec::new() });
+        self.files.insert(
+            self.next,
+            File {
+                content,
+                durable: Vec::new(),
+            },
+        );
         self.names.insert(name.to_owned(), self.next);
         Ok(())
     }

@@ -1,4 +1,4 @@
 //! What the simulation tests share.
 
-pub mod disk;
 pub mod cluster;
+pub mod disk;
