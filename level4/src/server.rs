@@ -2,6 +2,7 @@
 //!
 //! A connection whose first byte is zero is a peer's; every other one speaks HTTP.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -81,7 +82,12 @@ pub async fn run(
     let prepared = node::prepare(folder, &name, settings.join.is_some(), settings.timing())
         .with_context(|| format!("cannot start from {}", folder.display()))?;
     let identity = prepared.identity.clone();
-    println!("level4: node {:016x} listens at {address}", identity.node);
+    // Nobody may be reading.
+    let _ = writeln!(
+        std::io::stdout(),
+        "level4: node {:016x} listens at {address}",
+        identity.node
+    );
     let (node, transport) = Node::start(prepared, TICK, |on_event| {
         let who = transport::Identity {
             node: identity.node,
