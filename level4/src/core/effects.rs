@@ -1,0 +1,131 @@
+//! What goes into a core at its start and what comes out of each flush: plain values.
+
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+
+use super::gateway::Token;
+use super::membership::Members;
+use super::memory::MemoryLog;
+use crate::message::{Index, NodeId, PeerMessage, Term};
+
+/// Timing of one node, in ticks.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// The leader shows signs of life this often.
+    pub heartbeat: usize,
+    /// Silence of the leader that makes a follower doubt it.
+    pub election: usize,
+    /// Added per rank (a voter's place in the order of ids), so that two seldom stand at once.
+    pub election_step: usize,
+    /// An unanswered request is forwarded again after this long.
+    pub resend: u64,
+    /// A snapshot that has not been acknowledged for this long is sent again.
+    pub snapshot: u64,
+}
+
+/// What a node has to know at its start.
+pub struct Start {
+    /// This node.
+    pub id: NodeId,
+    /// How many times it has been started.
+    pub incarnation: u64,
+    /// Its log as recovered.
+    pub log: MemoryLog,
+    /// The last applied entry, which the recovered state stands at.
+    pub applied: Index,
+    /// The members at `applied`.
+    pub members: Members,
+    /// Ticks.
+    pub timing: Timing,
+    /// For election timeouts.
+    pub seed: u64,
+}
+
+/// The answer to an executed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its place among the shell requests, from 0; other requests take none.
+    pub sequence: Option<u64>,
+    /// What was printed, or JSON.
+    pub body: Bytes,
+}
+
+/// A step of the replicated state machine.
+#[derive(Debug, Clone)]
+pub enum Apply {
+    /// Execute this batch.
+    Batch {
+        /// Of the entry.
+        index: Index,
+        /// Of the entry.
+        term: Term,
+        /// Encoded [`crate::message::Batch`]; empty for entries that only mark a new term.
+        data: Bytes,
+    },
+    /// The membership is now this.
+    Members {
+        /// Of the entry.
+        index: Index,
+        /// Of the entry.
+        term: Term,
+        /// Raft's view.
+        conf_state: ConfState,
+        /// Names by id.
+        members: Members,
+    },
+    /// Replace the whole state.
+    Restore(Snapshot),
+}
+
+/// What has to be on disk before anybody hears of it.
+#[derive(Debug, Default)]
+pub struct Persist {
+    /// Give this to [`super::Core::persisted`].
+    pub number: u64,
+    /// Replaces the log up to its index, and is written first.
+    pub snapshot: Option<Snapshot>,
+    /// Entries, replacing what the log has from their first index on.
+    pub entries: Vec<Entry>,
+    /// Term, vote and commit index.
+    pub hard_state: Option<HardState>,
+}
+
+/// What the environment has to do after [`super::Core::flush`].
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To send, in order; losing some is allowed.
+    pub messages: Vec<(NodeId, PeerMessage)>,
+    /// To write and sync, in order of number.
+    pub persist: Vec<Persist>,
+    /// To apply in order.
+    pub apply: Vec<Apply>,
+    /// To answer.
+    pub answers: Vec<(Token, Answer)>,
+    /// Reads whose turn has come: execute them after everything in `apply` so far.
+    pub reads: Vec<Token>,
+    /// The membership changed to this.
+    pub members: Option<Members>,
+    /// A follower needs a snapshot: make one and give it to [`super::Core::offer_snapshot`].
+    pub snapshot_wanted: bool,
+}
+
+/// What `GET /cluster/status` shows.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// This node.
+    pub id: NodeId,
+    /// Raft's role.
+    pub role: &'static str,
+    /// Current term.
+    pub term: Term,
+    /// 0: unknown.
+    pub leader: NodeId,
+    /// Of this node's log.
+    pub commit_index: Index,
+    /// Of this node's state.
+    pub applied_index: Index,
+    /// Clients that wait for an answer here.
+    pub waiting: usize,
+    /// Members by id.
+    pub members: Members,
+}

@@ -1,0 +1,212 @@
+//! Who belongs to the cluster: joins, removals and configuration changes.
+//!
+//! A change is a log entry that carries the names of the nodes it adds. One change is under way at a
+//! time; several newcomers share one, through Raft's joint configuration. A newcomer with the name of
+//! a member is that member after the loss of its disk: it replaces the old one, unless the old one is
+//! alive.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
+
+use super::Core;
+use crate::codec::{Malformed, Reader, Writer};
+use crate::message::{NodeId, PeerMessage};
+
+/// Names (addresses for peers) by id.
+pub type Members = BTreeMap<NodeId, String>;
+
+/// The first entry of every log: the founder makes itself the only member.
+pub fn founding_entry(id: NodeId, name: &str) -> Entry {
+    let change = change(&Members::from([(id, name.to_owned())]), &[]);
+    Entry {
+        entry_type: EntryType::EntryConfChangeV2,
+        term: 1,
+        index: 1,
+        data: Bytes::from(change.write_to_bytes().unwrap_or_default()),
+        ..Entry::default()
+    }
+}
+
+fn change(add: &Members, remove: &[NodeId]) -> ConfChangeV2 {
+    let single = |node: &NodeId, change_type| ConfChangeSingle {
+        change_type,
+        node_id: *node,
+        ..ConfChangeSingle::default()
+    };
+    let mut change = ConfChangeV2::default();
+    change.changes.extend(
+        remove
+            .iter()
+            .map(|node| single(node, ConfChangeType::RemoveNode)),
+    );
+    change
+        .changes
+        .extend(add.keys().map(|node| single(node, ConfChangeType::AddNode)));
+    let mut names = Writer::new();
+    encode_members(add, &mut names);
+    change.context = Bytes::from(names.finish());
+    change
+}
+
+/// Writes names by id.
+pub fn encode_members(members: &Members, writer: &mut Writer) {
+    writer.uint(members.len() as u64);
+    for (node, name) in members {
+        writer.uint(*node);
+        writer.bytes(name.as_bytes());
+    }
+}
+
+/// Reads what [`encode_members`] wrote.
+pub fn decode_members(reader: &mut Reader) -> Result<Members, Malformed> {
+    let mut members = Members::new();
+    for _ in 0..reader.uint()? {
+        members.insert(reader.uint()?, reader.text()?);
+    }
+    Ok(members)
+}
+
+/// Format of snapshots' content, its first byte.
+const SNAPSHOT_VERSION: u8 = 1;
+
+/// Begins a snapshot's content.
+pub fn encode_snapshot_members(members: &Members, writer: &mut Writer) {
+    writer.byte(SNAPSHOT_VERSION);
+    encode_members(members, writer);
+}
+
+/// Reads what [`encode_snapshot_members`] wrote.
+pub fn decode_snapshot_members(reader: &mut Reader) -> Result<Members, Malformed> {
+    if reader.byte()? != SNAPSHOT_VERSION {
+        return Err(Malformed { at: 0 });
+    }
+    decode_members(reader)
+}
+
+impl Core {
+    /// `node` wants to be a member under `name`. Asked again and again until it is one.
+    pub fn join(&mut self, node: NodeId, name: String) {
+        if self.members.contains_key(&node) {
+            return;
+        }
+        if self.is_leader() {
+            self.joins.insert(node, name);
+        } else if self.raw.raft.leader_id != raft::INVALID_ID {
+            self.outbox
+                .push((self.raw.raft.leader_id, PeerMessage::Join { node, name }));
+        }
+    }
+
+    /// Takes `node` out of the cluster. Asked again and again until it is out.
+    pub fn remove(&mut self, node: NodeId) {
+        if !self.members.contains_key(&node) {
+            return;
+        }
+        let leader = self.raw.raft.leader_id;
+        if !self.is_leader() {
+            if leader != raft::INVALID_ID {
+                self.outbox.push((leader, PeerMessage::Remove { node }));
+            }
+        } else if node != self.id() {
+            self.propose_change(&change(&Members::new(), &[node]));
+        } else if let Some(successor) = self.voters().into_iter().find(|&id| id != node) {
+            // A leader does not remove itself: the next one will.
+            self.raw.transfer_leader(successor);
+        }
+    }
+
+    /// Gives leadership away, if this node has it.
+    pub fn step_down(&mut self) {
+        let me = self.id();
+        let matched = |id: &NodeId| {
+            self.raw
+                .raft
+                .prs()
+                .get(*id)
+                .map_or(0, |progress| progress.matched)
+        };
+        let successor = self
+            .voters()
+            .into_iter()
+            .filter(|&id| id != me)
+            .max_by_key(matched);
+        if let Some(successor) = successor.filter(|_| self.is_leader()) {
+            self.raw.transfer_leader(successor);
+        }
+    }
+
+    /// Proposes the joins that are due, in one change.
+    pub(super) fn admit_joins(&mut self) {
+        if !self.is_leader() {
+            self.joins.clear();
+            return;
+        }
+        if self.joins.is_empty() || self.change_under_way() {
+            return;
+        }
+        let mut add = std::mem::take(&mut self.joins);
+        let mut remove = Vec::new();
+        let recently = self.ticks.saturating_sub(2 * self.timing.election as u64);
+        add.retain(|node, name| {
+            let namesake = self
+                .members
+                .iter()
+                .find(|(_, other)| *other == name)
+                .map(|(&id, _)| id);
+            match namesake {
+                _ if self.members.contains_key(node) => false,
+                None => true,
+                Some(old) if old == self.raw.raft.id => false,
+                Some(old) if self.heard.get(&old).is_some_and(|&tick| tick >= recently) => false,
+                Some(old) if remove.contains(&old) => false,
+                Some(old) => {
+                    remove.push(old);
+                    true
+                }
+            }
+        });
+        if !add.is_empty() {
+            self.propose_change(&change(&add, &remove));
+        }
+    }
+
+    fn change_under_way(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.has_pending_conf()
+            || !self.unapplied_changes.is_empty()
+            || !raft.prs().conf().to_conf_state().voters_outgoing.is_empty()
+    }
+
+    fn propose_change(&mut self, change: &ConfChangeV2) {
+        if !self.change_under_way() {
+            // Refused ones are asked for again by whoever wants them.
+            let _ = self.raw.propose_conf_change(Vec::new(), change.clone());
+        }
+    }
+
+    /// Makes a committed configuration change take effect. An entry that cannot be read (which would
+    /// have to come from another version) changes nothing, on every node alike.
+    pub(super) fn apply_change(&mut self, entry: &Entry) -> ConfState {
+        let current = self.raw.raft.prs().conf().to_conf_state();
+        let Ok(change) = ConfChangeV2::parse_from_bytes(&entry.data) else {
+            return current;
+        };
+        let Ok(state) = self.raw.apply_conf_change(&change) else {
+            return current;
+        };
+        for single in &change.changes {
+            if single.change_type == ConfChangeType::RemoveNode {
+                self.members.remove(&single.node_id);
+            }
+        }
+        if !change.context.is_empty()
+            && let Ok(names) = decode_members(&mut Reader::new(&change.context))
+        {
+            self.members.extend(names);
+        }
+        state
+    }
+}

@@ -1,0 +1,177 @@
+//! The log as Raft reads it: the entries after the last compaction, in memory.
+//!
+//! Durability is not its business: the core hands every change to its environment as well, which
+//! writes it to disk, and Raft hears of that through `on_persist_ready`.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, VecDeque};
+
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
+use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
+
+use crate::message::{Index, Term};
+
+/// Entries `base.0 + 1 ..`, the hard state, and a snapshot for followers that are too far behind.
+#[derive(Debug, Default)]
+pub struct MemoryLog {
+    /// Index and term of the entry before the first.
+    base: (Index, Term),
+    entries: VecDeque<Entry>,
+    hard_state: HardState,
+    conf_state: ConfState,
+    snapshot: Option<Snapshot>,
+    snapshot_wanted: Cell<bool>,
+}
+
+impl MemoryLog {
+    /// The log as recovered from disk. `conf_state` is the one at `base`.
+    pub fn new(
+        base: (Index, Term),
+        entries: Vec<Entry>,
+        hard_state: HardState,
+        conf_state: ConfState,
+    ) -> Self {
+        Self {
+            base,
+            entries: entries.into(),
+            hard_state,
+            conf_state,
+            ..Self::default()
+        }
+    }
+
+    fn last(&self) -> Index {
+        self.base.0 + self.entries.len() as Index
+    }
+
+    fn entry(&self, index: Index) -> Option<&Entry> {
+        self.entries
+            .get(usize::try_from(index.checked_sub(self.base.0 + 1)?).ok()?)
+    }
+
+    /// Appends entries, which replace everything from their first index on.
+    pub fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        let keep = first.index.saturating_sub(self.base.0 + 1);
+        self.entries.truncate(keep as usize);
+        self.entries.extend(entries.iter().cloned());
+    }
+
+    /// Remembers term, vote and commit index.
+    pub fn set_hard_state(&mut self, hard_state: &HardState) {
+        self.hard_state = hard_state.clone();
+    }
+
+    /// Starts over behind a snapshot that the leader sent.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        let metadata = snapshot.get_metadata();
+        self.base = (metadata.index, metadata.term);
+        self.entries.clear();
+        self.conf_state = metadata.get_conf_state().clone();
+    }
+
+    /// Forgets entries up to `index`, as far as there are any.
+    pub fn compact(&mut self, index: Index) {
+        while self.base.0 < index
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.base = (entry.index, entry.term);
+        }
+    }
+
+    /// The index of the entry before the first that is held.
+    pub fn base_index(&self) -> Index {
+        self.base.0
+    }
+
+    /// Whether Raft asked for a snapshot that is not here; asking clears the mark.
+    pub fn take_snapshot_wanted(&self) -> bool {
+        self.snapshot_wanted.take()
+    }
+
+    /// The configuration changes after `applied`.
+    pub fn unapplied_changes(&self, applied: Index) -> BTreeSet<Index> {
+        let later = self.entries.iter().filter(|entry| entry.index > applied);
+        later
+            .filter(|entry| entry.entry_type != EntryType::EntryNormal)
+            .map(|entry| entry.index)
+            .collect()
+    }
+
+    /// Provides the snapshot to send to followers (`None` frees its memory).
+    pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
+        self.snapshot = snapshot;
+    }
+}
+
+impl Storage for MemoryLog {
+    fn initial_state(&self) -> Result<RaftState> {
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            self.conf_state.clone(),
+        ))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> Result<Vec<Entry>> {
+        if low <= self.base.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        if high > self.last() + 1 {
+            return Err(Error::Store(StorageError::Unavailable));
+        }
+        let range = (low - self.base.0 - 1) as usize..(high - self.base.0 - 1) as usize;
+        let limit = max_size.into().unwrap_or(u64::MAX);
+        let mut size = 0u64;
+        let mut entries = Vec::with_capacity(range.len());
+        for entry in self.entries.range(range) {
+            size += entry.data.len() as u64 + 24;
+            if size > limit && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> Result<u64> {
+        if index == self.base.0 {
+            return Ok(self.base.1);
+        }
+        if index < self.base.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        self.entry(index)
+            .map(|entry| entry.term)
+            .ok_or(Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> Result<u64> {
+        Ok(self.base.0 + 1)
+    }
+
+    fn last_index(&self) -> Result<u64> {
+        Ok(self.last())
+    }
+
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        // A follower refuses a snapshot from before it became a member.
+        let usable = |snapshot: &&Snapshot| {
+            let metadata = snapshot.get_metadata();
+            metadata.index >= request_index.max(self.base.0)
+                && metadata.get_conf_state().voters.contains(&to)
+        };
+        match self.snapshot.as_ref().filter(usable) {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => {
+                self.snapshot_wanted.set(true);
+                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
+    }
+}

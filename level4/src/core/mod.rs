@@ -1,0 +1,629 @@
+//! The node as a pure state machine: Raft, forwarding, commit notices and membership, without I/O,
+//! clock or threads.
+//!
+//! The environment feeds it (ticks, messages, requests, "this is on disk", "this is applied") and then
+//! calls [`Core::flush`], which returns what has to happen: messages to send, entries to persist and to
+//! apply, clients to answer. A real server and the simulation in `tests/` drive the same code; nothing
+//! in here knows which of the two it is in. Whatever `flush` puts into [`Effects::messages`] may be sent
+//! at once: answers that depend on the disk are held back until [`Core::persisted`].
+
+mod acks;
+mod effects;
+mod gateway;
+mod membership;
+mod memory;
+mod reads;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+pub use effects::{Answer, Apply, Effects, Persist, Start, Status, Timing};
+pub use gateway::Token;
+pub use membership::{
+    Members, decode_members, decode_snapshot_members, encode_members, encode_snapshot_members,
+    founding_entry,
+};
+pub use memory::MemoryLog;
+
+use crate::codec::Reader;
+use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Request, RequestId, Term};
+use acks::Acks;
+use gateway::Gateway;
+use reads::Reads;
+
+/// Requests of one log entry, bytes at most (a single larger request is an entry of its own).
+const BATCH_LIMIT: usize = 256 * 1024;
+
+/// One node's consensus state.
+pub struct Core {
+    raw: RawNode<MemoryLog>,
+    timing: Timing,
+    rng: ChaCha8Rng,
+    /// Election timeout, and the term it was drawn in.
+    timeout: (Term, usize),
+    ticks: u64,
+    gateway: Gateway,
+    members: Members,
+    /// Nodes that asked to be members.
+    joins: BTreeMap<NodeId, String>,
+    /// The tick at which each peer was last heard of.
+    heard: HashMap<NodeId, u64>,
+    /// The tick since which a follower has been waiting for a snapshot.
+    snapshots: HashMap<NodeId, u64>,
+    acks: Acks,
+    /// Messages that wait for a number to be on disk.
+    held: VecDeque<(u64, Vec<Message>)>,
+    /// Numbers handed to the environment and not yet on disk.
+    writing: VecDeque<u64>,
+    /// The number of the last ready.
+    last_number: u64,
+    /// Raft's hard state has changed since it was last handed out for writing.
+    hard_state_dirty: bool,
+    /// Configuration changes in the log that have not been handed to `apply`.
+    unapplied_changes: BTreeSet<Index>,
+    /// Requests for the next entry.
+    proposals: Vec<Request>,
+    /// Ids in this leader's entries that are not applied yet.
+    proposed: HashSet<RequestId>,
+    /// Term and leader at the last flush.
+    regime: (Term, NodeId),
+    reads: Reads,
+    outbox: Vec<(NodeId, PeerMessage)>,
+    answers: Vec<(Token, Answer)>,
+    announced_durable: Index,
+    applied: Index,
+}
+
+impl Core {
+    /// Starts from recovered state.
+    ///
+    /// # Errors
+    ///
+    /// If Raft refuses the configuration or the log.
+    pub fn new(start: Start) -> raft::Result<Self> {
+        let Start {
+            id,
+            incarnation,
+            log,
+            applied,
+            members,
+            timing,
+            seed,
+        } = start;
+        // The timeout is drawn by us at every change of term, so the range given here only has to
+        // contain all that we may draw.
+        let config = Config {
+            id,
+            election_tick: timing.election,
+            heartbeat_tick: timing.heartbeat,
+            min_election_tick: timing.election,
+            max_election_tick: timing.election * 100 + timing.election_step * 100,
+            applied,
+            max_size_per_msg: 128 * 1024,
+            max_inflight_msgs: 1024,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            // Everybody overhears acknowledgements, so the leader need not send commit notices.
+            skip_bcast_commit: true,
+            batch_append: true,
+            max_uncommitted_size: 256 * 1024 * 1024,
+            max_committed_size_per_ready: 4 * 1024 * 1024,
+            ..Config::default()
+        };
+        let unapplied_changes = log.unapplied_changes(applied);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, log, &logger)?;
+        let mut core = Self {
+            raw,
+            timeout: (u64::MAX, timing.election),
+            timing,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            ticks: 0,
+            gateway: Gateway::new(id, incarnation),
+            members,
+            joins: BTreeMap::new(),
+            heard: HashMap::new(),
+            snapshots: HashMap::new(),
+            acks: Acks::default(),
+            held: VecDeque::new(),
+            writing: VecDeque::new(),
+            last_number: 0,
+            hard_state_dirty: false,
+            unapplied_changes,
+            proposals: Vec::new(),
+            proposed: HashSet::new(),
+            regime: (0, 0),
+            reads: Reads::default(),
+            outbox: Vec::new(),
+            answers: Vec::new(),
+            announced_durable: 0,
+            applied,
+        };
+        core.set_timeout();
+        Ok(core)
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.raw.raft.id
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// One tick of the clock has passed.
+    pub fn tick(&mut self) {
+        self.ticks += 1;
+        self.raw.tick();
+        if self.ticks.is_multiple_of(8) {
+            self.gateway
+                .resend_older(self.ticks.saturating_sub(self.timing.resend));
+            self.reads
+                .retry(self.ticks.saturating_sub(self.timing.election as u64));
+            self.retry_snapshots();
+        }
+    }
+
+    /// A message came from another node. What cannot be used is dropped, as if lost.
+    pub fn receive(&mut self, from: NodeId, message: PeerMessage) {
+        self.heard.insert(from, self.ticks);
+        match message {
+            PeerMessage::Raft(message) => {
+                if message.from == from && !raft::raw_node::is_local_msg(message.msg_type) {
+                    // Errors say that the message is out of date or its sender unknown.
+                    let _ = self.raw.step(*message);
+                }
+            }
+            PeerMessage::Forward(requests) => {
+                if self.is_leader() {
+                    self.enqueue(requests);
+                }
+            }
+            PeerMessage::Ack { term, index } => {
+                self.acks.note(from, term, index);
+                self.commit_by_acks();
+            }
+            PeerMessage::Join { node, name } => self.join(node, name),
+            PeerMessage::Remove { node } => self.remove(node),
+        }
+    }
+
+    /// A client wants `command` executed, once.
+    pub fn request(&mut self, token: Token, key: Option<String>, command: Command) {
+        self.gateway.take(token, key, command);
+    }
+
+    /// A client wants to read; the read's turn comes in [`Effects::reads`].
+    pub fn read(&mut self, token: Token) {
+        self.reads.take(token);
+    }
+
+    /// Everything up to this [`Persist::number`] is on disk.
+    pub fn persisted(&mut self, number: u64) {
+        while self.writing.front().is_some_and(|&n| n <= number) {
+            self.writing.pop_front();
+        }
+        // What was numbered after the last write and writes nothing itself is done as well.
+        let done = self
+            .writing
+            .front()
+            .map_or(self.last_number, |&next| next - 1);
+        self.raw.on_persist_ready(done);
+        self.release_held(done);
+        self.advance_applied();
+    }
+
+    /// The state machine has applied everything up to `index` and executed these requests.
+    pub fn applied(&mut self, index: Index, executed: Vec<(RequestId, Answer)>) {
+        self.applied = self.applied.max(index);
+        self.advance_applied();
+        for (id, answer) in executed {
+            self.proposed.remove(&id);
+            if let Some(token) = self.gateway.answered(&id) {
+                self.answers.push((token, answer));
+            }
+        }
+    }
+
+    /// Tells Raft what is applied; a snapshot may be applied before it is on disk, and then waits.
+    fn advance_applied(&mut self) {
+        let log = &self.raw.raft.raft_log;
+        let index = self.applied.min(log.persisted).min(log.committed);
+        if index > log.applied() {
+            self.raw.advance_apply_to(index);
+        }
+    }
+
+    /// The connection to `peer` broke: what was on its way may be lost.
+    pub fn peer_lost(&mut self, peer: NodeId) {
+        if self.is_leader() {
+            self.raw.report_unreachable(peer);
+            self.raw.report_snapshot(peer, SnapshotStatus::Failure);
+        } else if self.raw.raft.leader_id == peer {
+            self.gateway.resend_all();
+        }
+    }
+
+    /// A connection to `peer` is there (again): gets it going without waiting for a heartbeat.
+    pub fn peer_found(&mut self, peer: NodeId) {
+        if self.is_leader() {
+            if self.raw.raft.prs().get(peer).is_some() {
+                self.raw.ping();
+            }
+        } else if self.raw.raft.leader_id == peer {
+            self.gateway.resend_all();
+        }
+    }
+
+    /// A snapshot lost on the way would keep its follower waiting for ever.
+    fn retry_snapshots(&mut self) {
+        let now = self.ticks;
+        let waiting: Vec<NodeId> = self
+            .raw
+            .raft
+            .prs()
+            .iter()
+            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
+            .map(|(&node, _)| node)
+            .collect();
+        self.snapshots.retain(|node, _| waiting.contains(node));
+        for node in waiting {
+            let since = *self.snapshots.entry(node).or_insert(now);
+            if now - since > self.timing.snapshot {
+                self.snapshots.remove(&node);
+                self.raw.report_snapshot(node, SnapshotStatus::Failure);
+            }
+        }
+    }
+
+    /// A snapshot of the state for followers that need one.
+    pub fn offer_snapshot(&mut self, snapshot: Snapshot) {
+        self.raw.mut_store().offer_snapshot(Some(snapshot));
+    }
+
+    /// A snapshot at `index` is durable: entries up to `index - keep` may go, and go from memory here.
+    /// Returns the last index that is gone, up to which the log on disk may be cut as well.
+    pub fn compact(&mut self, index: Index, keep: u64) -> Index {
+        let store = self.raw.mut_store();
+        store.compact(index.saturating_sub(keep));
+        store.offer_snapshot(None);
+        store.base_index()
+    }
+
+    /// For `GET /cluster/status`.
+    pub fn status(&self) -> Status {
+        let raft = &self.raw.raft;
+        Status {
+            id: raft.id,
+            role: match raft.state {
+                StateRole::Leader => "leader",
+                StateRole::Follower if raft.promotable() => "follower",
+                StateRole::Follower => "joining",
+                StateRole::Candidate | StateRole::PreCandidate => "candidate",
+            },
+            term: raft.term,
+            leader: raft.leader_id,
+            commit_index: raft.raft_log.committed,
+            applied_index: self.applied,
+            waiting: self.gateway.waiting(),
+            members: self.members.clone(),
+        }
+    }
+
+    /// What has to happen now. `now_ms` is the wall clock, the time of new entries.
+    pub fn flush(&mut self, now_ms: u64) -> Effects {
+        let mut effects = Effects::default();
+        self.stand_alone();
+        self.drain_ready(&mut effects);
+        self.follow_regime();
+        self.forward();
+        self.admit_joins();
+        self.propose(now_ms);
+        if self.raw.raft.leader_id != raft::INVALID_ID
+            && let Some(context) = self.reads.ask(self.ticks)
+        {
+            self.raw.read_index(context);
+        }
+        self.drain_ready(&mut effects);
+        self.set_timeout();
+        effects.messages.append(&mut self.outbox);
+        effects.answers.append(&mut self.answers);
+        effects.reads = self.reads.release(self.applied);
+        effects.snapshot_wanted = self.raw.store().take_snapshot_wanted();
+        effects
+    }
+
+    /// A sole member need not wait for others to fall silent.
+    fn stand_alone(&mut self) {
+        let raft = &self.raw.raft;
+        let caught_up = raft.raft_log.applied() == raft.raft_log.committed;
+        if raft.state == StateRole::Follower && caught_up && self.voters() == [self.id()] {
+            // Refused only when not a member, and then there is nothing to do.
+            let _ = self.raw.campaign();
+        }
+    }
+
+    /// Sends everything unanswered to a new leader, and forgets what an old one had promised.
+    fn follow_regime(&mut self) {
+        let regime = (self.raw.raft.term, self.raw.raft.leader_id);
+        if regime != self.regime {
+            self.regime = regime;
+            self.proposed.clear();
+            self.proposals.clear();
+            self.announced_durable = 0;
+            self.gateway.resend_all();
+            self.reads.restart();
+        }
+    }
+
+    fn forward(&mut self) {
+        let leader = self.raw.raft.leader_id;
+        if leader == raft::INVALID_ID {
+            return;
+        }
+        let requests = self.gateway.due(self.ticks);
+        if requests.is_empty() {
+            return;
+        }
+        if self.is_leader() {
+            self.enqueue(requests);
+        } else {
+            self.outbox.push((leader, PeerMessage::Forward(requests)));
+        }
+    }
+
+    /// Takes requests for the log, leaving out those that are on their way into it already.
+    fn enqueue(&mut self, requests: Vec<Request>) {
+        for request in requests {
+            if self.proposed.insert(request.id) {
+                self.proposals.push(request);
+            }
+        }
+    }
+
+    fn propose(&mut self, now_ms: u64) {
+        if !self.is_leader() {
+            return;
+        }
+        let mut batches = batches(std::mem::take(&mut self.proposals)).into_iter();
+        while let Some(requests) = batches.next() {
+            let batch = Batch {
+                time_ms: now_ms,
+                requests,
+            };
+            if self.raw.propose(Vec::new(), batch.encode()).is_err() {
+                // Refused (too much in flight): the gateways will send them again.
+                for request in batch
+                    .requests
+                    .iter()
+                    .chain(batches.as_slice().iter().flatten())
+                {
+                    self.proposed.remove(&request.id);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Moves Raft's output into `effects` until there is none left.
+    fn drain_ready(&mut self, effects: &mut Effects) {
+        while self.raw.has_ready() {
+            let mut ready = self.raw.ready();
+            let number = ready.number();
+            self.last_number = number;
+            for message in ready.take_messages() {
+                self.send(message);
+            }
+            for state in ready.take_read_states() {
+                let index = if self.is_leader() {
+                    self.read_floor()
+                } else {
+                    0
+                };
+                self.reads
+                    .confirm(&state.request_ctx, state.index.max(index));
+            }
+            let mut persist = Persist {
+                number,
+                ..Persist::default()
+            };
+            if !ready.snapshot().is_empty() {
+                let snapshot = ready.snapshot().clone();
+                self.raw.mut_store().restore(&snapshot);
+                self.unapplied_changes.clear();
+                // One that cannot be read is refused by the state machine, and the node stops.
+                if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
+                    effects.members = Some(members.clone());
+                    self.members = members;
+                }
+                persist.snapshot = Some(snapshot.clone());
+                effects.apply.push(Apply::Restore(snapshot));
+            }
+            if let Some(first) = ready.entries().first() {
+                drop(self.unapplied_changes.split_off(&first.index));
+                for entry in ready.entries().iter().filter(|e| is_change(e)) {
+                    self.unapplied_changes.insert(entry.index);
+                }
+                persist.entries = ready.take_entries();
+                self.raw.mut_store().append(&persist.entries);
+            }
+            if let Some(hard_state) = ready.hs() {
+                self.raw.mut_store().set_hard_state(hard_state);
+                self.hard_state_dirty = true;
+            }
+            // A new commit index alone need not be written, the leader tells it again. But it goes
+            // along with entries: whoever holds a second configuration change must know, after a
+            // crash too, that the first was committed, or it might hold elections among the voters
+            // of long ago.
+            let writes = ready.must_sync() || !persist.entries.is_empty();
+            if writes && std::mem::take(&mut self.hard_state_dirty) {
+                persist.hard_state = Some(self.raw.raft.hard_state());
+            }
+            let committed = ready.take_committed_entries();
+            let held = ready.take_persisted_messages();
+            if !held.is_empty() {
+                self.held.push_back((number, held));
+            }
+            self.raw.advance_append_async(ready);
+            for entry in committed {
+                self.commit(entry, effects);
+            }
+            if writes {
+                self.writing.push_back(number);
+                effects.persist.push(persist);
+            } else if self.writing.is_empty() {
+                self.raw.on_persist_ready(number);
+                self.release_held(number);
+            }
+        }
+    }
+
+    /// What a read confirmed by this leader has to wait for. Followers overhear commits, and answer
+    /// clients, before the leader itself knows of the commit; so its commit index is not enough, and
+    /// everything in its log counts.
+    fn read_floor(&self) -> Index {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    fn send(&mut self, mut message: Message) {
+        if message.msg_type == MessageType::MsgReadIndexResp {
+            if !self.is_leader() {
+                return;
+            }
+            // It rides behind the question's context: the message's own index is taken for a commit
+            // notice by the receiver.
+            if let Some(entry) = message.entries.first_mut() {
+                let floor = self.read_floor().to_le_bytes();
+                entry.data = [&entry.data[..], &floor].concat().into();
+            }
+        }
+        self.outbox
+            .push((message.to, PeerMessage::Raft(Box::new(message))));
+    }
+
+    /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
+    fn release_held(&mut self, number: u64) {
+        let mut acknowledged = None;
+        while self.held.front().is_some_and(|&(n, _)| n <= number) {
+            for message in self.held.pop_front().map(|(_, m)| m).unwrap_or_default() {
+                if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
+                    acknowledged =
+                        acknowledged.max(Some((message.term, message.index, message.to)));
+                }
+                self.send(message);
+            }
+        }
+        if self.is_leader() {
+            let (term, index) = (self.raw.raft.term, self.raw.raft.raft_log.persisted);
+            let of_term = self.raw.raft.raft_log.term(index).is_ok_and(|t| t == term);
+            if of_term && index > self.announced_durable {
+                self.announced_durable = index;
+                acknowledged = Some((term, index, self.id()));
+            }
+        }
+        if let Some((term, index, leader)) = acknowledged {
+            let me = self.id();
+            self.acks.note(me, term, index);
+            for voter in self.voters() {
+                if voter != me && voter != leader {
+                    self.outbox.push((voter, PeerMessage::Ack { term, index }));
+                }
+            }
+            self.commit_by_acks();
+        }
+    }
+
+    /// Commits what a quorum is known to hold; see [`acks`].
+    fn commit_by_acks(&mut self) {
+        let raft = &mut self.raw.raft;
+        if raft.state != StateRole::Follower
+            || !raft.promotable()
+            || !self.unapplied_changes.is_empty()
+        {
+            return;
+        }
+        let term = raft.term;
+        let has_quorum =
+            |nodes: &HashSet<NodeId>| raft.prs().has_quorum(&nodes.iter().copied().collect());
+        if let Some(index) = self.acks.committed(term, has_quorum) {
+            let index = index.min(raft.raft_log.last_index());
+            raft.raft_log.maybe_commit(index, term);
+        }
+    }
+
+    /// Hands a committed entry to the state machine; configuration changes take effect here.
+    fn commit(&mut self, entry: Entry, effects: &mut Effects) {
+        let (index, term) = (entry.index, entry.term);
+        if is_change(&entry) {
+            self.unapplied_changes.remove(&index);
+            let conf_state = self.apply_change(&entry);
+            effects.members = Some(self.members.clone());
+            let members = self.members.clone();
+            effects.apply.push(Apply::Members {
+                index,
+                term,
+                conf_state,
+                members,
+            });
+        } else {
+            effects.apply.push(Apply::Batch {
+                index,
+                term,
+                data: entry.data,
+            });
+        }
+    }
+
+    /// Ids of all that have a vote, in order.
+    fn voters(&self) -> Vec<NodeId> {
+        let mut voters: Vec<NodeId> = self.raw.raft.prs().conf().voters().ids().iter().collect();
+        voters.sort_unstable();
+        voters
+    }
+
+    /// Draws an election timeout once a term. A rank of its own keeps each voter from standing at the
+    /// same time as another; the random part keeps a pair from colliding for ever.
+    fn set_timeout(&mut self) {
+        let term = self.raw.raft.term;
+        if self.timeout.0 != term {
+            let me = self.id();
+            let rank = self.voters().iter().position(|&id| id == me).unwrap_or(0);
+            let step = self.timing.election_step;
+            let ticks = self.timing.election + rank * step + self.rng.random_range(0..step.max(1));
+            self.timeout = (term, ticks);
+        }
+        self.raw
+            .raft
+            .set_randomized_election_timeout(self.timeout.1);
+    }
+}
+
+fn is_change(entry: &Entry) -> bool {
+    entry.entry_type != EntryType::EntryNormal
+}
+
+/// Splits requests into the contents of entries of at most [`BATCH_LIMIT`] bytes.
+fn batches(requests: Vec<Request>) -> Vec<Vec<Request>> {
+    let mut batches: Vec<Vec<Request>> = Vec::new();
+    let mut room = 0;
+    for request in requests {
+        let size = request.size();
+        match batches.last_mut() {
+            Some(batch) if size <= room => {
+                room -= size;
+                batch.push(request);
+            }
+            _ => {
+                room = BATCH_LIMIT.saturating_sub(size);
+                batches.push(vec![request]);
+            }
+        }
+    }
+    batches
+}

@@ -1,0 +1,110 @@
+//! SQL text run the way the `sqlite3` shell of 2014 runs its standard input.
+//!
+//! The shell collects lines until they make complete statements, and runs each such group; an error
+//! ends its group, not the input. Rows are printed in list mode. If anything failed, the output is the
+//! error lines only.
+
+use rusqlite::Connection;
+
+use super::sqlite::{Statement, is_complete};
+
+/// Output beyond this is refused, bytes.
+pub const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Runs `sql`, to which a `;` is appended, and gives the output.
+pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut errors = Vec::new();
+    let text = [sql, b";"].concat();
+    let mut group: Vec<u8> = Vec::new();
+    let mut start = 0;
+    for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
+        // The shell reads C strings: a line ends at its first NUL.
+        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        if group.is_empty() {
+            if is_blank(line) {
+                continue;
+            }
+            start = number;
+        } else {
+            group.push(b'\n');
+        }
+        if is_terminator(line) && !group.is_empty() && is_complete(&[&group[..], b";"].concat()) {
+            group.push(b';');
+        } else {
+            group.extend_from_slice(line);
+        }
+        if line.contains(&b';') && is_complete(&group) || group.ends_with(b"\n;") {
+            if let Err(message) = run_group(connection, &group, &mut output) {
+                errors
+                    .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
+            }
+            group.clear();
+        } else if is_blank(&group) {
+            group.clear();
+        }
+    }
+    if !group.is_empty() {
+        errors.extend_from_slice(b"Error: incomplete SQL: ");
+        errors.extend_from_slice(&group);
+        errors.push(b'\n');
+    }
+    if errors.is_empty() { output } else { errors }
+}
+
+fn run_group(connection: &Connection, sql: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
+    let mut rest = sql;
+    while !rest.is_empty() {
+        let (statement, used) = Statement::prepare(connection, rest)?;
+        rest = &rest[used..];
+        if let Some(mut statement) = statement {
+            print_rows(&mut statement, output)?;
+        }
+    }
+    Ok(())
+}
+
+fn print_rows(statement: &mut Statement, output: &mut Vec<u8>) -> Result<(), String> {
+    let columns = statement.columns();
+    while statement.step()? {
+        for column in 0..columns {
+            if column > 0 {
+                output.push(b'|');
+            }
+            statement.print(column, output);
+        }
+        if columns > 0 {
+            output.push(b'\n');
+        }
+        if output.len() > OUTPUT_LIMIT {
+            return Err("string or blob too big".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Nothing but white space and finished comments.
+fn is_blank(mut sql: &[u8]) -> bool {
+    loop {
+        sql = sql.trim_ascii_start();
+        if let Some(comment) = sql.strip_prefix(b"/*") {
+            match comment.windows(2).position(|end| end == b"*/") {
+                Some(end) => sql = &comment[end + 2..],
+                None => return false,
+            }
+        } else if sql.starts_with(b"--") {
+            match sql.iter().position(|&byte| byte == b'\n') {
+                Some(end) => sql = &sql[end..],
+                None => return true,
+            }
+        } else {
+            return sql.is_empty();
+        }
+    }
+}
+
+/// `/` (Oracle) or `go` (SQL Server) on a line of its own ends a statement.
+fn is_terminator(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line == b"/" || line.eq_ignore_ascii_case(b"go")
+}

@@ -1,0 +1,97 @@
+//! Who this node is, kept in its folder: `node`, a small text file.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::message::NodeId;
+
+const FILE: &str = "node";
+const FORMAT: &str = "level4 node 1";
+
+/// The node's lasting facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Drawn when the folder was empty.
+    pub node: NodeId,
+    /// 0: belongs to no cluster yet.
+    pub cluster: u64,
+    /// How often the node was started.
+    pub incarnation: u64,
+}
+
+impl Identity {
+    /// Reads the folder's file; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or is not in the format.
+    pub fn load(folder: &Path) -> io::Result<Option<Self>> {
+        let text = match fs::read_to_string(folder.join(FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        Self::parse(&text).map(Some).ok_or_else(|| {
+            let path = folder.join(FILE).display().to_string();
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{path} is damaged at offset 0"),
+            )
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next()? != FORMAT {
+            return None;
+        }
+        let mut field = |name: &str| {
+            let value = lines.next()?.strip_prefix(name)?.strip_prefix(' ')?;
+            u64::from_str_radix(value, 16).ok()
+        };
+        let identity = Self {
+            node: field("id")?,
+            cluster: field("cluster")?,
+            incarnation: field("starts")?,
+        };
+        (lines.next() == Some("end")).then_some(identity)
+    }
+
+    /// Writes the file and makes it durable.
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
+        let partial = folder.join("node.partial");
+        let mut file = File::create(&partial)?;
+        let Self {
+            node,
+            cluster,
+            incarnation,
+        } = self;
+        writeln!(
+            file,
+            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nend"
+        )?;
+        file.sync_all()?;
+        fs::rename(&partial, folder.join(FILE))?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_loaded_and_damage_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::load(folder.path()).unwrap(), None);
+        let identity = Identity {
+            node: 77,
+            cluster: u64::MAX,
+            incarnation: 3,
+        };
+        identity.save(folder.path()).unwrap();
+        assert_eq!(Identity::load(folder.path()).unwrap(), Some(identity));
+        fs::write(folder.path().join(FILE), "level4 node 1\nid zz\n").unwrap();
+        assert!(Identity::load(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,395 @@
+//! The durable log: append-only segments, snapshots, and recovery from both.
+//!
+//! Everything goes through a [`Disk`], so that the simulation can crash it between any two operations.
+
+mod disk;
+mod segment;
+pub mod snapshot;
+
+use std::collections::VecDeque;
+use std::io;
+
+use raft::eraftpb::{Entry, EntryType, HardState, Snapshot};
+
+pub use disk::{Disk, Folder};
+
+use crate::codec::{Malformed, Reader, Writer};
+use crate::core::{MemoryLog, Persist};
+use crate::message::Index;
+
+/// A segment is closed when the next record would make it longer than this, bytes.
+const SEGMENT_SIZE: u64 = 16 * 1024 * 1024;
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk failed, or is full.
+    #[error("the log cannot be written or read: {0}")]
+    Io(#[from] io::Error),
+    /// What was once written whole is not whole any more.
+    #[error(
+        "{file} is damaged at offset {offset}; restore the folder from a backup, or empty it and join again"
+    )]
+    Damaged {
+        /// File name within the node's folder.
+        file: String,
+        /// Bytes from its start.
+        offset: usize,
+    },
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The newest snapshot: the state to start from.
+    pub snapshot: Option<Snapshot>,
+    /// Entries after the snapshot, and the hard state.
+    pub log: MemoryLog,
+    /// A torn last write was cut off.
+    pub torn: bool,
+}
+
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    /// The highest index of any entry in it.
+    last_index: Index,
+}
+
+/// The log on disk, open for appending.
+#[derive(Debug)]
+pub struct Log<D> {
+    disk: D,
+    /// Oldest first.
+    closed: VecDeque<Segment>,
+    current: Segment,
+    /// Where the next record goes in `current`; 0: the file has not been made yet.
+    end: u64,
+    next_record: u64,
+    /// As written last: every segment starts with it.
+    hard_state: HardState,
+    segment_size: u64,
+}
+
+fn file_name(number: u64) -> String {
+    format!("log-{number:020}")
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in `disk`, which may be empty, and cuts off a torn last write.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Damaged`] if anything but the last write is not whole.
+    pub fn open(disk: D) -> Result<(Self, Recovered), LogError> {
+        Self::open_with(disk, SEGMENT_SIZE)
+    }
+
+    /// Like [`Log::open`] with another size of segments, bytes.
+    pub fn open_with(mut disk: D, segment_size: u64) -> Result<(Self, Recovered), LogError> {
+        let snapshot = snapshot::load(&disk)?;
+        let metadata = snapshot
+            .as_ref()
+            .map(Snapshot::get_metadata)
+            .cloned()
+            .unwrap_or_default();
+        let base = (metadata.index, metadata.term);
+        let mut replay = Replay::new(base);
+        let mut files: Vec<u64> = disk
+            .list()?
+            .iter()
+            .filter_map(|file| file.strip_prefix("log-")?.parse().ok())
+            .collect();
+        files.sort_unstable();
+        let mut segments: VecDeque<Segment> = VecDeque::new();
+        let (mut next_record, mut end, mut torn) = (None, 0, false);
+        for (place, &number) in files.iter().enumerate() {
+            let file = file_name(number);
+            if segments
+                .back()
+                .is_some_and(|before| before.number + 1 != number)
+            {
+                return Err(LogError::Damaged { file, offset: 0 });
+            }
+            let bytes = disk.read(&file)?;
+            let is_last = place + 1 == files.len();
+            let scan = segment::scan(&file, &bytes, number, next_record, is_last)?;
+            let mut last_index = 0;
+            for payload in &scan.payloads {
+                last_index = replay
+                    .record(payload)
+                    .map_err(|_| LogError::Damaged {
+                        file: file.clone(),
+                        offset: scan.end,
+                    })?
+                    .max(last_index);
+            }
+            segments.push_back(Segment { number, last_index });
+            (next_record, end, torn) = (Some(scan.next), scan.end as u64, scan.torn);
+            if torn && end > 0 {
+                // What is left of the torn write must not look like damage once more is behind it.
+                disk.write(&file, end, &vec![0; bytes.len() - scan.end])?;
+                disk.sync(&file)?;
+            }
+        }
+        let (entries, hard_state) = replay.finish().map_err(|_| LogError::Damaged {
+            file: "log".to_owned(),
+            offset: 0,
+        })?;
+        let current = segments.pop_back().unwrap_or(Segment {
+            number: 1,
+            last_index: 0,
+        });
+        let log = Self {
+            disk,
+            closed: segments,
+            current,
+            end,
+            next_record: next_record.unwrap_or(1),
+            hard_state: hard_state.clone(),
+            segment_size,
+        };
+        let memory = MemoryLog::new(base, entries, hard_state, metadata.get_conf_state().clone());
+        Ok((
+            log,
+            Recovered {
+                snapshot,
+                log: memory,
+                torn,
+            },
+        ))
+    }
+
+    /// Makes `writes` durable, as one record. If it fails for lack of room, it may be tried again.
+    pub fn append(&mut self, writes: &[Persist]) -> Result<(), LogError> {
+        let mut hard_state = self.hard_state.clone();
+        let mut last_index = 0;
+        let mut ops = Writer::new();
+        for write in writes {
+            if let Some(snapshot) = &write.snapshot {
+                snapshot::save(&mut self.disk, snapshot)?;
+                let metadata = snapshot.get_metadata();
+                ops.byte(op::RESET);
+                ops.uint(metadata.index);
+                ops.uint(metadata.term);
+                last_index = last_index.max(metadata.index);
+            }
+            encode_entries(&write.entries, &mut ops);
+            last_index = write
+                .entries
+                .last()
+                .map_or(0, |entry| entry.index)
+                .max(last_index);
+            if let Some(state) = &write.hard_state {
+                hard_state = state.clone();
+                encode_hard_state(state, &mut ops);
+            }
+        }
+        let ops = ops.finish();
+        let fresh = self.end == 0;
+        let room = self.segment_size.saturating_sub(self.end);
+        if !fresh && (ops.len() + segment::RECORD_HEADER) as u64 > room {
+            let number = self.current.number + 1;
+            let closed = std::mem::replace(
+                &mut self.current,
+                Segment {
+                    number,
+                    last_index: 0,
+                },
+            );
+            self.closed.push_back(closed);
+            self.end = 0;
+        }
+        self.write_record(&ops)?;
+        self.hard_state = hard_state;
+        self.current.last_index = self.current.last_index.max(last_index);
+        Ok(())
+    }
+
+    fn write_record(&mut self, ops: &[u8]) -> Result<(), LogError> {
+        let file = file_name(self.current.number);
+        if self.end > 0 {
+            let record = segment::record(self.next_record, ops);
+            self.disk.write(&file, self.end, &record)?;
+            self.disk.sync(&file)?;
+            self.end += record.len() as u64;
+        } else {
+            let mut state = Writer::new();
+            encode_hard_state(&self.hard_state, &mut state);
+            state.raw(ops);
+            let mut bytes = segment::header(self.current.number, self.next_record).to_vec();
+            bytes.extend(segment::record(self.next_record, &state.finish()));
+            self.disk
+                .create(&file, self.segment_size.max(bytes.len() as u64))?;
+            self.disk.write(&file, 0, &bytes)?;
+            self.disk.sync(&file)?;
+            self.disk.sync_folder()?;
+            self.end = bytes.len() as u64;
+        }
+        self.next_record += 1;
+        Ok(())
+    }
+
+    /// Makes a snapshot durable that this node took of its own state.
+    pub fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), LogError> {
+        snapshot::save(&mut self.disk, snapshot)
+    }
+
+    /// Removes segments that hold nothing after `index`. A snapshot at `index` or later is durable.
+    pub fn compact(&mut self, index: Index) -> Result<(), LogError> {
+        while self
+            .closed
+            .front()
+            .is_some_and(|segment| segment.last_index <= index)
+        {
+            if let Some(segment) = self.closed.pop_front() {
+                self.disk.remove(&file_name(segment.number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the disk back.
+    pub fn into_disk(self) -> D {
+        self.disk
+    }
+}
+
+/// What a record's payload consists of.
+mod op {
+    /// Term, vote, commit.
+    pub const HARD_STATE: u8 = 0;
+    /// Count, then entries; they replace everything from the first one's index on.
+    pub const ENTRIES: u8 = 1;
+    /// Index and term of a snapshot that replaces the log.
+    pub const RESET: u8 = 2;
+}
+
+fn encode_hard_state(state: &HardState, ops: &mut Writer) {
+    ops.byte(op::HARD_STATE);
+    ops.uint(state.term);
+    ops.uint(state.vote);
+    ops.uint(state.commit);
+}
+
+fn encode_entries(entries: &[Entry], ops: &mut Writer) {
+    if entries.is_empty() {
+        return;
+    }
+    ops.byte(op::ENTRIES);
+    ops.uint(entries.len() as u64);
+    for entry in entries {
+        ops.byte(entry.entry_type as u8);
+        ops.uint(entry.index);
+        ops.uint(entry.term);
+        ops.bytes(&entry.data);
+        ops.bytes(&entry.context);
+    }
+}
+
+fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
+    let entry_type = match reader.byte()? {
+        0 => EntryType::EntryNormal,
+        1 => EntryType::EntryConfChange,
+        2 => EntryType::EntryConfChangeV2,
+        _ => return Err(Malformed { at: 0 }),
+    };
+    Ok(Entry {
+        entry_type,
+        index: reader.uint()?,
+        term: reader.uint()?,
+        data: reader.shared()?,
+        context: reader.shared()?,
+        ..Entry::default()
+    })
+}
+
+/// Rebuilds the end of the log from its records.
+#[derive(Debug)]
+struct Replay {
+    /// The snapshot.
+    base: (Index, u64),
+    /// Entries after the base, as the records left them.
+    entries: Vec<Entry>,
+    /// The term of the log's own entry at the base, if it has one.
+    term_at_base: Option<u64>,
+    hard_state: HardState,
+}
+
+impl Replay {
+    fn new(base: (Index, u64)) -> Self {
+        Self {
+            base,
+            entries: Vec::new(),
+            term_at_base: None,
+            hard_state: HardState::default(),
+        }
+    }
+
+    /// Takes one record; returns the highest index in it.
+    fn record(&mut self, payload: &[u8]) -> Result<Index, Malformed> {
+        let mut reader = Reader::new(payload);
+        let mut highest = 0;
+        while !reader.is_empty() {
+            match reader.byte()? {
+                op::HARD_STATE => {
+                    self.hard_state.term = reader.uint()?;
+                    self.hard_state.vote = reader.uint()?;
+                    self.hard_state.commit = reader.uint()?;
+                }
+                op::ENTRIES => {
+                    for _ in 0..reader.uint()? {
+                        let entry = decode_entry(&mut reader)?;
+                        highest = highest.max(entry.index);
+                        self.entry(entry);
+                    }
+                }
+                op::RESET => {
+                    let at = (reader.uint()?, reader.uint()?);
+                    highest = highest.max(at.0);
+                    self.entries.clear();
+                    self.term_at_base = (at.0 == self.base.0).then_some(at.1);
+                }
+                _ => return Err(Malformed { at: 0 }),
+            }
+        }
+        Ok(highest)
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        self.entries.truncate(
+            self.entries
+                .partition_point(|known| known.index < entry.index),
+        );
+        if entry.index <= self.base.0 {
+            self.term_at_base = (entry.index == self.base.0).then_some(entry.term);
+        } else {
+            self.entries.push(entry);
+        }
+    }
+
+    /// The entries after the base, and the hard state, in the form that Raft starts from.
+    fn finish(mut self) -> Result<(Vec<Entry>, HardState), Malformed> {
+        // A snapshot from the leader was saved, but not the mark that it replaces this log.
+        let older = self
+            .entries
+            .first()
+            .is_some_and(|entry| entry.term < self.base.1);
+        if older || self.term_at_base.is_some_and(|term| term != self.base.1) {
+            self.entries.clear();
+        }
+        let contiguous = self
+            .entries
+            .iter()
+            .zip(self.base.0 + 1..)
+            .all(|(entry, index)| entry.index == index);
+        if !contiguous {
+            return Err(Malformed { at: 0 });
+        }
+        let last = self.base.0 + self.entries.len() as Index;
+        let state = &mut self.hard_state;
+        state.term = state.term.max(self.base.1);
+        state.commit = state.commit.clamp(self.base.0, last);
+        Ok((self.entries, self.hard_state))
+    }
+}

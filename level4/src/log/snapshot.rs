@@ -1,0 +1,112 @@
+//! Snapshot files: the whole state at one index, written beside, synced, and renamed into place.
+//!
+//! `L4SNAP` + version, then CRC32C (u32) and length (u64) of the rest: varint index and term, the
+//! configuration (protobuf, with its length), the state.
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Snapshot};
+
+use super::{Disk, LogError};
+use crate::codec::{Malformed, Reader, Writer};
+use crate::message::Index;
+
+const MAGIC: &[u8; 8] = b"L4SNAP\x00\x01";
+const HEADER: usize = 20;
+/// A snapshot that is being written; never read.
+const PARTIAL: &str = "snapshot.partial";
+
+fn name(index: Index) -> String {
+    format!("snapshot-{index:020}")
+}
+
+/// Makes a snapshot durable and removes older ones.
+pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
+    let metadata = snapshot.get_metadata();
+    let mut writer = Writer::new();
+    writer.uint(metadata.index);
+    writer.uint(metadata.term);
+    writer.bytes(
+        &metadata
+            .get_conf_state()
+            .write_to_bytes()
+            .unwrap_or_default(),
+    );
+    writer.raw(&snapshot.data);
+    let body = writer.finish();
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    header[12..].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    disk.create(PARTIAL, 0)?;
+    disk.write(PARTIAL, 0, &header)?;
+    disk.write(PARTIAL, HEADER as u64, &body)?;
+    disk.sync(PARTIAL)?;
+    disk.rename(PARTIAL, &name(metadata.index))?;
+    disk.sync_folder()?;
+    for (index, file) in list(disk)? {
+        if index < metadata.index {
+            disk.remove(&file)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(disk: &impl Disk) -> Result<Vec<(Index, String)>, LogError> {
+    let mut found: Vec<(Index, String)> = disk
+        .list()?
+        .into_iter()
+        .filter_map(|file| Some((file.strip_prefix("snapshot-")?.parse().ok()?, file.clone())))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The newest snapshot, if there is one.
+///
+/// # Errors
+///
+/// [`LogError::Damaged`] if it cannot be read: what it held is gone from the log.
+pub fn load(disk: &impl Disk) -> Result<Option<Snapshot>, LogError> {
+    let Some((_, file)) = list(disk)?.pop() else {
+        return Ok(None);
+    };
+    let bytes = disk.read(&file)?;
+    match decode(&bytes) {
+        Ok(snapshot) => Ok(Some(snapshot)),
+        Err(Malformed { at }) => Err(LogError::Damaged { file, offset: at }),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
+    let (header, body) = bytes.split_at_checked(HEADER).ok_or(Malformed { at: 0 })?;
+    let intact = header[..8] == MAGIC[..]
+        && header[8..12] == crc32c::crc32c(body).to_le_bytes()
+        && header[12..] == (body.len() as u64).to_le_bytes();
+    if !intact {
+        return Err(Malformed { at: 0 });
+    }
+    let mut reader = Reader::new(body);
+    let (index, term) = (reader.uint()?, reader.uint()?);
+    let conf_state =
+        ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: HEADER })?;
+    Ok(assemble(
+        index,
+        term,
+        conf_state,
+        Bytes::copy_from_slice(reader.rest()),
+    ))
+}
+
+/// A snapshot as Raft wants it.
+pub fn assemble(index: Index, term: u64, conf_state: ConfState, data: Bytes) -> Snapshot {
+    let mut snapshot = Snapshot {
+        data,
+        ..Snapshot::default()
+    };
+    let metadata = snapshot.mut_metadata();
+    metadata.index = index;
+    metadata.term = term;
+    metadata.set_conf_state(conf_state);
+    snapshot
+}

@@ -1,0 +1,444 @@
+//! The replicated state machine: sessions in front of an executor.
+//!
+//! Every node applies the same entries and so holds the same sessions, answers and database. What makes
+//! a request run once is here, inside the replicated state: a gateway's unanswered requests are
+//! remembered together with their answers, so a second copy in the log changes nothing, and a node that
+//! was brought up to date by a snapshot still finds the answers its clients wait for.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Snapshot};
+
+use crate::codec::{Malformed, Reader, Writer};
+use crate::core::{Answer, Apply, Members, decode_snapshot_members, encode_snapshot_members};
+use crate::log::snapshot::assemble;
+use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
+
+/// A client's `Idempotency-Key` is remembered for this many log entries.
+pub const KEY_LIFETIME: Index = 100_000;
+
+/// What varies from one execution to the next, the same on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// `now`, milliseconds since 1970.
+    pub time_ms: u64,
+    /// For `random()`.
+    pub seed: u64,
+}
+
+/// Executes commands on data of its own.
+pub trait Executor {
+    /// Why a snapshot could not be taken or put in place.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Runs a command. The result depends on the state, the command and the moment alone.
+    fn execute(&mut self, moment: Moment, command: &Command) -> Bytes;
+    /// The whole state.
+    fn save(&mut self) -> Result<Vec<u8>, Self::Error>;
+    /// Replaces the whole state.
+    fn restore(&mut self, state: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Why a snapshot cannot be put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError<E: std::error::Error + 'static> {
+    /// Not in the format.
+    #[error("the snapshot cannot be read: {0}")]
+    Malformed(#[from] Malformed),
+    /// The executor refused it.
+    #[error("the snapshot cannot be put in place: {0}")]
+    Executor(#[source] E),
+}
+
+/// What a gateway's current life has asked for and not said to have got.
+#[derive(Debug, Default)]
+struct Session {
+    incarnation: u64,
+    /// Everything below has been answered.
+    floor: u64,
+    answers: BTreeMap<u64, Answer>,
+}
+
+/// The state that all nodes share.
+#[derive(Debug)]
+pub struct Machine<E> {
+    executor: E,
+    applied: (Index, Term),
+    conf_state: ConfState,
+    members: Members,
+    /// The next shell request's number.
+    sequence: u64,
+    time_ms: u64,
+    sessions: BTreeMap<NodeId, Session>,
+    keys: BTreeMap<String, Answer>,
+    /// Keys by age.
+    key_ages: VecDeque<(Index, String)>,
+}
+
+impl<E: Executor> Machine<E> {
+    /// Nothing has been applied.
+    pub fn new(executor: E) -> Self {
+        Self {
+            executor,
+            applied: (0, 0),
+            conf_state: ConfState::default(),
+            members: Members::new(),
+            sequence: 0,
+            time_ms: 0,
+            sessions: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            key_ages: VecDeque::new(),
+        }
+    }
+
+    /// Index of the last applied entry.
+    pub fn applied(&self) -> Index {
+        self.applied.0
+    }
+
+    /// Members as of the last applied entry.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The data, for reading.
+    pub fn executor(&mut self) -> &mut E {
+        &mut self.executor
+    }
+
+    /// The time of the last entry: what reads see as `now`.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            time_ms: self.time_ms,
+            seed: self.applied.0,
+        }
+    }
+
+    /// Applies one step; gives the requests that are executed by now, with their answers.
+    ///
+    /// # Errors
+    ///
+    /// Only for [`Apply::Restore`], which may be from a damaged or foreign snapshot.
+    pub fn apply(
+        &mut self,
+        step: Apply,
+    ) -> Result<Vec<(RequestId, Answer)>, RestoreError<E::Error>> {
+        match step {
+            Apply::Batch { index, term, data } => {
+                self.applied = (index, term);
+                // An unreadable entry could only be from another version, and is skipped by all alike.
+                let batch = Batch::decode(&data).unwrap_or_default();
+                self.time_ms = self.time_ms.max(batch.time_ms);
+                self.forget_keys();
+                let requests = batch.requests.into_iter().enumerate();
+                Ok(requests
+                    .filter_map(|(place, request)| self.execute(place, request))
+                    .collect())
+            }
+            Apply::Members {
+                index,
+                term,
+                conf_state,
+                members,
+            } => {
+                self.applied = (index, term);
+                self.sessions.retain(|node, _| members.contains_key(node));
+                self.conf_state = conf_state;
+                self.members = members;
+                Ok(Vec::new())
+            }
+            Apply::Restore(snapshot) => {
+                self.restore(&snapshot)?;
+                let sessions = self.sessions.iter();
+                Ok(sessions
+                    .flat_map(|(&node, session)| {
+                        session.answers.iter().map(move |(&counter, answer)| {
+                            let incarnation = session.incarnation;
+                            (
+                                RequestId {
+                                    node,
+                                    incarnation,
+                                    counter,
+                                },
+                                answer.clone(),
+                            )
+                        })
+                    })
+                    .collect())
+            }
+        }
+    }
+
+    fn execute(&mut self, place: usize, request: Request) -> Option<(RequestId, Answer)> {
+        let Request {
+            id,
+            floor,
+            key,
+            command,
+        } = request;
+        if !self.members.contains_key(&id.node) {
+            // Removed: its session is gone, so a late copy could run twice.
+            return None;
+        }
+        let session = self.sessions.entry(id.node).or_default();
+        if id.incarnation < session.incarnation {
+            // That gateway's clients are gone, nobody was or will be answered.
+            return None;
+        }
+        if id.incarnation > session.incarnation {
+            *session = Session {
+                incarnation: id.incarnation,
+                ..Session::default()
+            };
+        }
+        if id.counter < session.floor {
+            return None;
+        }
+        if floor > session.floor {
+            session.floor = floor;
+            session.answers = session.answers.split_off(&floor);
+        }
+        if let Some(answer) = session.answers.get(&id.counter) {
+            return Some((id, answer.clone()));
+        }
+        let known = key.as_ref().and_then(|key| self.keys.get(key));
+        let answer = known.cloned().unwrap_or_else(|| {
+            let seed = mix(self.applied.0, place as u64);
+            let body = self.executor.execute(
+                Moment {
+                    time_ms: self.time_ms,
+                    seed,
+                },
+                &command,
+            );
+            let sequence = matches!(command, Command::Shell(_)).then_some(self.sequence);
+            self.sequence += u64::from(sequence.is_some());
+            let answer = Answer { sequence, body };
+            if let Some(key) = key {
+                self.keys.insert(key.clone(), answer.clone());
+                self.key_ages.push_back((self.applied.0, key));
+            }
+            answer
+        });
+        if let Some(session) = self.sessions.get_mut(&id.node) {
+            session.answers.insert(id.counter, answer.clone());
+        }
+        Some((id, answer))
+    }
+
+    fn forget_keys(&mut self) {
+        let now = self.applied.0;
+        while let Some((_, key)) = self
+            .key_ages
+            .pop_front_if(|(index, _)| *index + KEY_LIFETIME < now)
+        {
+            self.keys.remove(&key);
+        }
+    }
+
+    /// The whole state at the last applied entry.
+    pub fn snapshot(&mut self) -> Result<Snapshot, E::Error> {
+        let mut writer = Writer::new();
+        // The members come first, where the core finds them without the machine.
+        encode_snapshot_members(&self.members, &mut writer);
+        writer.uint(self.sequence);
+        writer.uint(self.time_ms);
+        writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
+        writer.uint(self.sessions.len() as u64);
+        for (&node, session) in &self.sessions {
+            writer.uint(node);
+            writer.uint(session.incarnation);
+            writer.uint(session.floor);
+            writer.uint(session.answers.len() as u64);
+            for (&counter, answer) in &session.answers {
+                writer.uint(counter);
+                encode_answer(answer, &mut writer);
+            }
+        }
+        writer.uint(self.key_ages.len() as u64);
+        for (index, key) in &self.key_ages {
+            writer.uint(*index);
+            writer.bytes(key.as_bytes());
+            let answer = self.keys.get(key).cloned();
+            encode_answer(
+                &answer.unwrap_or(Answer {
+                    sequence: None,
+                    body: Bytes::new(),
+                }),
+                &mut writer,
+            );
+        }
+        writer.raw(&self.executor.save()?);
+        let (index, term) = self.applied;
+        Ok(assemble(
+            index,
+            term,
+            self.conf_state.clone(),
+            Bytes::from(writer.finish()),
+        ))
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError<E::Error>> {
+        let metadata = snapshot.get_metadata();
+        let mut reader = Reader::new(&snapshot.data);
+        self.members = decode_snapshot_members(&mut reader)?;
+        self.sequence = reader.uint()?;
+        self.time_ms = reader.uint()?;
+        self.conf_state =
+            ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: 1 })?;
+        self.sessions.clear();
+        for _ in 0..reader.uint()? {
+            let node = reader.uint()?;
+            let (incarnation, floor) = (reader.uint()?, reader.uint()?);
+            let mut session = Session {
+                incarnation,
+                floor,
+                answers: BTreeMap::new(),
+            };
+            for _ in 0..reader.uint()? {
+                session
+                    .answers
+                    .insert(reader.uint()?, decode_answer(&mut reader)?);
+            }
+            self.sessions.insert(node, session);
+        }
+        self.keys.clear();
+        self.key_ages.clear();
+        for _ in 0..reader.uint()? {
+            let (index, key) = (reader.uint()?, reader.text()?);
+            self.keys.insert(key.clone(), decode_answer(&mut reader)?);
+            self.key_ages.push_back((index, key));
+        }
+        self.executor
+            .restore(reader.rest())
+            .map_err(RestoreError::Executor)?;
+        self.applied = (metadata.index, metadata.term);
+        Ok(())
+    }
+}
+
+fn encode_answer(answer: &Answer, writer: &mut Writer) {
+    writer.uint(answer.sequence.map_or(0, |sequence| sequence + 1));
+    writer.bytes(&answer.body);
+}
+
+fn decode_answer(reader: &mut Reader) -> Result<Answer, Malformed> {
+    Ok(Answer {
+        sequence: reader.uint()?.checked_sub(1),
+        body: reader.shared()?,
+    })
+}
+
+/// A well-mixed seed from an entry's index and a place in it (the finaliser of SplitMix64).
+fn mix(index: Index, place: u64) -> u64 {
+    let mut z = index
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(place);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    /// Counts executions.
+    #[derive(Debug, Default)]
+    struct Counter(u64);
+
+    impl Executor for Counter {
+        type Error = Infallible;
+        fn execute(&mut self, _: Moment, _: &Command) -> Bytes {
+            self.0 += 1;
+            Bytes::from(self.0.to_string())
+        }
+        fn save(&mut self) -> Result<Vec<u8>, Infallible> {
+            Ok(self.0.to_le_bytes().to_vec())
+        }
+        fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {
+            self.0 = u64::from_le_bytes(state.try_into().unwrap());
+            Ok(())
+        }
+    }
+
+    fn request(incarnation: u64, counter: u64, floor: u64, key: Option<&str>) -> Request {
+        Request {
+            id: RequestId {
+                node: 1,
+                incarnation,
+                counter,
+            },
+            floor,
+            key: key.map(str::to_owned),
+            command: Command::Shell(Bytes::from_static(b"x")),
+        }
+    }
+
+    fn machine() -> Machine<Counter> {
+        let mut machine = Machine::new(Counter::default());
+        machine.members.insert(1, "a".to_owned());
+        machine
+    }
+
+    fn apply(machine: &mut Machine<Counter>, index: Index, request: Request) -> Option<u64> {
+        let data = Batch {
+            time_ms: 1,
+            requests: vec![request],
+        }
+        .encode()
+        .into();
+        let executed = machine
+            .apply(Apply::Batch {
+                index,
+                term: 1,
+                data,
+            })
+            .unwrap();
+        executed.first().and_then(|(_, answer)| answer.sequence)
+    }
+
+    #[test]
+    fn a_request_twice_in_the_log_runs_once_and_is_answered_alike() {
+        let mut machine = machine();
+        assert_eq!(apply(&mut machine, 1, request(1, 0, 0, None)), Some(0));
+        assert_eq!(apply(&mut machine, 2, request(1, 1, 0, None)), Some(1));
+        assert_eq!(apply(&mut machine, 3, request(1, 0, 0, None)), Some(0));
+        // Answered ones are forgotten, and their late copies dropped.
+        assert_eq!(apply(&mut machine, 4, request(1, 2, 2, None)), Some(2));
+        assert_eq!(apply(&mut machine, 5, request(1, 1, 0, None)), None);
+        // So are those of an earlier life.
+        assert_eq!(apply(&mut machine, 6, request(2, 0, 0, None)), Some(3));
+        assert_eq!(apply(&mut machine, 7, request(1, 5, 0, None)), None);
+        assert_eq!(machine.executor.0, 4);
+    }
+
+    #[test]
+    fn a_key_gives_the_same_answer_for_its_lifetime() {
+        let mut machine = machine();
+        assert_eq!(apply(&mut machine, 1, request(1, 0, 0, Some("k"))), Some(0));
+        assert_eq!(apply(&mut machine, 2, request(1, 1, 0, Some("k"))), Some(0));
+        let late = 2 + KEY_LIFETIME;
+        assert_eq!(
+            apply(&mut machine, late, request(1, 2, 0, Some("k"))),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_carries_sessions_keys_and_numbers() {
+        let mut machine = machine();
+        apply(&mut machine, 1, request(1, 0, 0, Some("k")));
+        apply(&mut machine, 2, request(1, 1, 0, None));
+        let snapshot = machine.snapshot().unwrap();
+        let mut copy = Machine::new(Counter::default());
+        let answers = copy.apply(Apply::Restore(snapshot)).unwrap();
+        assert_eq!(answers.len(), 2);
+        assert_eq!(apply(&mut copy, 3, request(1, 1, 0, None)), Some(1));
+        assert_eq!(apply(&mut copy, 4, request(1, 2, 0, Some("k"))), Some(0));
+        assert_eq!(apply(&mut copy, 5, request(1, 3, 0, None)), Some(2));
+    }
+}

@@ -1,0 +1,213 @@
+//! Puts a node, its transport and its HTTP interface on one socket.
+//!
+//! A connection whose first byte is zero is a peer's; every other one speaks HTTP.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use bytes::BytesMut;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, sleep};
+
+use crate::api::{Api, router};
+use crate::core::Timing;
+use crate::identity::Identity;
+use crate::node::{self, Node};
+use crate::transport::{self, Listener, MAGIC, Rewound, Socket, Transport};
+
+/// How a node is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens, for clients and peers: `host:port` or a socket's path.
+    pub listen: String,
+    /// Its address for its peers, if that differs.
+    pub advertise: Option<String>,
+    /// A member to join through.
+    pub join: Option<String>,
+    /// The longest request body, bytes.
+    pub body_limit: usize,
+    /// The leader's heartbeat.
+    pub heartbeat: Duration,
+    /// Silence after which the leader is doubted.
+    pub election: Duration,
+}
+
+/// Length of the core's tick. Short, because election timeouts are counted in them.
+const TICK: Duration = Duration::from_millis(10);
+/// At the end, requests under way get this long.
+const GRACE: Duration = Duration::from_secs(5);
+/// A newcomer asks again this often.
+const JOIN_PAUSE: Duration = Duration::from_millis(200);
+
+impl Settings {
+    fn timing(&self) -> Timing {
+        let ticks = |time: Duration| ((time.as_millis() / TICK.as_millis()) as usize).max(1);
+        let heartbeat = ticks(self.heartbeat);
+        let election = ticks(self.election).max(heartbeat + 1);
+        Timing {
+            heartbeat,
+            election,
+            election_step: (election / 4).max(2),
+            resend: 2 * election as u64,
+            snapshot: 3_000,
+        }
+    }
+}
+
+/// Runs the node in `folder` until `shutdown` is done.
+///
+/// # Errors
+///
+/// If the address cannot be listened at, or the folder cannot be used.
+pub async fn run(
+    settings: Settings,
+    folder: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let listener = Listener::bind(&settings.listen)
+        .await
+        .with_context(|| format!("cannot listen at {}", settings.listen))?;
+    let address = listener.address(&settings.listen);
+    let name = settings
+        .advertise
+        .clone()
+        .unwrap_or_else(|| address.clone());
+    let prepared = node::prepare(folder, &name, settings.join.is_some(), settings.timing())
+        .with_context(|| format!("cannot start from {}", folder.display()))?;
+    let identity = prepared.identity.clone();
+    // Nobody may be reading.
+    let _ = writeln!(
+        std::io::stdout(),
+        "level4: node {:016x} listens at {address}",
+        identity.node
+    );
+    let (node, transport) = Node::start(prepared, TICK, |on_event| {
+        let who = transport::Identity {
+            node: identity.node,
+            name: name.clone(),
+            cluster: identity.cluster,
+        };
+        let (identity, folder) = (identity.clone(), folder.to_owned());
+        let on_cluster = move |cluster| {
+            let joined = Identity {
+                cluster,
+                ..identity.clone()
+            };
+            if let Err(error) = joined.save(&folder) {
+                eprintln!("level4: the cluster's id cannot be saved: {error}");
+            }
+        };
+        Transport::new(who, on_event, Box::new(on_cluster))
+    });
+    if let Some(through) = settings.join.clone() {
+        tokio::spawn(join(
+            node.clone(),
+            transport.clone(),
+            identity.node,
+            name,
+            through,
+        ));
+    }
+    let ending = Arc::new(AtomicBool::new(false));
+    let api = Api {
+        node: node.clone(),
+        transport: transport.clone(),
+        ending: ending.clone(),
+    };
+    let router = router(api, settings.body_limit);
+    let serving = tokio::spawn(accept(listener, router, transport));
+    shutdown.await;
+    // Requests under way are answered by their results; no new ones are taken.
+    ending.store(true, Relaxed);
+    node.step_down();
+    let deadline = Instant::now() + GRACE;
+    while node.waiting() > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // The last answers are on their way through the connections' tasks.
+    sleep(Duration::from_millis(50)).await;
+    serving.abort();
+    if transport::is_path(&settings.listen) {
+        // Already gone if somebody tidied up before.
+        let _ = std::fs::remove_file(&settings.listen);
+    }
+    Ok(())
+}
+
+/// Asks to be taken in, through a member given by the user, until it has happened. The connection made
+/// for that stays as the connection to that member.
+async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String, through: String) {
+    let asking = async {
+        loop {
+            if node
+                .status()
+                .await
+                .is_ok_and(|status| status.members.contains_key(&id))
+            {
+                return;
+            }
+            node.join(id, name.clone());
+            transport.ask_to_join(&name);
+            sleep(JOIN_PAUSE).await;
+        }
+    };
+    let dialling = async {
+        loop {
+            if transport.connected().is_empty() {
+                // A task of its own: the connection outlives the joining.
+                let (transport, address) = (transport.clone(), through.clone());
+                let dial = tokio::spawn(async move { transport.dial(&address, None).await });
+                if let Ok(Err(reason)) = dial.await {
+                    transport::log(format_args!(
+                        "cannot join through {through}: {reason}; trying on"
+                    ));
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        () = dialling => {}
+    }
+}
+
+async fn accept(listener: Listener, router: Router, transport: Arc<Transport>) {
+    loop {
+        match listener.accept().await {
+            Ok(socket) => {
+                tokio::spawn(serve(socket, router.clone(), transport.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: some connection will end.
+                eprintln!("level4: cannot accept a connection: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut socket: Box<dyn Socket>, router: Router, transport: Arc<Transport>) {
+    let mut first = BytesMut::with_capacity(4096);
+    // An end or an error before the first byte is a connection that nobody needs.
+    if !matches!(socket.read_buf(&mut first).await, Ok(1..)) {
+        return;
+    }
+    let is_peer = first[0] == MAGIC[0];
+    let stream = Rewound::new(first.freeze(), socket);
+    if is_peer {
+        return transport.accept(Box::new(stream)).await;
+    }
+    let service = TowerToHyperService::new(router);
+    // Errors are a client's doing: it hung up, or spoke no HTTP and was told so.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}

@@ -1,0 +1,191 @@
+//! One connection: a task that writes what is queued, a task that reads.
+//!
+//! The writer sends everything that is queued as one block. Messages too long for a block go in parts
+//! between the others, so that a snapshot does not hold up heartbeats.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::wire::{BLOCK_LIMIT, Frame, Packer, Unpacker};
+use super::{Queue, Socket, Transport, log};
+use crate::message::NodeId;
+
+/// A block takes frames up to this length together, bytes.
+const BLOCK_TARGET: usize = 64 * 1024;
+/// Messages longer than this go in parts, bytes.
+const WHOLE_LIMIT: usize = 256 * 1024;
+/// Length of a part, bytes.
+const PART: usize = 32 * 1024;
+/// A connection with nothing to say sends an empty block this often.
+const QUIET: Duration = Duration::from_secs(1);
+/// A connection that was silent for this long is dead.
+const DEAD: Duration = Duration::from_secs(6);
+
+/// Something to send.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// In order.
+    Frame(Frame),
+    /// In parts, beside the others.
+    Bulk(Vec<u8>),
+}
+
+impl Outgoing {
+    /// An encoded message, sent whole or in parts according to its length.
+    pub fn message(bytes: Vec<u8>) -> Self {
+        if bytes.len() > WHOLE_LIMIT {
+            Self::Bulk(bytes)
+        } else {
+            Self::Frame(Frame::Message(bytes))
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.size(),
+            Self::Bulk(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// The queue of a running connection; dropping it ends the connection.
+#[derive(Debug)]
+pub struct Connection {
+    queue: Queue,
+    backlog: Arc<AtomicUsize>,
+}
+
+/// The other end of the queue.
+pub struct Outbox {
+    queue: mpsc::UnboundedReceiver<Outgoing>,
+    backlog: Arc<AtomicUsize>,
+}
+
+impl Connection {
+    /// A queue and its other end.
+    pub fn new() -> (Self, Outbox) {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        (
+            Self {
+                queue: sender,
+                backlog: backlog.clone(),
+            },
+            Outbox { queue, backlog },
+        )
+    }
+
+    /// Queues, or drops if more than `limit` bytes wait already. Bulk is always taken: Raft has one
+    /// such message to a node under way at a time.
+    pub fn send(&self, outgoing: Outgoing, limit: usize) {
+        let size = outgoing.size();
+        if self.backlog.load(Relaxed) < limit || matches!(outgoing, Outgoing::Bulk(_)) {
+            self.backlog.fetch_add(size, Relaxed);
+            // Fails when the connection has just ended, which counts as lost on the way.
+            let _ = self.queue.send(outgoing);
+        }
+    }
+}
+
+/// Runs the connection until either side ends it.
+pub async fn run(transport: Arc<Transport>, id: NodeId, socket: Box<dyn Socket>, outbox: Outbox) {
+    let (read, write) = tokio::io::split(socket);
+    let ended = tokio::select! {
+        result = write_loop(&transport, write, outbox) => result,
+        result = read_loop(&transport, id, read) => result,
+    };
+    if let Err(error) = ended {
+        log(format_args!("connection to {id:x} ended: {error}"));
+    }
+}
+
+async fn write_loop(
+    transport: &Transport,
+    mut socket: WriteHalf<Box<dyn Socket>>,
+    mut outbox: Outbox,
+) -> io::Result<()> {
+    let mut packer = Packer::default();
+    let mut bulk: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut sent = 0;
+    loop {
+        let mut frames = Vec::new();
+        let mut size = 0;
+        let mut take = |outgoing: Outgoing, bulk: &mut VecDeque<Vec<u8>>| {
+            size += outgoing.size();
+            match outgoing {
+                Outgoing::Frame(frame) => frames.push(frame),
+                Outgoing::Bulk(bytes) => bulk.push_back(bytes),
+            }
+            size
+        };
+        if bulk.is_empty() {
+            match timeout(QUIET, outbox.queue.recv()).await {
+                Ok(Some(first)) => take(first, &mut bulk),
+                Ok(None) => return Ok(()),
+                Err(_) => 0,
+            };
+        }
+        while let Ok(next) = outbox.queue.try_recv() {
+            if take(next, &mut bulk) > BLOCK_TARGET {
+                break;
+            }
+        }
+        outbox.backlog.fetch_sub(size, Relaxed);
+        if let Some(bytes) = bulk.front() {
+            let end = bytes.len().min(sent + PART);
+            let part = bytes[sent..end].to_vec();
+            if end == bytes.len() {
+                frames.push(Frame::LastPart(part));
+                bulk.pop_front();
+                sent = 0;
+            } else {
+                frames.push(Frame::Part(part));
+                sent = end;
+            }
+        }
+        let block = packer.pack(&frames);
+        transport.traffic.0.fetch_add(block.len() as u64, Relaxed);
+        socket.write_all(&block).await?;
+    }
+}
+
+async fn read_loop(
+    transport: &Transport,
+    id: NodeId,
+    socket: ReadHalf<Box<dyn Socket>>,
+) -> io::Result<()> {
+    let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let mut socket = tokio::io::BufReader::with_capacity(32 * 1024, socket);
+    let mut unpacker = Unpacker::default();
+    let mut parts = Vec::new();
+    let mut block = Vec::new();
+    loop {
+        let length = timeout(DEAD, socket.read_u32_le())
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "silent for too long"))??;
+        if length as usize > BLOCK_LIMIT {
+            return Err(malformed("a block too long".to_owned()));
+        }
+        block.resize(length as usize, 0);
+        socket.read_exact(&mut block).await?;
+        transport
+            .traffic
+            .1
+            .fetch_add(u64::from(length) + 4, Relaxed);
+        for frame in unpacker
+            .unpack(&block)
+            .map_err(|error| malformed(error.to_string()))?
+        {
+            transport
+                .receive(id, frame, &mut parts)
+                .map_err(malformed)?;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Real processes for the contract tests, and a small HTTP client.
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running node.
+pub struct Node {
+    child: Option<Child>,
+    folder: PathBuf,
+    /// `host:port` or a socket's path, for clients.
+    pub address: String,
+    arguments: Vec<String>,
+}
+
+impl Node {
+    /// Starts a node listening at `listen` in `folder`, and waits until it listens.
+    pub fn start(folder: &Path, listen: &str, join: Option<&str>) -> Self {
+        let mut arguments = vec!["-l".to_owned(), listen.to_owned()];
+        if let Some(through) = join {
+            arguments.push(format!("--join={through}"));
+        }
+        let mut node = Self {
+            child: None,
+            folder: folder.to_owned(),
+            address: listen.to_owned(),
+            arguments,
+        };
+        node.restart();
+        node
+    }
+
+    /// Starts the process (again).
+    pub fn restart(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_level4"))
+            .args(&self.arguments)
+            .arg("-d")
+            .arg(&self.folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(line.contains("listens at"), "said {line:?}");
+        if address.starts_with('.') {
+            self.address = self.folder.join(&address).to_string_lossy().into_owned();
+        } else {
+            // A port chosen by the system stays the same through restarts.
+            self.arguments[1].clone_from(&address);
+            self.address = address;
+        }
+        self.child = Some(child);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        child.wait().unwrap().code()
+    }
+
+    /// Sends a request and gives status and body; `None` if the node hung up.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Option<(u16, String)> {
+        request(&self.address, method, path, headers, body).ok()
+    }
+
+    /// `POST /sql`, which has to work.
+    pub fn sql(&self, sql: &str) -> String {
+        let (status, body) = self
+            .request("POST", "/sql", "", sql.as_bytes())
+            .expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// `GET`, which has to work.
+    pub fn get(&self, path: &str) -> String {
+        self.request("GET", path, "", b"").expect("an answer").1
+    }
+
+    /// Waits until the node knows `count` members and a leader.
+    pub fn wait_for_members(&self, count: usize) {
+        eventually(|| {
+            let status = self.get("/cluster/status");
+            status.matches("\"connected\":").count() == count - 1
+                && !status.contains("\"leader\":null")
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `condition` holds.
+pub fn eventually(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "still not so after {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// One request on a connection of its own.
+pub fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> std::io::Result<(u16, String)> {
+    let mut stream: Box<dyn Stream> = if address.starts_with('/') {
+        Box::new(UnixStream::connect(address)?)
+    } else {
+        Box::new(TcpStream::connect(address)?)
+    };
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: level4\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let cut_off = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut_off)?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Ok((status.ok_or_else(cut_off)?, body.to_owned()))
+}
+
+/// A cluster of `count` nodes on TCP, in folders below `root`.
+pub fn cluster(root: &Path, count: usize) -> Vec<Node> {
+    let first = Node::start(&root.join("0"), "127.0.0.1:0", None);
+    let join = first.address.clone();
+    let mut nodes = vec![first];
+    for place in 1..count {
+        nodes.push(Node::start(
+            &root.join(place.to_string()),
+            "127.0.0.1:0",
+            Some(&join),
+        ));
+    }
+    for node in &nodes {
+        node.wait_for_members(count);
+    }
+    nodes
+}

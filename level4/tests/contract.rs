@@ -1,0 +1,288 @@
+//! The contract on the real binary: the 2014 interface, bad input, restarts, membership.
+
+mod common;
+
+use common::{Node, cluster, eventually};
+use std::process::Command;
+
+fn number(answer: &str) -> u64 {
+    let line = answer.lines().next().unwrap();
+    line.strip_prefix("SequenceNumber: ")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn five_nodes_on_unix_sockets_answer_in_one_order() {
+    let root = tempfile::Builder::new().prefix("l4").tempdir().unwrap();
+    let folder = |place: usize| root.path().join(format!("n{place}"));
+    for place in 0..5 {
+        std::fs::create_dir(folder(place)).unwrap();
+        for peer in (0..5).filter(|&peer| peer != place) {
+            // What the simulator does with sockets, without its delays.
+            std::os::unix::fs::symlink(
+                folder(peer).join(format!("node{peer}.sock")),
+                folder(place).join(format!("node{peer}.sock")),
+            )
+            .unwrap();
+        }
+    }
+    let start = |place: usize| {
+        let join = (place > 0).then_some("./node0.sock");
+        Node::start(&folder(place), &format!("./node{place}.sock"), join)
+    };
+    let mut nodes: Vec<Node> = (0..5).map(start).collect();
+    let boot = nodes[3].sql("CREATE TABLE t (a); INSERT INTO t VALUES (0);");
+    assert_eq!(boot, "SequenceNumber: 0\n");
+    for round in 1..=20u64 {
+        let node = &nodes[round as usize % 5];
+        let answer = node.sql(&format!("UPDATE t SET a = a + {round}; SELECT * FROM t;"));
+        assert_eq!(
+            answer,
+            format!("SequenceNumber: {round}\n{}\n", round * (round + 1) / 2)
+        );
+    }
+    // The first node comes back with the arguments it always had, and founds nothing.
+    nodes[0].kill();
+    assert_eq!(number(&nodes[2].sql("SELECT 1")), 21);
+    nodes[0].restart();
+    assert_eq!(nodes[0].sql("SELECT a FROM t"), "SequenceNumber: 22\n210\n");
+    assert_eq!(nodes[4].terminate(), Some(0));
+}
+
+#[test]
+fn killing_everybody_loses_nothing_acknowledged() {
+    let root = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(root.path(), 3);
+    nodes[0].sql("CREATE TABLE t (a)");
+    for value in 0..30 {
+        nodes[value % 3].sql(&format!("INSERT INTO t VALUES ({value})"));
+    }
+    nodes.iter_mut().for_each(Node::kill);
+    nodes.iter_mut().for_each(Node::restart);
+    for (place, node) in nodes.iter().enumerate() {
+        let expected = format!("SequenceNumber: {}\n30|435\n", 31 + place);
+        assert_eq!(node.sql("SELECT count(*), sum(a) FROM t"), expected);
+    }
+}
+
+#[test]
+fn a_key_is_executed_once_across_nodes_and_restarts() {
+    let root = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(root.path(), 3);
+    nodes[0].sql("CREATE TABLE t (a)");
+    let insert = |node: &Node| {
+        node.request(
+            "POST",
+            "/sql",
+            "Idempotency-Key: k1\r\n",
+            b"INSERT INTO t VALUES (1)",
+        )
+        .unwrap()
+    };
+    let first = insert(&nodes[1]);
+    nodes[1].kill();
+    assert_eq!(insert(&nodes[2]), first);
+    nodes[1].restart();
+    assert_eq!(insert(&nodes[1]), first);
+    assert_eq!(
+        nodes[0].sql("SELECT count(*) FROM t"),
+        "SequenceNumber: 2\n1\n"
+    );
+}
+
+#[test]
+fn bad_input_gets_one_clear_line() {
+    let root = tempfile::tempdir().unwrap();
+    let nodes = cluster(root.path(), 3);
+    let node = &nodes[1];
+    let post =
+        |path: &str, headers: &str, body: &[u8]| node.request("POST", path, headers, body).unwrap();
+    assert_eq!(post("/sql", "", b"").0, 400);
+    let (status, reason) = post("/sql", "", b"SELECT '\xff'");
+    assert_eq!(
+        (status, reason.as_str()),
+        (400, "the body is not UTF-8: bad byte at offset 8\n")
+    );
+    assert_eq!(post("/sql?timeout=soon", "", b"SELECT 1").0, 400);
+    assert_eq!(post("/sql", "Idempotency-Key: \r\n", b"SELECT 1").0, 400);
+    assert_eq!(post("/db/execute", "", b"not json").0, 400);
+    assert_eq!(post("/db/execute", "", b"[1]").0, 400);
+    assert_eq!(post("/db/query?level=maybe", "", b"[]").0, 400);
+    assert_eq!(post("/db/load", "", b"\xff\xfe").0, 400);
+    assert_eq!(post("/cluster/remove", "", b"{}").0, 400);
+    assert_eq!(post("/cluster/remove", "", br#"{"id": "nobody"}"#).0, 404);
+    assert_eq!(node.request("GET", "/sql", "", b"").unwrap().0, 405);
+    assert_eq!(node.request("GET", "/nowhere", "", b"").unwrap().0, 404);
+    let oversized = node.request(
+        "POST",
+        "/sql",
+        "Expect: 100-continue\r\n",
+        &vec![b' '; 65 << 20],
+    );
+    assert!(oversized.is_none_or(|(status, _)| status == 413));
+    // None of that took a number.
+    assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 0\n1\n");
+}
+
+#[test]
+fn without_a_quorum_a_request_waits_or_says_that_it_may_be_executed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(root.path(), 3);
+    nodes[0].sql("CREATE TABLE t (a)");
+    nodes[1].kill();
+    nodes[2].kill();
+    let body = b"INSERT INTO t VALUES (1)";
+    let (status, text) = nodes[0]
+        .request("POST", "/sql?timeout=300ms", "", body)
+        .unwrap();
+    assert_eq!(status, 503);
+    assert!(text.contains("may still be executed"), "{text}");
+    let (status, _) = nodes[0]
+        .request("GET", "/db/query?q=SELECT+1&timeout=300ms", "", b"")
+        .unwrap();
+    assert_eq!(status, 503);
+    let (status, _) = nodes[0]
+        .request("GET", "/db/query?q=SELECT+1&level=none", "", b"")
+        .unwrap();
+    assert_eq!(status, 200);
+    nodes[1].restart();
+    eventually(|| nodes[1].sql("SELECT count(*) FROM t").ends_with("\n1\n"));
+}
+
+#[test]
+fn a_wiped_node_joins_as_new_and_a_removed_one_is_out() {
+    let root = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(root.path(), 3);
+    nodes[0].sql("CREATE TABLE t (a); INSERT INTO t VALUES (7);");
+    nodes[2].kill();
+    std::fs::remove_dir_all(root.path().join("2")).unwrap();
+    nodes[2].restart();
+    nodes[2].wait_for_members(3);
+    assert!(nodes[2].sql("SELECT a FROM t").ends_with("\n7\n"));
+    let body = format!(r#"{{"id": "{}"}}"#, nodes[1].address);
+    let (status, text) = nodes[0]
+        .request("POST", "/cluster/remove", "", body.as_bytes())
+        .unwrap();
+    assert_eq!(status, 200, "{text}");
+    nodes[0].wait_for_members(2);
+    nodes[1].kill();
+    nodes[0].sql("INSERT INTO t VALUES (8)");
+}
+
+#[test]
+fn rqlites_interface_creates_fills_and_queries_through_any_node() {
+    let root = tempfile::tempdir().unwrap();
+    let nodes = cluster(root.path(), 3);
+    let post = |place: usize, path: &str, body: &str| {
+        nodes[place]
+            .request("POST", path, "", body.as_bytes())
+            .unwrap()
+            .1
+    };
+    let created = post(
+        1,
+        "/db/execute",
+        r#"["CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)"]"#,
+    );
+    assert_eq!(created, r#"{"results":[{}]}"#);
+    let body =
+        r#"[["INSERT INTO t (name) VALUES (?)", "fiona"], "INSERT INTO nowhere VALUES (1)"]"#;
+    assert_eq!(
+        post(2, "/db/execute?transaction", body),
+        r#"{"results":[{"last_insert_id":1,"rows_affected":1},{"error":"no such table: nowhere"}]}"#
+    );
+    assert_eq!(
+        nodes[0].get("/db/query?q=SELECT+count(*)+AS+n+FROM+t&associative"),
+        r#"{"results":[{"types":{"n":"integer"},"rows":[{"n":0}]}]}"#
+    );
+    post(
+        0,
+        "/db/execute",
+        r#"[["INSERT INTO t (name) VALUES (:name)", {"name": "gdb"}]]"#,
+    );
+    for (place, level) in [(0, "weak"), (1, "linearizable"), (2, "strong")] {
+        assert_eq!(
+            post(
+                place,
+                &format!("/db/query?level={level}"),
+                r#"["SELECT * FROM t"]"#
+            ),
+            r#"{"results":[{"columns":["id","name"],"types":["integer","text"],"values":[[1,"gdb"]]}]}"#
+        );
+    }
+    assert!(post(1, "/db/query", r#"["DELETE FROM t"]"#).contains("error"));
+    assert_eq!(nodes[1].get("/readyz"), "[+]node ok\n[+]leader ok\n");
+    assert!(nodes[1].get("/metrics").contains("level4_members 3"));
+    assert!(nodes[1].get("/status").contains("\"leader\""));
+}
+
+#[test]
+fn a_backup_can_be_loaded() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), "127.0.0.1:0", None);
+    node.sql("CREATE TABLE t (a); INSERT INTO t VALUES (1);");
+    let other = tempfile::tempdir().unwrap();
+    let copy = Node::start(other.path(), "127.0.0.1:0", None);
+    let file = other.path().join("backup");
+    let url = format!("http://{}/db/backup", node.address);
+    let fetched = Command::new("curl")
+        .args(["-sSo", &file.to_string_lossy(), &url])
+        .status();
+    if !fetched.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no curl here");
+        return;
+    }
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(
+        copy.request("POST", "/db/load", "", &bytes).unwrap().1,
+        r#"{"results":[{}]}"#
+    );
+    assert!(copy.sql("SELECT a FROM t").ends_with("\n1\n"));
+    let (_, loaded) = copy
+        .request("POST", "/db/load", "", b"INSERT INTO t VALUES (2);")
+        .unwrap();
+    assert!(loaded.contains("rows_affected"), "{loaded}");
+}
+
+#[test]
+fn damage_in_the_log_is_refused_with_file_and_offset() {
+    let root = tempfile::tempdir().unwrap();
+    let mut node = Node::start(root.path(), "127.0.0.1:0", None);
+    for _ in 0..5 {
+        node.sql("SELECT 'a statement long enough to be found again'");
+    }
+    node.kill();
+    let file = root.path().join("log/log-00000000000000000001");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let binary = env!("CARGO_BIN_EXE_level4");
+    let output = Command::new(binary)
+        .args(["-l", "127.0.0.1:0", "-d"])
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.contains("log-00000000000000000001 is damaged at offset"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn stray_arguments_and_unusable_addresses_end_with_status_1() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_level4"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let stray = run(&["stray"]);
+    assert_eq!(stray.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&stray.stderr).contains("Usage"));
+    assert_eq!(run(&["-l", "127.0.0.1:1:2"]).status.code(), Some(1));
+    assert_eq!(run(&["-d", "/proc/nowhere"]).status.code(), Some(1));
+}

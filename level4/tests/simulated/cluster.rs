@@ -1,0 +1,639 @@
+//! A cluster in virtual time, its clients, its faults, and the checks on its history.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use level4::core::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
+use level4::log::Log;
+use level4::machine::{Executor, Machine, Moment};
+use level4::message::{Command, NodeId, PeerMessage};
+use raft::eraftpb::HardState;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::disk::SimulatedDisk;
+
+/// Virtual time, microseconds.
+type Time = u64;
+
+const TICK: Time = 20_000;
+const SEGMENT: u64 = 16 * 1024;
+/// Faults happen until here, and the cluster has to be whole again some time after.
+const FAULTS_END: Time = 8_000_000;
+const DEADLINE: Time = 28_000_000;
+
+const TIMING: Timing = Timing {
+    heartbeat: 3,
+    election: 15,
+    election_step: 6,
+    resend: 40,
+    snapshot: 50,
+};
+
+/// The replicated data: how many commands ran, and a hash over all of them in order.
+#[derive(Debug, Default, Clone)]
+struct Ledger {
+    count: u64,
+    hash: u64,
+    ran: Vec<(u64, u64, Bytes)>,
+}
+
+impl Executor for Ledger {
+    type Error = Infallible;
+
+    fn execute(&mut self, _: Moment, command: &Command) -> Bytes {
+        let Command::Shell(text) = command else {
+            unreachable!("clients send nothing else")
+        };
+        for &byte in text {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.ran.push((self.count, self.hash, text.clone()));
+        self.count += 1;
+        Bytes::from(format!("{} {}", self.count - 1, self.hash))
+    }
+
+    fn save(&mut self) -> Result<Vec<u8>, Infallible> {
+        Ok([self.count.to_le_bytes(), self.hash.to_le_bytes()].concat())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {
+        let (count, hash) = state.split_at(8);
+        self.count = u64::from_le_bytes(count.try_into().expect("8 bytes"));
+        self.hash = u64::from_le_bytes(hash.try_into().expect("8 bytes"));
+        Ok(())
+    }
+}
+
+enum Event {
+    Tick(usize),
+    Deliver {
+        to: NodeId,
+        from: NodeId,
+        bytes: Vec<u8>,
+    },
+    Write(usize),
+    Apply(usize),
+    Client(usize),
+    Fault,
+}
+
+/// A process.
+struct Process {
+    core: Core,
+    log: Log<SimulatedDisk>,
+    machine: Machine<Ledger>,
+    writes: VecDeque<Persist>,
+    applies: VecDeque<Step>,
+    snapshot_every: u64,
+    snapshotted: u64,
+}
+
+enum Step {
+    Apply(Apply),
+    Read(u64),
+}
+
+/// A machine in the rack: a name, and a disk that outlives processes.
+struct Slot {
+    id: NodeId,
+    incarnation: u64,
+    disk: Option<SimulatedDisk>,
+    process: Option<Process>,
+    /// Counts lives: events of an earlier one are void.
+    life: u64,
+}
+
+/// One client: asks, waits, asks again.
+#[derive(Default)]
+struct Client {
+    asked: u64,
+    /// The slot and life asked, whether it is a read, and the highest position acknowledged to
+    /// anybody before.
+    waiting: Option<(usize, u64, bool, u64)>,
+}
+
+/// See the module's header.
+pub struct Cluster {
+    rng: ChaCha8Rng,
+    now: Time,
+    order: u64,
+    queue: BinaryHeap<Reverse<(Time, u64, u64)>>,
+    events: HashMap<u64, (Event, u64)>,
+    slots: Vec<Slot>,
+    clients: Vec<Client>,
+    cut: HashSet<(usize, usize)>,
+    loss: f64,
+    delay: Time,
+    wiped: bool,
+    /// Term and content of every applied entry, as first seen.
+    entries: HashMap<u64, (u64, Bytes)>,
+    /// What ran at each position, as first seen.
+    history: Vec<(u64, Bytes)>,
+    /// Positions acknowledged, by command.
+    acknowledged: BTreeMap<Bytes, u64>,
+    /// One more than the highest acknowledged position.
+    horizon: u64,
+    next_id: NodeId,
+}
+
+impl Cluster {
+    /// A cluster of 3 or 5 machines with nothing on their disks.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let size = if rng.random_bool(0.5) { 3 } else { 5 };
+        let mut cluster = Self {
+            now: 0,
+            order: 0,
+            queue: BinaryHeap::new(),
+            events: HashMap::new(),
+            slots: Vec::new(),
+            clients: (0..rng.random_range(2..9))
+                .map(|_| Client::default())
+                .collect(),
+            cut: HashSet::new(),
+            loss: if rng.random_bool(0.5) {
+                rng.random_range(0.0..0.2)
+            } else {
+                0.0
+            },
+            delay: rng.random_range(1_000..60_000),
+            wiped: false,
+            entries: HashMap::new(),
+            history: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            horizon: 0,
+            next_id: 0,
+            rng,
+        };
+        for place in 0..size {
+            let id = cluster.fresh_id();
+            let disk = Some(SimulatedDisk::default());
+            cluster.slots.push(Slot {
+                id,
+                incarnation: 0,
+                disk,
+                process: None,
+                life: 0,
+            });
+            cluster.start(place);
+        }
+        for client in 0..cluster.clients.len() {
+            cluster.schedule(50_000, Event::Client(client), 0);
+        }
+        cluster.schedule(500_000, Event::Fault, 0);
+        cluster
+    }
+
+    fn fresh_id(&mut self) -> NodeId {
+        self.next_id += 1;
+        // Not in the order of places, so that ranks are mixed.
+        self.next_id * 1_000 + self.rng.random_range(0..1_000)
+    }
+
+    fn schedule(&mut self, delay: Time, event: Event, life: u64) {
+        self.order += 1;
+        self.queue
+            .push(Reverse((self.now + delay, self.order, self.order)));
+        self.events.insert(self.order, (event, life));
+    }
+
+    fn start(&mut self, place: usize) {
+        let tick = self.rng.random_range(0..TICK);
+        let snapshot_every = self.rng.random_range(5..60);
+        let seed = self.rng.random();
+        let slot = &mut self.slots[place];
+        slot.life += 1;
+        slot.incarnation += 1;
+        let disk = slot.disk.take().expect("a stopped machine has its disk");
+        let (mut log, mut recovered) =
+            Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
+        let fresh =
+            recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log) == Ok(0);
+        if fresh && place == 0 && !self.wiped {
+            let hard_state = Some(HardState {
+                term: 1,
+                commit: 1,
+                ..HardState::default()
+            });
+            let entries = vec![founding_entry(slot.id, "0")];
+            let found = Persist {
+                entries,
+                hard_state,
+                ..Persist::default()
+            };
+            log.append(&[found]).expect("the power is on");
+            let disk = log.into_disk();
+            (log, recovered) = Log::open_with(disk, SEGMENT).expect("just written");
+        }
+        let mut machine = Machine::new(Ledger::default());
+        if let Some(snapshot) = recovered.snapshot {
+            machine
+                .apply(Apply::Restore(snapshot))
+                .expect("own snapshots are readable");
+        }
+        let core = Core::new(Start {
+            id: slot.id,
+            incarnation: slot.incarnation,
+            log: recovered.log,
+            applied: machine.applied(),
+            members: machine.members().clone(),
+            timing: TIMING,
+            seed,
+        })
+        .expect("the recovered log is consistent");
+        let snapshotted = machine.applied();
+        slot.process = Some(Process {
+            core,
+            log,
+            machine,
+            writes: VecDeque::new(),
+            applies: VecDeque::new(),
+            snapshot_every,
+            snapshotted,
+        });
+        let life = slot.life;
+        self.schedule(tick, Event::Tick(place), life);
+        self.flush(place);
+    }
+
+    fn crash(&mut self, place: usize) {
+        let Some(mut process) = self.slots[place].process.take() else {
+            return;
+        };
+        let budget = self.rng.random_range(0..4);
+        let mut disk = if let Some(write) = process.writes.pop_front()
+            && self.rng.random_bool(0.5)
+        {
+            // The power fails in the middle of a write.
+            let mut disk = process.log.into_disk();
+            disk.budget = Some(budget);
+            let (mut log, _) = Log::open_with(disk, SEGMENT).expect("reading needs no budget");
+            // It may also just succeed.
+            let _ = log.append(&[write]);
+            log.into_disk()
+        } else {
+            process.log.into_disk()
+        };
+        disk = disk.crash(&mut self.rng);
+        self.slots[place].disk = Some(disk);
+        self.slots[place].life += 1;
+        for client in 0..self.clients.len() {
+            // Whoever waited there will never know.
+            if self.clients[client]
+                .waiting
+                .is_some_and(|(slot, ..)| slot == place)
+            {
+                self.clients[client].waiting = None;
+                self.schedule(10_000, Event::Client(client), 0);
+            }
+        }
+    }
+
+    fn place_of(&self, id: NodeId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.id == id)
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
+        let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else {
+            return;
+        };
+        if self.cut.contains(&(a.min(b), a.max(b))) || self.rng.random_bool(self.loss) {
+            return;
+        }
+        let bytes = message.encode();
+        let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let delay = self.rng.random_range(self.delay / 3..self.delay * 2);
+            self.schedule(
+                delay,
+                Event::Deliver {
+                    to,
+                    from,
+                    bytes: bytes.clone(),
+                },
+                0,
+            );
+        }
+    }
+
+    fn flush(&mut self, place: usize) {
+        let now = self.now;
+        let slot = &mut self.slots[place];
+        let (id, life) = (slot.id, slot.life);
+        let Some(process) = &mut slot.process else {
+            return;
+        };
+        let Effects {
+            messages,
+            persist,
+            apply,
+            answers,
+            reads,
+            snapshot_wanted,
+            ..
+        } = process.core.flush(1_700_000_000_000 + now / 1_000);
+        if snapshot_wanted {
+            let snapshot = process.machine.snapshot().expect("saving cannot fail");
+            process.core.offer_snapshot(snapshot);
+        }
+        let (writes, applies) = (persist.len(), apply.len() + reads.len());
+        process.writes.extend(persist);
+        process.applies.extend(apply.into_iter().map(Step::Apply));
+        process.applies.extend(reads.into_iter().map(Step::Read));
+        for _ in 0..writes {
+            let delay = self.rng.random_range(100..8_000);
+            self.schedule(delay, Event::Write(place), life);
+        }
+        for _ in 0..applies {
+            let delay = self.rng.random_range(10..5_000);
+            self.schedule(delay, Event::Apply(place), life);
+        }
+        for (to, message) in messages {
+            self.send(id, to, &message);
+        }
+        for (token, answer) in answers {
+            let sequence = answer.sequence.expect("shell requests take a number");
+            self.answered(token as usize, place, sequence, false);
+        }
+    }
+
+    /// A client got its answer: the position of its command, or how many commands its read saw.
+    fn answered(&mut self, client: usize, place: usize, position: u64, read: bool) {
+        let asked = self.clients[client].asked;
+        let life = self.slots[place].life;
+        let Some((slot, lived, is_read, horizon)) = self.clients[client].waiting.take() else {
+            panic!("an answer that nobody waits for");
+        };
+        assert_eq!(
+            (slot, lived, is_read),
+            (place, life, read),
+            "the answer is for somebody else"
+        );
+        assert!(
+            position >= horizon,
+            "the answer does not see what was acknowledged before"
+        );
+        if !read {
+            let text = Bytes::from(format!("{client}-{asked}"));
+            assert_eq!(
+                self.history[position as usize].1, text,
+                "another command has this number"
+            );
+            self.acknowledged.insert(text, position);
+            self.horizon = self.horizon.max(position + 1);
+        }
+        let pause = self.rng.random_range(0..100_000);
+        self.schedule(pause, Event::Client(client), 0);
+    }
+
+    fn ask(&mut self, client: usize) {
+        if self.now > FAULTS_END + 2_000_000 {
+            return;
+        }
+        let place = self.rng.random_range(0..self.slots.len());
+        let read = self.rng.random_bool(0.2);
+        let life = self.slots[place].life;
+        let Some(process) = &mut self.slots[place].process else {
+            self.schedule(30_000, Event::Client(client), 0);
+            return;
+        };
+        let state = &mut self.clients[client];
+        state.asked += 1;
+        state.waiting = Some((place, life, read, self.horizon));
+        if read {
+            process.core.read(client as u64);
+        } else {
+            let text = Bytes::from(format!("{client}-{}", state.asked));
+            process
+                .core
+                .request(client as u64, None, Command::Shell(text));
+        }
+        self.flush(place);
+    }
+
+    fn write(&mut self, place: usize) {
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
+        let Some(write) = process.writes.pop_front() else {
+            return;
+        };
+        let number = write.number;
+        process.log.append(&[write]).expect("the power is on");
+        process.core.persisted(number);
+        self.flush(place);
+    }
+
+    fn apply(&mut self, place: usize) {
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
+        match process.applies.pop_front() {
+            None => return,
+            Some(Step::Read(token)) => {
+                let count = process.machine.executor().count;
+                self.answered(token as usize, place, count, true);
+                return;
+            }
+            Some(Step::Apply(step)) => {
+                if let Apply::Batch { index, term, data } = &step {
+                    let entry = (*term, data.clone());
+                    let known = self.entries.entry(*index).or_insert(entry.clone());
+                    assert_eq!(known, &entry, "nodes apply different entries at {index}");
+                }
+                let executed = process.machine.apply(step).expect("snapshots are readable");
+                let index = process.machine.applied();
+                let ran = std::mem::take(&mut process.machine.executor().ran);
+                for (position, hash, text) in ran {
+                    match self.history.get(position as usize) {
+                        Some(known) => assert_eq!(known, &(hash, text), "replicas differ"),
+                        None => {
+                            assert_eq!(position as usize, self.history.len(), "a gap in history");
+                            self.history.push((hash, text));
+                        }
+                    }
+                }
+                if index >= process.snapshotted + process.snapshot_every {
+                    let snapshot = process.machine.snapshot().expect("saving cannot fail");
+                    process
+                        .log
+                        .save_snapshot(&snapshot)
+                        .expect("the power is on");
+                    let gone = process.core.compact(index, process.snapshot_every / 8);
+                    process.log.compact(gone).expect("the power is on");
+                    process.snapshotted = index;
+                }
+                process.core.applied(index, executed);
+            }
+        }
+        self.flush(place);
+    }
+
+    fn fault(&mut self) {
+        if self.now > FAULTS_END {
+            self.heal();
+            return;
+        }
+        let size = self.slots.len();
+        let place = self.rng.random_range(0..size);
+        match self.rng.random_range(0..8) {
+            0 | 1 => self.crash(place),
+            2 | 3 => {
+                if self.slots[place].process.is_none() {
+                    self.start(place);
+                }
+            }
+            4 => {
+                let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
+                let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| (a, b)));
+                self.cut = pairs.filter(|&(a, b)| side[a] != side[b]).collect();
+            }
+            5 => self.cut.clear(),
+            6 => {
+                for place in 0..size {
+                    if self.rng.random_bool(0.3) {
+                        self.crash(place);
+                    }
+                }
+            }
+            _ => self.wipe(place),
+        }
+        let pause = self.rng.random_range(20_000..600_000);
+        self.schedule(pause, Event::Fault, 0);
+    }
+
+    /// One machine a run loses its disk and comes back under its name: it has to join as new.
+    fn wipe(&mut self, place: usize) {
+        let everybody_joined = self.slots.iter().all(|slot| {
+            let process = slot.process.as_ref();
+            process.is_some_and(|process| process.core.status().members.len() == self.slots.len())
+        });
+        if self.wiped || !everybody_joined {
+            return;
+        }
+        self.wiped = true;
+        self.crash(place);
+        let id = self.fresh_id();
+        let slot = &mut self.slots[place];
+        slot.id = id;
+        slot.incarnation = 0;
+        slot.disk = Some(SimulatedDisk::default());
+    }
+
+    fn heal(&mut self) {
+        self.cut.clear();
+        self.loss = 0.0;
+        for place in 0..self.slots.len() {
+            if self.slots[place].process.is_none() {
+                self.start(place);
+            }
+        }
+    }
+
+    fn tick(&mut self, place: usize) {
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
+        process.core.tick();
+        let status = process.core.status();
+        if !status.members.contains_key(&status.id) && self.rng.random_bool(0.1) {
+            // A newcomer asks a random machine to let it in.
+            let through = self.rng.random_range(0..self.slots.len());
+            let to = self.slots[through].id;
+            let join = PeerMessage::Join {
+                node: status.id,
+                name: place.to_string(),
+            };
+            self.send(status.id, to, &join);
+        }
+        let life = self.slots[place].life;
+        self.schedule(TICK, Event::Tick(place), life);
+        self.flush(place);
+    }
+
+    fn settled(&self) -> bool {
+        let whole: Option<Vec<(Members, u64, u64)>> = self
+            .slots
+            .iter()
+            .map(|slot| {
+                let process = slot.process.as_ref()?;
+                let status = process.core.status();
+                let idle = status.waiting == 0 && process.applies.is_empty();
+                idle.then_some((status.members, status.commit_index, status.applied_index))
+            })
+            .collect();
+        let Some(whole) = whole else { return false };
+        let (members, commit, _) = &whole[0];
+        members.len() == self.slots.len()
+            && whole
+                .iter()
+                .all(|(m, c, a)| m == members && c == commit && a == commit)
+            && self.clients.iter().all(|client| client.waiting.is_none())
+    }
+
+    /// Runs to the end and checks the history. Returns how many requests were answered.
+    pub fn run(mut self) -> usize {
+        while let Some(Reverse((time, _, key))) = self.queue.pop() {
+            self.now = time;
+            let (event, life) = self.events.remove(&key).expect("scheduled once");
+            let alive = |slots: &[Slot], place: usize| slots[place].life == life;
+            match event {
+                Event::Tick(place) if alive(&self.slots, place) => self.tick(place),
+                Event::Write(place) if alive(&self.slots, place) => self.write(place),
+                Event::Apply(place) if alive(&self.slots, place) => self.apply(place),
+                Event::Tick(_) | Event::Write(_) | Event::Apply(_) => {}
+                Event::Client(client) => self.ask(client),
+                Event::Fault => self.fault(),
+                Event::Deliver { to, from, bytes } => {
+                    if let Some(place) = self.place_of(to)
+                        && let Some(process) = &mut self.slots[place].process
+                    {
+                        let message = PeerMessage::decode(&bytes, from, to).expect("own encoding");
+                        process.core.receive(from, message);
+                        self.flush(place);
+                    }
+                }
+            }
+            if self.now > FAULTS_END + 3_000_000 && self.settled() {
+                break;
+            }
+            assert!(
+                self.now < DEADLINE,
+                "no progress after the network healed: {}",
+                self.describe()
+            );
+        }
+        self.check();
+        self.acknowledged.len()
+    }
+
+    fn describe(&self) -> String {
+        let slots = self.slots.iter().map(|slot| {
+            slot.process
+                .as_ref()
+                .map_or_else(String::new, |p| format!("\n{:?}", p.core.status()))
+        });
+        slots.collect()
+    }
+
+    fn check(&self) {
+        let mut positions: HashMap<&Bytes, u64> = HashMap::new();
+        for ((_, text), position) in self.history.iter().zip(0..) {
+            assert_eq!(positions.insert(text, position), None, "{text:?} ran twice");
+        }
+        for (text, position) in &self.acknowledged {
+            assert_eq!(
+                positions.get(text),
+                Some(position),
+                "{text:?} was acknowledged and is lost"
+            );
+        }
+    }
+}

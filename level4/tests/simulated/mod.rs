@@ -1,0 +1,4 @@
+//! What the simulation tests share.
+
+pub mod cluster;
+pub mod disk;
