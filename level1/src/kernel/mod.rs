@@ -5,8 +5,8 @@
 //! and keeps no account of what was tried: that is [`crate::search`]'s part. The interface suits
 //! a processor that works column by column as well as one that takes the batch in big pieces.
 //!
-//! The kernels for processors share [`two_level`]; each brings the code for one column of it. They
-//! are chosen at run time ([`Backend`]).
+//! The kernels for processors share the walk in `two_level`; each brings the code for one column of
+//! it. They are chosen at run time ([`Backend`]).
 
 mod backend;
 mod crate_sha1;
