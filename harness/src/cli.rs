@@ -59,7 +59,13 @@ enum Command {
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
-const DEFAULT_RUNS: &[&[&str]] = &[&["level0", "--seed", "1", "--words", "1000"]];
+const DEFAULT_RUNS: &[&[&str]] = &[
+    &["level0", "--seed", "1", "--words", "1000"],
+    &["level1"],
+    &["level2"],
+    &["level3"],
+    &["level4", "--seed", "345077290890720933"],
+];
 
 /// Parses the arguments, judges, prints and writes the report, and returns the exit status.
 pub fn main<I>(arguments: I) -> ExitCode

@@ -18,7 +18,8 @@ use crate::trust::Peer;
 /// Connections the kernel may queue for us: a flood's first moment.
 const BACKLOG: i32 = 4096;
 
-/// Where to listen or whom to call: `HOST:PORT` or `unix:PATH`.
+/// Where to listen or whom to call: `HOST:PORT`, or `unix:PATH`, or a path that begins with `/` or
+/// `.`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub enum Address {
@@ -32,7 +33,9 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
+        // A path by itself is one too, so that all programs here are called alike.
+        let bare = text.starts_with(['/', '.']).then_some(text);
+        if let Some(path) = text.strip_prefix("unix:").or(bare) {
             if path.is_empty() {
                 return Err("`unix:` needs a path".into());
             }

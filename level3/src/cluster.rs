@@ -94,11 +94,11 @@ fn revive(program: &Path, running: &mut [Running<'_>]) -> io::Result<()> {
             continue;
         };
         let name = &server.server.name;
-        eprintln!("[{name}] ended: {status}");
+        crate::note!("[{name}] ended: {status}");
         if server.since.elapsed() < SETTLED_AFTER && status != killed() {
             return Err(io::Error::other(format!("{name} does not run")));
         }
-        eprintln!("[{name}] starts again");
+        crate::note!("[{name}] starts again");
         *server = start(program, server.server)?;
     }
     Ok(())
@@ -119,7 +119,7 @@ fn stop(mut running: Vec<Running<'_>>, signals: &mut Signals) {
     for server in &mut running {
         while matches!(server.child.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
-                eprintln!("[{}] does not stop and is killed", server.server.name);
+                crate::note!("[{}] does not stop and is killed", server.server.name);
                 signal(&server.child, Signal::KILL);
                 // Cannot fail for a child that was not waited for.
                 let _ = server.child.wait();
@@ -132,7 +132,7 @@ fn stop(mut running: Vec<Running<'_>>, signals: &mut Signals) {
     }
     for handle in running.into_iter().flat_map(|server| server.log) {
         if handle.join().is_err() {
-            eprintln!("a logging thread has panicked");
+            crate::note!("a logging thread has panicked");
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod cluster;
 mod codec;
 pub mod corpus;
 pub mod index;
+pub mod log;
 pub mod master;
 pub mod node;
 pub mod private;

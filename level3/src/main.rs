@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("level3: {error:#}");
+            level3::note!("level3: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -77,9 +77,9 @@ fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
         Listener::bind(&endpoint).with_context(|| format!("cannot listen at {endpoint}"))?;
     let node = Node::open(id, &dir).context("cannot open the data folder")?;
     let server = node::serve(Arc::new(node), listener).context("cannot start serving")?;
-    eprintln!("node {id} listens at {}", server.endpoint());
+    level3::note!("node {id} listens at {}", server.endpoint());
     signals.forever().next();
-    eprintln!("node {id} stops");
+    level3::note!("node {id} stops");
     server.stop();
     Ok(())
 }
@@ -105,11 +105,11 @@ fn run_master(settings: &Settings) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(&address)
             .await
             .with_context(|| format!("cannot listen at {address}"))?;
-        eprintln!("master listens at http://{}", listener.local_addr()?);
+        level3::note!("master listens at http://{}", listener.local_addr()?);
         master::serve(listener, config, shutdown()?)
             .await
             .context("cannot serve")?;
-        eprintln!("master stops");
+        level3::note!("master stops");
         Ok(())
     })
 }

@@ -57,7 +57,7 @@ fn sweep(parent: &Path) -> io::Result<()> {
         if owner.try_lock().is_ok()
             && let Err(error) = fs::remove_dir_all(&path)
         {
-            eprintln!("cannot remove {}: {error}", path.display());
+            crate::note!("cannot remove {}: {error}", path.display());
         }
     }
     Ok(())

@@ -168,7 +168,7 @@ pub(crate) async fn run(master: Arc<Master>) {
         let mut state = jobs.state();
         state.finished = state.finished.max(serial);
         if let Err(failure) = &outcome {
-            eprintln!("indexing {} failed: {failure}", root.display());
+            crate::note!("indexing {} failed: {failure}", root.display());
             rest = FAILURE_REST;
         }
         state.failure = outcome.err();
@@ -277,7 +277,7 @@ async fn known_files(master: &Master, root: &str) -> HashMap<String, u32> {
         match list(master, node, shard).await {
             Ok(files) => known.extend(files.into_iter().map(|entry| (entry.path, shard))),
             // Without the list the files are dealt anew: slower, not wrong.
-            Err(error) => eprintln!("cannot list shard {shard}: {error}"),
+            Err(error) => crate::note!("cannot list shard {shard}: {error}"),
         }
     }
     known

@@ -61,7 +61,7 @@ pub async fn serve(
         .then(|| tokio::spawn(watch::run(Arc::clone(&master))));
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
-            eprintln!("cannot turn off Nagle's delay: {error}");
+            crate::note!("cannot turn off Nagle's delay: {error}");
         }
     });
     let ended = tokio::select! {

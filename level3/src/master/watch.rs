@@ -28,7 +28,7 @@ pub(crate) async fn run(master: Arc<Master>) {
             continue;
         };
         if let Err(error) = watch(&master, &root).await {
-            eprintln!("cannot watch {}: {error}", root.display());
+            crate::note!("cannot watch {}: {error}", root.display());
             sleep(LOOK_AGAIN).await;
         }
     }

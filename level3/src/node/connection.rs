@@ -93,7 +93,7 @@ fn query(node: &Node, payload: &[u8], writer: &Mutex<Stream>) -> io::Result<Repl
         Ok(rest) => Ok(Ok(rest)),
         Err(AnswerError::Delivery(error)) => Err(error),
         Err(AnswerError::Index(error)) => {
-            eprintln!("shard {number}: {error}");
+            crate::note!("shard {number}: {error}");
             shard.condemn(&snapshot, &error);
             Ok(Err(error.to_string()))
         }
@@ -107,7 +107,7 @@ fn search(node: &Node, payload: &[u8]) -> Reply {
     crate::search::hits::search(&snapshot, &request, node.threads)
         .map_err(|error| {
             if let crate::search::hits::SearchError::Index(error) = &error {
-                eprintln!("shard {}: {error}", request.shard);
+                crate::note!("shard {}: {error}", request.shard);
                 shard.condemn(&snapshot, error);
             }
             error.to_string()

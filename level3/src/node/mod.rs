@@ -70,7 +70,7 @@ impl Node {
             {
                 let opened = Shard::open(&path)?;
                 if let Some(what) = opened.damage() {
-                    eprintln!("shard {shard} cannot be used and will be rebuilt: {what}");
+                    crate::note!("shard {shard} cannot be used and will be rebuilt: {what}");
                 }
                 shards.insert(shard, Arc::new(opened));
             }

@@ -16,6 +16,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// A node at work. Ends when dropped or stopped.
 pub struct NodeServer {
     endpoint: Endpoint,
+    listener: Arc<Listener>,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -35,14 +36,16 @@ pub fn serve(node: Arc<Node>, listener: Listener) -> io::Result<NodeServer> {
         stopping: AtomicBool::new(false),
         open: Mutex::default(),
     });
+    let listener = Arc::new(listener);
     let acceptor = {
-        let shared = Arc::clone(&shared);
+        let (shared, listener) = (Arc::clone(&shared), Arc::clone(&listener));
         thread::Builder::new()
             .name("accept".to_owned())
             .spawn(move || accept(&shared, &listener))?
     };
     Ok(NodeServer {
         endpoint,
+        listener,
         shared,
         acceptor: Some(acceptor),
     })
@@ -64,10 +67,9 @@ impl NodeServer {
             return;
         };
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which looks at the flag after each connection.
-        drop(Stream::connect(&self.endpoint));
+        self.listener.close();
         if acceptor.join().is_err() {
-            eprintln!("the accepting thread has panicked");
+            crate::note!("the accepting thread has panicked");
         }
     }
 }
@@ -83,9 +85,10 @@ fn accept(shared: &Arc<Shared>, listener: &Listener) {
     for number in 0.. {
         let stream = match listener.accept() {
             Ok(stream) => stream,
+            Err(_) if shared.stopping.load(Ordering::SeqCst) => break,
             Err(error) => {
                 // Mostly "too many open files"; trying again at once would only spin.
-                eprintln!("cannot accept a connection: {error}");
+                crate::note!("cannot accept a connection: {error}");
                 thread::sleep(std::time::Duration::from_millis(50));
                 continue;
             }
@@ -95,7 +98,7 @@ fn accept(shared: &Arc<Shared>, listener: &Listener) {
         }
         threads.retain(|thread| !thread.is_finished());
         if let Err(error) = start(shared, stream, number, &mut threads) {
-            eprintln!("cannot serve a connection: {error}");
+            crate::note!("cannot serve a connection: {error}");
         }
     }
     for stream in shared
@@ -108,7 +111,7 @@ fn accept(shared: &Arc<Shared>, listener: &Listener) {
     }
     for thread in threads {
         if thread.join().is_err() {
-            eprintln!("a connection's thread has panicked");
+            crate::note!("a connection's thread has panicked");
         }
     }
 }
@@ -138,7 +141,7 @@ fn start(
                 io::ErrorKind::NotConnected,
             ];
             if !gone.contains(&error.kind()) {
-                eprintln!("connection ended: {error}");
+                crate::note!("connection ended: {error}");
             }
         }
     };

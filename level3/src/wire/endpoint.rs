@@ -15,7 +15,7 @@ use thiserror::Error;
 pub enum Endpoint {
     /// `host:port`.
     Tcp(String),
-    /// `unix:PATH`.
+    /// `unix:PATH`, or a path that begins with `/` or `.`.
     Unix(PathBuf),
 }
 
@@ -28,7 +28,10 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        // A path by itself is one too, so that all programs here are called alike.
+        let bare = text.starts_with(['/', '.']).then_some(text);
+        let path = text.strip_prefix("unix:").or(bare);
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
         match text.rsplit_once(':') {
@@ -89,6 +92,16 @@ impl Listener {
             }
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept()?.0)),
         }
+    }
+
+    /// Ends the accepting for good: a call of [`accept`](Self::accept) that waits, and every later
+    /// one, fails. A connection to oneself would not do, since a socket's file may be gone.
+    pub fn close(&self) {
+        // An error means that there is nothing to end.
+        let _ = match self {
+            Self::Tcp(listener) => rustix::net::shutdown(listener, rustix::net::Shutdown::Both),
+            Self::Unix(listener, _) => rustix::net::shutdown(listener, rustix::net::Shutdown::Both),
+        };
     }
 }
 
