@@ -3,7 +3,7 @@
 //! The first signal sets a flag and kills every running solution, so that whatever waits for one
 //! wakes up, sees the flag through [`check`], and unwinds: guards remove sockets and folders, and
 //! the partial report is written. A second signal, or a run that does not unwind within
-//! [`PATIENCE`], is answered by removing the folders here and exiting at once.
+//! `PATIENCE`, is answered by removing the folders here and exiting at once.
 
 use std::{io, sync::LazyLock, thread, time::Duration};
 

@@ -1,8 +1,8 @@
 //! Level 0: a program that marks the words of a document which the dictionary does not know.
 //!
-//! The document is generated from the classic word list ([`document`]) or comes from an original
-//! case; what must come out is computed by a slow and obvious [`oracle`], and [`judge`] finds the
-//! first difference. The score is the wall time of the whole process ([`timing`]), as in 2014.
+//! The document is generated from the classic word list (`document`) or comes from an original
+//! case; what must come out is computed by a slow and obvious `oracle`, and `judge` finds the
+//! first difference. The score is the wall time of the whole process (`timing`), as in 2014.
 
 mod args;
 mod bench;

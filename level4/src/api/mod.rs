@@ -1,4 +1,8 @@
 //! The HTTP interface: `/sql` of 2014, rqlite's `/db/*`, and what an operator asks for.
+#![allow(
+    clippy::result_large_err,
+    reason = "the error is the answer itself, made once for a request that fails"
+)]
 
 mod cluster;
 mod rqlite;

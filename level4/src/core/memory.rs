@@ -166,12 +166,10 @@ impl Storage for MemoryLog {
             metadata.index >= request_index.max(self.base.0)
                 && metadata.get_conf_state().voters.contains(&to)
         };
-        match self.snapshot.as_ref().filter(usable) {
-            Some(snapshot) => Ok(snapshot.clone()),
-            None => {
-                self.snapshot_wanted.set(true);
-                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
-            }
+        if let Some(snapshot) = self.snapshot.as_ref().filter(usable) {
+            return Ok(snapshot.clone());
         }
+        self.snapshot_wanted.set(true);
+        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }

@@ -68,7 +68,7 @@ impl Database {
         output.into()
     }
 
-    /// Runs read-only statements (see [`statements`]).
+    /// Runs read-only statements (see the module `statements`).
     pub fn query(&mut self, moment: Moment, request: &[u8]) -> Bytes {
         self.request(moment, |connection| {
             statements::run(connection, request, true)
