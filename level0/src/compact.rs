@@ -6,7 +6,6 @@
 
 use crate::front_coding::{COUNT_FOLLOWS, LONGEST, head, prefix_index};
 use crate::key::folded;
-use crate::pages::map_at_once;
 use crate::simd::prefetch;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
@@ -56,19 +55,6 @@ impl Search<'_> {
             .block_holds(self.block, self.target_head, &self.target)
     }
 }
-
-/// Prepares for a document of so many bytes: one that is long enough touches the whole list.
-pub(crate) fn expect_document(bytes: usize) {
-    if bytes >= TOUCHES_ALL_BYTES {
-        let list = &built_in::BUILT_IN;
-        map_at_once(list.body);
-        map_at_once(list.heads);
-        map_at_once(list.starts);
-    }
-}
-
-/// From about a hundred words on nearly each part of the list is touched.
-const TOUCHES_ALL_BYTES: usize = 1024;
 
 /// A front-coded list; the fields are those of `encode::Encoded`.
 pub(crate) struct FrontCoded<'a> {

@@ -1,6 +1,5 @@
 //! The program without its flags: opens files, picks the way for the document's size, reports.
 
-use crate::compact;
 use crate::dictionary::{Dictionary, DictionaryBuilder};
 use crate::highlighter::Highlighter;
 use crate::report::{Report, Tally};
@@ -128,7 +127,6 @@ pub fn run(job: &Job) -> Result<(), RunError> {
 /// Reports a document that is in memory: one thread, one write.
 fn run_short(job: &Job, files: &mut Files<'_>, text: &[u8]) -> Result<(), RunError> {
     let dictionary = if job.dictionaries.is_empty() {
-        compact::expect_document(text.len());
         Dictionary::built_in()
     } else {
         let folded = text.to_ascii_lowercase();

@@ -25,7 +25,6 @@ mod highlighter;
 mod job;
 mod key;
 mod lines;
-mod pages;
 mod report;
 mod scan;
 mod simd;
