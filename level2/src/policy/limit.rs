@@ -169,12 +169,13 @@ impl Limit {
         }
     }
 
-    /// Samples that make up one round at a limit: fewer while growing, since a mistake is undone soon.
+    /// Samples that make up one round at a limit: fewer while growing, since a limit too high is undone
+    /// soon, and more for going down, since a few quick requests prove nothing.
     fn round(&self) -> u32 {
-        if self.growing {
-            self.current
-        } else {
-            2 * self.current.max(2)
+        match self.phase {
+            Phase::TryLess => 4 * self.current.max(2),
+            _ if self.growing => self.current,
+            _ => 2 * self.current.max(2),
         }
     }
 
@@ -216,7 +217,13 @@ impl Limit {
         });
         let error = (trial.error_squared() + accepted.error_squared()).sqrt();
         // For fewer in flight the same threshold reads: throughput fell by less than half of it.
-        if complete && trial.mean + error <= threshold {
+        // Going down by mistake leaves the backend idle, so that takes the stronger proof.
+        let sure = if self.phase == Phase::TryLess {
+            2.0
+        } else {
+            1.0
+        };
+        if complete && trial.mean + sure * error <= threshold {
             self.growing &= self.phase == Phase::TryMore;
             self.accept(self.current, trial);
             self.pause = FIRST_PAUSE;
