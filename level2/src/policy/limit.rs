@@ -23,6 +23,9 @@ const PATIENCE: u32 = 32;
 /// Deviation from the mean latency, as a part of it, up to which a backend counts as regular.
 const REGULAR: f64 = 0.15;
 
+/// Longest trial, in mean latencies.
+const TRIAL: f64 = 16.0;
+
 /// No limit goes beyond this: a backend that wants more is better served by several addresses.
 pub const LARGEST: u32 = 4096;
 
@@ -80,6 +83,9 @@ pub struct Limit {
     /// Shortest latency seen lately, drifting up slowly: what a request costs when it does not wait.
     shortest: f64,
     next_trial: Nanos,
+    trial_end: Nanos,
+    /// Whether the latest experiment was one with less: they take turns.
+    tried_less: bool,
     pause: Nanos,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
     growing: bool,
@@ -97,6 +103,8 @@ impl Limit {
             trial_run: Run::default(),
             shortest: f64::INFINITY,
             next_trial: 0,
+            trial_end: 0,
+            tried_less: false,
             pause: FIRST_PAUSE,
             growing: true,
         }
@@ -135,6 +143,13 @@ impl Limit {
             return;
         }
         self.shortest = (self.shortest * 1.0005).min(latency);
+        if self.phase != Phase::Settled && now > self.trial_end {
+            // Demand does not fill the backend to the limit on trial: nothing can be learned, and a
+            // limit that nothing reaches would be none.
+            self.accept(self.accepted, self.accepted_run);
+            let pause = TRIAL * self.accepted_run.mean.max(COMFORT);
+            self.next_trial = now + (pause * 1e9) as Nanos;
+        }
         // A request that did not find the backend full says nothing about it when full; one that
         // found it fuller (before a limit shrank) says nothing about the new limit.
         if in_flight != self.current {
@@ -154,12 +169,13 @@ impl Limit {
         }
     }
 
-    /// Samples that make up one round at a limit: fewer while growing, since a mistake is undone soon.
+    /// Samples that make up one round at a limit: fewer while growing, since a limit too high is undone
+    /// soon, and more for going down, since a few quick requests prove nothing.
     fn round(&self) -> u32 {
-        if self.growing {
-            self.current
-        } else {
-            2 * self.current.max(2)
+        match self.phase {
+            Phase::TryLess => 4 * self.current.max(2),
+            _ if self.growing => self.current,
+            _ => 2 * self.current.max(2),
         }
     }
 
@@ -170,7 +186,10 @@ impl Limit {
         }
         // Where nothing waits at the backend, less in flight can only mean idle slots: do not try.
         let waits = self.accepted_run.mean > (1.2 * self.shortest).max(COMFORT);
-        let less = waits && self.accepted > 1 && (now / FIRST_PAUSE).is_multiple_of(2);
+        let less = waits && self.accepted > 1 && !self.tried_less;
+        self.tried_less = less;
+        let longest = TRIAL * self.accepted_run.mean.max(COMFORT);
+        self.trial_end = now + (longest * 1e9) as Nanos;
         let step = (self.accepted / 4).max(1);
         if less {
             self.phase = Phase::TryLess;
@@ -198,7 +217,14 @@ impl Limit {
         });
         let error = (trial.error_squared() + accepted.error_squared()).sqrt();
         // For fewer in flight the same threshold reads: throughput fell by less than half of it.
-        if complete && trial.mean + error <= threshold {
+        // Going down by mistake leaves the backend idle, so that takes the stronger proof.
+        let sure = if self.phase == Phase::TryLess {
+            2.0
+        } else {
+            1.0
+        };
+        if complete && trial.mean + sure * error <= threshold {
+            self.growing &= self.phase == Phase::TryMore;
             self.accept(self.current, trial);
             self.pause = FIRST_PAUSE;
             self.next_trial = now;
@@ -296,5 +322,19 @@ mod tests {
         }
         limit.overloaded(100);
         assert_eq!(limit.current(), 3);
+    }
+
+    #[test]
+    fn a_trial_that_demand_does_not_fill_ends() {
+        let mut limit = Limit::adaptive();
+        limit.answered(0, 1, 0.05);
+        assert_eq!(limit.current(), 2);
+        for n in 1..100 {
+            limit.answered(n * 50_000_000, 1, 0.05);
+            if limit.current() == 1 {
+                return;
+            }
+        }
+        panic!("still at {}", limit.current());
     }
 }
