@@ -164,6 +164,10 @@ pub enum BackendChoice {
 }
 
 impl CrewArgs {
+    #[cfg_attr(
+        not(feature = "gpu"),
+        expect(clippy::unnecessary_wraps, reason = "only a device can be missing")
+    )]
     pub fn crew(&self) -> Result<Crew, KernelError> {
         match self.backend {
             BackendChoice::Named(backend) => Ok(Crew::processor(backend, threads(self.threads))),

@@ -538,7 +538,7 @@ fn state_thread(
                     let _ = log.send(LogWork::Save(snapshot));
                 }
                 Err(error) => {
-                    eprintln!("level4: the log grows, as no snapshot can be taken: {error}")
+                    eprintln!("level4: the log grows, as no snapshot can be taken: {error}");
                 }
             }
         }

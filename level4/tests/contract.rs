@@ -1,4 +1,5 @@
 //! The contract on the real binary: the 2014 interface, bad input, restarts, membership.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

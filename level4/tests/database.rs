@@ -1,4 +1,5 @@
 //! SQL through the executor: the shell's format, fresh-process behaviour, identical replicas.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use bytes::Bytes;
 use level4::database::Database;

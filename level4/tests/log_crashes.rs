@@ -1,15 +1,18 @@
 //! Kills the log at random operations, thousands of times, with torn last writes, and looks whether
 //! recovery finds everything that was reported durable and nothing that was never written.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod simulated;
+// Only the disk: there is no cluster here.
+#[path = "simulated/disk.rs"]
+mod disk;
 
+use disk::SimulatedDisk;
 use level4::core::Persist;
 use level4::log::{Log, snapshot};
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use simulated::disk::SimulatedDisk;
 
 /// The log as it should be: entries by index (term and content), after a base.
 #[derive(Debug, Clone, Default, PartialEq)]

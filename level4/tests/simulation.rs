@@ -1,6 +1,7 @@
 //! Whole clusters in virtual time: real cores, logs and state machines over a simulated network that
 //! drops, delays, duplicates, reorders and partitions, and simulated disks that lose what was not
 //! synced. One seed decides everything; a failing one prints the command that replays it.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod simulated;
 

@@ -84,7 +84,8 @@ impl Database {
     fn load(&mut self, file: &[u8]) -> Result<(), DatabaseError> {
         if file.is_empty() {
             // SQLite has no file for a database that was never written to.
-            return Ok(*self = Self::new()?);
+            *self = Self::new()?;
+            return Ok(());
         }
         let mut source = Connection::open_in_memory()?;
         source.deserialize_read_exact(MAIN_DB, file, file.len(), true)?;

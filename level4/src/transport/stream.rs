@@ -49,7 +49,7 @@ impl Listener {
             ));
         }
         match std::fs::remove_file(address) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(Self::Unix(UnixListener::bind(address)?)),
         }
     }

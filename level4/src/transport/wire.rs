@@ -114,7 +114,9 @@ impl Frame {
                 2
             }
             Self::Links(nodes) => {
-                nodes.iter().for_each(|&node| content.uint(node));
+                for &node in nodes {
+                    content.uint(node);
+                }
                 3
             }
             Self::Relay { to: node, message }
@@ -181,7 +183,9 @@ impl Packer {
     /// One block with its length, of frames that are together shorter than [`BLOCK_LIMIT`].
     pub fn pack(&mut self, frames: &[Frame]) -> Vec<u8> {
         let mut block = Writer::new();
-        frames.iter().for_each(|frame| frame.encode(&mut block));
+        for frame in frames {
+            frame.encode(&mut block);
+        }
         let input = block.finish();
         let mut output = vec![0; 4];
         let start = self.deflate.total_in();

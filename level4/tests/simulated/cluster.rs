@@ -452,12 +452,11 @@ impl Cluster {
                 let index = process.machine.applied();
                 let ran = std::mem::take(&mut process.machine.executor().ran);
                 for (position, hash, text) in ran {
-                    match self.history.get(position as usize) {
-                        Some(known) => assert_eq!(known, &(hash, text), "replicas differ"),
-                        None => {
-                            assert_eq!(position as usize, self.history.len(), "a gap in history");
-                            self.history.push((hash, text));
-                        }
+                    if let Some(known) = self.history.get(position as usize) {
+                        assert_eq!(known, &(hash, text), "replicas differ");
+                    } else {
+                        assert_eq!(position as usize, self.history.len(), "a gap in history");
+                        self.history.push((hash, text));
                     }
                 }
                 if index >= process.snapshotted + process.snapshot_every {
