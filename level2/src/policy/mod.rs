@@ -51,7 +51,7 @@ const HOLD: f64 = 3.0;
 const UNDERSERVED: f64 = 1.0;
 
 /// A heavy client's request is always held this long, in nanoseconds: less is no delay worth naming.
-const HOLD_AT_LEAST: f64 = 3e6;
+const HOLD_AT_LEAST: f64 = 10e6;
 
 /// Least time between two starts of heavy clients' requests, as a part of an even spread.
 const SPREAD: f64 = 0.75;
