@@ -11,7 +11,7 @@ use super::Nanos;
 
 /// Latency that is always good enough, in seconds: a queue this short is not worth fighting, and
 /// noise of the scheduler drowns the signal below it.
-const COMFORT: f64 = 0.002;
+const COMFORT: f64 = 0.006;
 
 /// First pause after an experiment that failed; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Nanos = 2_000_000_000;
