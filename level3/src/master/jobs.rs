@@ -38,6 +38,10 @@ const ENTRIES: usize = 1000;
 /// File in the data folder that names the folder to index.
 const WANTED: &str = "wanted";
 
+/// File in the data folder that is there while a request is not done: asking for the same folder
+/// again must not be forgotten either, though all nodes agree on its old state.
+const UNFINISHED: &str = "unfinished";
+
 /// What was asked for and how far it is done.
 pub(crate) struct Jobs {
     state: Mutex<State>,
@@ -80,6 +84,7 @@ impl Jobs {
                 Ok(bytes) => {
                     use std::os::unix::ffi::OsStringExt as _;
                     state.wanted = Some(std::ffi::OsString::from_vec(bytes).into());
+                    state.requested = u64::from(data.join(UNFINISHED).try_exists()?);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -104,18 +109,34 @@ impl Jobs {
 
     /// Asks for `root` to be indexed, now or after the job at work.
     pub(crate) fn request(&self, root: PathBuf) -> io::Result<()> {
+        // Held to the end, so that a job that is just done does not take the note away.
+        let mut state = self.state();
         if let Some(data) = &self.data {
             use std::os::unix::ffi::OsStrExt as _;
             let draft = data.join("wanted.new");
             std::fs::write(&draft, root.as_os_str().as_bytes())?;
+            std::fs::write(data.join(UNFINISHED), "")?;
             std::fs::rename(&draft, data.join(WANTED))?;
         }
-        let mut state = self.state();
         state.wanted = Some(root);
         state.requested += 1;
         drop(state);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Removes the note that a request is not done; the caller holds the state.
+    fn forget_request(&self) {
+        let Some(note) = self.data.as_ref().map(|data| data.join(UNFINISHED)) else {
+            return;
+        };
+        match std::fs::remove_file(&note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // It stays, and the next master indexes once more than it needs to.
+                eprintln!("cannot remove {}: {error}", note.display());
+            }
+            _ => {}
+        }
     }
 
     /// Why the index is not ready for queries, judging by the jobs alone.
@@ -167,6 +188,9 @@ pub(crate) async fn run(master: Arc<Master>) {
         let outcome = job(&master, &root, serial).await;
         let mut state = jobs.state();
         state.finished = state.finished.max(serial);
+        if outcome.is_ok() && state.finished == state.requested {
+            jobs.forget_request();
+        }
         if let Err(failure) = &outcome {
             crate::note!("indexing {} failed: {failure}", root.display());
             rest = FAILURE_REST;
