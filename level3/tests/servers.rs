@@ -120,6 +120,14 @@ impl Servers {
     }
 }
 
+impl Drop for Servers {
+    /// After a failure: what is left must not outlive the test. The children follow their parent.
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
 /// Process ids of the children of a process.
 fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|item| {
