@@ -116,12 +116,9 @@ fn bad_input_gets_one_clear_line() {
     assert_eq!(post("/cluster/remove", "", br#"{"id": "nobody"}"#).0, 404);
     assert_eq!(node.request("GET", "/sql", "", b"").unwrap().0, 405);
     assert_eq!(node.request("GET", "/nowhere", "", b"").unwrap().0, 404);
-    let oversized = node.request(
-        "POST",
-        "/sql",
-        "Expect: 100-continue\r\n",
-        &vec![b' '; 65 << 20],
-    );
+    let body = vec![b' '; 65 << 20];
+    // The node may hang up on a body that it will not read to its end.
+    let oversized = node.request("POST", "/sql", "", &body);
     assert!(oversized.is_none_or(|(status, _)| status == 413));
     // None of that took a number.
     assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 0\n1\n");
