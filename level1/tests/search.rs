@@ -2,7 +2,6 @@
 // These tests compare all of stderr. With a graphics kernel built in, `auto` may tell about the
 // device first, and some drivers have a word to say as well.
 #![cfg(not(feature = "gpu"))]
-
 #![allow(clippy::unwrap_used)]
 
 mod common;
