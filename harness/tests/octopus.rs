@@ -312,7 +312,7 @@ fn a_number_lost_after_execution_stops_the_count_without_disqualifying() {
     assert_eq!(result["figures"]["correct_queries"], 20);
     assert_eq!(result["figures"]["lost_number"], 20);
     assert!(result["figures"]["unjudged_answers"].as_u64().unwrap() > 0);
-    assert_eq!(result["figures"]["history_lost_numbers"], 1);
+    assert_eq!(result["figures"]["history_unanswered_numbers"], 1);
     assert!(text(&output.stdout).contains("Number 20 is missing"));
 }
 

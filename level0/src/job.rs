@@ -250,7 +250,10 @@ impl<'j> Files<'j> {
             source,
         })?;
         if job.input.is_none() && input.is_terminal() {
-            eprintln!("level0: reading the document from the terminal; end it with Ctrl-D");
+            let _ = writeln!(
+                io::stderr(),
+                "level0: reading the document from the terminal; end it with Ctrl-D"
+            );
         }
         Ok(Self { job, input })
     }

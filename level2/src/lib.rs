@@ -16,6 +16,7 @@ pub mod config;
 pub mod gate;
 pub mod http;
 pub mod net;
+pub mod notes;
 pub mod policy;
 pub mod proxy;
 pub mod server;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use level2::config::Flags;
+use level2::notes::note;
 use level2::server;
 
 fn main() -> ExitCode {
     match Flags::parse().resolve().and_then(server::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("level2: {error:#}");
+            note(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

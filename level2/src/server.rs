@@ -1,6 +1,5 @@
 //! The whole proxy: binds, starts the workers, watches the backends, serves the admin side, drains.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::config::Config;
 use crate::net::{self, Address, Bound, Stream};
+use crate::notes::note;
 use crate::proxy::worker::{self, Shared};
 
 /// How often waiting requests are looked at for having waited too long, and the log written out.
@@ -110,15 +110,14 @@ async fn attend(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Some(listener) = admin {
-        eprintln!("level2: metrics on {}", listener.local_addr()?);
+        note(format_args!("metrics on {}", listener.local_addr()?));
         let app = admin::router(shared.clone());
         // Ends with the runtime: nobody's request is lost with a page of figures.
         tokio::spawn(async move { axum::serve(listener, app).await });
     }
     for address in listening {
-        eprintln!("level2: listening on {address}");
+        note(format_args!("listening on {address}"));
     }
-    let _ = std::io::stderr().flush();
     let backends = shared.config.backends.len();
     for backend in 0..backends {
         // Ends with the runtime.
@@ -142,7 +141,9 @@ async fn watch_backend(shared: Arc<Shared>, backend: usize) {
     let address = &shared.config.backends[backend];
     let reach = || tokio::time::timeout(shared.config.connect_timeout, Stream::connect(address));
     if let Ok(Err(error)) = reach().await {
-        eprintln!("level2: backend {address} is down ({error}); trying again until it is up");
+        note(format_args!(
+            "backend {address} is down ({error}); trying again until it is up"
+        ));
         shared.gate.policy().eject(backend);
     }
     let mut every = tokio::time::interval(PROBE);
@@ -150,7 +151,7 @@ async fn watch_backend(shared: Arc<Shared>, backend: usize) {
         every.tick().await;
         let ejected = !shared.gate.policy().backends()[backend].healthy;
         if ejected && matches!(reach().await, Ok(Ok(_))) && shared.gate.revive(backend) {
-            eprintln!("level2: backend {address} is up");
+            note(format_args!("backend {address} is up"));
         }
     }
 }

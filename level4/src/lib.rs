@@ -16,8 +16,6 @@ pub mod log;
 pub mod machine;
 pub mod message;
 pub mod node;
+pub mod notes;
 pub mod server;
 pub mod transport;
-
-/// Whether to say on stderr what happens between nodes.
-pub static VERBOSE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use level4::notes::{note, set_verbose};
 use level4::server::{Settings, run};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,14 +62,14 @@ fn main() -> ExitCode {
     match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("level4: {error:#}");
+            note(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(flags: Flags) -> anyhow::Result<()> {
-    level4::VERBOSE.store(flags.verbose, Relaxed);
+    set_verbose(flags.verbose);
     let temporary;
     let folder = if let Some(folder) = flags.directory {
         std::fs::create_dir_all(&folder)

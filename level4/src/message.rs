@@ -3,6 +3,8 @@
 //! Everything here is plain data with a compact encoding. The sender of a message is known from the
 //! connection it came on (or the relay header), so Raft's `from` and `to` are left out on the wire.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::Message as RaftMessage;
@@ -89,6 +91,18 @@ pub enum PeerMessage {
         /// The member.
         node: NodeId,
     },
+    /// Asks for a [`PeerMessage::Pong`], to measure the round trip.
+    Ping {
+        /// The sender's tick.
+        sent: u64,
+    },
+    /// Answers a [`PeerMessage::Ping`] at once.
+    Pong {
+        /// The ping's.
+        sent: u64,
+    },
+    /// The round trips that the sender has measured, in eighths of a tick, told to the leader.
+    Distances(BTreeMap<NodeId, u64>),
 }
 
 /// Format of [`Batch`] in log entries; the first byte of each.
@@ -219,6 +233,21 @@ impl PeerMessage {
                 writer.byte(4);
                 writer.uint(*node);
             }
+            Self::Ping { sent } => {
+                writer.byte(5);
+                writer.uint(*sent);
+            }
+            Self::Pong { sent } => {
+                writer.byte(6);
+                writer.uint(*sent);
+            }
+            Self::Distances(report) => {
+                writer.byte(7);
+                for (node, distance) in report {
+                    writer.uint(*node);
+                    writer.uint(*distance);
+                }
+            }
         }
         writer.finish()
     }
@@ -246,6 +275,19 @@ impl PeerMessage {
             4 => Self::Remove {
                 node: reader.uint()?,
             },
+            5 => Self::Ping {
+                sent: reader.uint()?,
+            },
+            6 => Self::Pong {
+                sent: reader.uint()?,
+            },
+            7 => {
+                let mut report = BTreeMap::new();
+                while !reader.is_empty() {
+                    report.insert(reader.uint()?, reader.uint()?);
+                }
+                Self::Distances(report)
+            }
             _ => return Err(Malformed { at: 0 }),
         })
     }
@@ -298,6 +340,9 @@ mod tests {
                 name: "./node3.sock".to_owned(),
             },
             PeerMessage::Remove { node: 77 },
+            PeerMessage::Ping { sent: 1 << 40 },
+            PeerMessage::Pong { sent: 0 },
+            PeerMessage::Distances(BTreeMap::from([(u64::MAX, 40), (3, 0)])),
         ] {
             let PeerMessage::Raft(_) = &message else {
                 assert_eq!(

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -27,6 +28,7 @@ use crate::identity::Identity;
 use crate::log::{Folder, Log, LogError};
 use crate::machine::Machine;
 use crate::message::{Command, Index, NodeId, RequestId};
+use crate::notes::note;
 use crate::transport::{Event, Transport};
 
 /// A snapshot is taken every so many entries.
@@ -116,7 +118,9 @@ pub struct Prepared {
 pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow::Result<Prepared> {
     let (mut log, mut recovered) = Log::open(Folder::open(folder.join("log"))?)?;
     if recovered.torn {
-        eprintln!("level4: the last write to the log was torn, and is cut off");
+        note(format_args!(
+            "the last write to the log was torn, and is cut off"
+        ));
     }
     // Without a log, nothing that this node ever promised is known any more: it starts as a new one.
     let empty = recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log)? == 0;
@@ -312,7 +316,15 @@ impl Node {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
-    let result = thread::Builder::new().name(name.to_owned()).spawn(work);
+    let own_name = name.to_owned();
+    let guarded = move || {
+        // A node that has lost one of its threads answers nobody for ever; one that has ended is
+        // started again.
+        if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+            fail(format_args!("the {own_name} thread panicked"));
+        }
+    };
+    let result = thread::Builder::new().name(name.to_owned()).spawn(guarded);
     if let Err(error) = result {
         fail(format_args!("cannot start the {name} thread: {error}"));
     }
@@ -320,7 +332,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
 
 /// Ends the process: going on would break a promise.
 fn fail(reason: std::fmt::Arguments) -> ! {
-    eprintln!("level4: {reason}");
+    note(format_args!("{reason}"));
     std::process::exit(1)
 }
 
@@ -444,7 +456,7 @@ fn log_thread(
                 }
                 LogWork::Compact(index) => {
                     if let Err(error) = log.compact(index) {
-                        eprintln!("level4: old log segments stay: {error}");
+                        note(format_args!("old log segments stay: {error}"));
                     }
                 }
             }
@@ -478,7 +490,7 @@ fn retry(mut write: impl FnMut() -> Result<(), LogError>) {
         match &error {
             LogError::Io(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
                 if !std::mem::replace(&mut told, true) {
-                    eprintln!("level4: {error}; waiting for room");
+                    note(format_args!("{error}; waiting for room"));
                 }
                 thread::sleep(FULL_DISK_PAUSE);
             }
@@ -519,7 +531,7 @@ fn state_thread(
                     Ok(snapshot) => {
                         let _ = core.send(Input::Offer(snapshot));
                     }
-                    Err(error) => eprintln!("level4: no snapshot for a follower: {error}"),
+                    Err(error) => note(format_args!("no snapshot for a follower: {error}")),
                 },
                 StateWork::File(sender) => {
                     let _ = sender.send(machine.executor().file().map_err(|e| e.to_string()));
@@ -538,7 +550,9 @@ fn state_thread(
                     let _ = log.send(LogWork::Save(snapshot));
                 }
                 Err(error) => {
-                    eprintln!("level4: the log grows, as no snapshot can be taken: {error}");
+                    note(format_args!(
+                        "the log grows, as no snapshot can be taken: {error}"
+                    ));
                 }
             }
         }

@@ -20,6 +20,7 @@ use crate::api::{Api, router};
 use crate::core::Timing;
 use crate::identity::Identity;
 use crate::node::{self, Node};
+use crate::notes::{detail, note};
 use crate::transport::{self, Listener, MAGIC, Rewound, Socket, Transport};
 
 /// How a node is run.
@@ -101,7 +102,7 @@ pub async fn run(
                 ..identity.clone()
             };
             if let Err(error) = joined.save(&folder) {
-                eprintln!("level4: the cluster's id cannot be saved: {error}");
+                note(format_args!("the cluster's id cannot be saved: {error}"));
             }
         };
         Transport::new(who, on_event, Box::new(on_cluster))
@@ -165,7 +166,7 @@ async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String,
                 let (transport, address) = (transport.clone(), through.clone());
                 let dial = tokio::spawn(async move { transport.dial(&address, None).await });
                 if let Ok(Err(reason)) = dial.await {
-                    transport::log(format_args!(
+                    detail(format_args!(
                         "cannot join through {through}: {reason}; trying on"
                     ));
                 }
@@ -187,7 +188,7 @@ async fn accept(listener: Listener, router: Router, transport: Arc<Transport>) {
             }
             Err(error) => {
                 // Out of file descriptors, most likely: some connection will end.
-                eprintln!("level4: cannot accept a connection: {error}");
+                note(format_args!("cannot accept a connection: {error}"));
                 sleep(Duration::from_millis(100)).await;
             }
         }

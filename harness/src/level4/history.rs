@@ -75,8 +75,9 @@ pub struct Violation {
 pub struct Verdict {
     /// Answers checked.
     pub checked: usize,
-    /// Numbers that no answer carries, but for which a lost request accounts.
-    pub lost_numbers: u64,
+    /// Numbers that no answer carries, but for which a request accounts that was lost or still open
+    /// when the run ended.
+    pub unanswered_numbers: u64,
     /// What is wrong, if anything.
     pub violation: Option<Violation>,
 }
@@ -127,7 +128,7 @@ impl History {
             .or_else(|| out_of_time(&answers))
             .or_else(|| {
                 Replay::new(&self.attempts)
-                    .run(&answers, &mut verdict.lost_numbers)
+                    .run(&answers, &mut verdict.unanswered_numbers)
                     .err()
             });
         verdict.violation = violation;

@@ -65,7 +65,7 @@ fn a_serial_history_is_right() {
         verdict,
         Verdict {
             checked: 500,
-            lost_numbers: 0,
+            unanswered_numbers: 0,
             violation: None
         }
     );
@@ -114,7 +114,7 @@ fn lost_answers_are_open_intervals_executed_late_or_never() {
     }
     let verdict = cluster.history.check();
     assert_eq!(verdict.violation, None);
-    assert_eq!(verdict.lost_numbers, 2);
+    assert_eq!(verdict.unanswered_numbers, 2);
 }
 
 #[test]

@@ -143,7 +143,10 @@ fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
         .figure("connections", score.conns)
         .figure("unjudged_answers", outcome.unjudged.0)
         .figure("history_checked", outcome.verdict.checked)
-        .figure("history_lost_numbers", outcome.verdict.lost_numbers);
+        .figure(
+            "history_unanswered_numbers",
+            outcome.verdict.unanswered_numbers,
+        );
     for (name, millis) in outcome.latency_figures() {
         result = result.figure(name, millis);
     }

@@ -18,6 +18,7 @@ use crate::access_log::Log;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::net::{Bound, Listener, Stream};
+use crate::notes::note;
 use crate::policy::Flight;
 use crate::policy::backend::Outcome;
 use crate::stats::{WorkerStats, count};
@@ -118,9 +119,9 @@ impl Permit {
             }
             if self.worker.shared.gate.finish(flight, outcome) {
                 let address = &self.worker.shared.config.backends[self.backend];
-                eprintln!(
-                    "level2: backend {address} fails; it gets no requests until it can be reached"
-                );
+                note(format_args!(
+                    "backend {address} fails; it gets no requests until it can be reached"
+                ));
             }
         }
     }

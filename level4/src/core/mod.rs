@@ -12,6 +12,7 @@ mod effects;
 mod gateway;
 mod membership;
 mod memory;
+mod placement;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -33,6 +34,7 @@ use crate::codec::Reader;
 use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Request, RequestId, Term};
 use acks::Acks;
 use gateway::Gateway;
+use placement::Placement;
 use reads::Reads;
 
 /// Requests of one log entry, bytes at most (a single larger request is an entry of its own).
@@ -72,6 +74,7 @@ pub struct Core {
     /// Term and leader at the last flush.
     regime: (Term, NodeId),
     reads: Reads,
+    placement: Placement,
     outbox: Vec<(NodeId, PeerMessage)>,
     answers: Vec<(Token, Answer)>,
     announced_durable: Index,
@@ -110,7 +113,9 @@ impl Core {
             read_only_option: ReadOnlyOption::Safe,
             // Everybody overhears acknowledgements, so the leader need not send commit notices.
             skip_bcast_commit: true,
-            batch_append: true,
+            // raft 0.7 joins new entries to an empty append that waits to be sent without looking
+            // whether they follow on its index; the follower then claims to hold what it has not.
+            batch_append: false,
             max_uncommitted_size: 256 * 1024 * 1024,
             max_committed_size_per_ready: 4 * 1024 * 1024,
             ..Config::default()
@@ -139,6 +144,7 @@ impl Core {
             proposed: HashSet::new(),
             regime: (0, 0),
             reads: Reads::default(),
+            placement: Placement::default(),
             outbox: Vec::new(),
             answers: Vec::new(),
             announced_durable: 0,
@@ -167,6 +173,7 @@ impl Core {
             self.reads
                 .retry(self.ticks.saturating_sub(self.timing.election as u64));
             self.retry_snapshots();
+            self.consider_places();
         }
     }
 
@@ -191,6 +198,9 @@ impl Core {
             }
             PeerMessage::Join { node, name } => self.join(node, name),
             PeerMessage::Remove { node } => self.remove(node),
+            PeerMessage::Ping { sent } => self.outbox.push((from, PeerMessage::Pong { sent })),
+            PeerMessage::Pong { sent } => self.placement.pong(from, sent, self.ticks),
+            PeerMessage::Distances(report) => self.placement.note_report(from, report),
         }
     }
 
@@ -279,6 +289,27 @@ impl Core {
                 self.snapshots.remove(&node);
                 self.raw.report_snapshot(node, SnapshotStatus::Failure);
             }
+        }
+    }
+
+    /// Measures distances, and moves leadership to where they are shorter; see [`placement`].
+    fn consider_places(&mut self) {
+        let me = self.id();
+        let voters = self.voters();
+        let peers: Vec<NodeId> = voters.iter().copied().filter(|&id| id != me).collect();
+        let now = self.ticks;
+        let leader = self.raw.raft.leader_id;
+        for peer in self.placement.pings(&peers, now) {
+            self.outbox.push((peer, PeerMessage::Ping { sent: now }));
+            if peer == leader {
+                let report = self.placement.report(now);
+                self.outbox.push((leader, PeerMessage::Distances(report)));
+            }
+        }
+        if !self.is_leader() {
+            self.placement.follow();
+        } else if let Some(successor) = self.placement.better_leader(me, &voters, now) {
+            self.raw.transfer_leader(successor);
         }
     }
 
@@ -388,7 +419,9 @@ impl Core {
     }
 
     fn propose(&mut self, now_ms: u64) {
-        if !self.is_leader() {
+        // While leadership is on its way to another node, Raft takes nothing. What comes in meanwhile
+        // waits: its gateways send it again to the new leader, or it is proposed if the transfer fails.
+        if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
             return;
         }
         let mut batches = batches(std::mem::take(&mut self.proposals)).into_iter();

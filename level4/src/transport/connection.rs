@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::wire::{BLOCK_LIMIT, Frame, Packer, Unpacker};
-use super::{Queue, Socket, Transport, log};
+use super::{Queue, Socket, Transport};
 use crate::message::NodeId;
+use crate::notes::detail;
 
 /// A block takes frames up to this length together, bytes.
 const BLOCK_TARGET: usize = 64 * 1024;
@@ -102,7 +103,7 @@ pub async fn run(transport: Arc<Transport>, id: NodeId, socket: Box<dyn Socket>,
         result = read_loop(&transport, id, read) => result,
     };
     if let Err(error) = ended {
-        log(format_args!("connection to {id:x} ended: {error}"));
+        detail(format_args!("connection to {id:x} ended: {error}"));
     }
 }
 

@@ -23,6 +23,7 @@ pub use wire::MAGIC;
 
 use crate::core::Members;
 use crate::message::{NodeId, PeerMessage};
+use crate::notes::detail;
 use connection::{Connection, Outgoing};
 use wire::{Frame, Hello};
 
@@ -173,7 +174,7 @@ impl Transport {
             }
             let start = Instant::now();
             if let Err(reason) = self.dial(&name, Some(id)).await {
-                log(format_args!("cannot reach {name}: {reason}"));
+                detail(format_args!("cannot reach {name}: {reason}"));
             }
             // A refusal by the far end of a slow link has taken its time; one by this machine comes at
             // once and would come again.
@@ -217,14 +218,16 @@ impl Transport {
     pub async fn accept(self: Arc<Self>, mut socket: Box<dyn Socket>) {
         let hello = match timeout(HELLO_TIMEOUT, read_hello(&mut socket)).await {
             Ok(Ok(hello)) => hello,
-            Ok(Err(reason)) => return log(format_args!("a peer's greeting was refused: {reason}")),
-            Err(_) => return log(format_args!("a peer did not greet in time")),
+            Ok(Err(reason)) => {
+                return detail(format_args!("a peer's greeting was refused: {reason}"));
+            }
+            Err(_) => return detail(format_args!("a peer did not greet in time")),
         };
         let checked = self.check(&hello);
         // A refused peer gets the greeting too, and sees for itself why.
         let greeted = tokio::io::AsyncWriteExt::write_all(&mut socket, &self.hello()).await;
         match checked {
-            Err(reason) => log(format_args!("{} was refused: {reason}", hello.name)),
+            Err(reason) => detail(format_args!("{} was refused: {reason}", hello.name)),
             Ok(()) if greeted.is_ok() => self.run(socket, hello).await,
             Ok(()) => {}
         }
@@ -401,10 +404,3 @@ async fn read_hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
 
 /// Sending half of a connection's queue.
 type Queue = mpsc::UnboundedSender<Outgoing>;
-
-/// Diagnostics go to stderr.
-pub fn log(message: std::fmt::Arguments) {
-    if crate::VERBOSE.load(Relaxed) {
-        eprintln!("level4: {message}");
-    }
-}

@@ -73,7 +73,12 @@ enum Event {
         to: NodeId,
         from: NodeId,
         bytes: Vec<u8>,
+        /// Of the connection it is sent on.
+        connection: u64,
     },
+    /// The two notice that they are connected again.
+    Connected(usize, usize),
+    Flush(usize),
     Write(usize),
     Apply(usize),
     Client(usize),
@@ -87,6 +92,8 @@ struct Process {
     machine: Machine<Ledger>,
     writes: VecDeque<Persist>,
     applies: VecDeque<Step>,
+    /// A flush is on its way; what comes in until then shares it.
+    flush_scheduled: bool,
     snapshot_every: u64,
     snapshotted: u64,
 }
@@ -127,6 +134,10 @@ pub struct Cluster {
     cut: HashSet<(usize, usize)>,
     loss: f64,
     delay: Time,
+    /// How often inputs wait for others before the core is flushed, as under load.
+    busy: f64,
+    /// Counts the connections that each pair has had.
+    connections: HashMap<(usize, usize), u64>,
     wiped: bool,
     /// Term and content of every applied entry, as first seen.
     entries: HashMap<u64, (u64, Bytes)>,
@@ -160,6 +171,8 @@ impl Cluster {
                 0.0
             },
             delay: rng.random_range(1_000..60_000),
+            busy: [0.0, 0.3, 0.9][rng.random_range(0..3)],
+            connections: HashMap::new(),
             wiped: false,
             entries: HashMap::new(),
             history: Vec::new(),
@@ -251,6 +264,7 @@ impl Cluster {
             machine,
             writes: VecDeque::new(),
             applies: VecDeque::new(),
+            flush_scheduled: false,
             snapshot_every,
             snapshotted,
         });
@@ -303,6 +317,7 @@ impl Cluster {
         if self.cut.contains(&(a.min(b), a.max(b))) || self.rng.random_bool(self.loss) {
             return;
         }
+        let connection = self.connection(a, b);
         let bytes = message.encode();
         let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) {
             2
@@ -317,9 +332,64 @@ impl Cluster {
                     to,
                     from,
                     bytes: bytes.clone(),
+                    connection,
                 },
                 0,
             );
+        }
+    }
+
+    /// The number of the pair's present connection.
+    fn connection(&self, a: usize, b: usize) -> u64 {
+        let pair = (a.min(b), a.max(b));
+        self.connections.get(&pair).copied().unwrap_or_default()
+    }
+
+    /// The connection between two machines breaks: what is on its way is lost, and both notice.
+    fn disconnect(&mut self, a: usize, b: usize) {
+        *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
+        for (place, other) in [(a, b), (b, a)] {
+            let peer = self.slots[other].id;
+            if let Some(process) = &mut self.slots[place].process {
+                process.core.peer_lost(peer);
+                self.touch(place);
+            }
+        }
+        let pause = self.rng.random_range(1_000..300_000);
+        self.schedule(pause, Event::Connected(a, b), 0);
+    }
+
+    fn connected(&mut self, a: usize, b: usize) {
+        if self.cut.contains(&(a.min(b), a.max(b))) {
+            self.schedule(100_000, Event::Connected(a, b), 0);
+            return;
+        }
+        for (place, other) in [(a, b), (b, a)] {
+            let peer = self.slots[other].id;
+            if let Some(process) = &mut self.slots[place].process {
+                process.core.peer_found(peer);
+                self.touch(place);
+            }
+        }
+    }
+
+    /// Something went into the core: flushes it now, or together with what comes within the next
+    /// moments.
+    fn touch(&mut self, place: usize) {
+        let later = self.rng.random_bool(self.busy);
+        let life = self.slots[place].life;
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
+        if process.flush_scheduled {
+            return;
+        }
+        if later {
+            process.flush_scheduled = true;
+            let delay = self.rng.random_range(100..5_000);
+            self.schedule(delay, Event::Flush(place), life);
+        } else {
+            self.flush(place);
         }
     }
 
@@ -330,6 +400,7 @@ impl Cluster {
         let Some(process) = &mut slot.process else {
             return;
         };
+        process.flush_scheduled = false;
         let Effects {
             messages,
             persist,
@@ -415,20 +486,22 @@ impl Cluster {
                 .core
                 .request(client as u64, None, Command::Shell(text));
         }
-        self.flush(place);
+        self.touch(place);
     }
 
     fn write(&mut self, place: usize) {
         let Some(process) = &mut self.slots[place].process else {
             return;
         };
-        let Some(write) = process.writes.pop_front() else {
+        // What has piled up goes into one record.
+        let count = self.rng.random_range(1..4).min(process.writes.len());
+        let group: Vec<Persist> = process.writes.drain(..count).collect();
+        let Some(number) = group.last().map(|write| write.number) else {
             return;
         };
-        let number = write.number;
-        process.log.append(&[write]).expect("the power is on");
+        process.log.append(&group).expect("the power is on");
         process.core.persisted(number);
-        self.flush(place);
+        self.touch(place);
     }
 
     fn apply(&mut self, place: usize) {
@@ -472,7 +545,7 @@ impl Cluster {
                 process.core.applied(index, executed);
             }
         }
-        self.flush(place);
+        self.touch(place);
     }
 
     fn fault(&mut self) {
@@ -482,7 +555,7 @@ impl Cluster {
         }
         let size = self.slots.len();
         let place = self.rng.random_range(0..size);
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..9) {
             0 | 1 => self.crash(place),
             2 | 3 => {
                 if self.slots[place].process.is_none() {
@@ -493,9 +566,21 @@ impl Cluster {
                 let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
                 let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| (a, b)));
                 self.cut = pairs.filter(|&(a, b)| side[a] != side[b]).collect();
+                if self.rng.random_bool(0.5) {
+                    // Otherwise nobody notices.
+                    let mut cut: Vec<(usize, usize)> = self.cut.iter().copied().collect();
+                    cut.sort_unstable();
+                    for (a, b) in cut {
+                        self.disconnect(a, b);
+                    }
+                }
             }
             5 => self.cut.clear(),
             6 => {
+                let other = (place + self.rng.random_range(1..size)) % size;
+                self.disconnect(place, other);
+            }
+            7 => {
                 for place in 0..size {
                     if self.rng.random_bool(0.3) {
                         self.crash(place);
@@ -554,7 +639,7 @@ impl Cluster {
         }
         let life = self.slots[place].life;
         self.schedule(TICK, Event::Tick(place), life);
-        self.flush(place);
+        self.touch(place);
     }
 
     fn settled(&self) -> bool {
@@ -587,16 +672,25 @@ impl Cluster {
                 Event::Tick(place) if alive(&self.slots, place) => self.tick(place),
                 Event::Write(place) if alive(&self.slots, place) => self.write(place),
                 Event::Apply(place) if alive(&self.slots, place) => self.apply(place),
-                Event::Tick(_) | Event::Write(_) | Event::Apply(_) => {}
+                Event::Flush(place) if alive(&self.slots, place) => self.flush(place),
+                Event::Tick(_) | Event::Write(_) | Event::Apply(_) | Event::Flush(_) => {}
+                Event::Connected(a, b) => self.connected(a, b),
                 Event::Client(client) => self.ask(client),
                 Event::Fault => self.fault(),
-                Event::Deliver { to, from, bytes } => {
+                Event::Deliver {
+                    to,
+                    from,
+                    bytes,
+                    connection,
+                } => {
                     if let Some(place) = self.place_of(to)
+                        && let Some(author) = self.place_of(from)
+                        && self.connection(place, author) == connection
                         && let Some(process) = &mut self.slots[place].process
                     {
                         let message = PeerMessage::decode(&bytes, from, to).expect("own encoding");
                         process.core.receive(from, message);
-                        self.flush(place);
+                        self.touch(place);
                     }
                 }
             }

@@ -22,6 +22,7 @@ use super::schedule::Schedule;
 use super::{Backend, Batch, Job, Kernel, Sink};
 use crate::template::Nonce;
 use std::collections::VecDeque;
+use std::io::{self, Write as _};
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 use step::{Engine, Pending, WINDOW_COLUMNS};
@@ -181,7 +182,9 @@ impl Kernel for GpuKernel {
             match self.scan_on_device(job, &mut left, sink) {
                 Ok(flow) => return flow,
                 Err(error) => {
-                    eprintln!("{}: {error}; going on without it", self.engine.name());
+                    let name = self.engine.name();
+                    // Nobody may be reading.
+                    let _ = writeln!(io::stderr(), "{name}: {error}; going on without it");
                     self.fallback = Backend::fastest().kernel().ok();
                 }
             }
