@@ -32,9 +32,9 @@ use crate::notes::note;
 use crate::transport::{Event, Transport};
 
 /// A snapshot is taken every so many entries.
-const SNAPSHOT_EVERY: Index = 50_000;
+pub const SNAPSHOT_EVERY: Index = 50_000;
 /// Entries kept before a snapshot, for followers that are a little behind.
-const KEEP: Index = 20_000;
+pub const SNAPSHOT_KEEP: Index = 20_000;
 /// Steps applied before the core hears of it.
 const APPLY_GROUP: usize = 256;
 /// How long to wait before writing again to a full disk.
@@ -397,7 +397,9 @@ impl Outputs<'_> {
             Input::Applied(index, executed) => core.applied(index, executed),
             Input::Offer(snapshot) => core.offer_snapshot(snapshot),
             Input::Saved(index) => {
-                let _ = self.log.send(LogWork::Compact(core.compact(index, KEEP)));
+                let _ = self
+                    .log
+                    .send(LogWork::Compact(core.compact(index, SNAPSHOT_KEEP)));
             }
             Input::Join(id, name) => core.join(id, name),
             Input::Remove(id) => core.remove(id),

@@ -271,6 +271,89 @@ fn damage_in_the_log_is_refused_with_file_and_offset() {
 }
 
 #[test]
+fn a_torn_last_write_is_cut_off_and_everything_before_it_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let mut node = Node::start(root.path(), "127.0.0.1:0", None);
+    node.sql("CREATE TABLE t (a)");
+    for value in 0..5 {
+        node.sql(&format!("INSERT INTO t VALUES ({value})"));
+    }
+    node.kill();
+    let file = root.path().join("log/log-00000000000000000001");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    bytes[end - 3..=end].fill(0);
+    std::fs::write(&file, &bytes).unwrap();
+    // The last write was the last INSERT, which now counts as never acknowledged.
+    for sequence in [5, 6] {
+        node.restart();
+        let expected = format!("SequenceNumber: {sequence}\n4\n");
+        assert_eq!(node.sql("SELECT count(*) FROM t"), expected);
+        node.kill();
+    }
+}
+
+/// A small file system, where the test may mount one.
+struct SmallDisk<'a>(&'a std::path::Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(at: &'a std::path::Path, size: &str) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "level4-test"])
+            .arg(at)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Self(at))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        // Lazily: the node may be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_requests_wait_for_room() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(root.path(), "24m") else {
+        eprintln!("skipped: no small file system can be mounted here");
+        return;
+    };
+    // Room for one segment of the log and a little more, until the ballast goes.
+    let ballast = root.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 7 << 20]).unwrap();
+    let node = Node::start(root.path(), "127.0.0.1:0", None);
+    node.sql("CREATE TABLE t (a)");
+    let insert = format!("INSERT INTO t VALUES ('{}')", "x".repeat(1 << 20));
+    let mut acknowledged = 0;
+    let timed_out = loop {
+        let (status, answer) = node
+            .request("POST", "/sql?timeout=2s", "", insert.as_bytes())
+            .unwrap();
+        if status != 200 {
+            break answer;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 24, "the disk should be full by now");
+    };
+    assert!(timed_out.contains("may still be executed"), "{timed_out}");
+    assert!(acknowledged > 10, "only {acknowledged} rows fitted");
+    std::fs::remove_file(&ballast).unwrap();
+    // Now the waiting one is written, and the next is taken.
+    let answer = node.sql("SELECT count(*) FROM t");
+    assert_eq!(
+        answer.lines().nth(1),
+        Some(&*(acknowledged + 1).to_string())
+    );
+    drop(node);
+    drop(disk);
+}
+
+#[test]
 fn stray_arguments_and_unusable_addresses_end_with_status_1() {
     let run = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_level4"))

@@ -67,6 +67,7 @@ pub async fn status(State(api): State<Api>) -> Response {
         "leader_address": status.members.get(&status.leader),
         "commit_index": status.commit_index,
         "applied_index": status.applied_index,
+        "changing": status.changing,
         "peers": peers,
     }))
 }

@@ -128,4 +128,7 @@ pub struct Status {
     pub waiting: usize,
     /// Members by id.
     pub members: Members,
+    /// A change of the membership is under way here: until it is through, quorums of the old and of
+    /// the new members are needed.
+    pub changing: bool,
 }

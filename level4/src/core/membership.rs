@@ -173,7 +173,7 @@ impl Core {
         }
     }
 
-    fn change_under_way(&self) -> bool {
+    pub(super) fn change_under_way(&self) -> bool {
         let raft = &self.raw.raft;
         raft.has_pending_conf()
             || !self.unapplied_changes.is_empty()

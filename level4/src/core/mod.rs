@@ -344,6 +344,7 @@ impl Core {
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
             members: self.members.clone(),
+            changing: self.change_under_way(),
         }
     }
 

@@ -593,11 +593,15 @@ impl Cluster {
         self.schedule(pause, Event::Fault, 0);
     }
 
-    /// One machine a run loses its disk and comes back under its name: it has to join as new.
+    /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
+    /// while members change: the only member of the old set would be a majority of it, lost for good.
     fn wipe(&mut self, place: usize) {
         let everybody_joined = self.slots.iter().all(|slot| {
             let process = slot.process.as_ref();
-            process.is_some_and(|process| process.core.status().members.len() == self.slots.len())
+            process.is_some_and(|process| {
+                let status = process.core.status();
+                status.members.len() == self.slots.len() && !status.changing
+            })
         });
         if self.wiped || !everybody_joined {
             return;

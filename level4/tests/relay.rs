@@ -1,0 +1,82 @@
+//! What cannot go directly goes through a node that reaches both ends.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use level4::core::Members;
+use level4::message::{NodeId, PeerMessage};
+use level4::transport::{Event, Identity, Listener, Transport};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// A transport that listens at `folder/NODE`, and what it has to tell.
+async fn node(folder: &Path, node: NodeId) -> (Arc<Transport>, UnboundedReceiver<Event>) {
+    let (sender, events) = unbounded_channel();
+    let name = address(folder, node);
+    let listener = Listener::bind(&name).await.unwrap();
+    let identity = Identity {
+        node,
+        name,
+        cluster: 7,
+    };
+    let on_event = Box::new(move |event| drop(sender.send(event)));
+    let transport = Transport::new(identity, on_event, Box::new(|_| {}));
+    let accepting = transport.clone();
+    tokio::spawn(async move {
+        while let Ok(socket) = listener.accept().await {
+            tokio::spawn(accepting.clone().accept(socket));
+        }
+    });
+    (transport, events)
+}
+
+fn address(folder: &Path, node: NodeId) -> String {
+    folder.join(node.to_string()).to_string_lossy().into_owned()
+}
+
+/// The next message, and from whom it is.
+async fn message(events: &mut UnboundedReceiver<Event>) -> (NodeId, PeerMessage) {
+    loop {
+        if let Event::Message(from, message) = events.recv().await.unwrap() {
+            return (from, message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_finds_its_way_round_a_link_that_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |node| address(folder.path(), node);
+    let (left, mut left_events) = node(folder.path(), 1).await;
+    let (middle, _middle_events) = node(folder.path(), 2).await;
+    let (right, mut right_events) = node(folder.path(), 3).await;
+    // 1 and 3 have a wrong address of each other: that link is down for good.
+    let members = |wrong: NodeId| -> Members {
+        [1, 2, 3]
+            .map(|id| (id, if id == wrong { at(99) } else { at(id) }))
+            .into()
+    };
+    left.set_members(members(3));
+    middle.set_members(members(0));
+    right.set_members(members(1));
+    let there = PeerMessage::Ack { term: 1, index: 10 };
+    let back = PeerMessage::Ack { term: 2, index: 20 };
+    // What is sent before the ways are known is lost, so both keep sending.
+    let sending = async {
+        loop {
+            left.send(3, &there);
+            right.send(1, &back);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let received = async {
+        assert_eq!(message(&mut right_events).await, (1, there.clone()));
+        assert_eq!(message(&mut left_events).await, (3, back.clone()));
+    };
+    tokio::select! {
+        () = sending => {}
+        () = received => {}
+    }
+    assert_eq!(left.connected(), [2]);
+    assert_eq!(right.connected(), [2]);
+}
