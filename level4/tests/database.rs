@@ -52,6 +52,35 @@ fn an_error_ends_its_line_group_and_hides_the_output() {
         run(&mut db, "SELECT 'open"),
         "Error: incomplete SQL: SELECT 'open;\n"
     );
+    assert_eq!(
+        run(&mut db, "SELECT 'open\n"),
+        "Error: incomplete SQL: SELECT 'open\n;\n"
+    );
+}
+
+#[test]
+fn lines_make_groups_as_in_the_shell_of_2014() {
+    let mut db = database();
+    // A semicolon on a line of its own ends no string and no trigger.
+    assert_eq!(run(&mut db, "SELECT 'a\n;\nb';"), "a\n;\nb\n");
+    let trigger = "CREATE TABLE t (a);\nCREATE TRIGGER r AFTER INSERT ON t BEGIN\n\
+                   UPDATE t SET a = a + 1\n;\nEND;\nINSERT INTO t VALUES (1); SELECT a FROM t";
+    assert_eq!(run(&mut db, trigger), "2\n");
+    // A comment behind the last statement does not make it incomplete, nor joins it to the next line.
+    assert_eq!(run(&mut db, "SELECT 1; -- done"), "1\n");
+    assert_eq!(
+        run(&mut db, "SELECT x; -- c\nSELECT y"),
+        "Error: near line 1: no such column: x\nError: near line 2: no such column: y\n"
+    );
+    // `go` and `/` on a line of their own end a statement, or none.
+    assert_eq!(run(&mut db, "SELECT 1\ngo\nSELECT 2\n/\n"), "1\n2\n");
+    assert_eq!(run(&mut db, "SELECT 1;\ngo\n"), "1\n");
+    // Lines may end as on Windows, and begin with blanks.
+    assert_eq!(run(&mut db, "SELECT 'a\r\nb';\r\n"), "a\nb\n");
+    assert_eq!(
+        run(&mut db, "  SELECT 'open"),
+        "Error: incomplete SQL: SELECT 'open;\n"
+    );
 }
 
 #[test]
@@ -108,6 +137,11 @@ fn what_leaves_the_database_is_refused() {
         "SELECT load_extension('x')",
         "PRAGMA journal_mode = WAL",
         "PRAGMA writable_schema = ON",
+        "PRAGMA database_list",
+        "PRAGMA query_only = OFF",
+        "ATTACH 'file:/tmp/level4-' || 'attached?vfs=unix' AS a",
+        "SELECT fts3_tokenizer('simple')",
+        "SELECT * FROM pragma_database_list",
     ] {
         let output = run(&mut db, sql);
         assert!(
@@ -116,6 +150,122 @@ fn what_leaves_the_database_is_refused() {
         );
     }
     assert_eq!(run(&mut db, "CREATE TABLE t (a); VACUUM; SELECT 1"), "1\n");
+    for request in [
+        r#"[["ATTACH ? AS a", "file:/tmp/level4-attached?vfs=unix"]]"#,
+        r#"[["SELECT fts3_tokenizer(?, ?)", "evil", [65, 65, 65, 65, 65, 65, 65, 65]]]"#,
+    ] {
+        let output = statements(&mut db, request);
+        assert!(output.contains("not authorized"), "{request}: {output}");
+    }
+}
+
+/// Executes rqlite's JSON.
+fn statements(db: &mut Database, list: &str) -> String {
+    let request = format!(r#"{{"statements": {list}}}"#);
+    let output = db.execute(MOMENT, &Command::Statements(request.into()));
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+#[test]
+fn sql_ends_at_a_nul() {
+    let mut db = database();
+    assert_eq!(
+        statements(
+            &mut db,
+            r#"["CREATE TABLE t (a)\u0000 nonsense", "\u0000"]"#
+        ),
+        "[{},{}]"
+    );
+    assert_eq!(run(&mut db, "SELECT count(*) FROM t;\0 nonsense"), "0\n");
+}
+
+#[test]
+fn readers_change_nothing() {
+    let mut db = database();
+    run(&mut db, "CREATE VIRTUAL TABLE f USING fts4 (a)");
+    for _ in 0..5 {
+        run(&mut db, "INSERT INTO f VALUES ('some words')");
+    }
+    let before = db.save().unwrap();
+    for sql in [
+        "SELECT optimize(f) FROM f LIMIT 1",
+        "PRAGMA user_version = 3",
+        "ATTACH '' AS a",
+        "CREATE TEMP TABLE x (a)",
+        "PRAGMA foreign_keys = ON",
+        "BEGIN",
+    ] {
+        let query = format!(r#"{{"rows": true, "statements": ["{sql}"]}}"#);
+        db.query(MOMENT, query.as_bytes());
+        assert_eq!(db.save().unwrap(), before, "{sql}");
+    }
+    assert_eq!(run(&mut db, "PRAGMA foreign_keys"), "0\n");
+}
+
+/// A replica that has executed everything and one that starts from a snapshot must go on alike.
+#[test]
+fn what_a_connection_remembers_makes_no_difference() {
+    let script = [
+        "CREATE TABLE s (a, b, c); CREATE INDEX s_a ON s (a); CREATE INDEX s_b ON s (b)",
+        "WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 200) \
+         INSERT INTO s SELECT n % 3, n % 50, n FROM r",
+        "ANALYZE",
+        "UPDATE sqlite_stat1 SET stat = '200 1' WHERE idx = 's_b'",
+        "SELECT c FROM s WHERE a = 1 AND b > 0 AND b < 40 LIMIT 3",
+        "BEGIN; ANALYZE; ROLLBACK",
+        "SELECT c FROM s WHERE a = 1 AND b > 0 AND b < 40 LIMIT 3",
+        "CREATE VIRTUAL TABLE temp.d USING dbstat",
+        "SELECT count(*) FROM d",
+        "CREATE TABLE x1 (a); CREATE TABLE x2 (a); CREATE TABLE x3 (a REFERENCES x1); DROP TABLE x2",
+        "CREATE TABLE x4 (a); CREATE TABLE x5 (a REFERENCES s); ALTER TABLE x1 RENAME TO x6",
+        "SELECT * FROM pragma_table_list; PRAGMA foreign_key_check; PRAGMA page_count",
+        "PRAGMA integrity_check; PRAGMA case_sensitive_like = ON",
+        "SELECT 'a' LIKE 'A'; DELETE FROM s WHERE c > 100; VACUUM; PRAGMA freelist_count",
+    ];
+    let mut old = database();
+    for sql in script {
+        let mut new = database();
+        new.restore(&old.save().unwrap()).unwrap();
+        assert_eq!(run(&mut old, sql), run(&mut new, sql), "{sql}");
+        let (left, right) = (content(&mut old), content(&mut new));
+        assert!(left == right, "the files differ after {sql}");
+    }
+}
+
+/// The database file without the header's counters of changes and schema changes, which no SQL sees.
+fn content(db: &mut Database) -> Vec<u8> {
+    let mut file = db.save().unwrap();
+    for counter in [24..28, 40..44, 92..96] {
+        file[counter].fill(0);
+    }
+    file
+}
+
+#[test]
+fn randomblob_takes_its_length_as_sqlites_own_does() {
+    let mut db = database();
+    let sql = "SELECT length(randomblob(8)), length(randomblob('8')), length(randomblob(8.7)), \
+               length(randomblob(NULL)), length(randomblob(-3)), length(randomblob('x'))";
+    assert_eq!(run(&mut db, sql), "8|8|8|1|1|1\n");
+}
+
+#[test]
+fn files_are_checked_before_they_replace_the_database() {
+    let mut db = database();
+    run(&mut db, "CREATE TABLE t (a); INSERT INTO t VALUES (1);");
+    let mut wal = db.save().unwrap();
+    wal[18..20].fill(2);
+    let mut other = database();
+    let load = |db: &mut Database, file: Vec<u8>| {
+        let output = db.execute(MOMENT, &Command::Load(file.into()));
+        String::from_utf8_lossy(&output).into_owned()
+    };
+    assert_eq!(load(&mut other, wal.clone()), "[{}]");
+    assert_eq!(run(&mut other, "SELECT a FROM t"), "1\n");
+    // The table's page: its content is not that of a table any more.
+    wal[4096..4200].fill(0x5a);
+    assert!(load(&mut db, wal).contains("error"));
+    assert_eq!(run(&mut db, "SELECT a FROM t"), "1\n");
 }
 
 #[test]

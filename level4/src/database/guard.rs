@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result};
 
 use super::sqlite;
@@ -16,46 +17,63 @@ use super::sqlite;
 pub const STEP_LIMIT: u64 = 50_000_000;
 /// Steps between looks at the count.
 const STEPS_A_LOOK: u64 = 1_000;
-/// The longest text or blob, bytes.
-const VALUE_LIMIT: i32 = 64 * 1024 * 1024;
+/// The longest text or blob, bytes. The limit on steps bounds work only as far as one step is bounded.
+const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
 
-/// Pragmas that only look, or whose effect ends with the request, or that are part of the data.
-const ALLOWED_PRAGMAS: [&str; 27] = [
-    "application_id",
-    "case_sensitive_like",
+/// What a request may take of `randomblob` for one look, bytes.
+const RANDOM_BYTES_A_LOOK: u64 = 16 * 1024;
+
+/// Pragmas that only look.
+const LOOKING_PRAGMAS: [&str; 18] = [
     "collation_list",
     "compile_options",
-    "database_list",
-    "defer_foreign_keys",
     "encoding",
     "foreign_key_check",
     "foreign_key_list",
-    "foreign_keys",
     "freelist_count",
     "function_list",
-    "ignore_check_constraints",
     "index_info",
     "index_list",
     "index_xinfo",
     "integrity_check",
-    "module_list",
     "page_count",
+    "pragma_list",
     "quick_check",
-    "recursive_triggers",
-    "reverse_unordered_selects",
     "table_info",
     "table_list",
     "table_xinfo",
     "user_version",
-    "pragma_list",
 ];
-/// Of these, the ones that may be looked at only.
-const READ_ONLY_PRAGMAS: [&str; 1] = ["encoding"];
+/// Pragmas that may be set: their effect ends with the request, or is part of the data. What is in
+/// neither list could change how the database is kept, or would show what differs from node to node
+/// (`database_list`, `module_list`).
+const SETTING_PRAGMAS: [&str; 8] = [
+    "application_id",
+    "case_sensitive_like",
+    "defer_foreign_keys",
+    "foreign_keys",
+    "ignore_check_constraints",
+    "recursive_triggers",
+    "reverse_unordered_selects",
+    "user_version",
+];
+/// Functions that reach out of the database. `fts3_tokenizer` takes and gives addresses of code.
+const FORBIDDEN_FUNCTIONS: [&str; 2] = ["fts3_tokenizer", "load_extension"];
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Requests from the log, the same on every node.
+    Write,
+    /// This node's readers.
+    Read,
+}
 
 /// What the hooks of one connection share with its owner.
 #[derive(Debug, Default, Clone)]
 pub struct Guard {
-    /// The connection has temporary objects or settings that must not outlive the request.
+    /// The connection is not as it was when it was opened: it has temporary objects or settings, or
+    /// remembers (of the schema, of statistics) what a node that starts from a snapshot would not.
     pub used: Arc<AtomicBool>,
     /// Looks left.
     looks: Arc<AtomicU64>,
@@ -66,13 +84,18 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Installs the hooks.
-    pub fn install(connection: &mut Connection) -> Result<Self> {
+    /// Installs the hooks. Reads the schema, so that doing so is not counted as a request's work.
+    pub fn install(connection: &mut Connection, access: Access) -> Result<Self> {
         let guard = Self::default();
-        connection.execute_batch("PRAGMA temp_store = MEMORY")?;
+        sqlite::configure(connection);
+        connection.execute_batch("PRAGMA temp_store = MEMORY; SELECT 1 FROM sqlite_schema")?;
+        if access == Access::Read {
+            connection.execute_batch("PRAGMA query_only = ON")?;
+        }
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT)?;
         let used = guard.used.clone();
-        connection.authorizer(Some(move |context: AuthContext| authorize(&context, &used)))?;
+        let hook = move |context: AuthContext| authorize(&context, access, &used);
+        connection.authorizer(Some(hook))?;
         let looks = guard.looks.clone();
         let look = move || {
             looks
@@ -89,6 +112,7 @@ impl Guard {
     pub fn begin(&self, connection: &Connection, seed: u64) {
         self.looks.store(STEP_LIMIT / STEPS_A_LOOK, Relaxed);
         self.random.store(seed, Relaxed);
+        sqlite::seed_own_generator(seed);
         self.changes.store(connection.total_changes(), Relaxed);
         sqlite::forget_last_rowid(connection);
     }
@@ -100,22 +124,38 @@ impl Guard {
             // SQLite never gives the smallest integer, so that abs() works.
             Ok((next(&state) as i64).max(-i64::MAX))
         })?;
-        let state = self.random.clone();
+        let (state, looks) = (self.random.clone(), self.looks.clone());
         connection.create_scalar_function("randomblob", 1, flags, move |context| {
-            let length = context
-                .get::<Option<i64>>(0)
-                .ok()
-                .flatten()
-                .unwrap_or(1)
-                .max(1);
+            let length = integer(context.get_raw(0)).max(1);
             if length > i64::from(VALUE_LIMIT) {
                 return Err(rusqlite::Error::UserFunctionError(
                     "string or blob too big".into(),
                 ));
             }
+            let cost = length as u64 / RANDOM_BYTES_A_LOOK;
+            let _ = looks.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(cost)));
             let words = std::iter::repeat_with(|| next(&state).to_le_bytes());
             Ok(words.flatten().take(length as usize).collect::<Vec<u8>>())
         })
+    }
+}
+
+/// A value as an integer, as SQLite's own functions take it: text by the number it begins with.
+fn integer(value: ValueRef) -> i64 {
+    match value {
+        ValueRef::Null => 0,
+        ValueRef::Integer(value) => value,
+        ValueRef::Real(value) => value as i64,
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            let text = text.trim_ascii_start();
+            let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+            let digits = text[sign..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count();
+            let number = std::str::from_utf8(&text[..sign + digits]).unwrap_or_default();
+            number.parse().unwrap_or_default()
+        }
     }
 }
 
@@ -127,7 +167,7 @@ fn next(state: &AtomicU64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn authorize(context: &AuthContext, used: &AtomicBool) -> Authorization {
+fn authorize(context: &AuthContext, access: Access, used: &AtomicBool) -> Authorization {
     let allow = |allowed| {
         if allowed {
             Authorization::Allow
@@ -135,32 +175,66 @@ fn authorize(context: &AuthContext, used: &AtomicBool) -> Authorization {
             Authorization::Deny
         }
     };
+    let changes_connection = || {
+        used.store(true, Relaxed);
+        Authorization::Allow
+    };
     match context.action {
+        AuthAction::Select
+        | AuthAction::Read { .. }
+        | AuthAction::Recursive
+        | AuthAction::Transaction { .. }
+        | AuthAction::Savepoint { .. } => Authorization::Allow,
+        // The schema's own tables, statistics among them.
+        AuthAction::Insert { table_name }
+        | AuthAction::Delete { table_name }
+        | AuthAction::Update { table_name, .. } => {
+            used.fetch_or(table_name.starts_with("sqlite_"), Relaxed);
+            Authorization::Allow
+        }
         // VACUUM attaches a nameless database to build the new file in; so may anybody: it is
-        // temporary, and gone after the request.
+        // temporary, and gone after the request. SQLite gives no name at all where it is computed.
         AuthAction::Attach { filename } => {
             used.store(true, Relaxed);
-            allow(filename.is_empty())
+            allow(filename.is_empty() && access == Access::Write)
         }
         AuthAction::CreateTempIndex { .. }
         | AuthAction::CreateTempTable { .. }
         | AuthAction::CreateTempTrigger { .. }
-        | AuthAction::CreateTempView { .. } => {
-            used.store(true, Relaxed);
-            Authorization::Allow
-        }
+        | AuthAction::CreateTempView { .. }
+        | AuthAction::DropTempIndex { .. }
+        | AuthAction::DropTempTable { .. }
+        | AuthAction::DropTempTrigger { .. }
+        | AuthAction::DropTempView { .. }
+        | AuthAction::CreateIndex { .. }
+        | AuthAction::CreateTable { .. }
+        | AuthAction::CreateTrigger { .. }
+        | AuthAction::CreateView { .. }
+        | AuthAction::CreateVtable { .. }
+        | AuthAction::DropIndex { .. }
+        | AuthAction::DropTable { .. }
+        | AuthAction::DropTrigger { .. }
+        | AuthAction::DropView { .. }
+        | AuthAction::DropVtable { .. }
+        | AuthAction::AlterTable { .. }
+        | AuthAction::Analyze { .. }
+        | AuthAction::Detach { .. }
+        | AuthAction::Reindex { .. } => changes_connection(),
         AuthAction::Pragma {
             pragma_name,
             pragma_value,
         } => {
-            used.fetch_or(pragma_value.is_some(), Relaxed);
             let name = pragma_name.to_ascii_lowercase();
-            let writes = pragma_value.is_some() && READ_ONLY_PRAGMAS.contains(&name.as_str());
-            allow(ALLOWED_PRAGMAS.contains(&name.as_str()) && !writes)
+            let sets = pragma_value.is_some() && SETTING_PRAGMAS.contains(&name.as_str());
+            used.fetch_or(sets, Relaxed);
+            let looks = LOOKING_PRAGMAS.contains(&name.as_str())
+                && (name != "encoding" || pragma_value.is_none());
+            allow(looks || SETTING_PRAGMAS.contains(&name.as_str()))
         }
         AuthAction::Function { function_name } => {
-            allow(!function_name.eq_ignore_ascii_case("load_extension"))
+            let is_same = |name: &&str| function_name.eq_ignore_ascii_case(name);
+            allow(!FORBIDDEN_FUNCTIONS.iter().any(is_same))
         }
-        _ => Authorization::Allow,
+        _ => Authorization::Deny,
     }
 }

@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use super::sqlite::{Statement, is_complete};
+use super::sqlite::{Script, Statement, is_complete};
 
 /// Output beyond this is refused, bytes.
 pub const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
@@ -19,22 +19,23 @@ pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
     let mut group: Vec<u8> = Vec::new();
     let mut start = 0;
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         // The shell reads C strings: a line ends at its first NUL.
-        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        let mut line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        if group.is_empty() && is_blank(line) {
+            continue;
+        }
+        if is_terminator(line) && is_complete(&[&group[..], b";"].concat()) {
+            line = b";";
+        }
         if group.is_empty() {
-            if is_blank(line) {
-                continue;
-            }
             start = number;
+            line = line.trim_ascii_start();
         } else {
             group.push(b'\n');
         }
-        if is_terminator(line) && !group.is_empty() && is_complete(&[&group[..], b";"].concat()) {
-            group.push(b';');
-        } else {
-            group.extend_from_slice(line);
-        }
-        if line.contains(&b';') && is_complete(&group) || group.ends_with(b"\n;") {
+        group.extend_from_slice(line);
+        if line.contains(&b';') && is_complete(&group) {
             if let Err(message) = run_group(connection, &group, &mut output) {
                 errors
                     .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
@@ -53,13 +54,9 @@ pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
 }
 
 fn run_group(connection: &Connection, sql: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
-    let mut rest = sql;
-    while !rest.is_empty() {
-        let (statement, used) = Statement::prepare(connection, rest)?;
-        rest = &rest[used..];
-        if let Some(mut statement) = statement {
-            print_rows(&mut statement, output)?;
-        }
+    let mut script = Script::new(sql);
+    while let Some(mut statement) = script.next(connection)? {
+        print_rows(&mut statement, output)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::OnceLock;
@@ -37,12 +37,31 @@ unsafe extern "C" fn current_time_ms(
     ffi::SQLITE_OK
 }
 
+/// Called by SQLite for local time, which is UTC on every node.
+unsafe extern "C" fn local_time(time: *const c_void, out: *mut c_void) -> c_int {
+    // SAFETY: SQLite passes a `time_t` and a `struct tm` of its own.
+    c_int::from(unsafe { libc::gmtime_r(time.cast(), out.cast()) }.is_null())
+}
+
+/// Seeds the generator that SQLite itself draws from, for row ids beyond the largest and for names of
+/// unnamed columns. It is one for the whole process; only one thread of a node executes SQL.
+pub fn seed_own_generator(seed: u64) {
+    // 0 would mean a seed from the system.
+    let seed = (seed as c_int) | 1;
+    // SAFETY: this control takes an int and a pointer to a connection or NULL.
+    unsafe {
+        let no_connection = ptr::null_mut::<ffi::sqlite3>();
+        ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, seed, no_connection);
+    }
+}
+
 /// Registers the VFS: SQLite's own in-memory one with another clock.
 fn register_vfs() -> c_int {
     static RESULT: OnceLock<c_int> = OnceLock::new();
     *RESULT.get_or_init(|| {
         // SAFETY: the strings are NUL-terminated and static. The found VFS is a static structure of
         // SQLite's, which may be copied; the copy is leaked and so lives as long as it is registered.
+        // The control takes an int and a function of that type.
         unsafe {
             ffi::sqlite3_initialize();
             let memory = ffi::sqlite3_vfs_find(c"memdb".as_ptr());
@@ -53,6 +72,9 @@ fn register_vfs() -> c_int {
             vfs.zName = VFS_NAME.as_ptr();
             vfs.pNext = ptr::null_mut();
             vfs.xCurrentTimeInt64 = Some(current_time_ms);
+            let replace = 2 as c_int;
+            let local_time: unsafe extern "C" fn(*const c_void, *mut c_void) -> c_int = local_time;
+            ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_LOCALTIME_FAULT, replace, local_time);
             ffi::sqlite3_vfs_register(Box::leak(vfs), 0)
         }
     })
@@ -74,14 +96,23 @@ pub fn open(name: &str) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
-    let unchanged = ptr::null_mut::<c_int>();
-    // SAFETY: the handle is open; both settings take an int and a pointer to an int or NULL.
-    unsafe {
-        let db = connection.handle();
-        ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_FP_DIGITS, REAL_DIGITS, unchanged);
-        ffi::sqlite3_db_config(db, ffi::SQLITE_DBCONFIG_ENABLE_FKEY, 0 as c_int, unchanged);
-    }
     Ok(connection)
+}
+
+/// Sets what a request has to find: the shell's way with numbers and foreign keys, and a defence
+/// against what a file that was loaded may hold.
+pub fn configure(connection: &Connection) {
+    let unchanged = ptr::null_mut::<c_int>();
+    let settings = [
+        (ffi::SQLITE_DBCONFIG_FP_DIGITS, REAL_DIGITS),
+        (ffi::SQLITE_DBCONFIG_ENABLE_FKEY, 0),
+        (ffi::SQLITE_DBCONFIG_DEFENSIVE, 1),
+        (ffi::SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+    ];
+    for (setting, value) in settings {
+        // SAFETY: the handle is open; these settings take an int and a pointer to an int or NULL.
+        unsafe { ffi::sqlite3_db_config(connection.handle(), setting, value, unchanged) };
+    }
 }
 
 /// Makes `last_insert_rowid()` what it is in a fresh process.
@@ -90,10 +121,13 @@ pub fn forget_last_rowid(connection: &Connection) {
     unsafe { ffi::sqlite3_set_last_insert_rowid(connection.handle(), 0) };
 }
 
-/// Whether the text ends outside of any statement (a `;` that ends one, and nothing after it).
+/// Whether the text ends outside of any statement (a `;` that ends one, and only blanks and comments
+/// after it).
 pub fn is_complete(sql: &[u8]) -> bool {
+    // In 2014 the text's end ended a `--` comment; for today's SQLite only a line's end does.
+    let line = [sql, b"\n"].concat();
     // SAFETY: the string is NUL-terminated.
-    CString::new(sql).is_ok_and(|sql| unsafe { ffi::sqlite3_complete(sql.as_ptr()) } != 0)
+    CString::new(line).is_ok_and(|line| unsafe { ffi::sqlite3_complete(line.as_ptr()) } != 0)
 }
 
 /// SQLite's message for the last error.
@@ -126,43 +160,68 @@ pub struct Statement<'c> {
     _not_send: PhantomData<*const ()>,
 }
 
-/// The first statement of some SQL (`None`: only blanks and comments), and how many bytes it took.
-pub type Prepared<'c> = (Option<Statement<'c>>, usize);
+/// SQL text and how far it has been prepared. It ends at the first NUL, as for SQLite.
+#[derive(Debug)]
+pub struct Script {
+    text: CString,
+    at: usize,
+}
 
-impl<'c> Statement<'c> {
-    /// Prepares the first statement of `sql`.
-    ///
-    /// # Errors
-    ///
-    /// SQLite's message.
-    pub fn prepare(connection: &'c Connection, sql: &[u8]) -> Result<Prepared<'c>, String> {
-        let mut raw = ptr::null_mut();
-        let mut tail: *const c_char = ptr::null();
-        let length = c_int::try_from(sql.len()).map_err(|_| "statement too long".to_owned())?;
-        // SAFETY: the handle is open; `sql` is readable for `length` bytes during the call, and the
-        // tail SQLite gives back points into it.
-        let (code, used) = unsafe {
-            let start = sql.as_ptr().cast::<c_char>();
-            let db = connection.handle();
-            let code = ffi::sqlite3_prepare_v2(db, start, length, &raw mut raw, &raw mut tail);
-            let used = if tail.is_null() {
-                sql.len()
-            } else {
-                tail.offset_from(start) as usize
-            };
-            (code, used)
-        };
-        if code != ffi::SQLITE_OK {
-            return Err(error_message(connection));
+impl Script {
+    /// The statements of `sql`.
+    pub fn new(sql: &[u8]) -> Self {
+        let end = sql.iter().position(|&byte| byte == 0).unwrap_or(sql.len());
+        Self {
+            text: CString::new(&sql[..end]).unwrap_or_default(),
+            at: 0,
         }
-        let statement = (!raw.is_null()).then_some(Self {
-            raw,
-            connection,
-            _not_send: PhantomData,
-        });
-        Ok((statement, used))
     }
 
+    /// The next statement; `None`: there are none left, only blanks and comments.
+    pub fn next<'c>(
+        &mut self,
+        connection: &'c Connection,
+    ) -> Result<Option<Statement<'c>>, String> {
+        loop {
+            let rest = &self.text.as_bytes_with_nul()[self.at..];
+            // With the NUL in it SQLite need not copy the text for every statement.
+            let Ok(length) = c_int::try_from(rest.len()) else {
+                return Err("statement too long".to_owned());
+            };
+            let mut raw = ptr::null_mut();
+            let mut tail = ptr::null();
+            // SAFETY: the handle is open; `rest` is readable for `length` bytes during the call, the
+            // last of which is its NUL, and the tail SQLite gives back points into it.
+            let (code, used) = unsafe {
+                let start = rest.as_ptr().cast::<c_char>();
+                let db = connection.handle();
+                let code = ffi::sqlite3_prepare_v2(db, start, length, &raw mut raw, &raw mut tail);
+                let used = if tail.is_null() {
+                    rest.len() - 1
+                } else {
+                    tail.offset_from(start) as usize
+                };
+                (code, used)
+            };
+            if code != ffi::SQLITE_OK {
+                return Err(error_message(connection));
+            }
+            self.at += used;
+            if !raw.is_null() {
+                return Ok(Some(Statement {
+                    raw,
+                    connection,
+                    _not_send: PhantomData,
+                }));
+            }
+            if used == 0 || rest.len() == 1 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Statement<'_> {
     /// Runs to the next row; `false`: there is none, the statement is done.
     pub fn step(&mut self) -> Result<bool, String> {
         // SAFETY: the statement is live until dropped.

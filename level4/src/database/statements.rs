@@ -1,13 +1,17 @@
 //! Statements with parameters, answered in rqlite's JSON.
 //!
-//! A request is `{"statements": [...], "transaction": bool, "rows": bool}`, each statement a string, or
-//! an array of SQL and positional parameters, or of SQL and an object of named ones. With `rows`,
-//! statements that give rows return them; without, everything returns counts.
+//! A request is `{"statements": [...], "transaction": bool, "rows": bool, "blob_array": bool,
+//! "timings": bool}`, each statement a string, or an array of SQL and positional parameters, or of SQL
+//! and an object of named ones. With `rows`, statements that give rows return them; without, everything
+//! returns counts. Blobs are given in base64, or with `blob_array` as arrays of their bytes. With
+//! `timings` each result says how long it took, in seconds.
+
+use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 
-use super::sqlite::{Statement, Value};
+use super::sqlite::{Script, Statement, Value};
 
 /// Rows beyond this are refused, bytes of JSON or so.
 const RESULT_LIMIT: usize = 64 * 1024 * 1024;
@@ -16,6 +20,9 @@ const RESULT_LIMIT: usize = 64 * 1024 * 1024;
 pub fn run(connection: &Connection, request: &[u8], read_only: bool) -> Vec<u8> {
     let request: Json = serde_json::from_slice(request).unwrap_or_default();
     let rows = request["rows"] == true;
+    let blob_array = request["blob_array"] == true;
+    // The one thing in an answer that differs from node to node.
+    let timings = request["timings"] == true;
     let transaction = request["transaction"] == true;
     let mut results = Vec::new();
     let mut failed = false;
@@ -23,9 +30,14 @@ pub fn run(connection: &Connection, request: &[u8], read_only: bool) -> Vec<u8> 
         failed = connection.execute_batch("BEGIN").is_err();
     }
     for statement in request["statements"].as_array().into_iter().flatten() {
-        let result = run_one(connection, statement, rows, read_only);
+        let start = Instant::now();
+        let result = run_one(connection, statement, rows.then_some(blob_array), read_only);
         failed = result.is_err();
-        results.push(result.unwrap_or_else(|message| json!({ "error": message })));
+        let mut result = result.unwrap_or_else(|message| json!({ "error": message }));
+        if timings {
+            result["time"] = start.elapsed().as_secs_f64().into();
+        }
+        results.push(result);
         if transaction && failed {
             break;
         }
@@ -44,7 +56,7 @@ pub fn run(connection: &Connection, request: &[u8], read_only: bool) -> Vec<u8> 
 fn run_one(
     connection: &Connection,
     statement: &Json,
-    rows: bool,
+    rows: Option<bool>,
     read_only: bool,
 ) -> Result<Json, String> {
     let (sql, parameters): (&str, &[Json]) = match statement {
@@ -55,32 +67,29 @@ fn run_one(
         },
         _ => return Err("a statement is a string or an array".to_owned()),
     };
-    let before = connection.total_changes();
-    let mut rest = sql.as_bytes();
+    let mut script = Script::new(sql.as_bytes());
     let mut result = json!({});
-    while !rest.is_empty() {
-        let (statement, used) = Statement::prepare(connection, rest)?;
-        rest = &rest[used..];
-        let Some(mut statement) = statement else {
-            continue;
-        };
+    while let Some(mut statement) = script.next(connection)? {
+        let before = connection.total_changes();
         if read_only && !statement.is_read_only() {
             return Err("attempt to change database via query operation".to_owned());
         }
         bind(&mut statement, parameters)?;
-        result = if rows && statement.columns() > 0 {
-            fetch(&mut statement)?
+        result = if let Some(blob_array) = rows
+            && statement.columns() > 0
+        {
+            fetch(&mut statement, blob_array)?
         } else {
             while statement.step()? {}
             drop(statement);
-            let changed = connection.total_changes() - before;
             let mut counts = Map::new();
             let last = connection.last_insert_rowid();
             if last != 0 {
                 counts.insert("last_insert_id".to_owned(), last.into());
             }
-            if changed != 0 {
-                counts.insert("rows_affected".to_owned(), changed.into());
+            // Only the statement's own rows, without those of triggers and foreign keys.
+            if connection.total_changes() != before {
+                counts.insert("rows_affected".to_owned(), connection.changes().into());
             }
             Json::Object(counts)
         };
@@ -132,7 +141,7 @@ fn to_value(json: &Json) -> Result<Value, String> {
     })
 }
 
-fn fetch(statement: &mut Statement) -> Result<Json, String> {
+fn fetch(statement: &mut Statement, blob_array: bool) -> Result<Json, String> {
     let columns = statement.columns();
     let names: Vec<String> = (0..columns).map(|column| statement.name(column)).collect();
     let mut types: Vec<String> = (0..columns)
@@ -158,7 +167,8 @@ fn fetch(statement: &mut Statement) -> Result<Json, String> {
         if size > RESULT_LIMIT {
             return Err("string or blob too big".to_owned());
         }
-        values.push(Json::Array(row.into_iter().map(to_json).collect()));
+        let row = row.into_iter().map(|value| to_json(value, blob_array));
+        values.push(Json::Array(row.collect()));
     }
     let mut result = json!({ "columns": names, "types": types });
     if !values.is_empty() {
@@ -177,12 +187,13 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn to_json(value: Value) -> Json {
+fn to_json(value: Value, blob_array: bool) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Integer(value) => value.into(),
         Value::Real(value) => value.into(),
         Value::Text(value) => value.into(),
+        Value::Blob(value) if blob_array => value.into(),
         Value::Blob(value) => base64(&value).into(),
     }
 }

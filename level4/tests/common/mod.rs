@@ -1,4 +1,9 @@
-//! Real processes for the contract tests, and a small HTTP client.
+//! Real processes for the contract tests and the benchmarks, and a small HTTP client.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "every test file uses a part of it; a panic is how a test fails"
+)]
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -42,6 +47,8 @@ impl Node {
             .args(&self.arguments)
             .arg("-d")
             .arg(&self.folder)
+            // Nothing may depend on it.
+            .env("TZ", "XYZ-9")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
