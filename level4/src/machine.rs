@@ -16,8 +16,10 @@ use crate::core::{Answer, Apply, Members, decode_snapshot_members, encode_snapsh
 use crate::log::snapshot::assemble;
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
 
-/// A client's `Idempotency-Key` is remembered for this many log entries.
+/// A client's `Idempotency-Key` is remembered for this many log entries,
 pub const KEY_LIFETIME: Index = 100_000;
+/// as long as all answers remembered under keys have no more than so many bytes.
+pub const KEY_BYTES: usize = 64 * 1024 * 1024;
 
 /// What varies from one execution to the next, the same on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub struct Machine<E> {
     keys: BTreeMap<String, Answer>,
     /// Keys by age.
     key_ages: VecDeque<(Index, String)>,
+    /// Of keys and their answers.
+    key_bytes: usize,
 }
 
 impl<E: Executor> Machine<E> {
@@ -90,6 +94,7 @@ impl<E: Executor> Machine<E> {
             sessions: BTreeMap::new(),
             keys: BTreeMap::new(),
             key_ages: VecDeque::new(),
+            key_bytes: 0,
         }
     }
 
@@ -217,8 +222,7 @@ impl<E: Executor> Machine<E> {
             self.sequence += u64::from(sequence.is_some());
             let answer = Answer { sequence, body };
             if let Some(key) = key {
-                self.keys.insert(key.clone(), answer.clone());
-                self.key_ages.push_back((self.applied.0, key));
+                self.remember_key(self.applied.0, key, answer.clone());
             }
             answer
         });
@@ -228,13 +232,21 @@ impl<E: Executor> Machine<E> {
         Some((id, answer))
     }
 
+    fn remember_key(&mut self, index: Index, key: String, answer: Answer) {
+        self.key_bytes += key.len() + answer.body.len();
+        self.keys.insert(key.clone(), answer);
+        self.key_ages.push_back((index, key));
+    }
+
     fn forget_keys(&mut self) {
         let now = self.applied.0;
-        while let Some((_, key)) = self
-            .key_ages
-            .pop_front_if(|(index, _)| *index + KEY_LIFETIME < now)
+        while let Some((index, _)) = self.key_ages.front()
+            && (index + KEY_LIFETIME < now || self.key_bytes > KEY_BYTES)
+            && let Some((_, key)) = self.key_ages.pop_front()
         {
-            self.keys.remove(&key);
+            if let Some(answer) = self.keys.remove(&key) {
+                self.key_bytes -= key.len() + answer.body.len();
+            }
         }
     }
 
@@ -306,10 +318,11 @@ impl<E: Executor> Machine<E> {
         }
         self.keys.clear();
         self.key_ages.clear();
+        self.key_bytes = 0;
         for _ in 0..reader.uint()? {
             let (index, key) = (reader.uint()?, reader.text()?);
-            self.keys.insert(key.clone(), decode_answer(&mut reader)?);
-            self.key_ages.push_back((index, key));
+            let answer = decode_answer(&mut reader)?;
+            self.remember_key(index, key, answer);
         }
         self.executor
             .restore(reader.rest())
@@ -426,6 +439,24 @@ mod tests {
             apply(&mut machine, late, request(1, 2, 0, Some("k"))),
             Some(1)
         );
+    }
+
+    #[test]
+    fn answers_under_keys_are_bounded_in_bytes() {
+        let mut machine = machine();
+        let answer = Answer {
+            sequence: None,
+            body: Bytes::from(vec![0; KEY_BYTES / 3]),
+        };
+        for (index, key) in (1..).zip(["a", "b", "c", "d"]) {
+            machine.remember_key(index, key.to_owned(), answer.clone());
+        }
+        machine.forget_keys();
+        assert_eq!(machine.keys.keys().collect::<Vec<_>>(), ["c", "d"]);
+        let snapshot = machine.snapshot().unwrap();
+        let mut copy = Machine::new(Counter::default());
+        copy.apply(Apply::Restore(snapshot)).unwrap();
+        assert_eq!(copy.key_bytes, machine.key_bytes);
     }
 
     #[test]

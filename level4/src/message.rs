@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::Message as RaftMessage;
+use raft::eraftpb::{Message as RaftMessage, MessageType};
 
 use crate::codec::{Malformed, Reader, Writer};
 
@@ -39,6 +39,15 @@ pub enum Command {
     Statements(Bytes),
     /// A whole SQLite database file that replaces the current one.
     Load(Bytes),
+}
+
+impl Command {
+    /// Its content, whatever it is.
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Shell(body) | Self::Statements(body) | Self::Load(body) => body,
+        }
+    }
 }
 
 /// A client request on its way into the log.
@@ -114,16 +123,16 @@ impl Request {
         writer.uint(self.id.incarnation);
         writer.uint(self.id.counter);
         writer.uint(self.id.counter - self.floor.min(self.id.counter));
-        let (kind, body) = match &self.command {
-            Command::Shell(body) => (0, body),
-            Command::Statements(body) => (1, body),
-            Command::Load(body) => (2, body),
+        let kind = match &self.command {
+            Command::Shell(_) => 0,
+            Command::Statements(_) => 1,
+            Command::Load(_) => 2,
         };
         writer.byte(kind << 1 | u8::from(self.key.is_some()));
         if let Some(key) = &self.key {
             writer.bytes(key.as_bytes());
         }
-        writer.bytes(body);
+        writer.bytes(self.command.body());
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -156,10 +165,7 @@ impl Request {
 
     /// Roughly the encoded size, bytes.
     pub fn size(&self) -> usize {
-        let body = match &self.command {
-            Command::Shell(body) | Command::Statements(body) | Command::Load(body) => body.len(),
-        };
-        body + self.key.as_ref().map_or(0, String::len) + 32
+        self.command.body().len() + self.key.as_ref().map_or(0, String::len) + 32
     }
 }
 
@@ -203,6 +209,25 @@ impl Batch {
 }
 
 impl PeerMessage {
+    /// Whether it carries a snapshot.
+    pub fn is_snapshot(&self) -> bool {
+        matches!(self, Self::Raft(message) if message.msg_type == MessageType::MsgSnapshot)
+    }
+
+    /// Roughly the encoded size, bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Raft(message) => {
+                let entries: usize = message.entries.iter().map(|e| e.data.len() + 24).sum();
+                entries + message.get_snapshot().data.len() + 32
+            }
+            Self::Forward(requests) => requests.iter().map(Request::size).sum(),
+            Self::Distances(report) => 16 * report.len() + 1,
+            Self::Join { name, .. } => name.len() + 16,
+            Self::Ack { .. } | Self::Remove { .. } | Self::Ping { .. } | Self::Pong { .. } => 20,
+        }
+    }
+
     /// The message's bytes on the wire.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();

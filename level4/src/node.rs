@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::bail;
 use bytes::Bytes;
 use raft::eraftpb::{HardState, Snapshot};
 use tokio::sync::oneshot;
@@ -25,18 +26,29 @@ use crate::core::{
 };
 use crate::database::Database;
 use crate::identity::Identity;
-use crate::log::{Folder, Log, LogError};
+use crate::log::{Folder, Log, LogError, snapshot};
 use crate::machine::Machine;
 use crate::message::{Command, Index, NodeId, RequestId};
 use crate::notes::note;
 use crate::transport::{Event, Transport};
 
-/// A snapshot is taken every so many entries.
+/// A snapshot is taken every so many entries, and a few more by the node's id, so that not all nodes are
+/// busy with theirs at once.
 pub const SNAPSHOT_EVERY: Index = 50_000;
+/// Or when entries of so many bytes have come, and more than the last snapshot's.
+const SNAPSHOT_EVERY_BYTES: usize = 64 * 1024 * 1024;
 /// Entries kept before a snapshot, for followers that are a little behind.
 pub const SNAPSHOT_KEEP: Index = 20_000;
+/// And not more than these bytes of them.
+const SNAPSHOT_KEEP_BYTES: usize = 32 * 1024 * 1024;
+/// So many clients may wait for an answer, and so many bytes of requests; more are refused.
+const WAITING_LIMIT: usize = 65_536;
+const WAITING_LIMIT_BYTES: usize = 1024 * 1024 * 1024;
 /// Steps applied before the core hears of it.
 const APPLY_GROUP: usize = 256;
+/// SQLite recurses as deep as SQL makes it, within limits that assume a stack of usual size; room for
+/// these, bytes. Only what is used takes memory.
+const STACK_SIZE: usize = 64 * 1024 * 1024;
 /// How long to wait before writing again to a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -51,18 +63,19 @@ enum Input {
     Read(Token),
     Persisted(u64),
     Applied(Index, Vec<(RequestId, Answer)>),
-    Offer(Snapshot),
+    Offer(Option<Snapshot>),
     Saved(Index),
     Join(NodeId, String),
     Remove(NodeId),
     Status(oneshot::Sender<Status>),
+    /// The log has no room: another node should lead.
+    DiskFull,
     StepDown,
 }
 
 /// What the log's thread is told.
 enum LogWork {
     Write(Persist),
-    Save(Snapshot),
     Compact(Index),
 }
 
@@ -88,11 +101,27 @@ pub struct Figures {
 
 type Reads = Mutex<HashMap<Token, (Bytes, oneshot::Sender<Bytes>)>>;
 
+/// The clients that wait for an answer.
+#[derive(Default)]
+struct Waiting {
+    /// With the size of the request.
+    senders: HashMap<Token, (oneshot::Sender<Answer>, usize)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn remove(&mut self, token: Token) -> Option<oneshot::Sender<Answer>> {
+        let (sender, size) = self.senders.remove(&token)?;
+        self.bytes -= size;
+        Some(sender)
+    }
+}
+
 /// The handle of a running node.
 pub struct Node {
     input: Sender<Input>,
     state: Sender<StateWork>,
-    answers: Mutex<HashMap<Token, oneshot::Sender<Answer>>>,
+    answers: Mutex<Waiting>,
     reads: Reads,
     tokens: AtomicU64,
     /// Counters.
@@ -108,6 +137,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub struct Prepared {
     /// As saved for this start.
     pub identity: Identity,
+    folder: PathBuf,
     core: Core,
     log: Log<Folder>,
     machine: Machine<Database>,
@@ -115,28 +145,35 @@ pub struct Prepared {
 
 /// Recovers a node from its folder, or makes a new one. A node without state founds a cluster, unless it
 /// is going to join one.
-pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow::Result<Prepared> {
-    let (mut log, mut recovered) = Log::open(Folder::open(folder.join("log"))?)?;
+pub fn prepare(home: &Path, name: &str, joins: bool, timing: Timing) -> anyhow::Result<Prepared> {
+    let folder = home.join("log");
+    let (mut log, mut recovered) = Log::open(Folder::open(folder.clone())?)?;
     if recovered.torn {
         note(format_args!(
             "the last write to the log was torn, and is cut off"
         ));
     }
-    // Without a log, nothing that this node ever promised is known any more: it starts as a new one.
-    let empty = recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log)? == 0;
-    let known = Identity::load(folder)?.filter(|_| !empty);
-    let fresh = || Identity {
-        node: random_id(),
-        cluster: 0,
-        incarnation: 0,
+    let identity = Identity::load(home)?;
+    let is_new = recovered.is_new;
+    let mut identity = match identity {
+        Some(known) if !is_new => known,
+        None if !is_new => bail!(
+            "there is a log, but not the file that says whose: restore {}, or empty the folder and join again",
+            home.join("node").display()
+        ),
+        // Without a log, nothing that this node ever promised is known any more.
+        _ => Identity {
+            node: random_id(),
+            cluster: 0,
+            incarnation: 0,
+        },
     };
-    let mut identity = known.unwrap_or_else(fresh);
     identity.incarnation += 1;
-    let founder = empty && !joins;
+    let founder = is_new && !joins;
     if founder {
         identity.cluster = random_id();
     }
-    identity.save(folder)?;
+    identity.save(home)?;
     if founder {
         let entries = vec![founding_entry(identity.node, name)];
         let hard_state = HardState {
@@ -155,6 +192,8 @@ pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow
             hard_state: Some(hard_state),
             ..Persist::default()
         }])?;
+    } else if is_new {
+        log.begin()?;
     }
     let mut machine = Machine::new(Database::new()?);
     if let Some(snapshot) = recovered.snapshot {
@@ -171,6 +210,7 @@ pub fn prepare(folder: &Path, name: &str, joins: bool, timing: Timing) -> anyhow
     })?;
     Ok(Prepared {
         identity,
+        folder,
         core,
         log,
         machine,
@@ -193,11 +233,13 @@ impl Node {
         transport: impl FnOnce(Box<dyn Fn(Event) + Send + Sync>) -> Arc<Transport>,
     ) -> (Arc<Self>, Arc<Transport>) {
         let Prepared {
+            identity,
+            folder,
             mut core,
             log,
             machine,
-            ..
         } = prepared;
+        let (save, saves) = mpsc::channel();
         let (input, inputs) = mpsc::channel();
         let (log_work, log_works) = mpsc::channel();
         let (state, state_works) = mpsc::channel();
@@ -222,9 +264,14 @@ impl Node {
             let (input, node) = (input.clone(), node.clone());
             move || log_thread(log, &log_works, &input, &node.figures)
         });
+        spawn("snapshot", {
+            let input = input.clone();
+            move || snapshot_thread(folder, &saves, &input)
+        });
         spawn("state", {
-            let (node, log_work) = (node.clone(), log_work.clone());
-            move || state_thread(machine, &state_works, &input, &log_work, &node)
+            let node = node.clone();
+            let every = SNAPSHOT_EVERY + identity.node % (SNAPSHOT_EVERY / 4);
+            move || state_thread(machine, &state_works, &input, &save, &node, every)
         });
         spawn("core", {
             let (node, transport) = (node.clone(), transport.clone());
@@ -238,7 +285,7 @@ impl Node {
                     log: &log_work,
                     state: &state,
                 };
-                out.carry_out(&mut core, &mut first);
+                out.carry_out(&mut first);
                 core_thread(core, &inputs, tick, &out);
             }
         });
@@ -249,28 +296,48 @@ impl Node {
         let _ = self.input.send(input);
     }
 
-    /// Executes a command exactly once; the answer comes when it is applied here.
-    pub fn execute(&self, key: Option<String>, command: Command) -> oneshot::Receiver<Answer> {
+    /// Executes a command exactly once; the answer comes when it is applied here. `None`: too much waits
+    /// already, and it will not be executed.
+    pub fn execute(
+        &self,
+        key: Option<String>,
+        command: Command,
+    ) -> Option<oneshot::Receiver<Answer>> {
         let token = self.tokens.fetch_add(1, Relaxed);
         let (sender, answer) = oneshot::channel();
-        locked(&self.answers).insert(token, sender);
+        {
+            let mut waiting = locked(&self.answers);
+            let size = command.body().len();
+            if waiting.senders.len() >= WAITING_LIMIT || waiting.bytes + size > WAITING_LIMIT_BYTES
+            {
+                return None;
+            }
+            waiting.bytes += size;
+            waiting.senders.insert(token, (sender, size));
+        }
         self.figures.requests.fetch_add(1, Relaxed);
         self.send(Input::Request {
             token,
             key,
             command,
         });
-        answer
+        Some(answer)
     }
 
-    /// Runs read-only statements that see everything acknowledged before.
-    pub fn read(&self, request: Bytes) -> oneshot::Receiver<Bytes> {
+    /// Runs read-only statements that see everything acknowledged before. `None`: too many wait already.
+    pub fn read(&self, request: Bytes) -> Option<oneshot::Receiver<Bytes>> {
         let token = self.tokens.fetch_add(1, Relaxed);
         let (sender, answer) = oneshot::channel();
-        locked(&self.reads).insert(token, (request, sender));
+        {
+            let mut reads = locked(&self.reads);
+            if reads.len() >= WAITING_LIMIT {
+                return None;
+            }
+            reads.insert(token, (request, sender));
+        }
         self.figures.requests.fetch_add(1, Relaxed);
         self.send(Input::Read(token));
-        answer
+        Some(answer)
     }
 
     /// Runs read-only statements on whatever this node has.
@@ -311,7 +378,7 @@ impl Node {
 
     /// How many clients wait for an answer.
     pub fn waiting(&self) -> usize {
-        locked(&self.answers).len() + locked(&self.reads).len()
+        locked(&self.answers).senders.len() + locked(&self.reads).len()
     }
 }
 
@@ -324,7 +391,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
             fail(format_args!("the {own_name} thread panicked"));
         }
     };
-    let result = thread::Builder::new().name(name.to_owned()).spawn(guarded);
+    let result = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_SIZE)
+        .spawn(guarded);
     if let Err(error) = result {
         fail(format_args!("cannot start the {name} thread: {error}"));
     }
@@ -351,7 +421,7 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    fn carry_out(&self, core: &mut Core, effects: &mut Effects) {
+    fn carry_out(&self, effects: &mut Effects) {
         for (to, message) in effects.messages.drain(..) {
             self.transport.send(to, &message);
         }
@@ -367,11 +437,16 @@ impl Outputs<'_> {
         if !effects.answers.is_empty() {
             let mut waiting = locked(&self.node.answers);
             for (token, answer) in effects.answers.drain(..) {
-                if let Some(sender) = waiting.remove(&token) {
+                if let Some(sender) = waiting.remove(token) {
                     // The client may have gone.
                     let _ = sender.send(answer);
                 }
             }
+        }
+        for token in effects.refused.drain(..) {
+            // Whoever waits sees the sender go.
+            drop(locked(&self.node.answers).remove(token));
+            drop(locked(&self.node.reads).remove(&token));
         }
         if let Some(members) = effects.members.take() {
             self.transport.set_members(members);
@@ -379,7 +454,6 @@ impl Outputs<'_> {
         if effects.snapshot_wanted {
             let _ = self.state.send(StateWork::Snapshot);
         }
-        let _ = core;
     }
 
     fn take(&self, core: &mut Core, input: Input) {
@@ -397,16 +471,15 @@ impl Outputs<'_> {
             Input::Applied(index, executed) => core.applied(index, executed),
             Input::Offer(snapshot) => core.offer_snapshot(snapshot),
             Input::Saved(index) => {
-                let _ = self
-                    .log
-                    .send(LogWork::Compact(core.compact(index, SNAPSHOT_KEEP)));
+                let gone = core.compact(index, SNAPSHOT_KEEP, SNAPSHOT_KEEP_BYTES);
+                let _ = self.log.send(LogWork::Compact(gone));
             }
             Input::Join(id, name) => core.join(id, name),
             Input::Remove(id) => core.remove(id),
             Input::Status(sender) => {
                 let _ = sender.send(core.status());
             }
-            Input::StepDown => core.step_down(),
+            Input::StepDown | Input::DiskFull => core.step_down(),
         }
     }
 }
@@ -434,7 +507,7 @@ fn core_thread(mut core: Core, inputs: &Receiver<Input>, tick: Duration, out: &O
             next_tick = (next_tick + tick).max(Instant::now());
         }
         let mut effects = core.flush(now_ms());
-        out.carry_out(&mut core, &mut effects);
+        out.carry_out(&mut effects);
     }
 }
 
@@ -450,12 +523,6 @@ fn log_thread(
         while let Some(work) = next.take() {
             match work {
                 LogWork::Write(persist) => writes.push(persist),
-                LogWork::Save(snapshot) => {
-                    flush_writes(&mut log, &mut writes, core, figures);
-                    let index = snapshot.get_metadata().index;
-                    retry(|| log.save_snapshot(&snapshot));
-                    let _ = core.send(Input::Saved(index));
-                }
                 LogWork::Compact(index) => {
                     if let Err(error) = log.compact(index) {
                         note(format_args!("old log segments stay: {error}"));
@@ -477,7 +544,7 @@ fn flush_writes(
     figures: &Figures,
 ) {
     if let Some(number) = writes.last().map(|persist| persist.number) {
-        retry(|| log.append(writes));
+        retry(core, || log.append(writes));
         figures.syncs.fetch_add(1, Relaxed);
         writes.clear();
         let _ = core.send(Input::Persisted(number));
@@ -486,7 +553,7 @@ fn flush_writes(
 
 /// A full disk may get room again; any other failure leaves it unknown what is on disk, and ends the
 /// process.
-fn retry(mut write: impl FnMut() -> Result<(), LogError>) {
+fn retry(core: &Sender<Input>, mut write: impl FnMut() -> Result<(), LogError>) {
     let mut told = false;
     while let Err(error) = write() {
         match &error {
@@ -494,6 +561,7 @@ fn retry(mut write: impl FnMut() -> Result<(), LogError>) {
                 if !std::mem::replace(&mut told, true) {
                     note(format_args!("{error}; waiting for room"));
                 }
+                let _ = core.send(Input::DiskFull);
                 thread::sleep(FULL_DISK_PAUSE);
             }
             _ => fail(format_args!("{error}")),
@@ -501,23 +569,42 @@ fn retry(mut write: impl FnMut() -> Result<(), LogError>) {
     }
 }
 
+/// Saves the node's own snapshots beside the log, which must not wait for so much.
+fn snapshot_thread(folder: PathBuf, snapshots: &Receiver<Snapshot>, core: &Sender<Input>) {
+    let mut folder = match Folder::open(folder) {
+        Ok(folder) => folder,
+        Err(error) => fail(format_args!("{error}")),
+    };
+    for snapshot in snapshots {
+        retry(core, || snapshot::save(&mut folder, &snapshot));
+        let _ = core.send(Input::Saved(snapshot.get_metadata().index));
+    }
+}
+
 fn state_thread(
     mut machine: Machine<Database>,
     works: &Receiver<StateWork>,
     core: &Sender<Input>,
-    log: &Sender<LogWork>,
+    save: &Sender<Snapshot>,
     node: &Node,
+    snapshot_every: Index,
 ) {
     let mut snapshotted = machine.applied();
+    let (mut bytes, mut snapshot_bytes) = (0, SNAPSHOT_EVERY_BYTES);
     while let Ok(first) = works.recv() {
         let mut executed = Vec::new();
         let before = machine.applied();
         for work in std::iter::once(first).chain(works.try_iter().take(APPLY_GROUP)) {
             match work {
-                StateWork::Apply(step) => match machine.apply(step) {
-                    Ok(mut done) => executed.append(&mut done),
-                    Err(error) => fail(format_args!("{error}")),
-                },
+                StateWork::Apply(step) => {
+                    if let Apply::Batch { data, .. } = &step {
+                        bytes += data.len();
+                    }
+                    match machine.apply(step) {
+                        Ok(mut done) => executed.append(&mut done),
+                        Err(error) => fail(format_args!("{error}")),
+                    }
+                }
                 StateWork::Read(token) => {
                     let waiting = locked(&node.reads).remove(&token);
                     if let Some((request, sender)) = waiting {
@@ -529,12 +616,13 @@ fn state_thread(
                     let moment = machine.moment();
                     let _ = sender.send(machine.executor().query(moment, &request));
                 }
-                StateWork::Snapshot => match machine.snapshot() {
-                    Ok(snapshot) => {
-                        let _ = core.send(Input::Offer(snapshot));
+                StateWork::Snapshot => {
+                    let snapshot = machine.snapshot();
+                    if let Err(error) = &snapshot {
+                        note(format_args!("no snapshot for a follower: {error}"));
                     }
-                    Err(error) => note(format_args!("no snapshot for a follower: {error}")),
-                },
+                    let _ = core.send(Input::Offer(snapshot.ok()));
+                }
                 StateWork::File(sender) => {
                     let _ = sender.send(machine.executor().file().map_err(|e| e.to_string()));
                 }
@@ -545,11 +633,12 @@ fn state_thread(
             node.figures.applied.store(index, Relaxed);
             let _ = core.send(Input::Applied(index, executed));
         }
-        if index >= snapshotted + SNAPSHOT_EVERY {
-            snapshotted = index;
+        if index >= snapshotted + snapshot_every || bytes >= snapshot_bytes {
+            (snapshotted, bytes) = (index, 0);
             match machine.snapshot() {
                 Ok(snapshot) => {
-                    let _ = log.send(LogWork::Save(snapshot));
+                    snapshot_bytes = SNAPSHOT_EVERY_BYTES.max(snapshot.data.len());
+                    let _ = save.send(snapshot);
                 }
                 Err(error) => {
                     note(format_args!(

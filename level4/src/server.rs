@@ -14,7 +14,8 @@ use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::{Api, router};
 use crate::core::Timing;
@@ -123,7 +124,10 @@ pub async fn run(
         ending: ending.clone(),
     };
     let router = router(api, settings.body_limit);
-    let serving = tokio::spawn(accept(listener, router, transport));
+    let (ended, end) = watch::channel(());
+    // Closed when the last connection of a client has been.
+    let (client, mut clients) = mpsc::channel::<()>(1);
+    let serving = tokio::spawn(accept(listener, router, transport, end, client));
     shutdown.await;
     // Requests under way are answered by their results; no new ones are taken.
     ending.store(true, Relaxed);
@@ -133,8 +137,9 @@ pub async fn run(
         sleep(Duration::from_millis(10)).await;
     }
     // The last answers are on their way through the connections' tasks.
-    sleep(Duration::from_millis(50)).await;
     serving.abort();
+    drop(ended);
+    let _ = timeout_at(deadline, clients.recv()).await;
     if transport::is_path(&settings.listen) {
         // Already gone if somebody tidied up before.
         let _ = std::fs::remove_file(&settings.listen);
@@ -180,11 +185,22 @@ async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String,
     }
 }
 
-async fn accept(listener: Listener, router: Router, transport: Arc<Transport>) {
+async fn accept(
+    listener: Listener,
+    router: Router,
+    transport: Arc<Transport>,
+    end: watch::Receiver<()>,
+    client: mpsc::Sender<()>,
+) {
     loop {
         match listener.accept().await {
             Ok(socket) => {
-                tokio::spawn(serve(socket, router.clone(), transport.clone()));
+                let serving = serve(socket, router.clone(), transport.clone(), end.clone());
+                let client = client.clone();
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(client);
+                });
             }
             Err(error) => {
                 // Out of file descriptors, most likely: some connection will end.
@@ -195,20 +211,41 @@ async fn accept(listener: Listener, router: Router, transport: Arc<Transport>) {
     }
 }
 
-async fn serve(mut socket: Box<dyn Socket>, router: Router, transport: Arc<Transport>) {
+/// Serves a connection to its end, or until the sender of `end` is gone and its request is answered.
+async fn serve(
+    mut socket: Box<dyn Socket>,
+    router: Router,
+    transport: Arc<Transport>,
+    mut end: watch::Receiver<()>,
+) {
     let mut first = BytesMut::with_capacity(4096);
     // An end or an error before the first byte is a connection that nobody needs.
-    if !matches!(socket.read_buf(&mut first).await, Ok(1..)) {
+    let begun = tokio::select! {
+        read = socket.read_buf(&mut first) => matches!(read, Ok(1..)),
+        _ = end.changed() => false,
+    };
+    if !begun {
         return;
     }
     let is_peer = first[0] == MAGIC[0];
     let stream = Rewound::new(first.freeze(), socket);
     if is_peer {
-        return transport.accept(Box::new(stream)).await;
+        tokio::select! {
+            () = transport.accept(Box::new(stream)) => {}
+            _ = end.changed() => {}
+        }
+        return;
     }
     let service = TowerToHyperService::new(router);
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
     // Errors are a client's doing: it hung up, or spoke no HTTP and was told so.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        _ = end.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }

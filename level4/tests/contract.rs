@@ -217,6 +217,42 @@ fn rqlites_interface_creates_fills_and_queries_through_any_node() {
 }
 
 #[test]
+fn replicas_agree_on_what_sqlite_draws_and_on_local_time() {
+    let root = tempfile::tempdir().unwrap();
+    let nodes = cluster(root.path(), 3);
+    nodes[0].sql(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at);\
+         INSERT INTO t VALUES (9223372036854775807, '');\
+         INSERT INTO t (at) VALUES (datetime(0, 'unixepoch', 'localtime')), (random());\
+         CREATE TABLE c AS SELECT 1 a, 2 a, 3 a, 4 a, 5 a, 6 a",
+    );
+    let everything = "SELECT id, at FROM t UNION ALL SELECT 0, sql FROM sqlite_schema";
+    let answers: Vec<String> = nodes
+        .iter()
+        .map(|node| {
+            // Linearizable, so that it is there, and from this node's own copy.
+            let body = format!(r#"["{everything}"]"#);
+            node.request("POST", "/db/query", "", body.as_bytes())
+                .unwrap()
+                .1
+        })
+        .collect();
+    assert!(answers[0].contains("1970-01-01 00:00:00"), "{}", answers[0]);
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+}
+
+#[test]
+fn deep_recursion_in_sql_ends_no_node() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), "127.0.0.1:0", None);
+    let sql = "SELECT replace(hex(zeroblob(25000)), '00', 'a') \
+               LIKE replace(hex(zeroblob(24999)), '00', '%a') || 'b'";
+    assert_eq!(node.sql(sql).lines().next(), Some("SequenceNumber: 0"));
+    assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 1\n1\n");
+}
+
+#[test]
 fn a_backup_can_be_loaded() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::start(root.path(), "127.0.0.1:0", None);

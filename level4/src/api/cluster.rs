@@ -30,7 +30,7 @@ fn reply(body: &Json) -> Response {
 
 async fn look(api: &Api) -> Result<Status, Response> {
     answer(
-        api.node.status(),
+        Some(api.node.status()),
         Some(Duration::from_secs(5)),
         "the node does not answer",
     )
@@ -113,7 +113,8 @@ async fn take_out(api: &Api, parameters: &Parameters, body: &[u8]) -> Result<Res
         loop {
             api.node.remove(id);
             sleep(ASK_AGAIN).await;
-            if !look(api).await?.members.contains_key(&id) {
+            let status = look(api).await?;
+            if !status.members.contains_key(&id) && !status.changing {
                 return Ok(reply(&json!({ "removed": text(id) })));
             }
         }
@@ -169,6 +170,31 @@ pub async fn rqlite_status(State(api): State<Api>) -> Response {
             "nodes": nodes,
         },
     }))
+}
+
+/// `GET /nodes`: the members, as rqlite lists them. How long a node takes to answer is not measured.
+pub async fn rqlite_nodes(State(api): State<Api>, parameters: Parameters) -> Response {
+    let status = match look(&api).await {
+        Ok(status) => status,
+        Err(response) => return response,
+    };
+    let connected = api.transport.connected();
+    let nodes = status.members.iter().map(|(id, name)| {
+        json!({
+            "id": text(*id),
+            "api_addr": format!("http://{name}"),
+            "addr": name,
+            "voter": true,
+            "reachable": *id == status.id || connected.contains(id),
+            "leader": *id == status.leader,
+            "time": 0.0,
+        })
+    });
+    if parameters.get("ver").is_some_and(|version| version == "2") {
+        return reply(&json!({ "nodes": nodes.collect::<Vec<Json>>() }));
+    }
+    let ids = status.members.keys().map(|&id| text(id));
+    reply(&Json::Object(ids.zip(nodes).collect()))
 }
 
 /// `GET /metrics`: Prometheus' text format.

@@ -89,7 +89,12 @@ async fn write(
     let start = Instant::now();
     let statements = statements(&body)?;
     let transaction = flag(&parameters, "transaction");
-    let request = json!({ "statements": statements, "transaction": transaction, "rows": rows });
+    let blob_array = flag(&parameters, "blob_array");
+    let request = json!({
+        "statements": statements, "transaction": transaction, "rows": rows, "blob_array": blob_array,
+        // Answers that are remembered under keys are the same on all nodes.
+        "timings": flag(&parameters, "timings") && !headers.contains_key("idempotency-key"),
+    });
     let command = Command::Statements(request.to_string().into());
     run(api, &parameters, &headers, command, start).await
 }
@@ -101,7 +106,7 @@ async fn run(
     command: Command,
     start: Instant,
 ) -> Outcome {
-    let key = sql::key(headers)?;
+    let key = sql::key(headers, "db")?;
     let limit = time_limit(parameters)?;
     if api.ending.load(Relaxed) {
         return Err(refuse(
@@ -115,12 +120,15 @@ async fn run(
 
 async fn read(api: Api, parameters: Parameters, statements: Result<Json, Response>) -> Outcome {
     let start = Instant::now();
-    let request = json!({ "statements": statements?, "rows": true })
-        .to_string()
-        .into();
+    let blob_array = flag(&parameters, "blob_array");
+    let request = json!({
+        "statements": statements?, "rows": true, "blob_array": blob_array,
+        "timings": flag(&parameters, "timings"),
+    });
+    let request = request.to_string().into();
     let limit = time_limit(&parameters)?;
     let pending = match parameters.get("level").map(String::as_str) {
-        Some("none") => api.node.read_local(request),
+        Some("none") => Some(api.node.read_local(request)),
         None | Some("" | "weak" | "linearizable" | "strong" | "auto") => api.node.read(request),
         Some(other) => {
             let reason = format!("level={other} is not none, weak, linearizable or strong");
@@ -175,7 +183,11 @@ fn associate(result: &mut Json) {
         .flatten()
         .map(|row| name(row).into())
         .collect();
+    let time = result.get("time").cloned();
     *result = json!({ "types": name(&result["types"]), "rows": rows });
+    if let Some(time) = time {
+        result["time"] = time;
+    }
 }
 
 /// `GET /db/backup`: a SQLite file, consistent at one point of the log.
@@ -185,11 +197,15 @@ pub async fn backup(State(api): State<Api>, parameters: Parameters) -> Response 
         let probe = json!({ "statements": ["SELECT 1"], "rows": true })
             .to_string()
             .into();
+        if let Some(format) = parameters.get("fmt").filter(|&format| format != "binary") {
+            let reason = format!("fmt={format} is not offered: a backup is a SQLite file");
+            return Err(refuse(StatusCode::BAD_REQUEST, reason));
+        }
         // A linearizable read first, so that the file holds everything acknowledged before.
         if parameters.get("level").map(String::as_str) != Some("none") {
             answer(api.node.read(probe), limit, NOT_READ).await?;
         }
-        let file = answer(api.node.file(), limit, NOT_READ).await?;
+        let file = answer(Some(api.node.file()), limit, NOT_READ).await?;
         let file = file.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error))?;
         Ok(([(header::CONTENT_TYPE, "application/octet-stream")], file).into_response())
     };

@@ -44,7 +44,7 @@ async fn run(
             format_args!("the body is not UTF-8: bad byte at offset {at}"),
         ));
     }
-    let key = key(headers)?;
+    let key = key(headers, "sql")?;
     let limit = time_limit(parameters)?;
     if api.ending.load(Relaxed) {
         return Err(refuse(
@@ -62,13 +62,14 @@ async fn run(
     Ok((StatusCode::OK, output).into_response())
 }
 
-/// The client's own name for the request, if it gave one.
-pub fn key(headers: &HeaderMap) -> Result<Option<String>, Response> {
+/// The client's own name for the request, if it gave one. Names of different `kind`s of requests, which
+/// are answered in different forms, have nothing to do with each other.
+pub fn key(headers: &HeaderMap, kind: &str) -> Result<Option<String>, Response> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
     match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_LIMIT => Ok(Some(key.to_owned())),
+        Ok(key) if !key.is_empty() && key.len() <= KEY_LIMIT => Ok(Some(format!("{kind} {key}"))),
         _ => Err(refuse(
             StatusCode::BAD_REQUEST,
             format_args!("Idempotency-Key has to be 1 to {KEY_LIMIT} ASCII characters"),

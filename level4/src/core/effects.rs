@@ -101,6 +101,8 @@ pub struct Effects {
     pub apply: Vec<Apply>,
     /// To answer.
     pub answers: Vec<(Token, Answer)>,
+    /// Clients that will get no answer here: the node has been removed.
+    pub refused: Vec<Token>,
     /// Reads whose turn has come: execute them after everything in `apply` so far.
     pub reads: Vec<Token>,
     /// The membership changed to this.

@@ -18,6 +18,8 @@ struct Pending {
     request: Request,
     /// The tick of the last forward; `None`: not on its way.
     sent: Option<u64>,
+    /// How long to wait for an answer before it is forwarded again, in ticks.
+    patience: u64,
 }
 
 /// Requests of this incarnation, by counter.
@@ -28,17 +30,23 @@ pub struct Gateway {
     next: u64,
     pending: BTreeMap<u64, Pending>,
     unsent: bool,
+    /// The first of an unanswered request's waits, in ticks; each is twice the one before.
+    patience: u64,
 }
+
+/// The longest wait, in first ones.
+const MOST_PATIENCE: u64 = 8;
 
 impl Gateway {
     /// No request has been taken in this life yet.
-    pub fn new(node: NodeId, incarnation: u64) -> Self {
+    pub fn new(node: NodeId, incarnation: u64, patience: u64) -> Self {
         Self {
             node,
             incarnation,
             next: 0,
             pending: BTreeMap::new(),
             unsent: false,
+            patience,
         }
     }
 
@@ -67,6 +75,7 @@ impl Gateway {
                 token,
                 request,
                 sent: None,
+                patience: self.patience,
             },
         );
         self.unsent = true;
@@ -76,18 +85,31 @@ impl Gateway {
     pub fn resend_all(&mut self) {
         for pending in self.pending.values_mut() {
             pending.sent = None;
+            pending.patience = self.patience;
         }
         self.unsent = !self.pending.is_empty();
     }
 
-    /// Marks requests last sent before tick `before` as due again.
-    pub fn resend_older(&mut self, before: u64) {
+    /// Marks requests that have waited for too long at tick `now` as due again.
+    pub fn resend_older(&mut self, now: u64) {
         for pending in self.pending.values_mut() {
-            if pending.sent.is_some_and(|sent| sent < before) {
+            if pending
+                .sent
+                .is_some_and(|sent| sent + pending.patience < now)
+            {
                 pending.sent = None;
+                pending.patience = (2 * pending.patience).min(MOST_PATIENCE * self.patience);
                 self.unsent = true;
             }
         }
+    }
+
+    /// Gives all waiting clients up.
+    pub fn give_up(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.pending)
+            .into_values()
+            .map(|pending| pending.token)
+            .collect()
     }
 
     /// The requests that have to be sent now, marked as sent at tick `now`.
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_resent_request_keeps_its_id_and_the_floor_follows_the_answers() {
-        let mut gateway = Gateway::new(1, 1);
+        let mut gateway = Gateway::new(1, 1, 10);
         take(&mut gateway, 10);
         take(&mut gateway, 11);
         let first = gateway.due(1);
@@ -151,5 +173,21 @@ mod tests {
             ..first[1].id
         };
         assert_eq!(gateway.answered(&other), None);
+    }
+
+    #[test]
+    fn each_wait_for_an_answer_is_twice_the_one_before() {
+        let mut gateway = Gateway::new(1, 1, 10);
+        take(&mut gateway, 10);
+        let mut sent = Vec::new();
+        for now in 0..200 {
+            gateway.resend_older(now);
+            if !gateway.due(now).is_empty() {
+                sent.push(now);
+            }
+        }
+        assert_eq!(sent, [0, 11, 32, 73, 154]);
+        assert_eq!(gateway.give_up(), [10]);
+        assert_eq!(gateway.waiting(), 0);
     }
 }

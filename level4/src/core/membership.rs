@@ -93,6 +93,8 @@ impl Core {
             return;
         }
         if self.is_leader() {
+            // Who lost its disk while it was waiting asks under another id.
+            self.joins.retain(|_, waiting| *waiting != name);
             self.joins.insert(node, name);
         } else if self.raw.raft.leader_id != raft::INVALID_ID {
             self.outbox
@@ -112,30 +114,30 @@ impl Core {
             }
         } else if node != self.id() {
             self.propose_change(&change(&Members::new(), &[node]));
-        } else if let Some(successor) = self.voters().into_iter().find(|&id| id != node) {
+        } else {
             // A leader does not remove itself: the next one will.
-            self.raw.transfer_leader(successor);
+            self.step_down();
         }
     }
 
     /// Gives leadership away, if this node has it.
     pub fn step_down(&mut self) {
         let me = self.id();
-        let matched = |id: &NodeId| {
-            self.raw
-                .raft
-                .prs()
-                .get(*id)
-                .map_or(0, |progress| progress.matched)
+        let matched = |id| {
+            let progress = self.raw.raft.prs().get(id);
+            progress.map_or(0, |progress| progress.matched)
         };
-        let successor = self
-            .voters()
-            .into_iter()
-            .filter(|&id| id != me)
-            .max_by_key(matched);
+        let others = self.voters().into_iter().filter(|&id| id != me);
+        let successor = others.max_by_key(|&id| (self.is_alive(id), matched(id)));
         if let Some(successor) = successor.filter(|_| self.is_leader()) {
             self.raw.transfer_leader(successor);
         }
+    }
+
+    /// Whether something was heard of the node lately.
+    fn is_alive(&self, node: NodeId) -> bool {
+        let recently = self.ticks.saturating_sub(2 * self.timing.election as u64);
+        self.heard.get(&node).is_some_and(|&tick| tick >= recently)
     }
 
     /// Proposes the joins that are due, in one change.
@@ -149,7 +151,6 @@ impl Core {
         }
         let mut add = std::mem::take(&mut self.joins);
         let mut remove = Vec::new();
-        let recently = self.ticks.saturating_sub(2 * self.timing.election as u64);
         add.retain(|node, name| {
             let namesake = self
                 .members
@@ -160,7 +161,7 @@ impl Core {
                 _ if self.members.contains_key(node) => false,
                 None => true,
                 Some(old) if old == self.raw.raft.id => false,
-                Some(old) if self.heard.get(&old).is_some_and(|&tick| tick >= recently) => false,
+                Some(old) if self.is_alive(old) => false,
                 Some(old) if remove.contains(&old) => false,
                 Some(old) => {
                     remove.push(old);
@@ -175,7 +176,9 @@ impl Core {
 
     pub(super) fn change_under_way(&self) -> bool {
         let raft = &self.raw.raft;
-        raft.has_pending_conf()
+        let unwritten = self.writing.front();
+        unwritten.is_some_and(|&number| number <= self.change_write)
+            || raft.has_pending_conf()
             || !self.unapplied_changes.is_empty()
             || !raft.prs().conf().to_conf_state().voters_outgoing.is_empty()
     }

@@ -70,9 +70,21 @@ impl MemoryLog {
         self.conf_state = metadata.get_conf_state().clone();
     }
 
-    /// Forgets entries up to `index`, as far as there are any.
-    pub fn compact(&mut self, index: Index) {
-        while self.base.0 < index
+    /// Forgets entries up to `index`, but for the last `keep` of them, and of these not more than
+    /// `keep_bytes`.
+    pub fn compact(&mut self, index: Index, keep: u64, keep_bytes: usize) {
+        let held = index.saturating_sub(self.base.0) as usize;
+        let latest = self.entries.range(..held.min(self.entries.len())).rev();
+        let mut bytes = 0;
+        let kept = latest
+            .take(keep as usize)
+            .take_while(|entry| {
+                bytes += entry.data.len();
+                bytes <= keep_bytes
+            })
+            .count();
+        let up_to = index - kept as Index;
+        while self.base.0 < up_to
             && let Some(entry) = self.entries.pop_front()
         {
             self.base = (entry.index, entry.term);

@@ -67,6 +67,8 @@ pub struct Core {
     hard_state_dirty: bool,
     /// Configuration changes in the log that have not been handed to `apply`.
     unapplied_changes: BTreeSet<Index>,
+    /// The write by which the last configuration change is known to be committed after a crash too.
+    change_write: u64,
     /// Requests for the next entry.
     proposals: Vec<Request>,
     /// Ids in this leader's entries that are not applied yet.
@@ -74,6 +76,10 @@ pub struct Core {
     /// Term and leader at the last flush.
     regime: (Term, NodeId),
     reads: Reads,
+    /// This node was a member, and is none any more.
+    removed: bool,
+    /// The environment is making a snapshot.
+    snapshot_asked: bool,
     placement: Placement,
     outbox: Vec<(NodeId, PeerMessage)>,
     answers: Vec<(Token, Answer)>,
@@ -126,10 +132,9 @@ impl Core {
         let mut core = Self {
             raw,
             timeout: (u64::MAX, timing.election),
-            timing,
             rng: ChaCha8Rng::seed_from_u64(seed),
             ticks: 0,
-            gateway: Gateway::new(id, incarnation),
+            gateway: Gateway::new(id, incarnation, timing.resend),
             members,
             joins: BTreeMap::new(),
             heard: HashMap::new(),
@@ -140,10 +145,14 @@ impl Core {
             last_number: 0,
             hard_state_dirty: false,
             unapplied_changes,
+            change_write: 0,
             proposals: Vec::new(),
             proposed: HashSet::new(),
             regime: (0, 0),
-            reads: Reads::default(),
+            reads: Reads::new(id, incarnation),
+            removed: false,
+            snapshot_asked: false,
+            timing,
             placement: Placement::default(),
             outbox: Vec::new(),
             answers: Vec::new(),
@@ -166,10 +175,12 @@ impl Core {
     /// One tick of the clock has passed.
     pub fn tick(&mut self) {
         self.ticks += 1;
+        if self.is_installing() {
+            self.raw.raft.election_elapsed = 0;
+        }
         self.raw.tick();
         if self.ticks.is_multiple_of(8) {
-            self.gateway
-                .resend_older(self.ticks.saturating_sub(self.timing.resend));
+            self.gateway.resend_older(self.ticks);
             self.reads
                 .retry(self.ticks.saturating_sub(self.timing.election as u64));
             self.retry_snapshots();
@@ -177,12 +188,39 @@ impl Core {
         }
     }
 
+    /// A snapshot from the leader has been taken into the log, and is not applied and on disk yet. Raft
+    /// would look for the entries before it, which are gone, if it came to an election now.
+    fn is_installing(&self) -> bool {
+        self.raw.raft.raft_log.applied() < self.raw.store().base_index()
+    }
+
+    /// Whether Raft can be given this message: it panics at what no correct peer sends.
+    fn is_usable(&self, from: NodeId, message: &Message) -> bool {
+        let entries = &message.entries;
+        message.from == from
+            && match message.msg_type {
+                MessageType::MsgAppend => {
+                    let next = message.index.saturating_add(1);
+                    entries
+                        .iter()
+                        .zip(next..)
+                        .all(|(e, index)| e.index == index)
+                }
+                MessageType::MsgHeartbeat => message.commit <= self.raw.raft.raft_log.last_index(),
+                MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => entries.len() == 1,
+                MessageType::MsgTimeoutNow => !self.is_installing(),
+                // Requests travel as our own messages; transfers begin at the leader.
+                MessageType::MsgPropose | MessageType::MsgTransferLeader => false,
+                other => !raft::raw_node::is_local_msg(other),
+            }
+    }
+
     /// A message came from another node. What cannot be used is dropped, as if lost.
     pub fn receive(&mut self, from: NodeId, message: PeerMessage) {
         self.heard.insert(from, self.ticks);
         match message {
             PeerMessage::Raft(message) => {
-                if message.from == from && !raft::raw_node::is_local_msg(message.msg_type) {
+                if self.is_usable(from, &message) {
                     // Errors say that the message is out of date or its sender unknown.
                     let _ = self.raw.step(*message);
                 }
@@ -308,21 +346,25 @@ impl Core {
         }
         if !self.is_leader() {
             self.placement.follow();
-        } else if let Some(successor) = self.placement.better_leader(me, &voters, now) {
+        } else if let Some(successor) = self.placement.better_leader(me, &voters, now)
+            && !self.change_under_way()
+        {
             self.raw.transfer_leader(successor);
         }
     }
 
-    /// A snapshot of the state for followers that need one.
-    pub fn offer_snapshot(&mut self, snapshot: Snapshot) {
-        self.raw.mut_store().offer_snapshot(Some(snapshot));
+    /// A snapshot of the state for followers that need one; `None`: it could not be made.
+    pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
+        self.snapshot_asked = false;
+        self.raw.mut_store().offer_snapshot(snapshot);
     }
 
-    /// A snapshot at `index` is durable: entries up to `index - keep` may go, and go from memory here.
-    /// Returns the last index that is gone, up to which the log on disk may be cut as well.
-    pub fn compact(&mut self, index: Index, keep: u64) -> Index {
+    /// A snapshot at `index` is durable: entries before it may go, and go from memory here, but for the
+    /// last `keep` and of these not more than `keep_bytes`. Returns the last index that is gone, up to
+    /// which the log on disk may be cut as well.
+    pub fn compact(&mut self, index: Index, keep: u64, keep_bytes: usize) -> Index {
         let store = self.raw.mut_store();
-        store.compact(index.saturating_sub(keep));
+        store.compact(index, keep, keep_bytes);
         store.offer_snapshot(None);
         store.base_index()
     }
@@ -367,15 +409,24 @@ impl Core {
         effects.messages.append(&mut self.outbox);
         effects.answers.append(&mut self.answers);
         effects.reads = self.reads.release(self.applied);
-        effects.snapshot_wanted = self.raw.store().take_snapshot_wanted();
+        if self.removed {
+            effects.refused = self.gateway.give_up();
+            effects.refused.append(&mut self.reads.give_up());
+        }
+        let wanted = self.raw.store().take_snapshot_wanted();
+        effects.snapshot_wanted = wanted && !self.snapshot_asked;
+        self.snapshot_asked |= wanted;
         effects
     }
 
     /// A sole member need not wait for others to fall silent.
     fn stand_alone(&mut self) {
         let raft = &self.raw.raft;
-        let caught_up = raft.raft_log.applied() == raft.raft_log.committed;
-        if raft.state == StateRole::Follower && caught_up && self.voters() == [self.id()] {
+        let log = &raft.raft_log;
+        // Nothing promised as a follower may be under way, nor anything be missing from the disk.
+        let idle = self.writing.is_empty() && self.held.is_empty() && raft.msgs.is_empty();
+        let caught_up = log.applied() == log.committed && log.persisted == log.last_index();
+        if raft.state == StateRole::Follower && idle && caught_up && self.voters() == [self.id()] {
             // Refused only when not a member, and then there is nothing to do.
             let _ = self.raw.campaign();
         }
@@ -491,15 +542,19 @@ impl Core {
                 self.raw.mut_store().set_hard_state(hard_state);
                 self.hard_state_dirty = true;
             }
+            let committed = ready.take_committed_entries();
+            let changes = committed.iter().any(is_change);
             // A new commit index alone need not be written, the leader tells it again. But it goes
             // along with entries: whoever holds a second configuration change must know, after a
             // crash too, that the first was committed, or it might hold elections among the voters
-            // of long ago.
-            let writes = ready.must_sync() || !persist.entries.is_empty();
+            // of long ago. And that of a configuration change is written at once: a cluster that
+            // forgot that a member is out might need its vote, when its disk is gone already.
+            let writes = ready.must_sync()
+                || !persist.entries.is_empty()
+                || changes && self.hard_state_dirty;
             if writes && std::mem::take(&mut self.hard_state_dirty) {
                 persist.hard_state = Some(self.raw.raft.hard_state());
             }
-            let committed = ready.take_committed_entries();
             let held = ready.take_persisted_messages();
             if !held.is_empty() {
                 self.held.push_back((number, held));
@@ -507,6 +562,10 @@ impl Core {
             self.raw.advance_append_async(ready);
             for entry in committed {
                 self.commit(entry, effects);
+            }
+            if changes {
+                let last_write = self.writing.back().copied().unwrap_or_default();
+                self.change_write = if writes { number } else { last_write };
             }
             if writes {
                 self.writing.push_back(number);
@@ -596,7 +655,16 @@ impl Core {
         let (index, term) = (entry.index, entry.term);
         if is_change(&entry) {
             self.unapplied_changes.remove(&index);
+            let was_member = self.members.contains_key(&self.id());
             let conf_state = self.apply_change(&entry);
+            let is_member = self.members.contains_key(&self.id());
+            self.removed = !is_member && (was_member || self.removed);
+            if self.removed && self.is_leader() {
+                // Raft would have it go on, and panic at the next acknowledgement.
+                self.raw
+                    .raft
+                    .become_follower(self.raw.raft.term, raft::INVALID_ID);
+            }
             effects.members = Some(self.members.clone());
             let members = self.members.clone();
             effects.apply.push(Apply::Members {

@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::gateway::Token;
-use crate::message::Index;
+use crate::message::{Index, NodeId};
 
 /// Reads by how far they have got.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reads {
+    /// Who asks, in which of its lives: Raft tells questions apart by their contexts alone, so no two
+    /// nodes may ever give the same, or answers to one would confirm the other.
+    asker: (NodeId, u64),
     next_group: u64,
     fresh: Vec<Token>,
     /// By group: the tick of the question, and who waits.
@@ -19,7 +22,26 @@ pub struct Reads {
     confirmed: Vec<(Index, Vec<Token>)>,
 }
 
+/// Length of a context as asked: three integers.
+const CONTEXT: usize = 24;
+
 impl Reads {
+    /// Nothing has been asked in this life of the node yet.
+    pub fn new(node: NodeId, incarnation: u64) -> Self {
+        Self {
+            asker: (node, incarnation),
+            next_group: 0,
+            fresh: Vec::new(),
+            asked: BTreeMap::new(),
+            confirmed: Vec::new(),
+        }
+    }
+
+    fn context(&self, group: u64) -> Vec<u8> {
+        let (node, incarnation) = self.asker;
+        [node, incarnation, group].map(u64::to_le_bytes).concat()
+    }
+
     /// A client wants to read.
     pub fn take(&mut self, token: Token) {
         self.fresh.push(token);
@@ -34,7 +56,7 @@ impl Reads {
         self.next_group += 1;
         self.asked
             .insert(group, (now, std::mem::take(&mut self.fresh)));
-        Some(group.to_le_bytes().to_vec())
+        Some(self.context(group))
     }
 
     /// Asks again for groups asked before tick `before`.
@@ -55,12 +77,23 @@ impl Reads {
         self.fresh.extend(asked.chain(confirmed).flatten());
     }
 
+    /// Gives all waiting clients up.
+    pub fn give_up(&mut self) -> Vec<Token> {
+        self.restart();
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Raft's answer: a read with this context has to see everything up to `index`, and up to the
     /// index that the leader put behind the context.
     pub fn confirm(&mut self, context: &[u8], index: Index) {
         let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
-        let (group, floor) = context.split_at(context.len().min(8));
-        let Some(group) = number(group) else { return };
+        let (question, floor) = context.split_at(context.len().min(CONTEXT));
+        let Some(group) = question.get(16..).and_then(number) else {
+            return;
+        };
+        if question != self.context(group) {
+            return;
+        }
         if let Some((_, tokens)) = self.asked.remove(&group) {
             self.confirmed
                 .push((index.max(number(floor).unwrap_or(0)), tokens));
@@ -73,5 +106,29 @@ impl Reads {
             .confirmed
             .extract_if(.., |(index, _)| *index <= applied);
         ready.flat_map(|(_, tokens)| tokens).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_question_is_confirmed() {
+        let mut reads = Reads::new(7, 2);
+        reads.take(1);
+        let context = reads.ask(0).unwrap();
+        for (node, incarnation) in [(8, 2), (7, 1)] {
+            let mut other = Reads::new(node, incarnation);
+            other.take(1);
+            let foreign = other.ask(0).unwrap();
+            assert_ne!(foreign, context);
+            reads.confirm(&foreign, 5);
+        }
+        assert!(reads.release(100).is_empty());
+        // The leader puts the end of its log behind the question.
+        reads.confirm(&[&context[..], &9u64.to_le_bytes()].concat(), 5);
+        assert!(reads.release(8).is_empty());
+        assert_eq!(reads.release(9), [1]);
     }
 }

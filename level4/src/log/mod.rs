@@ -47,6 +47,9 @@ pub struct Recovered {
     pub log: MemoryLog,
     /// A torn last write was cut off.
     pub torn: bool,
+    /// Nothing was ever made durable here, so nothing was ever promised: whoever starts from this is a
+    /// new node, whatever it was called before.
+    pub is_new: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ impl<D: Disk> Log<D> {
 
     /// Like [`Log::open`] with another size of segments, bytes.
     pub fn open_with(mut disk: D, segment_size: u64) -> Result<(Self, Recovered), LogError> {
+        snapshot::remove_partial(&mut disk)?;
         let snapshot = snapshot::load(&disk)?;
         let metadata = snapshot
             .as_ref()
@@ -103,6 +107,7 @@ impl<D: Disk> Log<D> {
         files.sort_unstable();
         let mut segments: VecDeque<Segment> = VecDeque::new();
         let (mut next_record, mut end, mut torn) = (None, 0, false);
+        let mut is_new = snapshot.is_none();
         for (place, &number) in files.iter().enumerate() {
             let file = file_name(number);
             if segments
@@ -115,6 +120,7 @@ impl<D: Disk> Log<D> {
             let is_last = place + 1 == files.len();
             let scan = segment::scan(&file, &bytes, number, next_record, is_last)?;
             let mut last_index = 0;
+            is_new &= scan.payloads.is_empty();
             for payload in &scan.payloads {
                 last_index = replay
                     .record(payload)
@@ -156,8 +162,18 @@ impl<D: Disk> Log<D> {
                 snapshot,
                 log: memory,
                 torn,
+                is_new,
             },
         ))
+    }
+
+    /// The first write of a new node that joins a cluster. Only after it the node may use its id: with
+    /// nothing on disk, it would be another node at its next start, while the others waited for its vote.
+    pub fn begin(&mut self) -> Result<(), LogError> {
+        self.append(&[Persist {
+            hard_state: Some(HardState::default()),
+            ..Persist::default()
+        }])
     }
 
     /// Makes `writes` durable, as one record. If it fails for lack of room, it may be tried again.
@@ -244,6 +260,8 @@ impl<D: Disk> Log<D> {
         {
             if let Some(segment) = self.closed.pop_front() {
                 self.disk.remove(&file_name(segment.number))?;
+                // One after the other, for a hole between segments would count as damage.
+                self.disk.sync_folder()?;
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! `L4SNAP` + version, then CRC32C (u32) and length (u64) of the rest: varint index and term, the
 //! configuration (protobuf, with its length), the state.
 
+use std::io;
+
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
@@ -13,8 +15,8 @@ use crate::message::Index;
 
 const MAGIC: &[u8; 8] = b"L4SNAP\x00\x01";
 const HEADER: usize = 20;
-/// A snapshot that is being written; never read.
-const PARTIAL: &str = "snapshot.partial";
+/// The end of the name of a snapshot that is being written; never read.
+const PARTIAL: &str = ".partial";
 
 fn name(index: Index) -> String {
     format!("snapshot-{index:020}")
@@ -38,16 +40,30 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
     header[12..].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    disk.create(PARTIAL, 0)?;
-    disk.write(PARTIAL, 0, &header)?;
-    disk.write(PARTIAL, HEADER as u64, &body)?;
-    disk.sync(PARTIAL)?;
-    disk.rename(PARTIAL, &name(metadata.index))?;
+    let name = name(metadata.index);
+    let partial = format!("{name}{PARTIAL}");
+    disk.create(&partial, 0)?;
+    disk.write(&partial, 0, &header)?;
+    disk.write(&partial, HEADER as u64, &body)?;
+    disk.sync(&partial)?;
+    disk.rename(&partial, &name)?;
     disk.sync_folder()?;
     for (index, file) in list(disk)? {
         if index < metadata.index {
-            disk.remove(&file)?;
+            match disk.remove(&file) {
+                // One from the leader may be saved at the same time as the node's own.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
+    }
+    Ok(())
+}
+
+/// Removes what interrupted saving left.
+pub fn remove_partial(disk: &mut impl Disk) -> Result<(), LogError> {
+    for file in disk.list()?.iter().filter(|file| file.ends_with(PARTIAL)) {
+        disk.remove(file)?;
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ const BLOCK_TARGET: usize = 64 * 1024;
 const WHOLE_LIMIT: usize = 256 * 1024;
 /// Length of a part, bytes.
 const PART: usize = 32 * 1024;
+/// Messages are dropped beyond this backlog, bytes.
+const BACKLOG_LIMIT: usize = 64 * 1024 * 1024;
 /// A connection with nothing to say sends an empty block this often.
 const QUIET: Duration = Duration::from_secs(1);
 /// A connection that was silent for this long is dead.
@@ -36,22 +38,24 @@ pub enum Outgoing {
     Frame(Frame),
     /// In parts, beside the others.
     Bulk(Vec<u8>),
+    /// Likewise, and not to be dropped: Raft has one to a node under way at a time, and waits for it.
+    Snapshot(Vec<u8>),
 }
 
 impl Outgoing {
     /// An encoded message, sent whole or in parts according to its length.
-    pub fn message(bytes: Vec<u8>) -> Self {
-        if bytes.len() > WHOLE_LIMIT {
-            Self::Bulk(bytes)
-        } else {
-            Self::Frame(Frame::Message(bytes))
+    pub fn message(bytes: Vec<u8>, is_snapshot: bool) -> Self {
+        match bytes.len() {
+            0..=WHOLE_LIMIT => Self::Frame(Frame::Message(bytes)),
+            _ if is_snapshot => Self::Snapshot(bytes),
+            _ => Self::Bulk(bytes),
         }
     }
 
     fn size(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.size(),
-            Self::Bulk(bytes) => bytes.len(),
+            Self::Bulk(bytes) | Self::Snapshot(bytes) => bytes.len(),
         }
     }
 }
@@ -60,20 +64,29 @@ impl Outgoing {
 #[derive(Debug)]
 pub struct Connection {
     queue: Queue,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
+}
+
+/// What is queued and not written yet.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Of everything, bytes.
+    bytes: AtomicUsize,
+    /// Messages that go in parts, snapshots among them.
+    bulk: AtomicUsize,
 }
 
 /// The other end of the queue.
 pub struct Outbox {
     queue: mpsc::UnboundedReceiver<Outgoing>,
-    backlog: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
 }
 
 impl Connection {
     /// A queue and its other end.
     pub fn new() -> (Self, Outbox) {
         let (sender, queue) = mpsc::unbounded_channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::new(Backlog::default());
         (
             Self {
                 queue: sender,
@@ -83,12 +96,22 @@ impl Connection {
         )
     }
 
-    /// Queues, or drops if more than `limit` bytes wait already. Bulk is always taken: Raft has one
-    /// such message to a node under way at a time.
-    pub fn send(&self, outgoing: Outgoing, limit: usize) {
+    /// Whether a message of about `size` bytes would be queued. One that goes in parts is not while
+    /// another does: until that one has arrived, Raft tries again and again, as nothing is acknowledged.
+    pub fn has_room(&self, size: usize, is_snapshot: bool) -> bool {
+        is_snapshot
+            || self.backlog.bytes.load(Relaxed) < BACKLOG_LIMIT
+                && (size <= WHOLE_LIMIT || self.backlog.bulk.load(Relaxed) == 0)
+    }
+
+    /// Queues, or drops if there is no room.
+    pub fn send(&self, outgoing: Outgoing) {
         let size = outgoing.size();
-        if self.backlog.load(Relaxed) < limit || matches!(outgoing, Outgoing::Bulk(_)) {
-            self.backlog.fetch_add(size, Relaxed);
+        if self.has_room(size, matches!(outgoing, Outgoing::Snapshot(_))) {
+            self.backlog.bytes.fetch_add(size, Relaxed);
+            if !matches!(outgoing, Outgoing::Frame(_)) {
+                self.backlog.bulk.fetch_add(1, Relaxed);
+            }
             // Fails when the connection has just ended, which counts as lost on the way.
             let _ = self.queue.send(outgoing);
         }
@@ -122,7 +145,7 @@ async fn write_loop(
             size += outgoing.size();
             match outgoing {
                 Outgoing::Frame(frame) => frames.push(frame),
-                Outgoing::Bulk(bytes) => bulk.push_back(bytes),
+                Outgoing::Bulk(bytes) | Outgoing::Snapshot(bytes) => bulk.push_back(bytes),
             }
             size
         };
@@ -138,13 +161,14 @@ async fn write_loop(
                 break;
             }
         }
-        outbox.backlog.fetch_sub(size, Relaxed);
+        outbox.backlog.bytes.fetch_sub(size, Relaxed);
         if let Some(bytes) = bulk.front() {
             let end = bytes.len().min(sent + PART);
             let part = bytes[sent..end].to_vec();
             if end == bytes.len() {
                 frames.push(Frame::LastPart(part));
                 bulk.pop_front();
+                outbox.backlog.bulk.fetch_sub(1, Relaxed);
                 sent = 0;
             } else {
                 frames.push(Frame::Part(part));
@@ -168,14 +192,18 @@ async fn read_loop(
     let mut parts = Vec::new();
     let mut block = Vec::new();
     loop {
-        let length = timeout(DEAD, socket.read_u32_le())
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "silent for too long"))??;
+        let length = in_time(socket.read_u32_le()).await?;
         if length as usize > BLOCK_LIMIT {
             return Err(malformed("a block too long".to_owned()));
         }
-        block.resize(length as usize, 0);
-        socket.read_exact(&mut block).await?;
+        block.clear();
+        let mut rest = (&mut socket).take(u64::from(length));
+        while block.len() < length as usize {
+            // A slow link may take long for a block, but something has to come.
+            if in_time(rest.read_buf(&mut block)).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
         transport
             .traffic
             .1
@@ -189,4 +217,9 @@ async fn read_loop(
                 .map_err(malformed)?;
         }
     }
+}
+
+async fn in_time<T>(reading: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "silent for too long");
+    timeout(DEAD, reading).await.map_err(silent)?
 }

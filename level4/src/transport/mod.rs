@@ -27,12 +27,12 @@ use crate::notes::detail;
 use connection::{Connection, Outgoing};
 use wire::{Frame, Hello};
 
+/// Longer messages are not relayed: they go whole, and a block is to stay within its limit. Bytes.
+const RELAY_LIMIT: usize = wire::BLOCK_LIMIT / 2;
 /// How long a greeting may take. On a slow network, three delays.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// The member with the larger id lets the other dial for this long.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Messages to a node are dropped beyond this backlog, bytes.
-const BACKLOG_LIMIT: usize = 64 * 1024 * 1024;
 
 /// What the transport tells the core's thread.
 #[derive(Debug)]
@@ -118,18 +118,21 @@ impl Transport {
 
     /// Sends, directly or through a relay, or drops.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        let bytes = message.encode();
+        let is_snapshot = message.is_snapshot();
         let state = self.state();
         if let Some(peer) = state.peers.get(&to) {
-            peer.connection
-                .send(Outgoing::message(bytes), BACKLOG_LIMIT);
-        } else if bytes.len() < wire::BLOCK_LIMIT / 2
+            // Asked first, as what is to be dropped need not be encoded.
+            if peer.connection.has_room(message.size(), is_snapshot) {
+                let outgoing = Outgoing::message(message.encode(), is_snapshot);
+                peer.connection.send(outgoing);
+            }
+        } else if message.size() < RELAY_LIMIT
             && let Some(relay) = state.peers.values().find(|peer| peer.links.contains(&to))
         {
-            relay.connection.send(
-                Outgoing::Frame(Frame::Relay { to, message: bytes }),
-                BACKLOG_LIMIT,
-            );
+            let message = message.encode();
+            relay
+                .connection
+                .send(Outgoing::Frame(Frame::Relay { to, message }));
         }
     }
 
@@ -336,7 +339,7 @@ impl Transport {
         let links: Vec<NodeId> = state.peers.keys().copied().collect();
         for peer in state.peers.values() {
             peer.connection
-                .send(Outgoing::Frame(Frame::Links(links.clone())), BACKLOG_LIMIT);
+                .send(Outgoing::Frame(Frame::Links(links.clone())));
         }
     }
 
@@ -361,7 +364,7 @@ impl Transport {
             Frame::Relay { to, message } => {
                 if let Some(peer) = self.state().peers.get(&to) {
                     let frame = Frame::Relayed { from, message };
-                    peer.connection.send(Outgoing::Frame(frame), BACKLOG_LIMIT);
+                    peer.connection.send(Outgoing::Frame(frame));
                 }
                 Ok(())
             }

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use level4::core::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
+use level4::core::{
+    Apply, Core, Effects, Members, MemoryLog, Persist, Start, Timing, founding_entry,
+};
 use level4::log::Log;
 use level4::machine::{Executor, Machine, Moment};
 use level4::message::{Command, NodeId, PeerMessage};
-use raft::eraftpb::HardState;
+use raft::Storage as _;
+use raft::eraftpb::{HardState, MessageType};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,11 +88,65 @@ enum Event {
     Fault,
 }
 
+/// What a machine's disk holds for certain.
+#[derive(Default)]
+struct Durable {
+    term: u64,
+    vote: NodeId,
+    last_index: u64,
+}
+
+impl Durable {
+    fn of(log: &MemoryLog) -> Self {
+        let state = log.initial_state().expect("in memory").hard_state;
+        Self {
+            term: state.term,
+            vote: state.vote,
+            last_index: log.last_index().expect("in memory"),
+        }
+    }
+
+    fn note(&mut self, write: &Persist) {
+        if let Some(snapshot) = &write.snapshot {
+            self.last_index = snapshot.get_metadata().index;
+        }
+        if let Some(last) = write.entries.last() {
+            self.last_index = last.index;
+        }
+        if let Some(state) = &write.hard_state {
+            (self.term, self.vote) = (state.term, state.vote);
+        }
+    }
+
+    /// Whatever a message promises has to be on disk already.
+    fn check(&self, message: &PeerMessage) {
+        match message {
+            PeerMessage::Raft(message) if !message.reject => match message.msg_type {
+                MessageType::MsgRequestVoteResponse => {
+                    // In a later term no other vote in this one can be given any more.
+                    let kept = self.term == message.term && self.vote == message.to;
+                    assert!(kept || self.term > message.term, "a vote not on disk");
+                }
+                MessageType::MsgAppendResponse => {
+                    assert!(self.term >= message.term, "a term not on disk");
+                    assert!(self.last_index >= message.index, "entries not on disk");
+                }
+                _ => {}
+            },
+            PeerMessage::Ack { index, .. } => {
+                assert!(self.last_index >= *index, "entries not on disk");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// A process.
 struct Process {
     core: Core,
     log: Log<SimulatedDisk>,
     machine: Machine<Ledger>,
+    durable: Durable,
     writes: VecDeque<Persist>,
     applies: VecDeque<Step>,
     /// A flush is on its way; what comes in until then shares it.
@@ -139,6 +196,8 @@ pub struct Cluster {
     /// Counts the connections that each pair has had.
     connections: HashMap<(usize, usize), u64>,
     wiped: bool,
+    /// Who led in each term.
+    leaders: HashMap<u64, NodeId>,
     /// Term and content of every applied entry, as first seen.
     entries: HashMap<u64, (u64, Bytes)>,
     /// What ran at each position, as first seen.
@@ -174,6 +233,7 @@ impl Cluster {
             busy: [0.0, 0.3, 0.9][rng.random_range(0..3)],
             connections: HashMap::new(),
             wiped: false,
+            leaders: HashMap::new(),
             entries: HashMap::new(),
             history: Vec::new(),
             acknowledged: BTreeMap::new(),
@@ -182,10 +242,9 @@ impl Cluster {
             rng,
         };
         for place in 0..size {
-            let id = cluster.fresh_id();
             let disk = Some(SimulatedDisk::default());
             cluster.slots.push(Slot {
-                id,
+                id: 0,
                 incarnation: 0,
                 disk,
                 process: None,
@@ -198,12 +257,6 @@ impl Cluster {
         }
         cluster.schedule(500_000, Event::Fault, 0);
         cluster
-    }
-
-    fn fresh_id(&mut self) -> NodeId {
-        self.next_id += 1;
-        // Not in the order of places, so that ranks are mixed.
-        self.next_id * 1_000 + self.rng.random_range(0..1_000)
     }
 
     fn schedule(&mut self, delay: Time, event: Event, life: u64) {
@@ -223,9 +276,16 @@ impl Cluster {
         let disk = slot.disk.take().expect("a stopped machine has its disk");
         let (mut log, mut recovered) =
             Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
-        let fresh =
-            recovered.snapshot.is_none() && raft::Storage::last_index(&recovered.log) == Ok(0);
-        if fresh && place == 0 && !self.wiped {
+        if recovered.is_new {
+            // As a node does that finds nothing of its own.
+            self.next_id += 1;
+            // Not in the order of places, so that ranks are mixed.
+            slot.id = self.next_id * 1_000 + self.rng.random_range(0..1_000);
+            slot.incarnation = 1;
+        }
+        if recovered.is_new && (place > 0 || self.wiped) {
+            log.begin().expect("the power is on");
+        } else if recovered.is_new {
             let hard_state = Some(HardState {
                 term: 1,
                 commit: 1,
@@ -241,6 +301,7 @@ impl Cluster {
             let disk = log.into_disk();
             (log, recovered) = Log::open_with(disk, SEGMENT).expect("just written");
         }
+        let durable = Durable::of(&recovered.log);
         let mut machine = Machine::new(Ledger::default());
         if let Some(snapshot) = recovered.snapshot {
             machine
@@ -262,6 +323,7 @@ impl Cluster {
             core,
             log,
             machine,
+            durable,
             writes: VecDeque::new(),
             applies: VecDeque::new(),
             flush_scheduled: false,
@@ -410,9 +472,17 @@ impl Cluster {
             snapshot_wanted,
             ..
         } = process.core.flush(1_700_000_000_000 + now / 1_000);
+        let status = process.core.status();
+        if status.role == "leader" {
+            let leader = *self.leaders.entry(status.term).or_insert(id);
+            assert_eq!(leader, id, "two leaders in term {}", status.term);
+        }
+        for (_, message) in &messages {
+            process.durable.check(message);
+        }
         if snapshot_wanted {
             let snapshot = process.machine.snapshot().expect("saving cannot fail");
-            process.core.offer_snapshot(snapshot);
+            process.core.offer_snapshot(Some(snapshot));
         }
         let (writes, applies) = (persist.len(), apply.len() + reads.len());
         process.writes.extend(persist);
@@ -500,6 +570,9 @@ impl Cluster {
             return;
         };
         process.log.append(&group).expect("the power is on");
+        for write in &group {
+            process.durable.note(write);
+        }
         process.core.persisted(number);
         self.touch(place);
     }
@@ -538,7 +611,9 @@ impl Cluster {
                         .log
                         .save_snapshot(&snapshot)
                         .expect("the power is on");
-                    let gone = process.core.compact(index, process.snapshot_every / 8);
+                    let gone = process
+                        .core
+                        .compact(index, process.snapshot_every / 8, 10_000);
                     process.log.compact(gone).expect("the power is on");
                     process.snapshotted = index;
                 }
@@ -555,7 +630,7 @@ impl Cluster {
         }
         let size = self.slots.len();
         let place = self.rng.random_range(0..size);
-        match self.rng.random_range(0..9) {
+        match self.rng.random_range(0..10) {
             0 | 1 => self.crash(place),
             2 | 3 => {
                 if self.slots[place].process.is_none() {
@@ -587,6 +662,12 @@ impl Cluster {
                     }
                 }
             }
+            8 => {
+                if let Some(process) = &mut self.slots[place].process {
+                    process.core.step_down();
+                    self.touch(place);
+                }
+            }
             _ => self.wipe(place),
         }
         let pause = self.rng.random_range(20_000..600_000);
@@ -608,11 +689,7 @@ impl Cluster {
         }
         self.wiped = true;
         self.crash(place);
-        let id = self.fresh_id();
-        let slot = &mut self.slots[place];
-        slot.id = id;
-        slot.incarnation = 0;
-        slot.disk = Some(SimulatedDisk::default());
+        self.slots[place].disk = Some(SimulatedDisk::default());
     }
 
     fn heal(&mut self) {
