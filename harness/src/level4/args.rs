@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
 
-    /// After the run, let the network heal and compare the table on all nodes
+    /// After the run, let the network heal and compare the databases on all nodes
     #[arg(long)]
     pub(super) check_replicas: bool,
 
