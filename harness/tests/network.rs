@@ -65,6 +65,16 @@ impl Bed {
         UnixStream::connect(self.path("0to1")).unwrap()
     }
 
+    /// A connection through which a first byte has passed: the listener, node 0's end and node 1's.
+    fn established(&self) -> (UnixListener, UnixStream, UnixStream) {
+        let listener = self.listen();
+        let mut near = self.connect();
+        near.write_all(b"a").unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        far.read_exact(&mut [0]).unwrap();
+        (listener, near, far)
+    }
+
     fn change(&self, change: Change) {
         self.network.change(link(), change);
     }
@@ -230,11 +240,7 @@ fn a_far_side_where_nobody_listens_closes_after_two_delays() {
 #[test]
 fn taking_a_link_down_closes_both_ends_after_a_delay_and_loses_what_was_on_its_way() {
     let bed = Bed::new(slow());
-    let listener = bed.listen();
-    let mut near = bed.connect();
-    near.write_all(b"a").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    far.read_exact(&mut [0]).unwrap();
+    let (_listener, mut near, mut far) = bed.established();
     // The delay of what follows is longer than the test: it cannot arrive before the down.
     bed.change(Change::Latency(3_600_000));
     near.write_all(b"lost").unwrap();
@@ -254,11 +260,7 @@ fn taking_a_link_down_closes_both_ends_after_a_delay_and_loses_what_was_on_its_w
 #[test]
 fn what_is_on_its_way_when_a_link_goes_down_never_arrives() {
     let bed = Bed::new(fast());
-    let listener = bed.listen();
-    let mut near = bed.connect();
-    near.write_all(b"a").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    far.read_exact(&mut [0]).unwrap();
+    let (_listener, mut near, mut far) = bed.established();
     bed.change(Change::Latency(100));
     near.write_all(b"lost").unwrap();
     while bed.network.traffic().total().bytes_read < 5 {
@@ -326,11 +328,7 @@ fn a_loss_in_one_direction_leaves_the_other_and_ends() {
         latency_ms: 1,
         ..fast()
     });
-    let listener = bed.listen();
-    let mut near = bed.connect();
-    near.write_all(b"a").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    far.read_exact(&mut [0]).unwrap();
+    let (listener, mut near, mut far) = bed.established();
     bed.change(Change::Loss(0));
     near.write_all(b"b").unwrap();
     far.write_all(b"c").unwrap();
@@ -371,11 +369,7 @@ fn broken_connections_leave_the_link_up() {
         latency_ms: 1,
         ..fast()
     });
-    let listener = bed.listen();
-    let mut near = bed.connect();
-    near.write_all(b"a").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    far.read_exact(&mut [0]).unwrap();
+    let (listener, mut near, mut far) = bed.established();
     bed.change(Change::DropConnections);
     assert!(is_closed(&mut near) && is_closed(&mut far));
     let mut again = bed.connect();
@@ -386,11 +380,7 @@ fn broken_connections_leave_the_link_up() {
 #[test]
 fn a_peer_that_dies_is_seen_by_the_other_end_after_what_it_said() {
     let bed = Bed::new(slow());
-    let listener = bed.listen();
-    let mut near = bed.connect();
-    near.write_all(b"a").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    far.read_exact(&mut [0]).unwrap();
+    let (_listener, mut near, mut far) = bed.established();
     far.write_all(b"last words").unwrap();
     drop(far);
     let mut heard = String::new();

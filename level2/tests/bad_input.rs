@@ -177,8 +177,8 @@ fn without_any_backend_the_answer_is_503() {
     assert!(split(&answer).0.contains("Retry-After: "));
 }
 
-#[test]
-fn sigterm_loses_no_request_in_flight() {
+/// A backend that says when a request has come, and answers it when it is told to.
+fn gated_backend() -> (Backend, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (started, starts) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
@@ -187,6 +187,12 @@ fn sigterm_loses_no_request_in_flight() {
         let _ = released.lock().unwrap().recv_timeout(LONG);
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone".to_vec()
     });
+    (backend, starts, release)
+}
+
+#[test]
+fn sigterm_loses_no_request_in_flight() {
+    let (backend, starts, release) = gated_backend();
     let mut proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "8"]);
     let mut streams: Vec<_> = (0..8)
         .map(|_| {
@@ -216,14 +222,7 @@ fn sigterm_loses_no_request_in_flight() {
 
 #[test]
 fn a_client_that_leaves_does_not_free_the_place_it_holds_at_a_backend() {
-    let (started, starts) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let backend = Backend::answering(move |_, _| {
-        started.send(()).unwrap();
-        let _ = released.lock().unwrap().recv_timeout(LONG);
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone".to_vec()
-    });
+    let (backend, starts, release) = gated_backend();
     let proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "1"]);
     let mut stream = proxy.connect();
     stream

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use common::{Cluster, Master, oracle, results, write_tree};
@@ -34,6 +34,11 @@ fn files(cluster: &Cluster, node: u32, shard: u32, ending: &str) -> Vec<PathBuf>
         .collect()
 }
 
+/// Everything in the tree is found.
+fn assert_whole(cluster: &Cluster, tree: &Path) {
+    assert_eq!(cluster.master.find(b"needle"), oracle(tree, b"needle"));
+}
+
 #[test]
 fn a_dead_node_leaves_a_marked_gap_and_comes_back() {
     let tree = tree();
@@ -57,10 +62,7 @@ fn a_dead_node_leaves_a_marked_gap_and_comes_back() {
     assert_eq!(cluster.master.json("/healthcheck").0, 502);
     assert_eq!(cluster.master.json("/isIndexed").0, 502);
     cluster.start_node(2);
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
     assert_eq!(cluster.master.json("/healthcheck").0, 200);
 }
 
@@ -75,10 +77,7 @@ fn a_node_that_lost_its_disk_is_filled_again_without_being_asked() {
     cluster
         .master
         .until("/isIndexed", |status, _| status == 200);
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
 }
 
 #[test]
@@ -88,10 +87,7 @@ fn a_new_master_serves_what_the_nodes_hold() {
     cluster.master.index(tree.path());
     cluster.master = Master::start(cluster.config.clone());
     assert_eq!(cluster.master.json("/isIndexed").0, 200);
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
 }
 
 #[test]
@@ -110,10 +106,7 @@ fn a_master_that_was_asked_before_its_nodes_were_there_keeps_its_word() {
     cluster
         .master
         .until("/isIndexed", |status, _| status == 200);
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
 }
 
 /// Damages every file of a shard's folder in turn, by a flipped bit, by cutting it short and by
@@ -167,17 +160,11 @@ fn what_a_killed_update_left_behind_is_ignored_and_swept() {
     fs::write(dir.join("00000077.index"), "").unwrap();
     fs::write(dir.join("manifest.new"), "level3 man").unwrap();
     cluster.start_node(1);
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
     assert!(!dir.join("00000077.text").exists() && !dir.join("00000077.index").exists());
     write_tree(tree.path(), [("file-0", "needle twice\nneedle\n")]);
     cluster.master.index(tree.path());
-    assert_eq!(
-        cluster.master.find(b"needle"),
-        oracle(tree.path(), b"needle")
-    );
+    assert_whole(&cluster, tree.path());
 }
 
 #[test]

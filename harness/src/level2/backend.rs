@@ -320,11 +320,7 @@ impl Actor for Backend {
             interests.read(listener, LISTENER);
         }
         for (&key, connection) in &self.connections {
-            if connection.wire.is_sending() {
-                interests.write(&connection.wire, key);
-            } else {
-                interests.read(&connection.wire, key);
-            }
+            interests.exchange(&connection.wire, key);
         }
     }
 

@@ -204,11 +204,7 @@ impl Flood {
 impl Actor for Flood {
     fn interests<'a>(&'a self, interests: &mut Interests<'a>) {
         for (&key, connection) in &self.connections {
-            if connection.wire.is_sending() {
-                interests.write(&connection.wire, key);
-            } else {
-                interests.read(&connection.wire, key);
-            }
+            interests.exchange(&connection.wire, key);
         }
     }
 

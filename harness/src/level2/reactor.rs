@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::socket::Wire;
+
 /// The longest sleep, so that an interrupt is noticed even when nothing happens.
 const MAX_SLEEP: Duration = Duration::from_millis(100);
 
@@ -45,6 +47,15 @@ impl<'a> Interests<'a> {
     /// Waits until the socket can be written; its end is noticed as well.
     pub fn write(&mut self, socket: &'a impl AsFd, key: usize) {
         self.add(socket.as_fd(), key, PollFlags::OUT);
+    }
+
+    /// Waits for what the side of a request and its answer is at: sending, or else reading.
+    pub fn exchange(&mut self, wire: &'a Wire, key: usize) {
+        if wire.is_sending() {
+            self.write(wire, key);
+        } else {
+            self.read(wire, key);
+        }
     }
 
     fn add(&mut self, socket: BorrowedFd<'a>, key: usize, flags: PollFlags) {

@@ -246,17 +246,8 @@ mod tests {
     use super::*;
 
     fn original() -> Flags {
-        let flags = [
-            "--seed",
-            "49",
-            "--max-words",
-            "3000",
-            "--max-branches",
-            "4",
-            "--num-keys",
-            "50",
-        ];
-        Flags::parse(&flags).unwrap()
+        let (_, flags, _) = crate::level3::DEFAULT_CASE;
+        Flags::parse(flags).unwrap()
     }
 
     #[test]
