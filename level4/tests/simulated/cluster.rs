@@ -149,6 +149,8 @@ struct Process {
     durable: Durable,
     writes: VecDeque<Persist>,
     applies: VecDeque<Step>,
+    /// Putting a snapshot in place takes until then.
+    installing_until: Time,
     /// A flush is on its way; what comes in until then shares it.
     flush_scheduled: bool,
     snapshot_every: u64,
@@ -326,6 +328,7 @@ impl Cluster {
             durable,
             writes: VecDeque::new(),
             applies: VecDeque::new(),
+            installing_until: 0,
             flush_scheduled: false,
             snapshot_every,
             snapshotted,
@@ -484,6 +487,10 @@ impl Cluster {
             let snapshot = process.machine.snapshot().expect("saving cannot fail");
             process.core.offer_snapshot(Some(snapshot));
         }
+        if apply.iter().any(|step| matches!(step, Apply::Restore(_))) {
+            // Longer than an election takes, at times.
+            process.installing_until = now + self.rng.random_range(0..1_000_000);
+        }
         let (writes, applies) = (persist.len(), apply.len() + reads.len());
         process.writes.extend(persist);
         process.applies.extend(apply.into_iter().map(Step::Apply));
@@ -578,9 +585,14 @@ impl Cluster {
     }
 
     fn apply(&mut self, place: usize) {
+        let life = self.slots[place].life;
         let Some(process) = &mut self.slots[place].process else {
             return;
         };
+        if let Some(left) = process.installing_until.checked_sub(self.now + 1) {
+            self.schedule(left + 1, Event::Apply(place), life);
+            return;
+        }
         match process.applies.pop_front() {
             None => return,
             Some(Step::Read(token)) => {
