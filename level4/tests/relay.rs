@@ -3,11 +3,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use level4::core::Members;
 use level4::message::{NodeId, PeerMessage};
 use level4::transport::{Event, Identity, Listener, Transport};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A transport that listens at `folder/NODE`, and what it has to tell.
 async fn node(folder: &Path, node: NodeId) -> (Arc<Transport>, UnboundedReceiver<Event>) {
@@ -66,7 +70,7 @@ async fn a_message_finds_its_way_round_a_link_that_is_down() {
         loop {
             left.send(3, &there);
             right.send(1, &back);
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let received = async {
@@ -76,6 +80,7 @@ async fn a_message_finds_its_way_round_a_link_that_is_down() {
     tokio::select! {
         () = sending => {}
         () = received => {}
+        () = tokio::time::sleep(PATIENCE) => panic!("nothing came within {PATIENCE:?}"),
     }
     assert_eq!(left.connected(), [2]);
     assert_eq!(right.connected(), [2]);

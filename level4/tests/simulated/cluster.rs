@@ -94,6 +94,8 @@ struct Durable {
     term: u64,
     vote: NodeId,
     last_index: u64,
+    /// The commit index that is on disk, or on its way there.
+    commit: u64,
 }
 
 impl Durable {
@@ -103,6 +105,7 @@ impl Durable {
             term: state.term,
             vote: state.vote,
             last_index: log.last_index().expect("in memory"),
+            commit: state.commit,
         }
     }
 
@@ -482,6 +485,18 @@ impl Cluster {
         }
         for (_, message) in &messages {
             process.durable.check(message);
+        }
+        for state in persist.iter().filter_map(|write| write.hard_state.as_ref()) {
+            process.durable.commit = state.commit.max(process.durable.commit);
+        }
+        for step in &apply {
+            if let Apply::Members { index, .. } = step {
+                let written = process.durable.commit;
+                assert!(
+                    *index <= written,
+                    "a configuration change that may be forgotten"
+                );
+            }
         }
         if snapshot_wanted {
             let snapshot = process.machine.snapshot().expect("saving cannot fail");
