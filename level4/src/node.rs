@@ -7,6 +7,7 @@
 //! as the core gives them.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use raft::eraftpb::{HardState, Snapshot};
 use tokio::sync::oneshot;
@@ -49,6 +50,9 @@ const APPLY_GROUP: usize = 256;
 /// SQLite recurses as deep as SQL makes it, within limits that assume a stack of usual size; room for
 /// these, bytes. Only what is used takes memory.
 const STACK_SIZE: usize = 64 * 1024 * 1024;
+/// How long to wait for another process to leave the folder, and how often to look.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// How long to wait before writing again to a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -124,6 +128,7 @@ pub struct Node {
     answers: Mutex<Waiting>,
     reads: Reads,
     tokens: AtomicU64,
+    _lock: File,
     /// Counters.
     pub figures: Figures,
 }
@@ -137,15 +142,38 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub struct Prepared {
     /// As saved for this start.
     pub identity: Identity,
+    /// Held until the process ends.
+    lock: File,
     folder: PathBuf,
     core: Core,
     log: Log<Folder>,
     machine: Machine<Database>,
 }
 
+/// Takes the folder for this process, which keeps it as long as it runs. One that was killed just now may
+/// not be gone yet, and is waited for a little.
+fn lock(home: &Path) -> anyhow::Result<File> {
+    let path = home.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => bail!("another process uses this folder"),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+    }
+}
+
 /// Recovers a node from its folder, or makes a new one. A node without state founds a cluster, unless it
 /// is going to join one.
 pub fn prepare(home: &Path, name: &str, joins: bool, timing: Timing) -> anyhow::Result<Prepared> {
+    let lock = lock(home)?;
     let folder = home.join("log");
     let (mut log, mut recovered) = Log::open(Folder::open(folder.clone())?)?;
     if recovered.torn {
@@ -210,6 +238,7 @@ pub fn prepare(home: &Path, name: &str, joins: bool, timing: Timing) -> anyhow::
     })?;
     Ok(Prepared {
         identity,
+        lock,
         folder,
         core,
         log,
@@ -234,6 +263,7 @@ impl Node {
     ) -> (Arc<Self>, Arc<Transport>) {
         let Prepared {
             identity,
+            lock,
             folder,
             mut core,
             log,
@@ -249,6 +279,7 @@ impl Node {
             answers: Mutex::default(),
             reads: Mutex::default(),
             tokens: AtomicU64::new(0),
+            _lock: lock,
             figures: Figures::default(),
         });
         let events = input.clone();

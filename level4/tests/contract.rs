@@ -403,3 +403,21 @@ fn stray_arguments_and_unusable_addresses_end_with_status_1() {
     assert_eq!(run(&["-l", "127.0.0.1:1:2"]).status.code(), Some(1));
     assert_eq!(run(&["-d", "/proc/nowhere"]).status.code(), Some(1));
 }
+
+#[test]
+fn a_folder_belongs_to_one_process_at_a_time() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), "127.0.0.1:0", None);
+    let second = Command::new(env!("CARGO_BIN_EXE_level4"))
+        .args(["-l", "127.0.0.1:0", "-d"])
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("another process uses this folder"),
+        "{stderr}"
+    );
+    assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 0\n1\n");
+}
