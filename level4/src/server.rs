@@ -45,6 +45,8 @@ pub struct Settings {
 const TICK: Duration = Duration::from_millis(10);
 /// At the end, requests under way get this long.
 const GRACE: Duration = Duration::from_secs(5);
+/// Of these, for another node to take leadership over. It takes two round trips, where there is anybody.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// A newcomer asks again this often.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
@@ -133,6 +135,7 @@ pub async fn run(
     ending.store(true, Relaxed);
     node.step_down();
     let deadline = Instant::now() + GRACE;
+    hand_over(&node).await;
     while node.waiting() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(10)).await;
     }
@@ -145,6 +148,18 @@ pub async fn run(
         let _ = std::fs::remove_file(&settings.listen);
     }
     Ok(())
+}
+
+/// Waits until somebody else leads, so that the others need not find out by this node's silence.
+async fn hand_over(node: &Node) {
+    let deadline = Instant::now() + HANDOVER;
+    while let Ok(status) = node.status().await
+        && status.role == "leader"
+        && status.members.len() > 1
+        && Instant::now() < deadline
+    {
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Asks to be taken in, through a member given by the user, until it has happened. The connection made

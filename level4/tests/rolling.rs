@@ -62,6 +62,7 @@ fn clients_lose_nothing_while_every_node_is_restarted() {
     let (done, numbers) = (&AtomicBool::new(false), &Mutex::new(HashSet::new()));
     let shared: &RwLock<Vec<String>> = &addresses;
     let start = Instant::now();
+    let mut restarts = 0;
     let written: u64 = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|place| scope.spawn(move || client(place, shared, done, numbers)))
@@ -76,6 +77,7 @@ fn clients_lose_nothing_while_every_node_is_restarted() {
                     node.kill();
                 }
                 node.restart();
+                restarts += 1;
                 addresses.write().unwrap()[place].clone_from(&node.address);
                 // The next one goes only when this one serves, and the clients have got on.
                 eventually(|| {
@@ -93,7 +95,10 @@ fn clients_lose_nothing_while_every_node_is_restarted() {
             .map(|client| client.join().unwrap())
             .sum()
     });
-    eprintln!("{written} rows in {:.1?}", start.elapsed());
+    eprintln!(
+        "{written} rows and {restarts} restarts in {:.1?}",
+        start.elapsed()
+    );
     for node in &nodes {
         let answer = node.sql("SELECT count(*) FROM t");
         assert_eq!(answer.lines().nth(1), Some(&*written.to_string()));
