@@ -48,5 +48,5 @@ for node in 0 1 2; do
     done
     echo "etcd did not start:"; cat "$folder/$node.log"; exit 1
 done
-etcd --version | head -1
+etcd --version | sed -n 1p
 cargo bench --locked -q -p level4 --bench throughput -- --etcd "$(IFS=,; echo "${client[*]}")" "$@"

@@ -292,18 +292,33 @@ fn damage_in_the_log_is_refused_with_file_and_offset() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[100] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
-    let binary = env!("CARGO_BIN_EXE_level4");
-    let output = Command::new(binary)
+    let reason = refusal(root.path());
+    assert!(
+        reason.contains("log-00000000000000000001 is damaged at offset"),
+        "{reason}"
+    );
+}
+
+/// What a node says that does not start in this folder.
+fn refusal(folder: &std::path::Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_level4"))
         .args(["-l", "127.0.0.1:0", "-d"])
-        .arg(root.path())
+        .arg(folder)
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr.contains("log-00000000000000000001 is damaged at offset"),
-        "{stderr}"
-    );
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_log_without_the_file_that_says_whose_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let mut node = Node::start(root.path(), "127.0.0.1:0", None);
+    node.sql("SELECT 1");
+    node.kill();
+    std::fs::remove_file(root.path().join("node")).unwrap();
+    let reason = refusal(root.path());
+    assert!(reason.contains("there is a log, but not"), "{reason}");
 }
 
 #[test]
@@ -408,16 +423,10 @@ fn stray_arguments_and_unusable_addresses_end_with_status_1() {
 fn a_folder_belongs_to_one_process_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::start(root.path(), "127.0.0.1:0", None);
-    let second = Command::new(env!("CARGO_BIN_EXE_level4"))
-        .args(["-l", "127.0.0.1:0", "-d"])
-        .arg(root.path())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{stderr}");
+    let reason = refusal(root.path());
     assert!(
-        stderr.contains("another process uses this folder"),
-        "{stderr}"
+        reason.contains("another process uses this folder"),
+        "{reason}"
     );
     assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 0\n1\n");
 }
