@@ -211,6 +211,13 @@ fn rqlites_interface_creates_fills_and_queries_through_any_node() {
         );
     }
     assert!(post(1, "/db/query", r#"["DELETE FROM t"]"#).contains("error"));
+    // Of the statement and of the whole.
+    let timed = nodes[2].get("/db/query?q=SELECT+1&timings");
+    assert_eq!(timed.matches("\"time\":").count(), 2, "{timed}");
+    let (status, reason) = nodes[0]
+        .request("GET", "/db/backup?fmt=sql", "", b"")
+        .unwrap();
+    assert_eq!(status, 400, "{reason}");
     assert_eq!(nodes[1].get("/readyz"), "[+]node ok\n[+]leader ok\n");
     assert!(nodes[1].get("/metrics").contains("level4_members 3"));
     assert!(nodes[1].get("/status").contains("\"leader\""));
