@@ -72,8 +72,7 @@ enum Input {
     Join(NodeId, String),
     Remove(NodeId),
     Status(oneshot::Sender<Status>),
-    /// The log has no room: another node should lead.
-    DiskFull,
+    /// The node is ending, or its log has no room: another one should lead.
     StepDown,
 }
 
@@ -510,7 +509,7 @@ impl Outputs<'_> {
             Input::Status(sender) => {
                 let _ = sender.send(core.status());
             }
-            Input::StepDown | Input::DiskFull => core.step_down(),
+            Input::StepDown => core.step_down(),
         }
     }
 }
@@ -592,7 +591,7 @@ fn retry(core: &Sender<Input>, mut write: impl FnMut() -> Result<(), LogError>) 
                 if !std::mem::replace(&mut told, true) {
                     note(format_args!("{error}; waiting for room"));
                 }
-                let _ = core.send(Input::DiskFull);
+                let _ = core.send(Input::StepDown);
                 thread::sleep(FULL_DISK_PAUSE);
             }
             _ => fail(format_args!("{error}")),

@@ -1,22 +1,22 @@
 //! A cluster in virtual time, its clients, its faults, and the checks on its history.
 
+mod faults;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
-use std::convert::Infallible;
 
 use bytes::Bytes;
-use level4::core::{
-    Apply, Core, Effects, Members, MemoryLog, Persist, Start, Timing, founding_entry,
-};
+use level4::core::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
 use level4::log::Log;
-use level4::machine::{Executor, Machine, Moment};
+use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};
-use raft::Storage as _;
-use raft::eraftpb::{HardState, MessageType};
+use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::disk::SimulatedDisk;
+use super::durable::Durable;
+use super::ledger::Ledger;
 
 /// Virtual time, microseconds.
 type Time = u64;
@@ -35,41 +35,6 @@ const TIMING: Timing = Timing {
     snapshot: 50,
 };
 
-/// The replicated data: how many commands ran, and a hash over all of them in order.
-#[derive(Debug, Default, Clone)]
-struct Ledger {
-    count: u64,
-    hash: u64,
-    ran: Vec<(u64, u64, Bytes)>,
-}
-
-impl Executor for Ledger {
-    type Error = Infallible;
-
-    fn execute(&mut self, _: Moment, command: &Command) -> Bytes {
-        let Command::Shell(text) = command else {
-            unreachable!("clients send nothing else")
-        };
-        for &byte in text {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        self.ran.push((self.count, self.hash, text.clone()));
-        self.count += 1;
-        Bytes::from(format!("{} {}", self.count - 1, self.hash))
-    }
-
-    fn save(&mut self) -> Result<Vec<u8>, Infallible> {
-        Ok([self.count.to_le_bytes(), self.hash.to_le_bytes()].concat())
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {
-        let (count, hash) = state.split_at(8);
-        self.count = u64::from_le_bytes(count.try_into().expect("8 bytes"));
-        self.hash = u64::from_le_bytes(hash.try_into().expect("8 bytes"));
-        Ok(())
-    }
-}
-
 enum Event {
     Tick(usize),
     Deliver {
@@ -86,62 +51,6 @@ enum Event {
     Apply(usize),
     Client(usize),
     Fault,
-}
-
-/// What a machine's disk holds for certain.
-#[derive(Default)]
-struct Durable {
-    term: u64,
-    vote: NodeId,
-    last_index: u64,
-    /// The commit index that is on disk, or on its way there.
-    commit: u64,
-}
-
-impl Durable {
-    fn of(log: &MemoryLog) -> Self {
-        let state = log.initial_state().expect("in memory").hard_state;
-        Self {
-            term: state.term,
-            vote: state.vote,
-            last_index: log.last_index().expect("in memory"),
-            commit: state.commit,
-        }
-    }
-
-    fn note(&mut self, write: &Persist) {
-        if let Some(snapshot) = &write.snapshot {
-            self.last_index = snapshot.get_metadata().index;
-        }
-        if let Some(last) = write.entries.last() {
-            self.last_index = last.index;
-        }
-        if let Some(state) = &write.hard_state {
-            (self.term, self.vote) = (state.term, state.vote);
-        }
-    }
-
-    /// Whatever a message promises has to be on disk already.
-    fn check(&self, message: &PeerMessage) {
-        match message {
-            PeerMessage::Raft(message) if !message.reject => match message.msg_type {
-                MessageType::MsgRequestVoteResponse => {
-                    // In a later term no other vote in this one can be given any more.
-                    let kept = self.term == message.term && self.vote == message.to;
-                    assert!(kept || self.term > message.term, "a vote not on disk");
-                }
-                MessageType::MsgAppendResponse => {
-                    assert!(self.term >= message.term, "a term not on disk");
-                    assert!(self.last_index >= message.index, "entries not on disk");
-                }
-                _ => {}
-            },
-            PeerMessage::Ack { index, .. } => {
-                assert!(self.last_index >= *index, "entries not on disk");
-            }
-            _ => {}
-        }
-    }
 }
 
 /// A process.
@@ -341,39 +250,6 @@ impl Cluster {
         self.flush(place);
     }
 
-    fn crash(&mut self, place: usize) {
-        let Some(mut process) = self.slots[place].process.take() else {
-            return;
-        };
-        let budget = self.rng.random_range(0..4);
-        let mut disk = if let Some(write) = process.writes.pop_front()
-            && self.rng.random_bool(0.5)
-        {
-            // The power fails in the middle of a write.
-            let mut disk = process.log.into_disk();
-            disk.budget = Some(budget);
-            let (mut log, _) = Log::open_with(disk, SEGMENT).expect("reading needs no budget");
-            // It may also just succeed.
-            let _ = log.append(&[write]);
-            log.into_disk()
-        } else {
-            process.log.into_disk()
-        };
-        disk = disk.crash(&mut self.rng);
-        self.slots[place].disk = Some(disk);
-        self.slots[place].life += 1;
-        for client in 0..self.clients.len() {
-            // Whoever waited there will never know.
-            if self.clients[client]
-                .waiting
-                .is_some_and(|(slot, ..)| slot == place)
-            {
-                self.clients[client].waiting = None;
-                self.schedule(10_000, Event::Client(client), 0);
-            }
-        }
-    }
-
     fn place_of(&self, id: NodeId) -> Option<usize> {
         self.slots.iter().position(|slot| slot.id == id)
     }
@@ -411,34 +287,6 @@ impl Cluster {
     fn connection(&self, a: usize, b: usize) -> u64 {
         let pair = (a.min(b), a.max(b));
         self.connections.get(&pair).copied().unwrap_or_default()
-    }
-
-    /// The connection between two machines breaks: what is on its way is lost, and both notice.
-    fn disconnect(&mut self, a: usize, b: usize) {
-        *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
-        for (place, other) in [(a, b), (b, a)] {
-            let peer = self.slots[other].id;
-            if let Some(process) = &mut self.slots[place].process {
-                process.core.peer_lost(peer);
-                self.touch(place);
-            }
-        }
-        let pause = self.rng.random_range(1_000..300_000);
-        self.schedule(pause, Event::Connected(a, b), 0);
-    }
-
-    fn connected(&mut self, a: usize, b: usize) {
-        if self.cut.contains(&(a.min(b), a.max(b))) {
-            self.schedule(100_000, Event::Connected(a, b), 0);
-            return;
-        }
-        for (place, other) in [(a, b), (b, a)] {
-            let peer = self.slots[other].id;
-            if let Some(process) = &mut self.slots[place].process {
-                process.core.peer_found(peer);
-                self.touch(place);
-            }
-        }
     }
 
     /// Something went into the core: flushes it now, or together with what comes within the next
@@ -648,85 +496,6 @@ impl Cluster {
             }
         }
         self.touch(place);
-    }
-
-    fn fault(&mut self) {
-        if self.now > FAULTS_END {
-            self.heal();
-            return;
-        }
-        let size = self.slots.len();
-        let place = self.rng.random_range(0..size);
-        match self.rng.random_range(0..10) {
-            0 | 1 => self.crash(place),
-            2 | 3 => {
-                if self.slots[place].process.is_none() {
-                    self.start(place);
-                }
-            }
-            4 => {
-                let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
-                let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| (a, b)));
-                self.cut = pairs.filter(|&(a, b)| side[a] != side[b]).collect();
-                if self.rng.random_bool(0.5) {
-                    // Otherwise nobody notices.
-                    let mut cut: Vec<(usize, usize)> = self.cut.iter().copied().collect();
-                    cut.sort_unstable();
-                    for (a, b) in cut {
-                        self.disconnect(a, b);
-                    }
-                }
-            }
-            5 => self.cut.clear(),
-            6 => {
-                let other = (place + self.rng.random_range(1..size)) % size;
-                self.disconnect(place, other);
-            }
-            7 => {
-                for place in 0..size {
-                    if self.rng.random_bool(0.3) {
-                        self.crash(place);
-                    }
-                }
-            }
-            8 => {
-                if let Some(process) = &mut self.slots[place].process {
-                    process.core.step_down();
-                    self.touch(place);
-                }
-            }
-            _ => self.wipe(place),
-        }
-        let pause = self.rng.random_range(20_000..600_000);
-        self.schedule(pause, Event::Fault, 0);
-    }
-
-    /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
-    /// while members change: the only member of the old set would be a majority of it, lost for good.
-    fn wipe(&mut self, place: usize) {
-        let everybody_joined = self.slots.iter().all(|slot| {
-            let process = slot.process.as_ref();
-            process.is_some_and(|process| {
-                let status = process.core.status();
-                status.members.len() == self.slots.len() && !status.changing
-            })
-        });
-        if self.wiped || !everybody_joined {
-            return;
-        }
-        self.wiped = true;
-        self.crash(place);
-        self.slots[place].disk = Some(SimulatedDisk::default());
-    }
-
-    fn heal(&mut self) {
-        self.cut.clear();
-        self.loss = 0.0;
-        for place in 0..self.slots.len() {
-            if self.slots[place].process.is_none() {
-                self.start(place);
-            }
-        }
     }
 
     fn tick(&mut self, place: usize) {

@@ -2,3 +2,5 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod durable;
+pub mod ledger;

@@ -1,0 +1,149 @@
+//! What goes wrong: crashes, lost disks, links that break or are cut; and how all is mended.
+
+use level4::log::Log;
+use rand::Rng as _;
+
+use super::{Cluster, Event, FAULTS_END, SEGMENT};
+use crate::simulated::disk::SimulatedDisk;
+
+impl Cluster {
+    pub(super) fn crash(&mut self, place: usize) {
+        let Some(mut process) = self.slots[place].process.take() else {
+            return;
+        };
+        let budget = self.rng.random_range(0..4);
+        let mut disk = if let Some(write) = process.writes.pop_front()
+            && self.rng.random_bool(0.5)
+        {
+            // The power fails in the middle of a write.
+            let mut disk = process.log.into_disk();
+            disk.budget = Some(budget);
+            let (mut log, _) = Log::open_with(disk, SEGMENT).expect("reading needs no budget");
+            // It may also just succeed.
+            let _ = log.append(&[write]);
+            log.into_disk()
+        } else {
+            process.log.into_disk()
+        };
+        disk = disk.crash(&mut self.rng);
+        self.slots[place].disk = Some(disk);
+        self.slots[place].life += 1;
+        for client in 0..self.clients.len() {
+            // Whoever waited there will never know.
+            if self.clients[client]
+                .waiting
+                .is_some_and(|(slot, ..)| slot == place)
+            {
+                self.clients[client].waiting = None;
+                self.schedule(10_000, Event::Client(client), 0);
+            }
+        }
+    }
+
+    /// The connection between two machines breaks: what is on its way is lost, and both notice.
+    pub(super) fn disconnect(&mut self, a: usize, b: usize) {
+        *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
+        for (place, other) in [(a, b), (b, a)] {
+            let peer = self.slots[other].id;
+            if let Some(process) = &mut self.slots[place].process {
+                process.core.peer_lost(peer);
+                self.touch(place);
+            }
+        }
+        let pause = self.rng.random_range(1_000..300_000);
+        self.schedule(pause, Event::Connected(a, b), 0);
+    }
+
+    pub(super) fn connected(&mut self, a: usize, b: usize) {
+        if self.cut.contains(&(a.min(b), a.max(b))) {
+            self.schedule(100_000, Event::Connected(a, b), 0);
+            return;
+        }
+        for (place, other) in [(a, b), (b, a)] {
+            let peer = self.slots[other].id;
+            if let Some(process) = &mut self.slots[place].process {
+                process.core.peer_found(peer);
+                self.touch(place);
+            }
+        }
+    }
+
+    pub(super) fn fault(&mut self) {
+        if self.now > FAULTS_END {
+            self.heal();
+            return;
+        }
+        let size = self.slots.len();
+        let place = self.rng.random_range(0..size);
+        match self.rng.random_range(0..10) {
+            0 | 1 => self.crash(place),
+            2 | 3 => {
+                if self.slots[place].process.is_none() {
+                    self.start(place);
+                }
+            }
+            4 => {
+                let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
+                let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| (a, b)));
+                self.cut = pairs.filter(|&(a, b)| side[a] != side[b]).collect();
+                if self.rng.random_bool(0.5) {
+                    // Otherwise nobody notices.
+                    let mut cut: Vec<(usize, usize)> = self.cut.iter().copied().collect();
+                    cut.sort_unstable();
+                    for (a, b) in cut {
+                        self.disconnect(a, b);
+                    }
+                }
+            }
+            5 => self.cut.clear(),
+            6 => {
+                let other = (place + self.rng.random_range(1..size)) % size;
+                self.disconnect(place, other);
+            }
+            7 => {
+                for place in 0..size {
+                    if self.rng.random_bool(0.3) {
+                        self.crash(place);
+                    }
+                }
+            }
+            8 => {
+                if let Some(process) = &mut self.slots[place].process {
+                    process.core.step_down();
+                    self.touch(place);
+                }
+            }
+            _ => self.wipe(place),
+        }
+        let pause = self.rng.random_range(20_000..600_000);
+        self.schedule(pause, Event::Fault, 0);
+    }
+
+    /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
+    /// while members change: the only member of the old set would be a majority of it, lost for good.
+    pub(super) fn wipe(&mut self, place: usize) {
+        let everybody_joined = self.slots.iter().all(|slot| {
+            let process = slot.process.as_ref();
+            process.is_some_and(|process| {
+                let status = process.core.status();
+                status.members.len() == self.slots.len() && !status.changing
+            })
+        });
+        if self.wiped || !everybody_joined {
+            return;
+        }
+        self.wiped = true;
+        self.crash(place);
+        self.slots[place].disk = Some(SimulatedDisk::default());
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+        self.loss = 0.0;
+        for place in 0..self.slots.len() {
+            if self.slots[place].process.is_none() {
+                self.start(place);
+            }
+        }
+    }
+}
