@@ -5,13 +5,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{
-    classic, console,
-    interrupt::{self, EXIT_INTERRUPTED, Interrupted},
-    level0, level1, level2, level3, level4,
-    report::Report,
-    simulate,
-};
+use crate::{classic, console, level0, level1, level2, level3, level4, report::Report, simulate};
+use octopus::interrupt::{self, EXIT_INTERRUPTED, Interrupted};
 
 const PASSED: u8 = 0;
 const FAILED: u8 = 1;

@@ -5,13 +5,13 @@
 //! judging a case gave. Each level has a folder (`levelN`) with its world, its judge and its
 //! command line; what levels share has modules of its own:
 //!
-//! - [`solution`] finds or builds the program, [`workdir`] gives it a private folder, and
-//!   [`process`] runs it as a process group that never outlives us;
-//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014;
+//! - [`solution`] finds or builds the program; [`octopus`] gives it a private folder, runs it as a
+//!   process group that never outlives us, and simulates flaky networks;
+//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`monkey_args`]
+//!   those about the network's monkeys;
 //! - [`report`] collects results and prints them for people and for programs;
 //! - [`solution_log`] keeps what a long-running solution says;
-//! - [`http`] reads answers and requests, bounded and in pieces;
-//! - [`interrupt`] turns Ctrl-C and SIGTERM into an orderly end.
+//! - [`http`] reads answers and requests, bounded and in pieces.
 //!
 //! Judges share data with the solutions (the word list), never code.
 #![forbid(unsafe_code)]
@@ -20,22 +20,14 @@ pub mod case;
 pub mod classic;
 pub mod cli;
 pub mod console;
-pub mod events;
 pub mod http;
-pub mod interrupt;
 pub mod level0;
 pub mod level1;
 pub mod level2;
 pub mod level3;
 pub mod level4;
-pub mod monkeys;
-pub mod network;
-pub mod nodes;
-pub mod octopus;
-pub mod process;
-pub mod random;
+pub mod monkey_args;
 pub mod report;
 pub mod simulate;
 pub mod solution;
 pub mod solution_log;
-pub mod workdir;

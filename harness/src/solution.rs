@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::interrupt;
+use octopus::interrupt;
 
 /// The flags by which every level names its solution.
 #[derive(Debug, Clone, Default, Args)]

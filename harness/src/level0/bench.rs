@@ -18,9 +18,10 @@ use rustc_hash::FxBuildHasher;
 
 use super::{Arena, Args, document::Writer, timing};
 use crate::{
-    console, interrupt,
+    console,
     report::{CaseResult, Report, Unit},
 };
+use octopus::interrupt;
 
 /// The share of changed words that makes about 30 % of all words unknown: a tenth of the entries
 /// are capitalised and never match, and so does no word before a full stop.

@@ -20,11 +20,11 @@ use args::DictionaryArgument;
 
 use crate::{
     case::Case,
-    console, interrupt,
+    console,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    workdir::WorkDir,
 };
+use octopus::{WorkDir, interrupt};
 
 /// The reference solution's pace on the original cases, for cases that we generate:
 /// seconds for 1,000 words.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::Arena;
-use crate::{interrupt, process::ProcessGroup};
+use octopus::{ProcessGroup, interrupt};
 
 /// How a timed run ended.
 pub(super) enum Timed {

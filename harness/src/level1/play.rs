@@ -21,12 +21,11 @@ use super::{
     server::{Server, Site},
 };
 use crate::{
-    console, interrupt,
-    process::ProcessGroup,
+    console,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    workdir::WorkDir,
 };
+use octopus::{ProcessGroup, WorkDir, interrupt};
 
 /// How often the game looks at the journal and at the solution.
 const TICK: Duration = Duration::from_millis(20);

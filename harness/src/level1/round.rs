@@ -26,7 +26,8 @@ use super::{
     server::{Server, Site, Standing, shown},
     store::{self, Ranked, Store},
 };
-use crate::{console, interrupt, process::ProcessGroup, workdir::WorkDir};
+use crate::console;
+use octopus::{ProcessGroup, WorkDir, interrupt};
 
 /// The repository's name, as in 2014.
 const NAME: &str = "current-round";

@@ -12,7 +12,8 @@ use super::{
     server::{Server, Site, Standing, shown},
     store::Store,
 };
-use crate::{console, interrupt, workdir::WorkDir};
+use crate::console;
+use octopus::{WorkDir, interrupt};
 
 /// Serves until interrupted.
 pub(super) fn run(args: &ServeArgs) -> Result<()> {

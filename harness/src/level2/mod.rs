@@ -34,8 +34,8 @@ use crate::{
     console,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    workdir::WorkDir,
 };
+use octopus::WorkDir;
 
 /// The case that is played by default: its name, the text its traffic is drawn from, and the points
 /// of the 2014 reference.

@@ -18,11 +18,11 @@ use super::socket::Address;
 use super::tally::Tally;
 use super::world::World;
 use crate::console;
-use crate::interrupt;
-use crate::process::ProcessGroup;
 use crate::report::Failure;
 use crate::solution::Solution;
 use crate::solution_log::SolutionLog;
+use octopus::ProcessGroup;
+use octopus::interrupt;
 
 /// From the moment that everything is up to the first round.
 const HEAD_START: Duration = Duration::from_millis(50);

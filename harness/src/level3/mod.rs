@@ -32,8 +32,8 @@ use crate::{
     console,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    workdir::WorkDir,
 };
+use octopus::WorkDir;
 
 /// How many times faster than the reference a solution has to be.
 const PASSING_RATIO: f64 = 4.0;

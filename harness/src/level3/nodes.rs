@@ -186,7 +186,7 @@ mod tests {
     fn a_node_below_the_leader_is_found_measured_and_gone_when_killed() {
         use std::process::Command;
 
-        use crate::process::ProcessGroup;
+        use octopus::ProcessGroup;
 
         // The shell takes what follows its script as arguments and keeps them on its line.
         let script = "sh -c 'echo up; read wait' sh --id 3; true";

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use memchr::memmem::Finder;
 
-use crate::interrupt;
+use octopus::interrupt;
 
 /// Files above this are not indexed, in bytes.
 const MAX_FILE: u64 = 1 << 20;

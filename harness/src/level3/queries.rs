@@ -10,8 +10,8 @@ use super::nodes::{self, Slowed};
 use super::oracle::Expected;
 use super::servers::{Body, Servers};
 use crate::console;
-use crate::interrupt;
 use crate::report::Failure;
+use octopus::interrupt;
 
 /// What is done to a node while it is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use super::client::{Client, encoded};
 use super::nodes::PeakMemory;
 use crate::console;
 use crate::http::Answer;
-use crate::interrupt;
-use crate::process::ProcessGroup;
 use crate::report::Failure;
 use crate::solution::Solution;
 use crate::solution_log::SolutionLog;
+use octopus::ProcessGroup;
+use octopus::interrupt;
 
 /// The port of the master in 2014.
 pub const BASE_PORT: u16 = 9090;

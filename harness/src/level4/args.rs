@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{monkeys::MonkeyArgs, solution::SolutionArgs};
+use crate::{monkey_args::MonkeyArgs, solution::SolutionArgs};
 
 /// Judges a level 4 solution: SQL on N nodes that reach each other by a flaky network.
 ///

@@ -26,7 +26,8 @@ use super::{
     judge::Answer,
     query::{Generator, Query},
 };
-use crate::{events::EventLog, monkeys::act::Progress, nodes::Nodes, report::Failure};
+use crate::report::Failure;
+use octopus::{EventLog, Nodes, Progress};
 
 /// Workers for each node.
 const WORKERS_PER_NODE: usize = 4;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::query::{PEOPLE, QueryId, Statement, Update};
-use crate::network::NodeId;
+use octopus::NodeId;
 
 /// How many choices of lost requests are tried for one row.
 const TRIES: u32 = 1_000_000;

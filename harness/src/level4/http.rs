@@ -16,7 +16,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::network::NodeId;
+use octopus::NodeId;
 
 /// The longest body of an answer, in bytes. A table of five people has a few hundred.
 const BODY_BYTES: usize = 16 * 1024 * 1024;

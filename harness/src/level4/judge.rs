@@ -9,7 +9,8 @@ use super::{
     query::{QueryId, Statement},
     sqlite::Database,
 };
-use crate::{network::NodeId, report::Failure};
+use crate::report::Failure;
+use octopus::NodeId;
 
 /// An answer with status 200, as it came from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    console,
-    network::{LinkState, Pair},
-    nodes::NodeState,
-    octopus::Octopus,
-};
+use crate::console;
+use octopus::{LinkState, NodeState, Octopus, Pair};
 
 /// Where there is no terminal, a line every so many views.
 const LINE_EVERY: u32 = 20;

@@ -1,6 +1,6 @@
 //! Level 4: SQL on five nodes that reach each other by a flaky network.
 //!
-//! The network, the nodes and the monkeys are those of [`octopus`](crate::octopus). Here are the
+//! The network, the nodes and the monkeys are those of [`octopus`]. Here are the
 //! client that posts queries, the [`judge`] that replays them on a database of its own, the
 //! [`history`] check that runs afterwards, the [`score`], and the reports.
 
@@ -32,12 +32,11 @@ use run::{Outcome, Setup};
 
 use crate::{
     case::Case,
-    console, interrupt,
-    monkeys::Schedule,
+    console,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    workdir::WorkDir,
 };
+use octopus::{Schedule, WorkDir, interrupt};
 
 /// One run to be judged.
 struct Task {

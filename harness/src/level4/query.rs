@@ -3,8 +3,8 @@
 
 use rand_chacha::ChaCha12Rng;
 
-use crate::{
-    network::NodeId,
+use octopus::{
+    NodeId,
     random::{below, stream},
 };
 

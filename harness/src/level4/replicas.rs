@@ -16,7 +16,8 @@ use super::{
     client::parse,
     http::{Http, Reply},
 };
-use crate::{interrupt, network::NodeId, nodes::Nodes, report::Failure};
+use crate::report::Failure;
+use octopus::{NodeId, Nodes, interrupt};
 
 /// What every node is asked.
 const QUESTION: &str = "SELECT * FROM ctf3 ORDER BY name;";

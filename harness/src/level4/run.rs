@@ -26,14 +26,9 @@ use super::{
     percentile, replicas,
     score::Score,
 };
-use crate::{
-    events::EventLog,
-    interrupt,
-    network::{Endpoint, Traffic},
-    nodes::NodeSpec,
-    octopus::{Config, Octopus, Place, Transport},
-    report::Failure,
-    solution::Solution,
+use crate::{report::Failure, solution::Solution};
+use octopus::{
+    Config, Endpoint, EventLog, NodeSpec, Octopus, Place, Traffic, Transport, interrupt,
 };
 
 /// How often the state is recorded for the report.

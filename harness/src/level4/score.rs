@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::network::DirectionTraffic;
+use octopus::DirectionTraffic;
 
 /// Points for each judged answer.
 const QUERY_POINTS: u64 = 10;

@@ -4,12 +4,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{
-    monkeys::{Monkey, MonkeyArgs, MonkeySettings},
-    network::Endpoint,
-    octopus::Place,
-    solution,
-};
+use crate::{monkey_args::MonkeyArgs, solution};
+use octopus::{Endpoint, Monkey, MonkeySettings, Place};
 
 /// Runs any program as N nodes on a network that lags, splits and breaks.
 ///

@@ -10,13 +10,10 @@ use serde_json::json;
 
 pub use args::Args;
 
-use crate::{
-    console, interrupt,
-    monkeys::{MonkeySettings, Schedule, act::Progress},
-    network::{Traffic, pairs},
-    nodes::NodeSpec,
-    octopus::{Config, Octopus, Transport},
-    workdir::WorkDir,
+use crate::console;
+use octopus::{
+    Config, MonkeySettings, NodeSpec, Octopus, Progress, Schedule, Traffic, Transport, WorkDir,
+    interrupt, pairs,
 };
 
 /// How often the state of a run is looked at.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::network::{
+use octopus::{
     CHUNK_BYTES, Change, Endpoint, LinkState, Network, NetworkConfig, Pair, Route, UNDER_DELAY,
     WAITING,
 };

@@ -8,7 +8,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::{console, network::NodeId};
+use crate::network::NodeId;
 
 /// A line longer than this is passed on in pieces, so that a node without line feeds costs no
 /// memory.
@@ -46,7 +46,8 @@ impl Collector {
                     let _lost = file.write_all(&line);
                     if echo {
                         let text = String::from_utf8_lossy(&line);
-                        console::log(&format!("[node{node}] {}", text.trim_end()));
+                        let _nobody_listens =
+                            writeln!(io::stderr().lock(), "[node{node}] {}", text.trim_end());
                     }
                     line.clear();
                 }

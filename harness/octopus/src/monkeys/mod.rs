@@ -1,15 +1,14 @@
 //! The monkeys: what goes wrong on the network and among its nodes, and when.
 //!
-//! [`schedule`] decides everything beforehand, as a pure function of seed, node count, duration
-//! and settings, and returns it as data. [`act`] carries it out on a running network and its
+//! `schedule` decides everything beforehand, as a pure function of seed, node count, duration
+//! and settings, and returns it as data. `act` carries it out on a running network and its
 //! nodes. Only the spof monkey reacts to what happens: it contributes its order of nodes, and the
 //! end of each of its acts is a run-time event.
 
-pub mod act;
-mod args;
-pub mod schedule;
+mod act;
+mod schedule;
 mod settings;
 
-pub use args::MonkeyArgs;
+pub use act::{Performer, Progress, Stage};
 pub use schedule::{Act, Schedule, What};
 pub use settings::{Intensity, Monkey, MonkeySettings, Pace};

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Token, Waker};
 
+use super::config::{NetworkConfig, Route};
 use super::connection::{Connection, End, FAR, Link, Moved, NEAR, Stage, add};
 use super::counters::Counters;
-use super::handle::{NetworkConfig, Route};
 use super::link::{Change, Moment, NodeId, Pair, pairs};
 use super::socket::{Endpoint, Listener, Stream};
 use super::timer::{Timers, Waiter};

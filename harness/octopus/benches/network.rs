@@ -6,7 +6,7 @@
 //! - *Throughput*: one connection through a link without delay, against a plain loop that copies
 //!   between two sockets, in chunks of the same size and in large ones. All in one run.
 //!
-//! `cargo bench -p harness --bench network`
+//! `cargo bench -p octopus --bench network`
 #![allow(
     clippy::unwrap_used,
     reason = "a benchmark that cannot run has to stop"
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::network::{CHUNK_BYTES, Endpoint, LinkState, Network, NetworkConfig, Route};
+use octopus::{CHUNK_BYTES, Endpoint, LinkState, Network, NetworkConfig, Route};
 
 const LATENCY: Duration = Duration::from_millis(20);
 const SECONDS: u64 = 4;

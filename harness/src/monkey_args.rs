@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use super::settings::{Intensity, Monkey, MonkeySettings};
+use octopus::{Intensity, Monkey, MonkeySettings};
 
 /// Flags about monkeys.
 #[derive(Clone, Debug, Default)]

@@ -9,6 +9,7 @@
 //! I/O or clocks (`link`, `pipe`) so that tests drive them in virtual time. Callers hold a
 //! [`Network`], which sends commands to the thread and reads counters.
 
+mod config;
 mod connection;
 mod counters;
 mod engine;
@@ -18,8 +19,9 @@ mod pipe;
 mod socket;
 mod timer;
 
+pub use config::{NetworkConfig, Route};
 pub use counters::{DirectionTraffic, Traffic};
-pub use handle::{Network, NetworkConfig, Route};
+pub use handle::Network;
 pub use link::{Change, LinkState, Moment, NodeId, Pair, pairs};
 pub use pipe::{CHUNK_BYTES, Deliverable, Pipe, UNDER_DELAY, WAITING};
 pub use socket::Endpoint;

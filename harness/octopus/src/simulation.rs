@@ -21,10 +21,7 @@ use serde_json::json;
 
 use crate::{
     events::EventLog,
-    monkeys::{
-        Act, MonkeySettings, Schedule,
-        act::{Performer, Progress, Stage},
-    },
+    monkeys::{Act, MonkeySettings, Performer, Progress, Schedule, Stage},
     network::{Change, Endpoint, Network, NetworkConfig, NodeId, Pair, Route, Traffic, pairs},
     nodes::{NodeSpec, NodeState, Nodes, SmallDisk},
 };
