@@ -4,9 +4,7 @@
 //! caches, as it would under a real crowd.
 
 use divan::Bencher;
-use level2::policy::backend::Outcome;
-use level2::policy::clients::{ClientHasher, ClientKey};
-use level2::policy::{Decision, Policy, Settings};
+use level2::policy::{ClientHasher, ClientKey, Decision, Outcome, Policy, Settings};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,12 +28,12 @@ fn arrive_and_finish(bencher: Bencher, clients: usize) {
     let keys: Vec<ClientKey> = (0..clients)
         .map(|n| hasher.key(format!("client {n}").as_bytes()))
         .collect();
-    let mut now = 0;
+    let mut now = 0.0;
     let mut effects = Vec::new();
     let mut one = |policy: &mut Policy<()>, key| {
-        now += 10_000;
-        if let Decision::Go(flight) = policy.arrive(now, key, || (), &mut effects) {
-            policy.finish(now + 5_000, flight, Outcome::Answered, &mut effects);
+        now += 1e-5;
+        if let Decision::Admit(flight) = policy.arrive(now, key, || (), &mut effects) {
+            policy.finish(now + 5e-6, flight, Outcome::Answered, &mut effects);
         }
     };
     for key in &keys {

@@ -98,10 +98,10 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "clients": { "known": snapshot.clients, "table_bytes": snapshot.table_bytes },
         "policy": {
             "arrivals": by_class(snapshot.counters.arrivals),
-            "started": by_class(snapshot.counters.started),
-            "refused": by_class(snapshot.counters.refused),
-            "waited": snapshot.counters.waited,
-            "given_up": snapshot.counters.given_up,
+            "started": by_class(snapshot.counters.admitted),
+            "refused": by_class(snapshot.counters.rejected),
+            "waited": snapshot.counters.queued,
+            "given_up": snapshot.counters.abandoned,
         },
         "backends": backends,
         "totals": totals,
@@ -128,8 +128,8 @@ fn render(snapshot: &Snapshot, totals: &Totals) -> String {
     let counters = &snapshot.counters;
     for (name, counts) in [
         ("arrivals", counters.arrivals),
-        ("started", counters.started),
-        ("refused", counters.refused),
+        ("started", counters.admitted),
+        ("refused", counters.rejected),
     ] {
         line(format_args!("# TYPE level2_policy_{name}_total counter"));
         for (class, count) in CLASSES.iter().zip(counts) {
@@ -140,11 +140,11 @@ fn render(snapshot: &Snapshot, totals: &Totals) -> String {
     }
     line(format_args!(
         "# TYPE level2_waited_total counter\nlevel2_waited_total {}",
-        counters.waited
+        counters.queued
     ));
     line(format_args!(
         "# TYPE level2_given_up_total counter\nlevel2_given_up_total {}",
-        counters.given_up
+        counters.abandoned
     ));
     line(format_args!(
         "# TYPE level2_waiting gauge\nlevel2_waiting {}",

@@ -298,7 +298,7 @@ impl Options {
             given.map_or(Duration::from_millis(default_ms), |time| time.0)
         };
         let defaults = Settings::default();
-        let max_wait = time(self.max_wait, defaults.max_wait / 1_000_000);
+        let max_wait = time(self.max_wait, 750);
         Ok(Config {
             head_fan_out: self.head_fan_out.unwrap_or(classic),
             threads: at_least_one("--threads", self.threads.unwrap_or(cores))?,
@@ -308,7 +308,7 @@ impl Options {
                     Some(0) => bail!("--max-in-flight must be at least 1"),
                     given => given,
                 },
-                max_wait: max_wait.as_nanos() as u64,
+                max_wait: max_wait.as_secs_f64(),
                 max_queue: self.max_queue.unwrap_or(defaults.max_queue),
                 max_clients: at_least_one(
                     "--max-clients",
@@ -382,7 +382,7 @@ mod tests {
             "1.2.3.4:5",
         ])
         .unwrap();
-        assert_eq!(config.policy.max_wait, 1_000_000_000);
+        assert!((config.policy.max_wait - 1.0).abs() < f64::EPSILON);
         assert_eq!(config.policy.max_queue, 9);
         assert_eq!(config.backends[0].to_string(), "1.2.3.4:5");
         std::fs::write(file.path(), "in-port = 1\nmax-wiat = \"1s\"\n").unwrap();

@@ -10,10 +10,10 @@ use std::time::Instant;
 use std::pin::Pin;
 use tokio::sync::oneshot;
 
-use crate::policy::backend::Outcome;
-use crate::policy::clients::{ClientHasher, ClientKey};
-use crate::policy::queue::Rank;
-use crate::policy::{Decision, Effect, Flight, Nanos, Policy, Reason, Settings};
+use crate::policy::{
+    ClientHasher, ClientKey, Decision, Effect, Flight, Outcome, Policy, Rank, Reason, Seconds,
+    Settings,
+};
 
 /// What a waiting request is told.
 type Verdict = Result<Flight, Reason>;
@@ -83,11 +83,11 @@ impl Gate {
         let decision = self.policy().arrive(now, client, token, &mut effects);
         self.deliver(effects);
         match (decision, receiver) {
-            (Decision::Go(flight), _) => Entry::Go(flight),
-            (Decision::Wait(rank), Some(verdict)) => Entry::Wait(Waiter { rank, verdict }),
-            (Decision::Refuse(reason), _) => Entry::Refuse(reason),
+            (Decision::Admit(flight), _) => Entry::Go(flight),
+            (Decision::Queue(rank), Some(verdict)) => Entry::Wait(Waiter { rank, verdict }),
+            (Decision::Reject(reason), _) => Entry::Refuse(reason),
             // The policy takes a token whenever it says "wait".
-            (Decision::Wait(_), None) => Entry::Refuse(Reason::TooLate),
+            (Decision::Queue(_), None) => Entry::Refuse(Reason::TooLate { retry_after: 1.0 }),
         }
     }
 
@@ -103,7 +103,7 @@ impl Gate {
     /// A waiting request is abandoned.
     pub fn leave(&self, mut waiter: Waiter) {
         let now = self.now();
-        if !self.policy().give_up(now, waiter.rank) {
+        if !self.policy().abandon(now, waiter.rank) {
             // The verdict has fallen already: a flight may be on its way to nobody.
             waiter.verdict.close();
             if let Ok(Ok(flight)) = waiter.verdict.try_recv() {
@@ -138,16 +138,16 @@ impl Gate {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Nanos {
-        self.origin.elapsed().as_nanos() as Nanos
+    fn now(&self) -> Seconds {
+        self.origin.elapsed().as_secs_f64()
     }
 
     /// Tells those who waited, outside the lock. Whoever is gone passes its place on.
     fn deliver(&self, mut effects: Vec<Effect<Token>>) {
         while let Some(effect) = effects.pop() {
             let undelivered = match effect {
-                Effect::Go(token, flight) => token.send(Ok(flight)).err(),
-                Effect::Refuse(token, reason) => token.send(Err(reason)).err(),
+                Effect::Admit(token, flight) => token.send(Ok(flight)).err(),
+                Effect::Reject(token, reason) => token.send(Err(reason)).err(),
             };
             if let Some(Ok(flight)) = undelivered {
                 let now = self.now();

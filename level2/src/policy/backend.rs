@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Nanos;
+use super::Seconds;
 use super::limit::Limit;
 
 /// Failures in a row after which a backend is left alone until a probe gets through.
@@ -34,9 +34,9 @@ pub struct Backend {
     /// Whether requests are sent to it.
     pub healthy: bool,
     /// Start times of the requests in flight, oldest first.
-    starts: VecDeque<Nanos>,
-    /// Mean latency in seconds; 0 until the first answer.
-    latency: f64,
+    starts: VecDeque<Seconds>,
+    /// Mean latency; 0 until the first answer.
+    latency: Seconds,
     failures: u32,
 }
 
@@ -57,8 +57,8 @@ impl Backend {
         self.starts.len() as u32
     }
 
-    /// Mean latency in seconds.
-    pub fn latency(&self) -> f64 {
+    /// Mean latency; 0 until the first answer.
+    pub fn latency(&self) -> Seconds {
         self.latency
     }
 
@@ -72,24 +72,33 @@ impl Backend {
         f64::from(self.in_flight()) / f64::from(self.limit.current())
     }
 
-    /// Nanoseconds until the next answer is due; 0 when it is overdue.
-    pub fn next_answer(&self, now: Nanos) -> Option<f64> {
+    /// Time until the next answer is due; 0 when it is overdue.
+    pub fn next_answer(&self, now: Seconds) -> Option<Seconds> {
         let oldest = *self.starts.front()?;
-        Some((oldest as f64 + self.latency * 1e9 - now as f64).max(0.0))
+        Some((oldest + self.latency - now).max(0.0))
     }
 
     /// Counts a request in; returns how many are in flight with it.
-    pub fn start(&mut self, now: Nanos) -> u32 {
+    pub fn start(&mut self, now: Seconds) -> u32 {
         self.starts.push_back(now);
         self.in_flight()
     }
 
     /// Counts out a request that began at `started`; returns whether the backend was ejected by it.
-    pub fn finish(&mut self, now: Nanos, started: Nanos, in_flight: u32, outcome: Outcome) -> bool {
-        if let Ok(place) = self.starts.binary_search(&started) {
+    pub fn finish(
+        &mut self,
+        now: Seconds,
+        started: Seconds,
+        in_flight: u32,
+        outcome: Outcome,
+    ) -> bool {
+        if let Ok(place) = self
+            .starts
+            .binary_search_by(|start| start.total_cmp(&started))
+        {
             self.starts.remove(place);
         }
-        let latency = now.saturating_sub(started) as f64 / 1e9;
+        let latency = now - started;
         match outcome {
             Outcome::Answered => {
                 self.failures = 0;

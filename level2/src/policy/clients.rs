@@ -8,7 +8,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::Nanos;
+use super::Seconds;
 
 /// Places in a bucket: eight tags of eight bytes fill one cache line.
 const WAYS: usize = 8;
@@ -17,48 +17,41 @@ const WAYS: usize = 8;
 ///
 /// Short enough that a client which stops flooding is trusted again within seconds, long enough
 /// that a flood cannot hide in pauses of a few hundred milliseconds.
-pub const HALF_LIFE: Nanos = 1_000_000_000;
+pub const HALF_LIFE: Seconds = 1.0;
 
-/// The mean life of a remembered request, in seconds: half-life / ln 2.
-pub const MEAN_LIFE_SECONDS: f64 = HALF_LIFE as f64 / 1e9 / std::f64::consts::LN_2;
-
-/// Clock of the accounts: 2^20 ns, about a millisecond, so that 32 bits last for 52 days.
-const TICK_SHIFT: u32 = 20;
+/// The mean life of a remembered request: half-life / ln 2.
+pub const MEAN_LIFE: Seconds = HALF_LIFE / std::f64::consts::LN_2;
 
 /// What is remembered of one client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Account {
     /// Requests made, decayed.
     pub requests: f32,
-    /// Seconds of service received, decayed.
+    /// Service received, in seconds, decayed.
     pub served: f32,
     /// Requests waiting or in service now. An account is not evicted while it is above 0.
     pub outstanding: u32,
-    updated: u32,
+    updated: Seconds,
 }
 
 impl Account {
-    fn decay_to(&mut self, tick: u32) {
-        // Wrapping: after 52 days of silence an account reads as fresh, which costs nothing.
-        let age = tick.wrapping_sub(self.updated);
-        if age > 0 && age < u32::MAX / 2 {
-            let factor = decay(f64::from(age) * f64::from(1u32 << TICK_SHIFT)) as f32;
-            self.requests *= factor;
-            self.served *= factor;
-            self.updated = tick;
-        }
+    fn decay_to(&mut self, now: Seconds) {
+        let factor = decay(now - self.updated) as f32;
+        self.requests *= factor;
+        self.served *= factor;
+        self.updated = now;
     }
 
     /// How much a newcomer should hesitate to take this account's place.
-    fn weight_at(mut self, tick: u32) -> f32 {
-        self.decay_to(tick);
+    fn weight_at(mut self, now: Seconds) -> f32 {
+        self.decay_to(now);
         self.requests
     }
 }
 
-/// What is left of a remembered amount after `age` nanoseconds.
-pub fn decay(age: f64) -> f64 {
-    (-age / HALF_LIFE as f64).exp2()
+/// What is left of a remembered amount after `age`.
+pub fn decay(age: Seconds) -> f64 {
+    (-age / HALF_LIFE).exp2()
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +68,7 @@ const EMPTY: Bucket = Bucket {
         requests: 0.0,
         served: 0.0,
         outstanding: 0,
-        updated: 0,
+        updated: 0.0,
     }; WAYS],
 };
 
@@ -122,12 +115,11 @@ impl ClientTable {
     ///
     /// The flag says whether the client was unknown. `None`: unknown, and every place of its bucket
     /// is held by a client with requests outstanding.
-    pub fn open(&mut self, key: ClientKey, now: Nanos) -> Option<(ClientRef, bool)> {
-        let tick = tick(now);
+    pub fn open(&mut self, key: ClientKey, now: Seconds) -> Option<(ClientRef, bool)> {
         let index = (key.0 as usize) & (self.buckets.len() - 1);
         let bucket = &mut self.buckets[index];
         if let Some(way) = bucket.tags.iter().position(|&tag| tag == key.0) {
-            bucket.accounts[way].decay_to(tick);
+            bucket.accounts[way].decay_to(now);
             return Some((ClientRef((index * WAYS + way) as u32), false));
         }
         let way = match bucket.tags.iter().position(|&tag| tag == 0) {
@@ -135,11 +127,11 @@ impl ClientTable {
                 self.known += 1;
                 way
             }
-            None => quietest(&bucket.accounts, tick)?,
+            None => quietest(&bucket.accounts, now)?,
         };
         bucket.tags[way] = key.0;
         bucket.accounts[way] = Account {
-            updated: tick,
+            updated: now,
             ..Account::default()
         };
         Some((ClientRef((index * WAYS + way) as u32), true))
@@ -156,26 +148,17 @@ impl ClientTable {
         self.known
     }
 
-    /// Whether no client is known.
-    pub fn is_empty(&self) -> bool {
-        self.known == 0
-    }
-
     /// Bytes the table takes, full or empty.
     pub fn bytes(&self) -> usize {
         self.buckets.len() * size_of::<Bucket>()
     }
 }
 
-fn tick(now: Nanos) -> u32 {
-    (now >> TICK_SHIFT) as u32
-}
-
 /// The place whose client asked least lately, among those with nothing outstanding.
-fn quietest(accounts: &[Account; WAYS], tick: u32) -> Option<usize> {
+fn quietest(accounts: &[Account; WAYS], now: Seconds) -> Option<usize> {
     (0..WAYS)
         .filter(|&way| accounts[way].outstanding == 0)
-        .map(|way| (way, accounts[way].weight_at(tick)))
+        .map(|way| (way, accounts[way].weight_at(now)))
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(way, _)| way)
 }
@@ -188,10 +171,10 @@ mod tests {
     fn accounts_decay_by_half_in_a_half_life() {
         let mut table = ClientTable::new(8);
         let key = ClientHasher::default().key(b"somebody");
-        let (client, new) = table.open(key, 0).unwrap();
+        let (client, new) = table.open(key, 0.0).unwrap();
         assert!(new);
         table.account(client).requests = 8.0;
-        let (client, new) = table.open(key, 2 * HALF_LIFE).unwrap();
+        let (client, new) = table.open(key, 2.0 * HALF_LIFE).unwrap();
         assert!(!new);
         let left = table.account(client).requests;
         assert!((left - 2.0).abs() < 0.02, "{left}");
@@ -204,7 +187,7 @@ mod tests {
         let hasher = ClientHasher::default();
         let regular = hasher.key(b"regular");
         for n in 0u32..1_000_000 {
-            let now = u64::from(n) * 10_000;
+            let now = f64::from(n) * 1e-5;
             if n % 50_000 == 0 {
                 let (client, new) = table.open(regular, now).unwrap();
                 assert_eq!(new, n == 0);
@@ -222,13 +205,13 @@ mod tests {
         let mut table = ClientTable::new(8);
         let hasher = ClientHasher::default();
         for n in 0u8..8 {
-            let (client, _) = table.open(hasher.key(&[n]), 0).unwrap();
+            let (client, _) = table.open(hasher.key(&[n]), 0.0).unwrap();
             table.account(client).outstanding = 1;
         }
-        assert!(table.open(hasher.key(b"one more"), 0).is_none());
-        let (client, new) = table.open(hasher.key(&[3]), 0).unwrap();
+        assert!(table.open(hasher.key(b"one more"), 0.0).is_none());
+        let (client, new) = table.open(hasher.key(&[3]), 0.0).unwrap();
         assert!(!new);
         table.account(client).outstanding = 0;
-        assert!(table.open(hasher.key(b"one more"), 0).is_some());
+        assert!(table.open(hasher.key(b"one more"), 0.0).is_some());
     }
 }

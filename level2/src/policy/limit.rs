@@ -7,15 +7,15 @@
 //! by its latency long before its queue overflows: a trial adds one request, or a quarter of the
 //! limit when that is more. An experiment that failed is repeated ever more rarely.
 
-use super::Nanos;
+use super::Seconds;
 
-/// Latency that is always good enough, in seconds: a queue this short is not worth fighting, and
+/// Latency that is always good enough: a queue this short is not worth fighting, and
 /// noise of the scheduler drowns the signal below it.
-const COMFORT: f64 = 0.006;
+const COMFORT: Seconds = 0.006;
 
 /// First pause after an experiment that failed; doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Nanos = 2_000_000_000;
-const LONGEST_PAUSE: Nanos = 64_000_000_000;
+const FIRST_PAUSE: Seconds = 2.0;
+const LONGEST_PAUSE: Seconds = 64.0;
 
 /// Samples after which an undecided trial counts as failed, in multiples of the limit.
 const PATIENCE: u32 = 32;
@@ -81,12 +81,12 @@ pub struct Limit {
     accepted_run: Run,
     trial_run: Run,
     /// Shortest latency seen lately, drifting up slowly: what a request costs when it does not wait.
-    shortest: f64,
-    next_trial: Nanos,
-    trial_end: Nanos,
+    shortest: Seconds,
+    next_trial: Seconds,
+    trial_end: Seconds,
     /// Whether the latest experiment was one with less: they take turns.
     tried_less: bool,
-    pause: Nanos,
+    pause: Seconds,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
     growing: bool,
 }
@@ -101,9 +101,9 @@ impl Limit {
             phase: Phase::Settled,
             accepted_run: Run::default(),
             trial_run: Run::default(),
-            shortest: f64::INFINITY,
-            next_trial: 0,
-            trial_end: 0,
+            shortest: Seconds::INFINITY,
+            next_trial: 0.0,
+            trial_end: 0.0,
             tried_less: false,
             pause: FIRST_PAUSE,
             growing: true,
@@ -137,8 +137,8 @@ impl Limit {
         self.growing && !self.fixed
     }
 
-    /// Learns that a request which made `in_flight` at its start was answered after `latency` seconds.
-    pub fn answered(&mut self, now: Nanos, in_flight: u32, latency: f64) {
+    /// Learns that a request which made `in_flight` at its start was answered after `latency`.
+    pub fn answered(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
         if self.fixed {
             return;
         }
@@ -148,7 +148,7 @@ impl Limit {
             // limit that nothing reaches would be none.
             self.accept(self.accepted, self.accepted_run);
             let pause = TRIAL * self.accepted_run.mean.max(COMFORT);
-            self.next_trial = now + (pause * 1e9) as Nanos;
+            self.next_trial = now + pause;
         }
         // A request that did not find the backend full says nothing about it when full; one that
         // found it fuller (before a limit shrank) says nothing about the new limit.
@@ -162,7 +162,7 @@ impl Limit {
     }
 
     /// Learns that the backend refused or broke off a request: whatever it held was too much.
-    pub fn overloaded(&mut self, now: Nanos) {
+    pub fn overloaded(&mut self, now: Seconds) {
         if !self.fixed {
             self.accept((self.accepted / 2).max(1), Run::default());
             self.fail(now);
@@ -179,7 +179,7 @@ impl Limit {
         }
     }
 
-    fn settled(&mut self, now: Nanos, latency: f64) {
+    fn settled(&mut self, now: Seconds, latency: Seconds) {
         self.accepted_run.add(latency);
         if self.accepted_run.count < self.round() || now < self.next_trial {
             return;
@@ -189,7 +189,7 @@ impl Limit {
         let less = waits && self.accepted > 1 && !self.tried_less;
         self.tried_less = less;
         let longest = TRIAL * self.accepted_run.mean.max(COMFORT);
-        self.trial_end = now + (longest * 1e9) as Nanos;
+        self.trial_end = now + longest;
         let step = (self.accepted / 4).max(1);
         if less {
             self.phase = Phase::TryLess;
@@ -201,7 +201,7 @@ impl Limit {
         self.trial_run = Run::default();
     }
 
-    fn on_trial(&mut self, now: Nanos, latency: f64) {
+    fn on_trial(&mut self, now: Seconds, latency: Seconds) {
         self.trial_run.add(latency);
         // A failure may show before the round is over; a success must stand for a whole one.
         let complete = self.trial_run.count >= self.round();
@@ -240,12 +240,12 @@ impl Limit {
         self.phase = Phase::Settled;
     }
 
-    fn fail(&mut self, now: Nanos) {
+    fn fail(&mut self, now: Seconds) {
         self.growing = false;
         self.current = self.accepted;
         self.phase = Phase::Settled;
         self.next_trial = now + self.pause;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.pause = (self.pause * 2.0).min(LONGEST_PAUSE);
         // Measure afresh before the next experiment: the backend may have changed by then.
         self.accepted_run = Run::default();
     }
@@ -277,7 +277,7 @@ mod tests {
                 .unwrap();
             let (end, start, in_flight) = flights.swap_remove(first);
             now = end;
-            limit.answered((now * 1e9) as Nanos, in_flight, now - start);
+            limit.answered(now, in_flight, now - start);
         }
         (most, limit.current())
     }
@@ -307,10 +307,10 @@ mod tests {
     fn halves_on_refusal() {
         let mut limit = Limit::adaptive();
         for n in 0..400 {
-            limit.answered(n * 1_000_000, limit.current(), 0.05);
+            limit.answered(f64::from(n) * 0.001, limit.current(), 0.05);
         }
         let before = limit.accepted;
-        limit.overloaded(1_000_000_000);
+        limit.overloaded(1.0);
         assert_eq!(limit.current(), before / 2);
     }
 
@@ -318,19 +318,19 @@ mod tests {
     fn a_fixed_limit_stays() {
         let mut limit = Limit::fixed(3);
         for n in 0..100 {
-            limit.answered(n, 3, 0.001);
+            limit.answered(f64::from(n) * 1e-9, 3, 0.001);
         }
-        limit.overloaded(100);
+        limit.overloaded(1e-7);
         assert_eq!(limit.current(), 3);
     }
 
     #[test]
     fn a_trial_that_demand_does_not_fill_ends() {
         let mut limit = Limit::adaptive();
-        limit.answered(0, 1, 0.05);
+        limit.answered(0.0, 1, 0.05);
         assert_eq!(limit.current(), 2);
         for n in 1..100 {
-            limit.answered(n * 50_000_000, 1, 0.05);
+            limit.answered(f64::from(n) * 0.05, 1, 0.05);
             if limit.current() == 1 {
                 return;
             }

@@ -1,4 +1,4 @@
-//! The waiting room: requests in the order in which they will be served.
+//! The queue: requests in the order in which they will be served.
 //!
 //! Order: the class of the client first, then the service the client has had and has coming (so
 //! that heavy clients share evenly among themselves), then arrival. A request's rank is fixed when
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::clients::ClientRef;
-use super::{Class, Nanos};
+use super::{Class, Seconds};
 
 /// A request's place in the order. Smaller goes first. Doubles as its name while it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ pub struct Rank {
 }
 
 impl Rank {
-    /// The rank of the request number `sequence`, of a client that has had `account` seconds.
+    /// The rank of the request number `sequence`, of a client whose service had and due is `account`.
     pub fn new(class: Class, account: f32, sequence: u64) -> Self {
         Self {
             class,
@@ -39,9 +39,9 @@ pub struct Waiting<T> {
     /// Whose request it is; `None` for a client the table had no place for.
     pub client: Option<ClientRef>,
     /// When it came.
-    pub arrived: Nanos,
-    /// How long its client's conduct entitles it to wait, in nanoseconds.
-    pub patience: f64,
+    pub arrived: Seconds,
+    /// How long its client's conduct entitles it to wait.
+    pub patience: Seconds,
 }
 
 /// Waiting requests by rank.
@@ -68,7 +68,7 @@ impl<T> FairQueue<T> {
         self.waiting.is_empty()
     }
 
-    /// Lines a request up.
+    /// Queues a request.
     pub fn push(&mut self, rank: Rank, waiting: Waiting<T>) {
         self.waiting.insert(rank, waiting);
     }
@@ -85,13 +85,13 @@ impl<T> FairQueue<T> {
             .map(|(rank, waiting)| (*rank, waiting))
     }
 
-    /// Takes a request out of the line.
+    /// Takes a request out of the queue.
     pub fn remove(&mut self, rank: Rank) -> Option<Waiting<T>> {
         self.waiting.remove(&rank)
     }
 
     /// Takes out whoever came before `deadline`.
-    pub fn take_older(&mut self, deadline: Nanos) -> Vec<Waiting<T>> {
+    pub fn take_older(&mut self, deadline: Seconds) -> Vec<Waiting<T>> {
         self.waiting
             .extract_if(.., |_, w| w.arrived < deadline)
             .map(|(_, w)| w)

@@ -11,19 +11,19 @@
 //! are forgotten by number and not by age, so that a front end which is never silent for long is
 //! not judged for seconds by one long silence before it came.
 
-use super::Nanos;
+use super::Seconds;
 
 /// Gaps remembered: a burst of up to this many requests after silence is not taken for a stream.
 const GAPS: usize = 32;
 
-/// Longest gap that counts, in nanoseconds: silence beyond it means no more than "quiet".
-const LONGEST_GAP: Nanos = 1_000_000_000;
+/// Longest gap that counts: silence beyond it means no more than "quiet".
+const LONGEST_GAP: Seconds = 1.0;
 
 /// The latest gaps between arrivals.
 #[derive(Clone, Debug)]
 pub struct Supply {
-    last: Nanos,
-    gaps: [Nanos; GAPS],
+    last: Seconds,
+    gaps: [Seconds; GAPS],
     oldest: usize,
 }
 
@@ -31,28 +31,28 @@ impl Supply {
     /// Nothing seen yet: the next request is taken to be as far off as can be.
     pub fn new() -> Self {
         Self {
-            last: 0,
+            last: 0.0,
             gaps: [LONGEST_GAP; GAPS],
             oldest: 0,
         }
     }
 
     /// A request came.
-    pub fn arrived(&mut self, now: Nanos) {
-        self.gaps[self.oldest] = now.saturating_sub(self.last).min(LONGEST_GAP);
+    pub fn arrived(&mut self, now: Seconds) {
+        self.gaps[self.oldest] = (now - self.last).clamp(0.0, LONGEST_GAP);
         self.oldest = (self.oldest + 1) % GAPS;
         self.last = now;
     }
 
     /// Somebody was answered, and may send again.
-    pub fn answered(&mut self, now: Nanos) {
+    pub fn answered(&mut self, now: Seconds) {
         self.last = self.last.max(now);
     }
 
-    /// Expected time from now to the next request, in nanoseconds.
-    pub fn next_expected(&self) -> f64 {
-        let (sum, squares) = self.gaps.iter().fold((1.0, 0.0), |(sum, squares), &gap| {
-            let gap = gap as f64;
+    /// Expected time from now to the next request.
+    pub fn next_expected(&self) -> Seconds {
+        // The sum starts a nanosecond above 0, so that gaps of nothing give nothing.
+        let (sum, squares) = self.gaps.iter().fold((1e-9, 0.0), |(sum, squares), &gap| {
             (sum + gap, squares + gap * gap)
         });
         0.5 * squares / sum
@@ -69,14 +69,15 @@ impl Default for Supply {
 mod tests {
     use super::*;
 
-    fn after(gaps: impl IntoIterator<Item = u64>) -> f64 {
+    /// Gaps and answer in milliseconds.
+    fn after(gaps: impl IntoIterator<Item = u32>) -> f64 {
         let mut supply = Supply::new();
-        let mut now = 0;
+        let mut now = 0.0;
         for gap in gaps {
-            now += gap * 1_000_000;
+            now += f64::from(gap) / 1e3;
             supply.arrived(now);
         }
-        supply.next_expected() / 1e6
+        supply.next_expected() * 1e3
     }
 
     #[test]

@@ -18,9 +18,7 @@ use crate::http::body::{Encoder, Framing};
 use crate::http::request::{self, BadRequest, Request, Sender};
 use crate::http::response::Asker;
 use crate::net::Stream;
-use crate::policy::Reason;
-use crate::policy::backend::Outcome;
-use crate::policy::clients::ClientKey;
+use crate::policy::{ClientKey, Outcome, Reason};
 use crate::stats::count;
 use crate::trust::Peer;
 
@@ -367,20 +365,20 @@ impl Client {
     ) -> (u16, u64, Next) {
         count(&self.worker.stats().shed);
         let answer = match reason {
-            Reason::TooMany { retry_after } => Answer {
+            Reason::TooMany { .. } => Answer {
                 status: 429,
                 text: "too many requests",
-                retry_after: Some(retry_after),
+                retry_after: reason.retry_after(),
             },
-            Reason::TooLate => Answer {
+            Reason::TooLate { .. } => Answer {
                 status: 503,
                 text: "too busy",
-                retry_after: Some(1),
+                retry_after: reason.retry_after(),
             },
             Reason::NoBackend => Answer {
                 status: 503,
                 text: "no backend is up",
-                retry_after: Some(1),
+                retry_after: reason.retry_after(),
             },
         };
         self.refuse(answer, request, asker).await

@@ -13,7 +13,7 @@ use super::worker::{Permit, Worker};
 use crate::http::body::{Encoder, Framing};
 use crate::http::request::Request;
 use crate::http::response::{self, Asker, Response};
-use crate::policy::backend::Outcome;
+use crate::policy::Outcome;
 
 /// Most bytes read ahead from a client that sends its next requests before the answer.
 const READ_AHEAD: usize = 4 * 1024;

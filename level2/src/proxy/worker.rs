@@ -19,8 +19,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::net::{Bound, Listener, Stream};
 use crate::notes::note;
-use crate::policy::Flight;
-use crate::policy::backend::Outcome;
+use crate::policy::{Flight, Outcome};
 use crate::stats::{WorkerStats, count};
 
 /// How often deadlines are looked at.

@@ -6,10 +6,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use level2::policy::backend::Outcome;
-use level2::policy::clients::ClientHasher;
-use level2::policy::queue::Rank;
-use level2::policy::{Decision, Effect, Flight, Nanos, Policy, Settings};
+use level2::policy::{
+    ClientHasher, Decision, Effect, Flight, Outcome, Policy, Rank, Seconds, Settings,
+};
+
+/// Nanoseconds since the start: whole, so that events have one order on every machine.
+pub type Nanos = u64;
 
 /// A millisecond in nanoseconds.
 pub const MS: Nanos = 1_000_000;
@@ -191,7 +193,7 @@ impl Run<'_> {
                 let flight = self.flights.remove(&n).unwrap();
                 let mut effects = std::mem::take(&mut self.effects);
                 self.policy
-                    .finish(self.now, flight, Outcome::Answered, &mut effects);
+                    .finish(self.clock(), flight, Outcome::Answered, &mut effects);
                 self.at(self.now + HOP, Event::Answered(n, good));
                 self.effects = effects;
                 self.apply();
@@ -224,19 +226,24 @@ impl Run<'_> {
                 if std::mem::take(&mut self.open[n]) {
                     self.connected -= 1;
                     if let Some(rank) = self.ranks.remove(&n) {
-                        self.policy.give_up(self.now, rank);
+                        self.policy.abandon(self.clock(), rank);
                     }
                     self.connect();
                 }
             }
             Event::Tick => {
                 let mut effects = std::mem::take(&mut self.effects);
-                self.policy.tick(self.now, &mut effects);
+                self.policy.tick(self.clock(), &mut effects);
                 self.effects = effects;
                 self.apply();
                 self.at(self.now + 100 * MS, Event::Tick);
             }
         }
+    }
+
+    /// The policy's time.
+    fn clock(&self) -> Seconds {
+        self.now as f64 / SECOND as f64
     }
 
     fn connect(&mut self) {
@@ -256,12 +263,12 @@ impl Run<'_> {
     fn reach_proxy(&mut self, n: usize) {
         let key = self.hasher.key(self.script[n].client.as_bytes());
         let mut effects = std::mem::take(&mut self.effects);
-        match self.policy.arrive(self.now, key, || n, &mut effects) {
-            Decision::Go(flight) => self.go(n, flight),
-            Decision::Wait(rank) => {
+        match self.policy.arrive(self.clock(), key, || n, &mut effects) {
+            Decision::Admit(flight) => self.go(n, flight),
+            Decision::Queue(rank) => {
                 self.ranks.insert(n, rank);
             }
-            Decision::Refuse(_) => self.at(self.now + HOP, Event::Answered(n, false)),
+            Decision::Reject(_) => self.at(self.now + HOP, Event::Answered(n, false)),
         }
         self.effects = effects;
         self.apply();
@@ -270,11 +277,11 @@ impl Run<'_> {
     fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Go(n, flight) => {
+                Effect::Admit(n, flight) => {
                     self.ranks.remove(&n);
                     self.go(n, flight);
                 }
-                Effect::Refuse(n, _) => {
+                Effect::Reject(n, _) => {
                     self.ranks.remove(&n);
                     self.at(self.now + HOP, Event::Answered(n, false));
                 }

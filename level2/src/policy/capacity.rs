@@ -1,0 +1,125 @@
+//! What the backends can do together: places, pace, and when the next place falls free.
+
+use super::Seconds;
+use super::backend::{Backend, Outcome};
+use super::limit::Limit;
+
+/// All backends. Only the healthy ones count.
+#[derive(Debug)]
+pub struct Capacity {
+    backends: Vec<Backend>,
+}
+
+impl Capacity {
+    /// Backends with nothing in flight, each with a limit of its own like this one.
+    pub fn new(backends: usize, limit: &Limit) -> Self {
+        let backend = || Backend::new(limit.clone());
+        Self {
+            backends: std::iter::repeat_with(backend).take(backends).collect(),
+        }
+    }
+
+    /// The backends, healthy or not.
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
+    }
+
+    /// Whether a backend is up.
+    pub fn any_up(&self) -> bool {
+        self.up().next().is_some()
+    }
+
+    /// Places at all backends that are up.
+    pub fn places(&self) -> f64 {
+        self.up()
+            .map(|backend| f64::from(backend.limit.current()))
+            .sum()
+    }
+
+    /// Mean time a request takes at a backend; 0 while that is unknown.
+    pub fn service_time(&self) -> Seconds {
+        let (sum, count) = self
+            .up()
+            .fold((0.0, 0.0), |(s, n), b| (s + b.latency(), n + 1.0));
+        if count == 0.0 { 0.0 } else { sum / count }
+    }
+
+    /// Mean time between two places falling free while all are in use.
+    pub fn spacing(&self) -> Seconds {
+        self.service_time() / self.places().max(1.0)
+    }
+
+    /// Expected time until a request with `ahead` others in front of it gets a place.
+    pub fn expected_wait(&self, now: Seconds, ahead: usize) -> Seconds {
+        let next = self
+            .up()
+            .filter_map(|b| b.next_answer(now))
+            .fold(f64::INFINITY, f64::min);
+        if next.is_finite() {
+            next + self.spacing() * ahead as f64
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether the end of what some backend can take was not met yet.
+    pub fn is_growing(&self) -> bool {
+        self.up().any(|backend| backend.limit.is_growing())
+    }
+
+    /// Whether requests take much the same time each, at every backend.
+    pub fn is_regular(&self) -> bool {
+        self.up().all(|backend| backend.limit.is_regular())
+    }
+
+    /// The emptiest backend that may be given one more.
+    pub fn with_room(&self) -> Option<usize> {
+        self.emptiest(Backend::has_room)
+    }
+
+    /// The emptiest backend that is up, full or not.
+    pub fn emptiest_up(&self) -> Option<usize> {
+        self.emptiest(|backend| backend.healthy)
+    }
+
+    /// Counts a request in at a backend; returns how many are in flight there with it.
+    pub fn start(&mut self, now: Seconds, backend: usize) -> u32 {
+        self.backends[backend].start(now)
+    }
+
+    /// Counts a request out; returns whether its backend was ejected by it.
+    pub fn finish(
+        &mut self,
+        now: Seconds,
+        backend: usize,
+        started: Seconds,
+        in_flight: u32,
+        outcome: Outcome,
+    ) -> bool {
+        self.backends[backend].finish(now, started, in_flight, outcome)
+    }
+
+    /// Nothing is sent to this backend until it is revived.
+    pub fn eject(&mut self, backend: usize) {
+        self.backends[backend].healthy = false;
+    }
+
+    /// This backend is used again.
+    pub fn revive(&mut self, backend: usize) {
+        self.backends[backend].revive();
+    }
+
+    fn up(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().filter(|backend| backend.healthy)
+    }
+
+    fn emptiest(&self, fit: impl Fn(&Backend) -> bool) -> Option<usize> {
+        let fit = self
+            .backends
+            .iter()
+            .enumerate()
+            .filter(|(_, backend)| fit(backend));
+        fit.min_by(|a, b| a.1.load().total_cmp(&b.1.load()))
+            .map(|(index, _)| index)
+    }
+}
