@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use common::Node;
-use level4::core::{Apply, Members, Persist, founding_entry};
+use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
 use level4::identity::Identity;
 use level4::log::{Folder, Log};

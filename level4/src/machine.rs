@@ -12,7 +12,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::core::{Answer, Apply, Members, decode_snapshot_members, encode_snapshot_members};
+use crate::consensus::{Answer, Apply, Members, decode_snapshot_members, encode_snapshot_members};
 use crate::log::snapshot::assemble;
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use raft::eraftpb::{HardState, Snapshot};
 use tokio::sync::oneshot;
 
-use crate::core::{
+use crate::consensus::{
     Answer, Apply, Core, Effects, MemoryLog, Persist, Start, Status, Timing, Token, founding_entry,
 };
 use crate::database::Database;

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::{Api, router};
-use crate::core::Timing;
+use crate::consensus::Timing;
 use crate::identity::Identity;
 use crate::node::{self, Node};
 use crate::notes::{detail, note};

@@ -7,7 +7,7 @@
 mod disk;
 
 use disk::SimulatedDisk;
-use level4::core::Persist;
+use level4::consensus::Persist;
 use level4::log::{Log, snapshot};
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};

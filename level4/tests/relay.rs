@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use level4::core::Members;
+use level4::consensus::Members;
 use level4::message::{NodeId, PeerMessage};
 use level4::transport::{Event, Identity, Listener, Transport};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

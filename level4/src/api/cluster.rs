@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use super::{Api, Parameters, answer, refuse, time_limit};
-use crate::core::Status;
+use crate::consensus::Status;
 use crate::message::NodeId;
 
 /// A removal is asked for again this often, until it has happened.

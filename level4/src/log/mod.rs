@@ -14,7 +14,7 @@ use raft::eraftpb::{Entry, EntryType, HardState, Snapshot};
 pub use disk::{Disk, Folder};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::core::{MemoryLog, Persist};
+use crate::consensus::{MemoryLog, Persist};
 use crate::message::Index;
 
 /// A segment is closed when the next record would make it longer than this, bytes.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use stream::{Listener, Rewound, Socket, is_path};
 pub use wire::MAGIC;
 
-use crate::core::Members;
+use crate::consensus::Members;
 use crate::message::{NodeId, PeerMessage};
 use crate::notes::detail;
 use connection::{Connection, Outgoing};

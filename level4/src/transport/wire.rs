@@ -12,7 +12,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::core::{Members, decode_members, encode_members};
+use crate::consensus::{Members, decode_members, encode_members};
 use crate::message::NodeId;
 
 /// No HTTP request begins with a zero byte, so both protocols share a socket.

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
-use level4::core::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
+use level4::consensus::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
 use level4::log::Log;
 use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};

@@ -1,6 +1,6 @@
 //! What a machine may promise: what its disk holds for certain.
 
-use level4::core::{MemoryLog, Persist};
+use level4::consensus::{MemoryLog, Persist};
 use level4::message::{NodeId, PeerMessage};
 use raft::Storage as _;
 use raft::eraftpb::MessageType;
