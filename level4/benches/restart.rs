@@ -16,13 +16,13 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use common::Node;
+use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
-use level4::identity::Identity;
 use level4::log::{Folder, Log};
 use level4::machine::Machine;
 use level4::message::{Batch, Command, Index, Request, RequestId};
-use level4::node::{SNAPSHOT_EVERY, SNAPSHOT_KEEP};
+use level4::{SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 use raft::eraftpb::{ConfState, Entry, HardState};
 
 /// Not a multiple of the distance between snapshots: some entries have to be applied again.
@@ -65,6 +65,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         node: NODE,
         cluster: 1,
         incarnation: 1,
+        has_log: true,
     };
     identity.save(folder)?;
     let (mut log, _) = Log::open(Folder::open(folder.join("log"))?)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::message::NodeId;
 
 const FILE: &str = "node";
-const FORMAT: &str = "level4 node 1";
+const FORMAT: &str = "level4 node 2";
 
 /// The node's lasting facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Identity {
     pub cluster: u64,
     /// How often the node was started.
     pub incarnation: u64,
+    /// The log has been begun: without one, the folder is not whole.
+    pub has_log: bool,
 }
 
 impl Identity {
@@ -35,7 +37,9 @@ impl Identity {
             let path = folder.join(FILE).display().to_string();
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{path} is damaged at offset 0"),
+                format!(
+                    "{path} is damaged: restore it from a backup, or empty the folder and join again"
+                ),
             )
         })
     }
@@ -53,6 +57,7 @@ impl Identity {
             node: field("id")?,
             cluster: field("cluster")?,
             incarnation: field("starts")?,
+            has_log: field("log")? == 1,
         };
         (lines.next() == Some("end")).then_some(identity)
     }
@@ -65,10 +70,12 @@ impl Identity {
             node,
             cluster,
             incarnation,
+            has_log,
         } = self;
+        let log = u8::from(*has_log);
         writeln!(
             file,
-            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nend"
+            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend"
         )?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(FILE))?;
@@ -88,6 +95,7 @@ mod tests {
             node: 77,
             cluster: u64::MAX,
             incarnation: 3,
+            has_log: true,
         };
         identity.save(folder.path()).unwrap();
         assert_eq!(Identity::load(folder.path()).unwrap(), Some(identity));

@@ -1,21 +1,38 @@
 //! SQLCluster: SQLite replicated by Raft. Any node takes any request; every request is executed
 //! exactly once, in one order, on every node.
 //!
-//! From the inside out: [`consensus`] is Raft as a pure state machine; [`machine`] with
-//! [`database`] is what it replicates; [`log`] is what survives a crash; [`transport`] is what nodes say
-//! to one another; [`node`] runs these on threads; [`api`] and [`server`] put them on a socket.
-//! `DESIGN.md` beside this crate tells why.
+//! [`run`] is the whole server as a future. Its parts, from the inside out, can be used alone:
+//! [`consensus`] is Raft as a pure state machine; [`machine`] with [`database`] is what it replicates;
+//! [`log`] is what survives a crash; [`transport`] is what nodes say to one another, and [`message`]
+//! in which words. `DESIGN.md` beside this crate tells why.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let settings = level4::Settings::listening_at("127.0.0.1:0");
+//! let runtime = tokio::runtime::Runtime::new()?;
+//! // A cluster of one, until the future given as its end is done.
+//! runtime.block_on(level4::run(settings, folder.path(), async {}))?;
+//! assert!(folder.path().join("node").exists());
+//! # Ok(())
+//! # }
+//! ```
 #![deny(unsafe_code)]
 
-pub mod api;
-pub mod codec;
+mod api;
+mod codec;
 pub mod consensus;
 pub mod database;
-pub mod identity;
+mod identity;
 pub mod log;
 pub mod machine;
 pub mod message;
-pub mod node;
-pub mod notes;
-pub mod server;
+mod node;
+mod notes;
+mod server;
 pub mod transport;
+
+pub use identity::Identity;
+pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
+pub use notes::{note, set_verbose};
+pub use server::{RunError, Settings, run};

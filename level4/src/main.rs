@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use level4::notes::{note, set_verbose};
-use level4::server::{Settings, run};
+use level4::{Settings, note, run, set_verbose};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// SQLite, replicated: any node takes any SQL, every request runs exactly once, in one order.
@@ -105,7 +104,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        run(settings, &folder, shutdown).await
+        Ok(run(settings, &folder, shutdown).await?)
     });
     runtime.shutdown_timeout(Duration::from_millis(200));
     result

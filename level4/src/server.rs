@@ -2,13 +2,12 @@
 //!
 //! A connection whose first byte is zero is a peer's; every other one speaks HTTP.
 
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
@@ -20,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::api::{Api, router};
 use crate::consensus::Timing;
 use crate::identity::Identity;
-use crate::node::{self, Node};
+use crate::node::{self, Fault, Node, RecoverError};
 use crate::notes::{detail, note};
 use crate::transport::{self, Listener, MAGIC, Rewound, Socket, Transport};
 
@@ -51,6 +50,19 @@ const HANDOVER: Duration = Duration::from_secs(1);
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
 impl Settings {
+    /// A founder's settings, all others as the program has them by default. `listen` is `host:port` or
+    /// the path of a socket.
+    pub fn listening_at(listen: &str) -> Self {
+        Self {
+            listen: listen.to_owned(),
+            advertise: None,
+            join: None,
+            body_limit: 64 * 1024 * 1024,
+            heartbeat: Duration::from_millis(50),
+            election: Duration::from_millis(400),
+        }
+    }
+
     fn timing(&self) -> Timing {
         let ticks = |time: Duration| ((time.as_millis() / TICK.as_millis()) as usize).max(1);
         let heartbeat = ticks(self.heartbeat);
@@ -65,34 +77,64 @@ impl Settings {
     }
 }
 
+/// Why a node did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address is taken, or none of this machine's.
+    #[error("cannot listen at {address}: {cause}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// The folder is not whole, or cannot be used.
+    #[error("cannot start from {}: {cause}", folder.display())]
+    Recover {
+        /// As given.
+        folder: PathBuf,
+        /// What is wrong with it.
+        cause: RecoverError,
+    },
+    /// It was running.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+}
+
 /// Runs the node in `folder` until `shutdown` is done.
 ///
 /// # Errors
 ///
-/// If the address cannot be listened at, or the folder cannot be used.
+/// If the address cannot be listened at, the folder cannot be used, or the node cannot go on.
 pub async fn run(
     settings: Settings,
     folder: &Path,
     shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+) -> Result<(), RunError> {
     let listener = Listener::bind(&settings.listen)
         .await
-        .with_context(|| format!("cannot listen at {}", settings.listen))?;
+        .map_err(|cause| RunError::Listen {
+            address: settings.listen.clone(),
+            cause,
+        })?;
     let address = listener.address(&settings.listen);
     let name = settings
         .advertise
         .clone()
         .unwrap_or_else(|| address.clone());
     let prepared = node::prepare(folder, &name, settings.join.is_some(), settings.timing())
-        .with_context(|| format!("cannot start from {}", folder.display()))?;
+        .map_err(|cause| RunError::Recover {
+            folder: folder.to_owned(),
+            cause,
+        })?;
     let identity = prepared.identity.clone();
     // Nobody may be reading.
     let _ = writeln!(
-        std::io::stdout(),
+        io::stdout(),
         "level4: node {:016x} listens at {address}",
         identity.node
     );
-    let (node, transport) = Node::start(prepared, TICK, |on_event| {
+    let (node, transport, mut faults) = Node::start(prepared, TICK, |on_event| {
         let who = transport::Identity {
             node: identity.node,
             name: name.clone(),
@@ -130,7 +172,11 @@ pub async fn run(
     // Closed when the last connection of a client has been.
     let (client, mut clients) = mpsc::channel::<()>(1);
     let serving = tokio::spawn(accept(listener, router, transport, end, client));
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        // At once: nothing that is under way can end well.
+        fault = faults.next() => return Err(fault.into()),
+    }
     // Requests under way are answered by their results; no new ones are taken.
     ending.store(true, Relaxed);
     node.step_down();

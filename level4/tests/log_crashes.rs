@@ -97,8 +97,12 @@ fn run(seed: u64) {
     let mut disk = SimulatedDisk::default();
     let mut durable = Model::default();
     for _ in 0..6 {
-        let (mut log, _) =
+        let (mut log, recovered) =
             Log::open_with(disk, 8192).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        if recovered.is_new {
+            // As every node does before it says anything.
+            log.begin().unwrap();
+        }
         let mut after = durable.clone();
         let mut power = log.into_disk();
         power.budget = Some(rng.random_range(0..40));

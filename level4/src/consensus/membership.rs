@@ -176,8 +176,7 @@ impl Core {
 
     pub(super) fn change_under_way(&self) -> bool {
         let raft = &self.raw.raft;
-        let unwritten = self.writing.front();
-        unwritten.is_some_and(|&number| number <= self.change_write)
+        self.durability.is_change_unwritten()
             || raft.has_pending_conf()
             || !self.unapplied_changes.is_empty()
             || !raft.prs().conf().to_conf_state().voters_outgoing.is_empty()

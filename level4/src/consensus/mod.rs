@@ -8,17 +8,20 @@
 //! at once: answers that depend on the disk are held back until [`Core::persisted`].
 
 mod acks;
+mod durability;
 mod effects;
 mod gateway;
 mod membership;
 mod memory;
 mod placement;
+mod proposals;
 mod reads;
+mod snapshots;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
-use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,14 +34,14 @@ pub use membership::{
 pub use memory::MemoryLog;
 
 use crate::codec::Reader;
-use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Request, RequestId, Term};
+use crate::message::{Batch, Command, Index, NodeId, PeerMessage, RequestId, Term};
 use acks::Acks;
+use durability::Durability;
 use gateway::Gateway;
 use placement::Placement;
+use proposals::Proposals;
 use reads::Reads;
-
-/// Requests of one log entry, bytes at most (a single larger request is an entry of its own).
-const BATCH_LIMIT: usize = 256 * 1024;
+use snapshots::Snapshots;
 
 /// One node's consensus state.
 pub struct Core {
@@ -54,36 +57,18 @@ pub struct Core {
     joins: BTreeMap<NodeId, String>,
     /// The tick at which each peer was last heard of.
     heard: HashMap<NodeId, u64>,
-    /// The tick since which a follower has been waiting for a snapshot.
-    snapshots: HashMap<NodeId, u64>,
+    snapshots: Snapshots,
     acks: Acks,
-    /// Messages that wait for a number to be on disk.
-    held: VecDeque<(u64, Vec<Message>)>,
-    /// Numbers handed to the environment and not yet on disk.
-    writing: VecDeque<u64>,
-    /// The number of the last ready.
-    last_number: u64,
-    /// Raft's hard state has changed since it was last handed out for writing.
-    hard_state_dirty: bool,
+    durability: Durability,
     /// Configuration changes in the log that have not been handed to `apply`.
     unapplied_changes: BTreeSet<Index>,
-    /// The write by which the last configuration change is known to be committed after a crash too.
-    change_write: u64,
-    /// Requests for the next entry.
-    proposals: Vec<Request>,
-    /// Ids in this leader's entries that are not applied yet.
-    proposed: HashSet<RequestId>,
-    /// Term and leader at the last flush.
-    regime: (Term, NodeId),
+    proposals: Proposals,
     reads: Reads,
     /// This node was a member, and is none any more.
     removed: bool,
-    /// The environment is making a snapshot.
-    snapshot_asked: bool,
     placement: Placement,
     outbox: Vec<(NodeId, PeerMessage)>,
     answers: Vec<(Token, Answer)>,
-    announced_durable: Index,
     applied: Index,
 }
 
@@ -138,25 +123,17 @@ impl Core {
             members,
             joins: BTreeMap::new(),
             heard: HashMap::new(),
-            snapshots: HashMap::new(),
+            snapshots: Snapshots::default(),
             acks: Acks::default(),
-            held: VecDeque::new(),
-            writing: VecDeque::new(),
-            last_number: 0,
-            hard_state_dirty: false,
+            durability: Durability::default(),
             unapplied_changes,
-            change_write: 0,
-            proposals: Vec::new(),
-            proposed: HashSet::new(),
-            regime: (0, 0),
+            proposals: Proposals::default(),
             reads: Reads::new(id, incarnation),
             removed: false,
-            snapshot_asked: false,
             timing,
             placement: Placement::default(),
             outbox: Vec::new(),
             answers: Vec::new(),
-            announced_durable: 0,
             applied,
         };
         core.set_timeout();
@@ -227,7 +204,7 @@ impl Core {
             }
             PeerMessage::Forward(requests) => {
                 if self.is_leader() {
-                    self.enqueue(requests);
+                    self.proposals.enqueue(requests);
                 }
             }
             PeerMessage::Ack { term, index } => {
@@ -254,14 +231,7 @@ impl Core {
 
     /// Everything up to this [`Persist::number`] is on disk.
     pub fn persisted(&mut self, number: u64) {
-        while self.writing.front().is_some_and(|&n| n <= number) {
-            self.writing.pop_front();
-        }
-        // What was numbered after the last write and writes nothing itself is done as well.
-        let done = self
-            .writing
-            .front()
-            .map_or(self.last_number, |&next| next - 1);
+        let done = self.durability.persisted(number);
         self.raw.on_persist_ready(done);
         self.release_held(done);
         self.advance_applied();
@@ -272,7 +242,7 @@ impl Core {
         self.applied = self.applied.max(index);
         self.advance_applied();
         for (id, answer) in executed {
-            self.proposed.remove(&id);
+            self.proposals.executed(&id);
             if let Some(token) = self.gateway.answered(&id) {
                 self.answers.push((token, answer));
             }
@@ -309,27 +279,6 @@ impl Core {
         }
     }
 
-    /// A snapshot lost on the way would keep its follower waiting for ever.
-    fn retry_snapshots(&mut self) {
-        let now = self.ticks;
-        let waiting: Vec<NodeId> = self
-            .raw
-            .raft
-            .prs()
-            .iter()
-            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
-            .map(|(&node, _)| node)
-            .collect();
-        self.snapshots.retain(|node, _| waiting.contains(node));
-        for node in waiting {
-            let since = *self.snapshots.entry(node).or_insert(now);
-            if now - since > self.timing.snapshot {
-                self.snapshots.remove(&node);
-                self.raw.report_snapshot(node, SnapshotStatus::Failure);
-            }
-        }
-    }
-
     /// Measures distances, and moves leadership to where they are shorter; see [`placement`].
     fn consider_places(&mut self) {
         let me = self.id();
@@ -351,22 +300,6 @@ impl Core {
         {
             self.raw.transfer_leader(successor);
         }
-    }
-
-    /// A snapshot of the state for followers that need one; `None`: it could not be made.
-    pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
-        self.snapshot_asked = false;
-        self.raw.mut_store().offer_snapshot(snapshot);
-    }
-
-    /// A snapshot at `index` is durable: entries before it may go, and go from memory here, but for the
-    /// last `keep` and of these not more than `keep_bytes`. Returns the last index that is gone, up to
-    /// which the log on disk may be cut as well.
-    pub fn compact(&mut self, index: Index, keep: u64, keep_bytes: usize) -> Index {
-        let store = self.raw.mut_store();
-        store.compact(index, keep, keep_bytes);
-        store.offer_snapshot(None);
-        store.base_index()
     }
 
     /// For `GET /cluster/status`.
@@ -395,7 +328,7 @@ impl Core {
         let mut effects = Effects::default();
         self.stand_alone();
         self.drain_ready(&mut effects);
-        self.follow_regime();
+        self.follow_leadership();
         self.forward();
         self.admit_joins();
         self.propose(now_ms);
@@ -414,8 +347,7 @@ impl Core {
             effects.refused.append(&mut self.reads.give_up());
         }
         let wanted = self.raw.store().take_snapshot_wanted();
-        effects.snapshot_wanted = wanted && !self.snapshot_asked;
-        self.snapshot_asked |= wanted;
+        effects.snapshot_wanted = self.snapshots.ask(wanted);
         effects
     }
 
@@ -424,7 +356,7 @@ impl Core {
         let raft = &self.raw.raft;
         let log = &raft.raft_log;
         // Nothing promised as a follower may be under way, nor anything be missing from the disk.
-        let idle = self.writing.is_empty() && self.held.is_empty() && raft.msgs.is_empty();
+        let idle = self.durability.is_idle() && raft.msgs.is_empty();
         let caught_up = log.applied() == log.committed && log.persisted == log.last_index();
         if raft.state == StateRole::Follower && idle && caught_up && self.voters() == [self.id()] {
             // Refused only when not a member, and then there is nothing to do.
@@ -433,13 +365,10 @@ impl Core {
     }
 
     /// Sends everything unanswered to a new leader, and forgets what an old one had promised.
-    fn follow_regime(&mut self) {
-        let regime = (self.raw.raft.term, self.raw.raft.leader_id);
-        if regime != self.regime {
-            self.regime = regime;
-            self.proposed.clear();
-            self.proposals.clear();
-            self.announced_durable = 0;
+    fn follow_leadership(&mut self) {
+        let leadership = (self.raw.raft.term, self.raw.raft.leader_id);
+        if self.proposals.is_new_leadership(leadership) {
+            self.durability.restart_announcing();
             self.gateway.resend_all();
             self.reads.restart();
         }
@@ -455,18 +384,9 @@ impl Core {
             return;
         }
         if self.is_leader() {
-            self.enqueue(requests);
+            self.proposals.enqueue(requests);
         } else {
             self.outbox.push((leader, PeerMessage::Forward(requests)));
-        }
-    }
-
-    /// Takes requests for the log, leaving out those that are on their way into it already.
-    fn enqueue(&mut self, requests: Vec<Request>) {
-        for request in requests {
-            if self.proposed.insert(request.id) {
-                self.proposals.push(request);
-            }
         }
     }
 
@@ -476,7 +396,7 @@ impl Core {
         if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
             return;
         }
-        let mut batches = batches(std::mem::take(&mut self.proposals)).into_iter();
+        let mut batches = self.proposals.take().into_iter();
         while let Some(requests) = batches.next() {
             let batch = Batch {
                 time_ms: now_ms,
@@ -484,13 +404,8 @@ impl Core {
             };
             if self.raw.propose(Vec::new(), batch.encode()).is_err() {
                 // Refused (too much in flight): the gateways will send them again.
-                for request in batch
-                    .requests
-                    .iter()
-                    .chain(batches.as_slice().iter().flatten())
-                {
-                    self.proposed.remove(&request.id);
-                }
+                self.proposals.refused(&batch.requests);
+                self.proposals.refused(batches.as_slice().iter().flatten());
                 return;
             }
         }
@@ -501,7 +416,7 @@ impl Core {
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
             let number = ready.number();
-            self.last_number = number;
+            self.durability.numbered(number);
             for message in ready.take_messages() {
                 self.send(message);
             }
@@ -540,7 +455,7 @@ impl Core {
             }
             if let Some(hard_state) = ready.hs() {
                 self.raw.mut_store().set_hard_state(hard_state);
-                self.hard_state_dirty = true;
+                self.durability.hard_state_changed();
             }
             let committed = ready.take_committed_entries();
             let changes = committed.iter().any(is_change);
@@ -551,26 +466,23 @@ impl Core {
             // forgot that a member is out might need its vote, when its disk is gone already.
             let writes = ready.must_sync()
                 || !persist.entries.is_empty()
-                || changes && self.hard_state_dirty;
-            if writes && std::mem::take(&mut self.hard_state_dirty) {
+                || changes && self.durability.is_hard_state_dirty();
+            if writes && self.durability.take_hard_state_dirty() {
                 persist.hard_state = Some(self.raw.raft.hard_state());
             }
-            let held = ready.take_persisted_messages();
-            if !held.is_empty() {
-                self.held.push_back((number, held));
-            }
+            self.durability
+                .hold(number, ready.take_persisted_messages());
             self.raw.advance_append_async(ready);
             for entry in committed {
                 self.commit(entry, effects);
             }
             if changes {
-                let last_write = self.writing.back().copied().unwrap_or_default();
-                self.change_write = if writes { number } else { last_write };
+                self.durability.change_committed(number, writes);
             }
             if writes {
-                self.writing.push_back(number);
+                self.durability.write(number);
                 effects.persist.push(persist);
-            } else if self.writing.is_empty() {
+            } else if self.durability.is_written() {
                 self.raw.on_persist_ready(number);
                 self.release_held(number);
             }
@@ -603,20 +515,16 @@ impl Core {
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
     fn release_held(&mut self, number: u64) {
         let mut acknowledged = None;
-        while self.held.front().is_some_and(|&(n, _)| n <= number) {
-            for message in self.held.pop_front().map(|(_, m)| m).unwrap_or_default() {
-                if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
-                    acknowledged =
-                        acknowledged.max(Some((message.term, message.index, message.to)));
-                }
-                self.send(message);
+        for message in self.durability.release(number) {
+            if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
+                acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
             }
+            self.send(message);
         }
         if self.is_leader() {
             let (term, index) = (self.raw.raft.term, self.raw.raft.raft_log.persisted);
             let of_term = self.raw.raft.raft_log.term(index).is_ok_and(|t| t == term);
-            if of_term && index > self.announced_durable {
-                self.announced_durable = index;
+            if of_term && self.durability.announce(index) {
                 acknowledged = Some((term, index, self.id()));
             }
         }
@@ -708,24 +616,4 @@ impl Core {
 
 fn is_change(entry: &Entry) -> bool {
     entry.entry_type != EntryType::EntryNormal
-}
-
-/// Splits requests into the contents of entries of at most [`BATCH_LIMIT`] bytes.
-fn batches(requests: Vec<Request>) -> Vec<Vec<Request>> {
-    let mut batches: Vec<Vec<Request>> = Vec::new();
-    let mut room = 0;
-    for request in requests {
-        let size = request.size();
-        match batches.last_mut() {
-            Some(batch) if size <= room => {
-                room -= size;
-                batch.push(request);
-            }
-            _ => {
-                room = BATCH_LIMIT.saturating_sub(size);
-                batches.push(vec![request]);
-            }
-        }
-    }
-    batches
 }

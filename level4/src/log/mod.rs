@@ -36,6 +36,12 @@ pub enum LogError {
         /// Bytes from its start.
         offset: usize,
     },
+    /// What was once durable is gone.
+    #[error("{what}; restore the folder from a backup, or empty it and join again")]
+    Missing {
+        /// What, by file name.
+        what: String,
+    },
 }
 
 /// What recovery found.
@@ -68,10 +74,22 @@ pub struct Log<D> {
     current: Segment,
     /// Where the next record goes in `current`; 0: the file has not been made yet.
     end: u64,
+    /// Where the mark goes in the segment before, which it has not got yet; 0: nothing to mark.
+    closed_end: u64,
     next_record: u64,
     /// As written last: every segment starts with it.
     hard_state: HardState,
+    /// A snapshot at this index or later is durable, and needed: entries up to it may be gone. Every
+    /// segment starts with it, too.
+    floor: Index,
     segment_size: u64,
+}
+
+/// Marks segment `number`, whose records end at `at`, as one that is not the last.
+fn write_mark(disk: &mut impl Disk, number: u64, at: u64) -> Result<(), LogError> {
+    let file = file_name(number);
+    disk.write(&file, at, &segment::mark())?;
+    Ok(disk.sync(&file)?)
 }
 
 fn file_name(number: u64) -> String {
@@ -106,8 +124,9 @@ impl<D: Disk> Log<D> {
             .collect();
         files.sort_unstable();
         let mut segments: VecDeque<Segment> = VecDeque::new();
-        let (mut next_record, mut end, mut torn) = (None, 0, false);
-        let mut is_new = snapshot.is_none();
+        let (mut next_record, mut end, mut torn, mut closed) = (None, 0, false, false);
+        let mut unmarked = None;
+        let mut is_new = true;
         for (place, &number) in files.iter().enumerate() {
             let file = file_name(number);
             if segments
@@ -131,17 +150,28 @@ impl<D: Disk> Log<D> {
                     .max(last_index);
             }
             segments.push_back(Segment { number, last_index });
-            (next_record, end, torn) = (Some(scan.next), scan.end as u64, scan.torn);
+            // A segment that has no record yet is made anew by the next one.
+            let begun = !scan.payloads.is_empty();
+            if begun && let Some((before, at)) = unmarked.take() {
+                write_mark(&mut disk, before, at)?;
+            }
+            if is_last && !begun {
+                end = 0;
+            } else {
+                end = scan.end as u64;
+                unmarked = (!is_last && !scan.closed).then_some((number, end));
+            }
+            (next_record, torn) = (Some(scan.next), scan.torn);
+            closed = scan.closed || (closed && !begun);
             if torn && end > 0 {
                 // What is left of the torn write must not look like damage once more is behind it.
                 disk.write(&file, end, &vec![0; bytes.len() - scan.end])?;
                 disk.sync(&file)?;
             }
         }
-        let (entries, hard_state) = replay.finish().map_err(|_| LogError::Damaged {
-            file: "log".to_owned(),
-            offset: 0,
-        })?;
+        check_whole(&files, closed, is_new, &replay)?;
+        let floor = replay.floor;
+        let (entries, hard_state) = replay.finish()?;
         let current = segments.pop_back().unwrap_or(Segment {
             number: 1,
             last_index: 0,
@@ -151,8 +181,10 @@ impl<D: Disk> Log<D> {
             closed: segments,
             current,
             end,
+            closed_end: unmarked.map_or(0, |(_, at)| at),
             next_record: next_record.unwrap_or(1),
             hard_state: hard_state.clone(),
+            floor,
             segment_size,
         };
         let memory = MemoryLog::new(base, entries, hard_state, metadata.get_conf_state().clone());
@@ -179,7 +211,7 @@ impl<D: Disk> Log<D> {
     /// Makes `writes` durable, as one record. If it fails for lack of room, it may be tried again.
     pub fn append(&mut self, writes: &[Persist]) -> Result<(), LogError> {
         let mut hard_state = self.hard_state.clone();
-        let mut last_index = 0;
+        let (mut last_index, mut floor) = (0, self.floor);
         let mut ops = Writer::new();
         for write in writes {
             if let Some(snapshot) = &write.snapshot {
@@ -189,6 +221,7 @@ impl<D: Disk> Log<D> {
                 ops.uint(metadata.index);
                 ops.uint(metadata.term);
                 last_index = last_index.max(metadata.index);
+                floor = floor.max(metadata.index);
             }
             encode_entries(&write.entries, &mut ops);
             last_index = write
@@ -201,7 +234,15 @@ impl<D: Disk> Log<D> {
                 encode_hard_state(state, &mut ops);
             }
         }
-        let ops = ops.finish();
+        self.write_ops(&ops.finish())?;
+        self.hard_state = hard_state;
+        self.floor = floor;
+        self.current.last_index = self.current.last_index.max(last_index);
+        Ok(())
+    }
+
+    /// Appends a record, in a new segment if the present one has no room for it.
+    fn write_ops(&mut self, ops: &[u8]) -> Result<(), LogError> {
         let fresh = self.end == 0;
         let room = self.segment_size.saturating_sub(self.end);
         if !fresh && (ops.len() + segment::RECORD_HEADER) as u64 > room {
@@ -214,12 +255,9 @@ impl<D: Disk> Log<D> {
                 },
             );
             self.closed.push_back(closed);
-            self.end = 0;
+            self.closed_end = std::mem::take(&mut self.end);
         }
-        self.write_record(&ops)?;
-        self.hard_state = hard_state;
-        self.current.last_index = self.current.last_index.max(last_index);
-        Ok(())
+        self.write_record(ops)
     }
 
     fn write_record(&mut self, ops: &[u8]) -> Result<(), LogError> {
@@ -232,15 +270,24 @@ impl<D: Disk> Log<D> {
         } else {
             let mut state = Writer::new();
             encode_hard_state(&self.hard_state, &mut state);
+            encode_floor(self.floor, &mut state);
             state.raw(ops);
-            let mut bytes = segment::header(self.current.number, self.next_record).to_vec();
-            bytes.extend(segment::record(self.next_record, &state.finish()));
+            let record = segment::record(self.next_record, &state.finish());
+            let length = (segment::HEADER + record.len()) as u64;
+            let size = self.segment_size.max(length);
+            let bounded = u32::try_from(size).unwrap_or(u32::MAX);
+            let header = segment::header(self.current.number, self.next_record, bounded);
+            self.disk.create(&file, size)?;
             self.disk
-                .create(&file, self.segment_size.max(bytes.len() as u64))?;
-            self.disk.write(&file, 0, &bytes)?;
+                .write(&file, 0, &[&header[..], &record].concat())?;
             self.disk.sync(&file)?;
             self.disk.sync_folder()?;
-            self.end = bytes.len() as u64;
+            if self.closed_end > 0 {
+                // Before anybody hears of the new segment's content, which could be lost unnoticed else.
+                write_mark(&mut self.disk, self.current.number - 1, self.closed_end)?;
+                self.closed_end = 0;
+            }
+            self.end = length;
         }
         self.next_record += 1;
         Ok(())
@@ -253,6 +300,14 @@ impl<D: Disk> Log<D> {
 
     /// Removes segments that hold nothing after `index`. A snapshot at `index` or later is durable.
     pub fn compact(&mut self, index: Index) -> Result<(), LogError> {
+        let goes = |segment: &Segment| segment.last_index <= index;
+        if self.floor < index && self.closed.front().is_some_and(goes) {
+            // From now on the log is nothing without that snapshot, and says so.
+            let mut ops = Writer::new();
+            encode_floor(index, &mut ops);
+            self.write_ops(&ops.finish())?;
+            self.floor = index;
+        }
         while self
             .closed
             .front()
@@ -281,6 +336,37 @@ mod op {
     pub const ENTRIES: u8 = 1;
     /// Index and term of a snapshot that replaces the log.
     pub const RESET: u8 = 2;
+    /// Index of a snapshot without which this log is not whole.
+    pub const FLOOR: u8 = 3;
+}
+
+fn encode_floor(floor: Index, ops: &mut Writer) {
+    ops.byte(op::FLOOR);
+    ops.uint(floor);
+}
+
+/// Whether all that was ever made durable can be here: segments `files`, of which the last with a record
+/// in it is `closed` or not.
+fn check_whole(files: &[u64], closed: bool, is_new: bool, replay: &Replay) -> Result<(), LogError> {
+    let missing = |what| Err(LogError::Missing { what });
+    let after = files.last().copied().unwrap_or_default();
+    if closed {
+        return missing(format!(
+            "{} or what was in it is missing",
+            file_name(after + 1)
+        ));
+    }
+    if is_new && replay.base.0 > 0 {
+        let snapshot = snapshot::name(replay.base.0);
+        return missing(format!("{snapshot} is there, but not the log behind it"));
+    }
+    if replay.base.0 < replay.floor {
+        return missing(format!(
+            "the log needs a snapshot at index {} or later, and the newest is at {}",
+            replay.floor, replay.base.0
+        ));
+    }
+    Ok(())
 }
 
 fn encode_hard_state(state: &HardState, ops: &mut Writer) {
@@ -332,6 +418,8 @@ struct Replay {
     /// The term of the log's own entry at the base, if it has one.
     term_at_base: Option<u64>,
     hard_state: HardState,
+    /// The log needs a snapshot at this index or later.
+    floor: Index,
 }
 
 impl Replay {
@@ -341,6 +429,7 @@ impl Replay {
             entries: Vec::new(),
             term_at_base: None,
             hard_state: HardState::default(),
+            floor: 0,
         }
     }
 
@@ -367,7 +456,9 @@ impl Replay {
                     highest = highest.max(at.0);
                     self.entries.clear();
                     self.term_at_base = (at.0 == self.base.0).then_some(at.1);
+                    self.floor = self.floor.max(at.0);
                 }
+                op::FLOOR => self.floor = self.floor.max(reader.uint()?),
                 _ => return Err(Malformed { at: 0 }),
             }
         }
@@ -387,7 +478,7 @@ impl Replay {
     }
 
     /// The entries after the base, and the hard state, in the form that Raft starts from.
-    fn finish(mut self) -> Result<(Vec<Entry>, HardState), Malformed> {
+    fn finish(mut self) -> Result<(Vec<Entry>, HardState), LogError> {
         // A snapshot from the leader was saved, but not the mark that it replaces this log.
         let older = self
             .entries
@@ -401,11 +492,15 @@ impl Replay {
             .iter()
             .zip(self.base.0 + 1..)
             .all(|(entry, index)| entry.index == index);
-        if !contiguous {
-            return Err(Malformed { at: 0 });
-        }
         let last = self.base.0 + self.entries.len() as Index;
         let state = &mut self.hard_state;
+        if !contiguous || state.commit > last {
+            let what = format!(
+                "entries after {} are missing, which were written once",
+                self.base.0
+            );
+            return Err(LogError::Missing { what });
+        }
         state.term = state.term.max(self.base.1);
         state.commit = state.commit.clamp(self.base.0, last);
         Ok((self.entries, self.hard_state))

@@ -2,15 +2,19 @@
 //!
 //! | part | bytes |
 //! |---|---|
-//! | header | `L4LOG`, two zeros, version; segment number u64; number of its first record u64; CRC32C of these u32; 4 zeros |
+//! | header | `L4LOG`, two zeros, version; segment number u64; number of its first record u64; length of the file u32; CRC32C of these u32 |
 //! | record | length u32, CRC32C u32, number u64, payload, zeros to a multiple of 8 |
+//! | mark | a record numbered [`CLOSED`]: the next segment is there |
 //!
 //! All integers are little-endian. The CRC covers number and payload. Records are numbered through the
-//! whole log. The file is preallocated with zeros, so a length of 0 marks the end.
+//! whole log. The file is preallocated with zeros, so a length of 0 marks the end, and a file that is
+//! shorter than its header says has been cut.
 //!
 //! One record is one write followed by one sync, and the next record is written only after that sync.
 //! So at most one record can be torn: the last. A bad record with a whole, later one behind it was
-//! synced once and has been damaged since.
+//! synced once and has been damaged since. The mark is written once the next segment's first record is
+//! synced, and before anybody hears of that record; so a marked segment that is the last has lost its
+//! successor.
 
 use crate::log::LogError;
 
@@ -18,19 +22,29 @@ use crate::log::LogError;
 pub const HEADER: usize = 32;
 /// Header of a record, bytes.
 pub const RECORD_HEADER: usize = 16;
+/// The number of the record that says that another segment follows.
+pub const CLOSED: u64 = u64::MAX;
+/// Length of that record, bytes.
+const MARK: usize = 24;
 /// Format version of segments.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const MAGIC: [u8; 8] = [b'L', b'4', b'L', b'O', b'G', 0, 0, VERSION];
 
-/// The first bytes of segment `number`, whose first record is `first`.
-pub fn header(number: u64, first: u64) -> [u8; HEADER] {
+/// The first bytes of segment `number`, whose first record is `first`, in a file of `size` bytes.
+pub fn header(number: u64, first: u64, size: u32) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..16].copy_from_slice(&number.to_le_bytes());
     bytes[16..24].copy_from_slice(&first.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..24]);
-    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    bytes[24..28].copy_from_slice(&size.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..28]);
+    bytes[28..].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// The mark that the next segment is there.
+pub fn mark() -> Vec<u8> {
+    record(CLOSED, &[1])
 }
 
 /// The bytes of record `number`.
@@ -77,6 +91,8 @@ pub struct Scan<'a> {
     pub next: u64,
     /// A last write was torn, and is left out.
     pub torn: bool,
+    /// The mark is there: this segment is not the last.
+    pub closed: bool,
 }
 
 /// Reads segment `number`. Its first record has number `first`, where known (all but the oldest
@@ -97,7 +113,8 @@ pub fn scan<'a>(
         offset,
     };
     let written = u64_at(bytes, 16).unwrap_or_default();
-    let intact = bytes.get(..HEADER) == Some(&header(number, written)[..])
+    let size = u32_at(bytes, 24).unwrap_or_default();
+    let intact = bytes.get(..HEADER) == Some(&header(number, written, size)[..])
         && first.is_none_or(|first| first == written);
     if !intact {
         // The header is synced together with the first record.
@@ -123,19 +140,36 @@ pub fn scan<'a>(
                 scan.payloads.push(payload);
                 scan.end += (RECORD_HEADER + payload.len()).next_multiple_of(8);
             }
+            Some((CLOSED, _)) => {
+                scan.closed = true;
+                break;
+            }
             _ => {
-                let rest = bytes.get(scan.end..).unwrap_or_default();
-                if rest.iter().all(|&byte| byte == 0) {
-                    return Ok(scan);
-                }
-                if !is_last || later_record(bytes, scan.end, next).is_some() {
-                    return Err(damaged(scan.end));
-                }
-                scan.torn = true;
-                return Ok(scan);
+                scan.torn = tail(bytes, scan.end, next, is_last).ok_or(damaged(scan.end))?;
+                break;
             }
         }
     }
+    // With a synced record in it, a file has its whole length.
+    if !scan.payloads.is_empty() && bytes.len() < size as usize {
+        return Err(damaged(bytes.len()));
+    }
+    Ok(scan)
+}
+
+/// Whether what follows the last whole record is a torn write; `None`: it is damage.
+fn tail(bytes: &[u8], end: usize, next: u64, is_last: bool) -> Option<bool> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+    let rest = bytes.get(end..).unwrap_or_default();
+    if is_zero(rest) {
+        return Some(false);
+    }
+    if is_last {
+        return later_record(bytes, end, next).is_none().then_some(true);
+    }
+    // The mark can be torn, and is not needed when its successor is there.
+    let behind = rest.get(MARK..).unwrap_or_default();
+    is_zero(behind).then_some(false)
 }
 
 /// The offset of a whole record after `from` whose number is beyond `number`.
@@ -143,7 +177,8 @@ fn later_record(bytes: &[u8], from: usize, number: u64) -> Option<usize> {
     let mut at = from + 8;
     while at + RECORD_HEADER <= bytes.len() {
         // The number is checked before the CRC: nearly every offset fails there.
-        if u64_at(bytes, at + 8).is_some_and(|n| n > number && n - number < 1 << 40)
+        if u64_at(bytes, at + 8)
+            .is_some_and(|n| n > number && (n - number < 1 << 40 || n == CLOSED))
             && record_at(bytes, at).is_some()
         {
             return Some(at);
@@ -158,7 +193,7 @@ mod tests {
     use super::*;
 
     fn segment(payloads: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = header(1, 10).to_vec();
+        let mut bytes = header(1, 10, 0).to_vec();
         for (number, payload) in payloads.iter().enumerate() {
             bytes.extend(record(number as u64 + 10, payload));
         }

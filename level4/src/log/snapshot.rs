@@ -4,6 +4,7 @@
 //! configuration (protobuf, with its length), the state.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -18,7 +19,12 @@ const HEADER: usize = 20;
 /// The end of the name of a snapshot that is being written; never read.
 const PARTIAL: &str = ".partial";
 
-fn name(index: Index) -> String {
+/// Tells writers apart: the node's own snapshot and one from the leader may be saved at the same time,
+/// and at the same index, and neither may finish the other's half-written file.
+static WRITERS: AtomicU64 = AtomicU64::new(0);
+
+/// The file of the snapshot at `index`.
+pub(super) fn name(index: Index) -> String {
     format!("snapshot-{index:020}")
 }
 
@@ -41,7 +47,8 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     header[8..12].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
     header[12..].copy_from_slice(&(body.len() as u64).to_le_bytes());
     let name = name(metadata.index);
-    let partial = format!("{name}{PARTIAL}");
+    let writer = WRITERS.fetch_add(1, Relaxed);
+    let partial = format!("{name}-{writer}{PARTIAL}");
     disk.create(&partial, 0)?;
     disk.write(&partial, 0, &header)?;
     disk.write(&partial, HEADER as u64, &body)?;

@@ -1,0 +1,80 @@
+//! The leader's side of requests: what goes into the next entries, and what is in the log already.
+
+use std::collections::HashSet;
+
+use crate::message::{NodeId, Request, RequestId, Term};
+
+/// Requests of one log entry, bytes at most (a single larger request is an entry of its own).
+const BATCH_LIMIT: usize = 256 * 1024;
+
+/// Requests on their way into the log.
+#[derive(Debug, Default)]
+pub struct Proposals {
+    /// For the next entries.
+    queue: Vec<Request>,
+    /// Ids in this leader's entries, or queued, that are not applied yet.
+    under_way: HashSet<RequestId>,
+    /// Term and leader at the last flush.
+    leadership: (Term, NodeId),
+}
+
+impl Proposals {
+    /// Whether term or leader are others than at the last look. Then what an old leader had taken is
+    /// forgotten: its gateways send it again.
+    pub fn is_new_leadership(&mut self, leadership: (Term, NodeId)) -> bool {
+        if leadership == self.leadership {
+            return false;
+        }
+        *self = Self {
+            leadership,
+            ..Self::default()
+        };
+        true
+    }
+
+    /// Takes requests for the log, leaving out those that are on their way into it already.
+    pub fn enqueue(&mut self, requests: Vec<Request>) {
+        for request in requests {
+            if self.under_way.insert(request.id) {
+                self.queue.push(request);
+            }
+        }
+    }
+
+    /// The contents of the next entries.
+    pub fn take(&mut self) -> Vec<Vec<Request>> {
+        batches(std::mem::take(&mut self.queue))
+    }
+
+    /// These were not taken into the log, and may come again.
+    pub fn refused<'a>(&mut self, requests: impl IntoIterator<Item = &'a Request>) {
+        for request in requests {
+            self.under_way.remove(&request.id);
+        }
+    }
+
+    /// A request has been executed.
+    pub fn executed(&mut self, id: &RequestId) {
+        self.under_way.remove(id);
+    }
+}
+
+/// Splits requests into the contents of entries of at most [`BATCH_LIMIT`] bytes.
+fn batches(requests: Vec<Request>) -> Vec<Vec<Request>> {
+    let mut batches: Vec<Vec<Request>> = Vec::new();
+    let mut room = 0;
+    for request in requests {
+        let size = request.size();
+        match batches.last_mut() {
+            Some(batch) if size <= room => {
+                room -= size;
+                batch.push(request);
+            }
+            _ => {
+                room = BATCH_LIMIT.saturating_sub(size);
+                batches.push(vec![request]);
+            }
+        }
+    }
+    batches
+}

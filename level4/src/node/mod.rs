@@ -1,0 +1,240 @@
+//! The node at work: the core, the log and the database on threads of their own, and the handle through
+//! which the API reaches them.
+//!
+//! [`recover`] makes the parts from a folder, [`threads`] runs them, a [`Fault`] ends them.
+
+mod fault;
+mod recover;
+mod threads;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::consensus::{Answer, Status, Token};
+use crate::message::{Command, NodeId};
+use crate::transport::{Event, Transport};
+use fault::FaultSender;
+pub use fault::{Fault, Faults};
+pub use recover::{Prepared, RecoverError, prepare};
+use threads::consensus::Outputs;
+pub use threads::consensus::SNAPSHOT_KEEP;
+pub use threads::state::SNAPSHOT_EVERY;
+use threads::{Input, StateWork, now_ms, spawn};
+
+/// So many clients may wait for an answer, and so many bytes of requests; more are refused.
+const WAITING_LIMIT: usize = 65_536;
+const WAITING_LIMIT_BYTES: usize = 1024 * 1024 * 1024;
+
+/// Figures for `GET /metrics`.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Client requests taken.
+    pub requests: AtomicU64,
+    /// Log writes (syncs).
+    pub syncs: AtomicU64,
+    /// Entries applied.
+    pub applied: AtomicU64,
+}
+
+type Reads = Mutex<HashMap<Token, (Bytes, oneshot::Sender<Bytes>)>>;
+
+/// The clients that wait for an answer.
+#[derive(Default)]
+struct Waiting {
+    /// With the size of the request.
+    senders: HashMap<Token, (oneshot::Sender<Answer>, usize)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn remove(&mut self, token: Token) -> Option<oneshot::Sender<Answer>> {
+        let (sender, size) = self.senders.remove(&token)?;
+        self.bytes -= size;
+        Some(sender)
+    }
+}
+
+/// The handle of a running node.
+pub struct Node {
+    input: Sender<Input>,
+    state: Sender<StateWork>,
+    answers: Mutex<Waiting>,
+    reads: Reads,
+    tokens: AtomicU64,
+    _lock: File,
+    /// Counters.
+    pub figures: Figures,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Node {
+    /// Starts the threads. `transport` makes the transport from what it has to tell.
+    pub fn start(
+        prepared: Prepared,
+        tick: Duration,
+        transport: impl FnOnce(Box<dyn Fn(Event) + Send + Sync>) -> Arc<Transport>,
+    ) -> (Arc<Self>, Arc<Transport>, Faults) {
+        let Prepared {
+            identity,
+            lock,
+            folder,
+            mut core,
+            log,
+            machine,
+        } = prepared;
+        let (save, saves) = mpsc::channel();
+        let (input, inputs) = mpsc::channel();
+        let (log_work, log_works) = mpsc::channel();
+        let (state, state_works) = mpsc::channel();
+        let node = Arc::new(Self {
+            input: input.clone(),
+            state: state.clone(),
+            answers: Mutex::default(),
+            reads: Mutex::default(),
+            tokens: AtomicU64::new(0),
+            _lock: lock,
+            figures: Figures::default(),
+        });
+        let events = input.clone();
+        let transport = transport(Box::new(move |event| {
+            // The consensus thread is gone only when the process ends.
+            let _ = events.send(Input::Peer(event));
+        }));
+        let members = core.status().members;
+        if !members.is_empty() {
+            transport.set_members(members);
+        }
+        let (reporter, faults) = FaultSender::channel();
+        spawn("log", &reporter, {
+            let (input, node) = (input.clone(), node.clone());
+            move || threads::log::run(log, &log_works, &input, &node.figures)
+        });
+        spawn("snapshot", &reporter, {
+            let input = input.clone();
+            move || threads::snapshot::run(folder, &saves, &input)
+        });
+        spawn("state", &reporter, {
+            let node = node.clone();
+            let every = SNAPSHOT_EVERY + identity.node % (SNAPSHOT_EVERY / 4);
+            move || threads::state::run(machine, &state_works, &input, &save, &node, every)
+        });
+        spawn("consensus", &reporter, {
+            let (node, transport) = (node.clone(), transport.clone());
+            let runtime = tokio::runtime::Handle::current();
+            move || {
+                let _entered = runtime.enter();
+                let mut first = core.flush(now_ms());
+                let out = Outputs {
+                    node: &node,
+                    transport: &transport,
+                    log: &log_work,
+                    state: &state,
+                };
+                out.carry_out(&mut first);
+                threads::consensus::run(core, &inputs, tick, &out);
+                Ok(())
+            }
+        });
+        (node, transport, faults)
+    }
+
+    fn send(&self, input: Input) {
+        let _ = self.input.send(input);
+    }
+
+    /// Executes a command exactly once; the answer comes when it is applied here. `None`: too much waits
+    /// already, and it will not be executed.
+    pub fn execute(
+        &self,
+        key: Option<String>,
+        command: Command,
+    ) -> Option<oneshot::Receiver<Answer>> {
+        let token = self.tokens.fetch_add(1, Relaxed);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut waiting = locked(&self.answers);
+            let size = command.body().len();
+            if waiting.senders.len() >= WAITING_LIMIT || waiting.bytes + size > WAITING_LIMIT_BYTES
+            {
+                return None;
+            }
+            waiting.bytes += size;
+            waiting.senders.insert(token, (sender, size));
+        }
+        self.figures.requests.fetch_add(1, Relaxed);
+        self.send(Input::Request {
+            token,
+            key,
+            command,
+        });
+        Some(answer)
+    }
+
+    /// Runs read-only statements that see everything acknowledged before. `None`: too many wait already.
+    pub fn read(&self, request: Bytes) -> Option<oneshot::Receiver<Bytes>> {
+        let token = self.tokens.fetch_add(1, Relaxed);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut reads = locked(&self.reads);
+            if reads.len() >= WAITING_LIMIT {
+                return None;
+            }
+            reads.insert(token, (request, sender));
+        }
+        self.figures.requests.fetch_add(1, Relaxed);
+        self.send(Input::Read(token));
+        Some(answer)
+    }
+
+    /// Runs read-only statements on whatever this node has.
+    pub fn read_local(&self, request: Bytes) -> oneshot::Receiver<Bytes> {
+        let (sender, answer) = oneshot::channel();
+        let _ = self.state.send(StateWork::ReadNow(request, sender));
+        answer
+    }
+
+    /// The database as a SQLite file, at one point of the log.
+    pub fn file(&self) -> oneshot::Receiver<Result<Vec<u8>, String>> {
+        let (sender, file) = oneshot::channel();
+        let _ = self.state.send(StateWork::File(sender));
+        file
+    }
+
+    /// The core's view.
+    pub fn status(&self) -> oneshot::Receiver<Status> {
+        let (sender, status) = oneshot::channel();
+        self.send(Input::Status(sender));
+        status
+    }
+
+    /// Asks the leader to take `id` out of the cluster.
+    pub fn remove(&self, id: NodeId) {
+        self.send(Input::Remove(id));
+    }
+
+    /// Asks the leader to take `id` into the cluster.
+    pub fn join(&self, id: NodeId, name: String) {
+        self.send(Input::Join(id, name));
+    }
+
+    /// Gives leadership away, before this node ends.
+    pub fn step_down(&self) {
+        self.send(Input::StepDown);
+    }
+
+    /// How many clients wait for an answer.
+    pub fn waiting(&self) -> usize {
+        locked(&self.answers).senders.len() + locked(&self.reads).len()
+    }
+}

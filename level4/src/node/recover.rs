@@ -1,0 +1,196 @@
+//! From a folder to the parts of a node: the lock, the identity, the log and the state as they were
+//! left, or those of a new node.
+
+use std::fs::{File, TryLockError};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raft::eraftpb::{ConfState, HardState};
+
+use super::threads::now_ms;
+use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
+use crate::database::{Database, DatabaseError};
+use crate::identity::Identity;
+use crate::log::{Folder, Log, LogError};
+use crate::machine::{Machine, RestoreError};
+use crate::message::NodeId;
+use crate::notes::note;
+
+/// How long to wait for another process to leave the folder, and how often to look.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a node cannot start from its folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A file of the folder cannot be used.
+    #[error("cannot use {}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// Two processes in one folder would write one log.
+    #[error("another process uses this folder")]
+    InUse,
+    /// The log is there, the file `node` is not.
+    #[error(
+        "there is a log, but not the file that says whose: restore {}, or empty the folder and join again",
+        .0.display()
+    )]
+    NoIdentity(PathBuf),
+    /// The file `node` is there and says that there is a log, which is not there or empty.
+    #[error(
+        "this node had a log, and {} has none: restore it from a backup, or empty the whole folder and start with --join",
+        .0.display()
+    )]
+    NoLog(PathBuf),
+    /// The log cannot be used.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// The snapshot cannot be used.
+    #[error("{0}")]
+    State(#[from] RestoreError<DatabaseError>),
+    /// SQLite does not even open an empty database.
+    #[error("{0}")]
+    Database(#[from] DatabaseError),
+    /// Raft finds the log inconsistent.
+    #[error("the log cannot be used: {0}")]
+    Raft(#[from] raft::Error),
+}
+
+impl RecoverError {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |cause| Self::File { path, cause }
+    }
+}
+
+/// A node's parts before it runs.
+pub struct Prepared {
+    /// As saved for this start.
+    pub identity: Identity,
+    /// Held until the process ends.
+    pub(super) lock: File,
+    pub(super) folder: PathBuf,
+    pub(super) core: Core,
+    pub(super) log: Log<Folder>,
+    pub(super) machine: Machine<Database>,
+}
+
+/// Takes the folder for this process, which keeps it as long as it runs. One that was killed just now may
+/// not be gone yet, and is waited for a little.
+fn lock(home: &Path) -> Result<File, RecoverError> {
+    let path = home.join("lock");
+    let file = File::create(&path).map_err(RecoverError::file(&path))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(RecoverError::InUse),
+            Err(TryLockError::Error(error)) => return Err(RecoverError::file(&path)(error)),
+        }
+    }
+}
+
+/// Recovers a node from its folder, or makes a new one. A node without state founds a cluster, unless it
+/// is going to join one.
+pub fn prepare(
+    home: &Path,
+    name: &str,
+    joins: bool,
+    timing: Timing,
+) -> Result<Prepared, RecoverError> {
+    let lock = lock(home)?;
+    let folder = home.join("log");
+    let disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
+    let (mut log, mut recovered) = Log::open(disk)?;
+    if recovered.torn {
+        note(format_args!(
+            "the last write to the log was torn, and is cut off"
+        ));
+    }
+    let file = home.join("node");
+    let identity = Identity::load(home).map_err(RecoverError::file(&file))?;
+    let is_new = recovered.is_new;
+    let mut identity = match identity {
+        Some(known) if !is_new => known,
+        Some(known) if known.has_log => return Err(RecoverError::NoLog(folder)),
+        None if !is_new => return Err(RecoverError::NoIdentity(file)),
+        // Nothing was ever promised, even if this is not the first start.
+        _ => Identity {
+            node: random_id(),
+            ..Identity::default()
+        },
+    };
+    identity.incarnation += 1;
+    let founder = is_new && !joins;
+    if founder {
+        identity.cluster = random_id();
+    }
+    let save = |identity: &Identity| identity.save(home).map_err(RecoverError::file(&file));
+    save(&identity)?;
+    if founder {
+        recovered.log = found(&mut log, identity.node, name)?;
+    } else if is_new {
+        log.begin()?;
+    }
+    if !identity.has_log {
+        // Only now, for a crash between the two leaves a folder that never promised anything.
+        identity.has_log = true;
+        save(&identity)?;
+    }
+    let mut machine = Machine::new(Database::new()?);
+    if let Some(snapshot) = recovered.snapshot {
+        machine.apply(Apply::Restore(snapshot))?;
+    }
+    let core = Core::new(Start {
+        id: identity.node,
+        incarnation: identity.incarnation,
+        log: recovered.log,
+        applied: machine.applied(),
+        members: machine.members().clone(),
+        timing,
+        seed: random_id(),
+    })?;
+    Ok(Prepared {
+        identity,
+        lock,
+        folder,
+        core,
+        log,
+        machine,
+    })
+}
+
+/// Begins the log of a new cluster, whose only member is `node`.
+fn found(log: &mut Log<Folder>, node: NodeId, name: &str) -> Result<MemoryLog, LogError> {
+    let entries = vec![founding_entry(node, name)];
+    let hard_state = HardState {
+        term: 1,
+        commit: 1,
+        ..HardState::default()
+    };
+    log.append(&[Persist {
+        entries: entries.clone(),
+        hard_state: Some(hard_state.clone()),
+        ..Persist::default()
+    }])?;
+    let conf_state = ConfState::default();
+    Ok(MemoryLog::new((0, 0), entries, hard_state, conf_state))
+}
+
+/// A random number that is not 0, from the system's generator by way of the standard library's hashing
+/// keys.
+fn random_id() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(now_ms());
+    hasher.finish().max(1)
+}

@@ -1,0 +1,124 @@
+//! The consensus thread: feeds the core with what comes in, and carries out what comes out of it.
+//!
+//! It sends messages and answers as soon as the core gives them; everything that may wait for a disk or
+//! for SQL is handed to another thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::super::{Node, locked};
+use super::{Input, LogWork, StateWork, now_ms};
+use crate::consensus::{Core, Effects};
+use crate::message::Index;
+use crate::transport::{Event, Transport};
+
+/// Entries kept before a snapshot, for followers that are a little behind.
+pub const SNAPSHOT_KEEP: Index = 20_000;
+/// And not more than these bytes of them.
+const SNAPSHOT_KEEP_BYTES: usize = 32 * 1024 * 1024;
+/// Inputs taken before the core is flushed, at most.
+const INPUT_GROUP: usize = 512;
+
+/// Where the core's effects go.
+pub(in crate::node) struct Outputs<'a> {
+    pub node: &'a Node,
+    pub transport: &'a Arc<Transport>,
+    pub log: &'a Sender<LogWork>,
+    pub state: &'a Sender<StateWork>,
+}
+
+impl Outputs<'_> {
+    pub(in crate::node) fn carry_out(&self, effects: &mut Effects) {
+        for (to, message) in effects.messages.drain(..) {
+            self.transport.send(to, &message);
+        }
+        for persist in effects.persist.drain(..) {
+            let _ = self.log.send(LogWork::Write(persist));
+        }
+        for step in effects.apply.drain(..) {
+            let _ = self.state.send(StateWork::Apply(step));
+        }
+        for token in effects.reads.drain(..) {
+            let _ = self.state.send(StateWork::Read(token));
+        }
+        if !effects.answers.is_empty() {
+            let mut waiting = locked(&self.node.answers);
+            for (token, answer) in effects.answers.drain(..) {
+                if let Some(sender) = waiting.remove(token) {
+                    // The client may have gone.
+                    let _ = sender.send(answer);
+                }
+            }
+        }
+        for token in effects.refused.drain(..) {
+            // Whoever waits sees the sender go.
+            drop(locked(&self.node.answers).remove(token));
+            drop(locked(&self.node.reads).remove(&token));
+        }
+        if let Some(members) = effects.members.take() {
+            self.transport.set_members(members);
+        }
+        if effects.snapshot_wanted {
+            let _ = self.state.send(StateWork::Snapshot);
+        }
+    }
+}
+
+/// Tells the core what came in.
+fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
+    match input {
+        Input::Peer(Event::Message(from, message)) => core.receive(from, message),
+        Input::Peer(Event::Found(peer)) => core.peer_found(peer),
+        Input::Peer(Event::Lost(peer)) => core.peer_lost(peer),
+        Input::Request {
+            token,
+            key,
+            command,
+        } => core.request(token, key, command),
+        Input::Read(token) => core.read(token),
+        Input::Persisted(number) => core.persisted(number),
+        Input::Applied(index, executed) => core.applied(index, executed),
+        Input::Offer(snapshot) => core.offer_snapshot(snapshot),
+        Input::Saved(index) => {
+            let gone = core.compact(index, SNAPSHOT_KEEP, SNAPSHOT_KEEP_BYTES);
+            let _ = log.send(LogWork::Compact(gone));
+        }
+        Input::Join(id, name) => core.join(id, name),
+        Input::Remove(id) => core.remove(id),
+        Input::Status(sender) => {
+            let _ = sender.send(core.status());
+        }
+        Input::StepDown => core.step_down(),
+    }
+}
+
+/// Runs the core until everybody who could tell it something is gone.
+pub(in crate::node) fn run(
+    mut core: Core,
+    inputs: &Receiver<Input>,
+    tick: Duration,
+    out: &Outputs,
+) {
+    let mut next_tick = Instant::now() + tick;
+    loop {
+        match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            Ok(input) => {
+                feed(&mut core, input, out.log);
+                for input in inputs.try_iter().take(INPUT_GROUP) {
+                    feed(&mut core, input, out.log);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if Instant::now() >= next_tick {
+            core.tick();
+            // After a pause of the process, missed ticks are not made up for: what came in meanwhile
+            // has to be looked at first.
+            next_tick = (next_tick + tick).max(Instant::now());
+        }
+        let mut effects = core.flush(now_ms());
+        out.carry_out(&mut effects);
+    }
+}

@@ -1,0 +1,120 @@
+//! The node's threads and what they tell one another.
+//!
+//! The *consensus* thread owns the core and never waits for a disk; the *log* thread writes and syncs what
+//! the core hands it, many changes at once; the *state* thread applies committed entries to the database;
+//! the *snapshot* thread saves the node's own snapshots, for which no sync should wait.
+
+pub(super) mod consensus;
+pub(super) mod log;
+pub(super) mod snapshot;
+pub(super) mod state;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use raft::eraftpb::Snapshot;
+use tokio::sync::oneshot;
+
+use super::fault::{Fault, FaultSender};
+use crate::consensus::{Answer, Apply, Persist, Status, Token};
+use crate::log::LogError;
+use crate::message::{Command, Index, NodeId, RequestId};
+use crate::notes::note;
+use crate::transport::Event;
+
+/// SQLite recurses as deep as SQL makes it, within limits that assume a stack of usual size; room for
+/// these, bytes. Only what is used takes memory.
+const STACK_SIZE: usize = 64 * 1024 * 1024;
+/// How long to wait before writing again to a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the consensus thread is told.
+pub(super) enum Input {
+    Peer(Event),
+    Request {
+        token: Token,
+        key: Option<String>,
+        command: Command,
+    },
+    Read(Token),
+    Persisted(u64),
+    Applied(Index, Vec<(RequestId, Answer)>),
+    Offer(Option<Snapshot>),
+    Saved(Index),
+    Join(NodeId, String),
+    Remove(NodeId),
+    Status(oneshot::Sender<Status>),
+    /// The node is ending, or its log has no room: another one should lead.
+    StepDown,
+}
+
+/// What the log's thread is told.
+pub(super) enum LogWork {
+    Write(Persist),
+    Compact(Index),
+}
+
+/// What the state's thread is told.
+pub(super) enum StateWork {
+    Apply(Apply),
+    Read(Token),
+    ReadNow(Bytes, oneshot::Sender<Bytes>),
+    Snapshot,
+    File(oneshot::Sender<Result<Vec<u8>, String>>),
+}
+
+/// Starts a thread. What it returns, and a panic, are faults of the node.
+pub(super) fn spawn(
+    name: &'static str,
+    faults: &FaultSender,
+    work: impl FnOnce() -> Result<(), Fault> + Send + 'static,
+) {
+    let reporter = faults.clone();
+    let guarded = move || {
+        let ended = panic::catch_unwind(AssertUnwindSafe(work));
+        if let Err(fault) = ended.unwrap_or(Err(Fault::Panicked { thread: name })) {
+            reporter.report(fault);
+        }
+    };
+    let result = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_SIZE)
+        .spawn(guarded);
+    if let Err(cause) = result {
+        faults.report(Fault::NoThread {
+            thread: name,
+            cause,
+        });
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_millis() as u64)
+}
+
+/// A full disk may get room again; any other failure leaves it unknown what is on disk, and is a fault.
+fn retry(
+    core: &Sender<Input>,
+    mut write: impl FnMut() -> Result<(), LogError>,
+) -> Result<(), Fault> {
+    let mut told = false;
+    while let Err(error) = write() {
+        match &error {
+            LogError::Io(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
+                if !std::mem::replace(&mut told, true) {
+                    note(format_args!("{error}; waiting for room"));
+                }
+                let _ = core.send(Input::StepDown);
+                thread::sleep(FULL_DISK_PAUSE);
+            }
+            _ => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
