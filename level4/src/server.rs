@@ -21,7 +21,7 @@ use crate::consensus::Timing;
 use crate::identity::Identity;
 use crate::node::{self, Fault, Node, RecoverError};
 use crate::notes::{detail, note};
-use crate::transport::{self, Listener, MAGIC, Rewound, Socket, Transport};
+use crate::transport::{self, FileId, Listener, MAGIC, Rewound, Socket, Transport};
 
 /// How a node is run.
 #[derive(Debug, Clone)]
@@ -118,6 +118,11 @@ pub async fn run(
             cause,
         })?;
     let address = listener.address(&settings.listen);
+    let socket = if transport::is_path(&settings.listen) {
+        FileId::of(Path::new(&settings.listen)).unwrap_or_default()
+    } else {
+        None
+    };
     let name = settings
         .advertise
         .clone()
@@ -189,9 +194,9 @@ pub async fn run(
     serving.abort();
     drop(ended);
     let _ = timeout_at(deadline, clients.recv()).await;
-    if transport::is_path(&settings.listen) {
-        // Already gone if somebody tidied up before.
-        let _ = std::fs::remove_file(&settings.listen);
+    if let Some(own) = socket {
+        // Already gone, or another's, if somebody tidied up before.
+        let _ = transport::remove_if_same(Path::new(&settings.listen), own);
     }
     Ok(())
 }

@@ -427,6 +427,41 @@ fn stray_arguments_and_unusable_addresses_end_with_status_1() {
 }
 
 #[test]
+fn listening_removes_dead_sockets_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let listen = |path: &std::path::Path| {
+        Command::new(env!("CARGO_BIN_EXE_level4"))
+            .arg("-l")
+            .arg(path)
+            .arg("-d")
+            .arg(root.path().join("other"))
+            .output()
+            .unwrap()
+    };
+    let file = root.path().join("precious");
+    std::fs::write(&file, "precious").unwrap();
+    let refused = listen(&file);
+    assert_eq!(refused.status.code(), Some(1));
+    let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(reason.lines().count(), 1, "{reason}");
+    assert!(reason.contains("not a socket"), "{reason}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    // One that was killed leaves its socket, and takes it again.
+    let path = root.path().join("s.sock");
+    let mut node = Node::start(&root.path().join("0"), &path.to_string_lossy(), None);
+    assert_eq!(listen(&path).status.code(), Some(1));
+    node.kill();
+    assert!(path.exists());
+    node.restart();
+    assert_eq!(node.sql("SELECT 1"), "SequenceNumber: 0\n1\n");
+    // At the end only the node's own socket goes.
+    std::fs::remove_file(&path).unwrap();
+    let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert_eq!(node.terminate(), Some(0));
+    assert!(path.exists());
+}
+
+#[test]
 fn a_folder_belongs_to_one_process_at_a_time() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::start(root.path(), "127.0.0.1:0", None);

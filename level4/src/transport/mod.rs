@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use stream::{Listener, Rewound, Socket, is_path};
+pub use stream::{FileId, Listener, Rewound, Socket, is_path, remove_if_same};
 pub use wire::MAGIC;
 
 use crate::consensus::Members;

@@ -1,6 +1,8 @@
 //! Unix and TCP sockets under one type, and a stream that gives back bytes already read.
 
 use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -37,21 +39,22 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Listens at `address`. A socket file left by an earlier life is removed.
+    /// Listens at `address`. Of what may be at a socket's path already, only a socket that nobody
+    /// listens on any more is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrInUse`] if somebody listens there, [`io::ErrorKind::AlreadyExists`] if
+    /// something else than a socket is there, which stays.
     pub async fn bind(address: &str) -> io::Result<Self> {
         if !is_path(address) {
             return Ok(Self::Tcp(TcpListener::bind(address).await?));
         }
-        if UnixStream::connect(address).await.is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process listens there",
-            ));
+        let path = Path::new(address);
+        if let Some(found) = FileId::of(path)? {
+            remove_dead_socket(path, found).await?;
         }
-        match std::fs::remove_file(address) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Self::Unix(UnixListener::bind(address)?)),
-        }
+        Ok(Self::Unix(UnixListener::bind(path)?))
     }
 
     /// The address in a form that reaches it (with the port the system chose, if it was 0).
@@ -74,6 +77,51 @@ impl Listener {
                 Ok(Box::new(stream))
             }
         }
+    }
+}
+
+/// Which file a path named when it was looked at: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId(u64, u64);
+
+impl FileId {
+    /// The file at `path` itself (links are not followed); `None`: there is none.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(file) => Ok(Some(Self(file.dev(), file.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Removes what was `found` at `path`, if it is a socket without a listener.
+async fn remove_dead_socket(path: &Path, found: FileId) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file that is not a socket; it was left as it is",
+        ));
+    }
+    match UnixStream::connect(path).await {
+        // Refused: it is a socket, and nobody has it open.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            remove_if_same(path, found)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process listens there",
+        )),
+    }
+}
+
+/// Removes the file at `path` if it still is the one that was looked at.
+pub fn remove_if_same(path: &Path, found: FileId) -> io::Result<()> {
+    match FileId::of(path)? {
+        Some(now) if now == found => std::fs::remove_file(path),
+        _ => Ok(()),
     }
 }
 
