@@ -30,6 +30,7 @@ pub mod message;
 mod node;
 mod notes;
 mod server;
+pub mod statement;
 pub mod transport;
 
 pub use identity::Identity;

@@ -35,9 +35,9 @@ pub struct RequestId {
 pub enum Command {
     /// SQL text, answered in the `sqlite3` shell's format; takes a sequence number.
     Shell(Bytes),
-    /// Statements with parameters (JSON, checked by the API), answered with rqlite's JSON.
+    /// Encoded [`crate::statement::Statements`], answered by encoded [`crate::statement::Outcome`]s.
     Statements(Bytes),
-    /// A whole SQLite database file that replaces the current one.
+    /// A whole SQLite database file that replaces the current one; answered like statements.
     Load(Bytes),
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use level4::database::Database;
 use level4::machine::{Executor as _, Moment};
 use level4::message::Command;
+use level4::statement::{Outcome, Parameters, Rows, Statement, Statements, Value};
 
 const MOMENT: Moment = Moment {
     time_ms: 1_400_000_000_000,
@@ -150,32 +151,60 @@ fn what_leaves_the_database_is_refused() {
         );
     }
     assert_eq!(run(&mut db, "CREATE TABLE t (a); VACUUM; SELECT 1"), "1\n");
-    for request in [
-        r#"[["ATTACH ? AS a", "file:/tmp/level4-attached?vfs=unix"]]"#,
-        r#"[["SELECT fts3_tokenizer(?, ?)", "evil", [65, 65, 65, 65, 65, 65, 65, 65]]]"#,
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (sql, parameters) in [
+        (
+            "ATTACH ? AS a",
+            vec![text("file:/tmp/level4-attached?vfs=unix")],
+        ),
+        (
+            "SELECT fts3_tokenizer(?, ?)",
+            vec![text("evil"), Value::Blob(vec![65; 8])],
+        ),
     ] {
-        let output = statements(&mut db, request);
-        assert!(output.contains("not authorized"), "{request}: {output}");
+        let output = execute(&mut db, vec![with(sql, parameters)], false);
+        assert!(
+            matches!(&output[..], [Outcome::Error(reason)] if reason.contains("not authorized")),
+            "{sql}: {output:?}"
+        );
     }
 }
 
-/// Executes rqlite's JSON.
-fn statements(db: &mut Database, list: &str) -> String {
-    let request = format!(r#"{{"statements": {list}}}"#);
-    let output = db.execute(MOMENT, &Command::Statements(request.into()));
-    String::from_utf8_lossy(&output).into_owned()
+fn encoded(list: Vec<Statement>, rows: bool) -> Bytes {
+    let statements = Statements {
+        list,
+        transaction: false,
+        rows,
+    };
+    statements.encode().into()
 }
+
+fn with(sql: &str, parameters: Vec<Value>) -> Statement {
+    Statement {
+        sql: sql.to_owned(),
+        parameters: Parameters::Positional(parameters),
+    }
+}
+
+/// Executes statements.
+fn execute(db: &mut Database, list: Vec<Statement>, rows: bool) -> Vec<Outcome> {
+    let output = db.execute(MOMENT, &Command::Statements(encoded(list, rows)));
+    Outcome::decode_all(&output).unwrap()
+}
+
+const DONE: Outcome = Outcome::Done {
+    last_insert_id: None,
+    rows_affected: None,
+};
 
 #[test]
 fn sql_ends_at_a_nul() {
     let mut db = database();
-    assert_eq!(
-        statements(
-            &mut db,
-            r#"["CREATE TABLE t (a)\u0000 nonsense", "\u0000"]"#
-        ),
-        "[{},{}]"
-    );
+    let list = vec![
+        Statement::plain("CREATE TABLE t (a)\0 nonsense"),
+        Statement::plain("\0"),
+    ];
+    assert_eq!(execute(&mut db, list, false), [DONE, DONE]);
     assert_eq!(run(&mut db, "SELECT count(*) FROM t;\0 nonsense"), "0\n");
 }
 
@@ -195,8 +224,7 @@ fn readers_change_nothing() {
         "PRAGMA foreign_keys = ON",
         "BEGIN",
     ] {
-        let query = format!(r#"{{"rows": true, "statements": ["{sql}"]}}"#);
-        db.query(MOMENT, query.as_bytes());
+        db.query(MOMENT, &encoded(vec![Statement::plain(sql)], true));
         assert_eq!(db.save().unwrap(), before, "{sql}");
     }
     assert_eq!(run(&mut db, "PRAGMA foreign_keys"), "0\n");
@@ -258,13 +286,13 @@ fn files_are_checked_before_they_replace_the_database() {
     let mut other = database();
     let load = |db: &mut Database, file: Vec<u8>| {
         let output = db.execute(MOMENT, &Command::Load(file.into()));
-        String::from_utf8_lossy(&output).into_owned()
+        Outcome::decode_all(&output).unwrap()
     };
-    assert_eq!(load(&mut other, wal.clone()), "[{}]");
+    assert_eq!(load(&mut other, wal.clone()), [DONE]);
     assert_eq!(run(&mut other, "SELECT a FROM t"), "1\n");
     // The table's page: its content is not that of a table any more.
     wal[4096..4200].fill(0x5a);
-    assert!(load(&mut db, wal).contains("error"));
+    assert!(matches!(&load(&mut db, wal)[..], [Outcome::Error(_)]));
     assert_eq!(run(&mut db, "SELECT a FROM t"), "1\n");
 }
 
@@ -297,21 +325,49 @@ fn a_snapshot_carries_everything() {
 }
 
 #[test]
-fn statements_speak_rqlites_json() {
+fn statements_give_rows_and_counts() {
     let mut db = database();
-    let request = br#"{"rows": true, "statements": [
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, x)",
-        ["INSERT INTO t (name, x) VALUES (?, ?)", "a", [1, 2, 255]],
-        ["INSERT INTO t (name, x) VALUES (:n, :x)", {"n": "b", "x": 1.5}],
-        "SELECT * FROM t", "SELECT missing"]}"#;
-    let output = db.execute(MOMENT, &Command::Statements(Bytes::from_static(request)));
+    let named = Parameters::Named(vec![
+        ("n".to_owned(), Value::Text("b".to_owned())),
+        ("x".to_owned(), Value::Real(1.5)),
+    ]);
+    let list = vec![
+        Statement::plain("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, x)"),
+        with(
+            "INSERT INTO t (name, x) VALUES (?, ?)",
+            vec![Value::Text("a".to_owned()), Value::Blob(vec![1, 2, 255])],
+        ),
+        Statement {
+            sql: "INSERT INTO t (name, x) VALUES (:n, :x)".to_owned(),
+            parameters: named,
+        },
+        Statement::plain("SELECT * FROM t"),
+        Statement::plain("SELECT missing"),
+    ];
+    let inserted = |id| Outcome::Done {
+        last_insert_id: Some(id),
+        rows_affected: Some(1),
+    };
+    let row = |id, name: &str, x| vec![Value::Integer(id), Value::Text(name.to_owned()), x];
+    let rows = Rows {
+        columns: ["id", "name", "x"].map(str::to_owned).to_vec(),
+        types: ["integer", "text", "blob"].map(str::to_owned).to_vec(),
+        values: vec![
+            row(1, "a", Value::Blob(vec![1, 2, 255])),
+            row(2, "b", Value::Real(1.5)),
+        ],
+    };
     assert_eq!(
-        String::from_utf8_lossy(&output),
-        r#"[{},{"last_insert_id":1,"rows_affected":1},{"last_insert_id":2,"rows_affected":1},"#
-            .to_owned()
-            + r#"{"columns":["id","name","x"],"types":["integer","text","blob"],"#
-            + r#""values":[[1,"a","AQL/"],[2,"b",1.5]]},{"error":"no such column: missing"}]"#
+        execute(&mut db, list, true),
+        [
+            DONE,
+            inserted(1),
+            inserted(2),
+            Outcome::Rows(rows),
+            Outcome::Error("no such column: missing".to_owned()),
+        ]
     );
-    let query = br#"{"rows": true, "statements": ["DELETE FROM t"]}"#;
-    assert!(String::from_utf8_lossy(&db.query(MOMENT, query)).contains("error"));
+    let query = encoded(vec![Statement::plain("DELETE FROM t")], true);
+    let outcomes = Outcome::decode_all(&db.query(MOMENT, &query)).unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Error(_)]));
 }

@@ -17,8 +17,10 @@ use bytes::Bytes;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, MAIN_DB};
 
+use crate::codec::Malformed;
 use crate::machine::{Executor, Moment};
 use crate::message::Command;
+use crate::statement::{Outcome, Statements};
 use guard::{Access, Guard};
 
 /// A database with its connections.
@@ -105,8 +107,12 @@ impl Database {
 
     /// Runs read-only statements (see the module `statements`).
     pub fn query(&mut self, moment: Moment, request: &[u8]) -> Bytes {
+        let request = match Statements::decode(request) {
+            Ok(request) => request,
+            Err(error) => return unreadable(error),
+        };
         self.reader.request(&self.name, moment, |connection| {
-            statements::run(connection, request, true)
+            Outcome::encode_all(&statements::run(connection, &request, true))
         })
     }
 
@@ -141,6 +147,12 @@ impl Database {
     }
 }
 
+/// The answer to statements that were written by another version, alike on all nodes of this one.
+fn unreadable(error: Malformed) -> Bytes {
+    let reason = format!("the request cannot be read: {error}");
+    Outcome::encode_all(&[Outcome::Error(reason)]).into()
+}
+
 /// Databases in memory are shared by name, in the whole process.
 fn fresh_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -165,13 +177,24 @@ impl Executor for Database {
                 self.writer.request(&self.name, moment, run)
             }
             Command::Statements(request) => {
-                let run = |connection: &Connection| statements::run(connection, request, false);
-                self.writer.request(&self.name, moment, run)
+                let request = match Statements::decode(request) {
+                    Ok(request) => request,
+                    Err(error) => return unreadable(error),
+                };
+                self.writer.request(&self.name, moment, |connection| {
+                    Outcome::encode_all(&statements::run(connection, &request, false))
+                })
             }
-            Command::Load(file) => Bytes::from(match self.load(file) {
-                Ok(()) => "[{}]".to_owned(),
-                Err(error) => serde_json::json!([{ "error": error.to_string() }]).to_string(),
-            }),
+            Command::Load(file) => {
+                let outcome = match self.load(file) {
+                    Ok(()) => Outcome::Done {
+                        last_insert_id: None,
+                        rows_affected: None,
+                    },
+                    Err(error) => Outcome::Error(error.to_string()),
+                };
+                Outcome::encode_all(&[outcome]).into()
+            }
         }
     }
 

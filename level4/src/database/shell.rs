@@ -62,8 +62,9 @@ fn run_group(connection: &Connection, sql: &[u8], output: &mut Vec<u8>) -> Resul
 }
 
 fn print_rows(statement: &mut Statement, output: &mut Vec<u8>) -> Result<(), String> {
-    let columns = statement.columns();
     while statement.step()? {
+        // Asked after the step, which may have compiled the statement anew for a changed schema.
+        let columns = statement.columns();
         for column in 0..columns {
             if column > 0 {
                 output.push(b'|');

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::statement::Value;
+
 /// Milliseconds from SQLite's epoch (noon in Greenwich, 24 November 4714 BC) to 1970.
 const JULIAN_OFFSET_MS: i64 = 210_866_760_000_000;
 /// Name of the VFS that keeps databases in memory and takes the time from [`set_clock`].
@@ -137,21 +139,6 @@ pub fn error_message(connection: &Connection) -> String {
     message.to_string_lossy().into_owned()
 }
 
-/// A value of a row or a parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// NULL.
-    Null,
-    /// INTEGER.
-    Integer(i64),
-    /// REAL.
-    Real(f64),
-    /// TEXT.
-    Text(String),
-    /// BLOB.
-    Blob(Vec<u8>),
-}
-
 /// A prepared statement.
 #[derive(Debug)]
 pub struct Statement<'c> {
@@ -276,19 +263,17 @@ impl Statement<'_> {
             match ffi::sqlite3_column_type(self.raw, column) {
                 ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_column_int64(self.raw, column)),
                 ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_column_double(self.raw, column)),
-                kind @ (ffi::SQLITE_TEXT | ffi::SQLITE_BLOB) => {
+                ffi::SQLITE_TEXT => {
+                    // Asked for as text, it comes in UTF-8 whatever the database's encoding.
+                    let start = ffi::sqlite3_column_text(self.raw, column);
+                    let length = ffi::sqlite3_column_bytes(self.raw, column) as usize;
+                    let bytes = bytes(start, length);
+                    Value::Text(String::from_utf8_lossy(bytes).into_owned())
+                }
+                ffi::SQLITE_BLOB => {
                     let start = ffi::sqlite3_column_blob(self.raw, column).cast::<u8>();
                     let length = ffi::sqlite3_column_bytes(self.raw, column) as usize;
-                    let bytes = if start.is_null() {
-                        Vec::new()
-                    } else {
-                        std::slice::from_raw_parts(start, length).to_vec()
-                    };
-                    if kind == ffi::SQLITE_BLOB {
-                        Value::Blob(bytes)
-                    } else {
-                        Value::Text(String::from_utf8_lossy(&bytes).into_owned())
-                    }
+                    Value::Blob(bytes(start, length).to_vec())
                 }
                 _ => Value::Null,
             }
@@ -346,6 +331,17 @@ impl Drop for Statement<'_> {
         // SAFETY: the statement is live, and not used again.
         unsafe { ffi::sqlite3_finalize(self.raw) };
     }
+}
+
+/// # Safety
+///
+/// `start` is NULL, or readable for `length` bytes for as long as the slice is used.
+unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
+    if start.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's.
+    unsafe { std::slice::from_raw_parts(start, length) }
 }
 
 /// # Safety

@@ -1,0 +1,86 @@
+//! `GET /metrics`: figures in Prometheus' text format.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::{Api, ApiError};
+use crate::consensus::Status;
+
+/// A figure: its name without the prefix, Prometheus' type, what it tells, and its value.
+type Row = (&'static str, &'static str, &'static str, u64);
+
+/// All figures of this node.
+pub async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+    let status = api.status().await?;
+    let mut text = String::new();
+    for (name, kind, help, value) in work(&api).into_iter().chain(position(&api, &status)) {
+        // Writing into a string does not fail.
+        let _ = writeln!(
+            text,
+            "# HELP level4_{name} {help}\n# TYPE level4_{name} {kind}\nlevel4_{name} {value}"
+        );
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}
+
+/// What this process has done.
+fn work(api: &Api) -> [Row; 5] {
+    let figures = &api.node.figures;
+    let (sent, read) = (&api.transport.traffic.0, &api.transport.traffic.1);
+    let counter = "counter";
+    let requests = figures.requests.load(Relaxed);
+    let syncs = figures.syncs.load(Relaxed);
+    let waiting = api.node.waiting() as u64;
+    [
+        (
+            "requests_total",
+            counter,
+            "Client requests taken.",
+            requests,
+        ),
+        ("log_syncs_total", counter, "Writes to the log.", syncs),
+        (
+            "peer_sent_bytes_total",
+            counter,
+            "Sent to peers.",
+            sent.load(Relaxed),
+        ),
+        (
+            "peer_read_bytes_total",
+            counter,
+            "Read from peers.",
+            read.load(Relaxed),
+        ),
+        ("waiting_requests", "gauge", "Clients that wait.", waiting),
+    ]
+}
+
+/// Where this node stands.
+fn position(api: &Api, status: &Status) -> [Row; 6] {
+    let gauge = "gauge";
+    let leads = u64::from(status.role == "leader");
+    let members = status.members.len() as u64;
+    let connected = api.transport.connected().len() as u64;
+    [
+        ("term", gauge, "Raft term.", status.term),
+        ("is_leader", gauge, "1 on the leader.", leads),
+        (
+            "commit_index",
+            gauge,
+            "Of this node's log.",
+            status.commit_index,
+        ),
+        (
+            "applied_index",
+            gauge,
+            "Of this node's state.",
+            status.applied_index,
+        ),
+        ("members", gauge, "Of the cluster.", members),
+        ("peers_connected", gauge, "Connections.", connected),
+    ]
+}

@@ -1,0 +1,63 @@
+//! `GET /db/backup` and `POST /db/load`: the database as a SQLite file, out and in.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse;
+
+use super::super::params::Parameters;
+use super::super::{Api, ApiError, NOT_READ, answer};
+use super::params::{Level, Options};
+use crate::message::Command;
+use crate::statement::{Statement, Statements};
+
+/// A SQLite file, consistent at one point of the log.
+pub async fn backup(
+    State(api): State<Api>,
+    parameters: Parameters,
+) -> Result<impl IntoResponse, ApiError> {
+    let options = Options::of(&parameters)?;
+    if let Some(format) = parameters.get("fmt").filter(|&format| format != "binary") {
+        return Err(ApiError::bad(format!(
+            "fmt={format} is not offered: a backup is a SQLite file"
+        )));
+    }
+    // A linearizable read first, so that the file holds everything acknowledged before.
+    if options.level == Level::Linearizable {
+        let probe = Statements {
+            list: vec![Statement::plain("SELECT 1")],
+            transaction: false,
+            rows: true,
+        };
+        let probe = api.node.read(probe.encode().into());
+        answer(probe, options.timeout, NOT_READ).await?;
+    }
+    let file = answer(Some(api.node.file()), options.timeout, NOT_READ).await?;
+    let file = file.map_err(ApiError::Internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], file))
+}
+
+/// Replaces the database by a SQLite file, or runs SQL text.
+pub async fn load(
+    State(api): State<Api>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    let options = Options::of(&parameters)?;
+    let command = if body.starts_with(b"SQLite format 3\0") {
+        Command::Load(body)
+    } else if let Ok(text) = std::str::from_utf8(&body) {
+        let script = Statements {
+            list: vec![Statement::plain(text)],
+            transaction: false,
+            rows: false,
+        };
+        Command::Statements(script.encode().into())
+    } else {
+        return Err(ApiError::bad(
+            "the body is neither a SQLite file nor SQL text",
+        ));
+    };
+    super::run(&api, &options, &headers, command).await
+}

@@ -1,0 +1,134 @@
+//! rqlite's endpoints, so that its client libraries work unchanged.
+
+mod files;
+mod nodes;
+mod params;
+mod results;
+mod statements;
+mod status;
+
+pub use files::{backup, load};
+pub use nodes::nodes;
+pub use status::status;
+
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+
+use super::params::{Parameters, key};
+use super::{Api, ApiError, MAYBE_EXECUTED, NOT_READ, answer};
+use crate::message::Command;
+use crate::statement::{Outcome, Statement, Statements};
+use params::{Level, Options};
+use results::Reply;
+
+/// `POST /db/execute`: statements that change something.
+pub async fn execute(
+    State(api): State<Api>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    write(&api, &parameters, &headers, &body, false).await
+}
+
+/// `POST /db/request`: statements of any kind, in order.
+pub async fn request(
+    State(api): State<Api>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    write(&api, &parameters, &headers, &body, true).await
+}
+
+/// `POST /db/query`: statements that change nothing.
+pub async fn query(
+    State(api): State<Api>,
+    parameters: Parameters,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    read(&api, &parameters, statements::parse(&body)?).await
+}
+
+/// `GET /db/query?q=`: one statement that changes nothing.
+pub async fn query_text(
+    State(api): State<Api>,
+    parameters: Parameters,
+) -> Result<impl IntoResponse, ApiError> {
+    let Some(sql) = parameters.get("q") else {
+        return Err(ApiError::bad("parameter q is missing"));
+    };
+    read(&api, &parameters, vec![Statement::plain(sql)]).await
+}
+
+async fn write(
+    api: &Api,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+    rows: bool,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let options = Options::of(parameters)?;
+    let statements = Statements {
+        list: statements::parse(body)?,
+        transaction: options.transaction,
+        rows,
+    };
+    let command = Command::Statements(statements.encode().into());
+    run(api, &options, headers, command).await
+}
+
+/// Puts a command through the log and renders what came of it.
+async fn run(
+    api: &Api,
+    options: &Options,
+    headers: &HeaderMap,
+    command: Command,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let start = Instant::now();
+    let key = key(headers, "db")?;
+    api.is_open()?;
+    let pending = api.node.execute(key, command);
+    let done = answer(pending, options.timeout, MAYBE_EXECUTED).await?;
+    render(&done.body, options, start)
+}
+
+async fn read(
+    api: &Api,
+    parameters: &Parameters,
+    list: Vec<Statement>,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let start = Instant::now();
+    let options = Options::of(parameters)?;
+    let request = Statements {
+        list,
+        transaction: false,
+        rows: true,
+    };
+    let request = request.encode().into();
+    let pending = match options.level {
+        Level::None => Some(api.node.read_local(request)),
+        Level::Linearizable => api.node.read(request),
+    };
+    let body = answer(pending, options.timeout, NOT_READ).await?;
+    render(&body, &options, start)
+}
+
+fn render(
+    body: &[u8],
+    options: &Options,
+    start: Instant,
+) -> Result<impl IntoResponse + use<>, ApiError> {
+    let outcomes = Outcome::decode_all(body).map_err(|e| ApiError::Internal(e.to_string()))?;
+    let reply = Reply {
+        outcomes: &outcomes,
+        times: &[],
+        time: start.elapsed(),
+        style: options.style,
+    };
+    reply.render()
+}

@@ -1,0 +1,261 @@
+//! Results as rqlite's JSON, written once from typed values.
+//!
+//! Every number is written so that reading it gives the same bits. JSON has no infinities: they are
+//! written as SQLite's own JSON functions write them, as a number that is too large for a double, which
+//! most readers take for infinity. (SQLite has no NaN; it makes it NULL.)
+
+use std::time::Duration;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde_json::ser::PrettyFormatter;
+use serde_json::value::RawValue;
+
+use super::super::ApiError;
+use super::params::Style;
+use crate::statement::{Outcome, Rows, Value};
+
+/// What a request's statements gave, and how long it took.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// One for each statement that was run.
+    pub outcomes: &'a [Outcome],
+    /// How long each took, if that was measured here.
+    pub times: &'a [Duration],
+    /// All of it, as the client saw it.
+    pub time: Duration,
+    /// How to write it.
+    pub style: Style,
+}
+
+impl Reply<'_> {
+    /// The answer.
+    ///
+    /// # Errors
+    ///
+    /// 500; not known to happen.
+    pub fn render(&self) -> Result<impl IntoResponse + use<>, ApiError> {
+        let mut text = Vec::new();
+        let written = if self.style.pretty {
+            let formatter = PrettyFormatter::with_indent(b"    ");
+            let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+            let written = self.serialize(&mut serializer);
+            text.push(b'\n');
+            written
+        } else {
+            serde_json::to_writer(&mut text, self)
+        };
+        written.map_err(|error| ApiError::Internal(error.to_string()))?;
+        let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+        Ok((kind, text))
+    }
+}
+
+impl Serialize for Reply<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("results", &Results(self))?;
+        if self.style.timings {
+            map.serialize_entry("time", &self.time.as_secs_f64())?;
+        }
+        map.end()
+    }
+}
+
+struct Results<'a>(&'a Reply<'a>);
+
+impl Serialize for Results<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Reply {
+            outcomes,
+            times,
+            style,
+            ..
+        } = *self.0;
+        let mut times = times.iter();
+        serializer.collect_seq(outcomes.iter().map(|outcome| One {
+            outcome,
+            time: times.next().filter(|_| style.timings),
+            style,
+        }))
+    }
+}
+
+struct One<'a> {
+    outcome: &'a Outcome,
+    time: Option<&'a Duration>,
+    style: Style,
+}
+
+impl Serialize for One<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self.outcome {
+            Outcome::Error(message) => map.serialize_entry("error", message)?,
+            Outcome::Done {
+                last_insert_id,
+                rows_affected,
+            } => {
+                if let Some(id) = last_insert_id {
+                    map.serialize_entry("last_insert_id", id)?;
+                }
+                if let Some(count) = rows_affected {
+                    map.serialize_entry("rows_affected", count)?;
+                }
+            }
+            Outcome::Rows(rows) if self.style.associative => {
+                let types: Vec<&str> = rows.types.iter().map(String::as_str).collect();
+                map.serialize_entry("types", &Named(&rows.columns, &types))?;
+                map.serialize_entry("rows", &Objects(rows, self.style))?;
+            }
+            Outcome::Rows(rows) => {
+                map.serialize_entry("columns", &rows.columns)?;
+                map.serialize_entry("types", &rows.types)?;
+                if !rows.values.is_empty() {
+                    map.serialize_entry("values", &Arrays(rows, self.style))?;
+                }
+            }
+        }
+        if let Some(time) = self.time {
+            map.serialize_entry("time", &time.as_secs_f64())?;
+        }
+        map.end()
+    }
+}
+
+/// Rows as arrays.
+struct Arrays<'a>(&'a Rows, Style);
+
+impl Serialize for Arrays<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
+        for row in &self.0.values {
+            let cells: Vec<Cell> = row.iter().map(|value| Cell(value, self.1)).collect();
+            list.serialize_element(&cells)?;
+        }
+        list.end()
+    }
+}
+
+/// Rows as objects.
+struct Objects<'a>(&'a Rows, Style);
+
+impl Serialize for Objects<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
+        for row in &self.0.values {
+            let cells: Vec<Cell> = row.iter().map(|value| Cell(value, self.1)).collect();
+            list.serialize_element(&Named(&self.0.columns, &cells))?;
+        }
+        list.end()
+    }
+}
+
+/// An object of names and values. Of columns with the same name the last one counts, at the place of
+/// the first.
+struct Named<'a, T>(&'a [String], &'a [T]);
+
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(names, values) = self;
+        let mut map = serializer.serialize_map(None)?;
+        for (place, name) in names.iter().enumerate() {
+            if names[..place].contains(name) {
+                continue;
+            }
+            let last = names.iter().rposition(|other| other == name);
+            let value = last.and_then(|last| values.get(last));
+            map.serialize_entry(name, &value)?;
+        }
+        map.end()
+    }
+}
+
+struct Cell<'a>(&'a Value, Style);
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Integer(value) => serializer.serialize_i64(*value),
+            Value::Real(value) if value.is_infinite() => {
+                let text = if *value > 0.0 {
+                    "9.0e+999"
+                } else {
+                    "-9.0e+999"
+                };
+                let raw = RawValue::from_string(text.to_owned()).map_err(S::Error::custom)?;
+                raw.serialize(serializer)
+            }
+            Value::Real(value) => serializer.serialize_f64(*value),
+            Value::Text(value) => serializer.serialize_str(value),
+            Value::Blob(value) if self.1.blob_array => serializer.collect_seq(value),
+            Value::Blob(value) => serializer.serialize_str(&STANDARD.encode(value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json(outcome: Outcome, style: Style) -> String {
+        let reply = Reply {
+            outcomes: &[outcome],
+            times: &[],
+            time: Duration::ZERO,
+            style,
+        };
+        serde_json::to_string(&reply).unwrap()
+    }
+
+    fn rows(columns: &[&str], row: Vec<Value>) -> Outcome {
+        Outcome::Rows(Rows {
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            types: columns.iter().map(|_| "real".to_owned()).collect(),
+            values: vec![row],
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn doubles_are_read_back_bit_for_bit(bits: u64) {
+            let number = f64::from_bits(bits);
+            prop_assume!(number.is_finite());
+            let text = json(rows(&["a"], vec![Value::Real(number)]), Style::default());
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let read = read["results"][0]["values"][0][0].as_f64().unwrap();
+            prop_assert_eq!(read.to_bits(), bits);
+        }
+    }
+
+    #[test]
+    fn infinities_and_blobs_have_a_form() {
+        let row = vec![Value::Real(f64::NEG_INFINITY), Value::Blob(vec![1, 255])];
+        let text = json(rows(&["a", "b"], row.clone()), Style::default());
+        assert!(text.contains(r#"[[-9.0e+999,"Af8="]]"#), "{text}");
+        let style = Style {
+            blob_array: true,
+            ..Style::default()
+        };
+        let text = json(rows(&["a", "b"], row), style);
+        assert!(text.contains("[1,255]"), "{text}");
+    }
+
+    #[test]
+    fn objects_have_each_name_once() {
+        let style = Style {
+            associative: true,
+            ..Style::default()
+        };
+        let row = vec![Value::Integer(1), Value::Integer(2), Value::Null];
+        assert_eq!(
+            json(rows(&["a", "a", "b"], row), style),
+            r#"{"results":[{"types":{"a":"real","b":"real"},"rows":[{"a":2,"b":null}]}]}"#
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! A body of rqlite's JSON as statements.
+//!
+//! The body is an array; each item is SQL, or an array of SQL and positional parameters, or of SQL and
+//! an object of named ones. A number with a point or an exponent, or beyond 64 bits, is REAL, to the
+//! last bit what its text says; one that is too large for a REAL is refused. An array of bytes is a blob.
+
+use serde_json::Value as Json;
+
+use super::super::ApiError;
+use crate::statement::{Parameters, Statement, Value};
+
+/// Reads a body.
+///
+/// # Errors
+///
+/// 400 with the place of what is wrong.
+pub fn parse(body: &[u8]) -> Result<Vec<Statement>, ApiError> {
+    let not_array = |detail: &str| {
+        ApiError::bad(format!(
+            "the body has to be a JSON array of statements{detail}"
+        ))
+    };
+    let json: Json =
+        serde_json::from_slice(body).map_err(|error| not_array(&format!(": {error}")))?;
+    let Json::Array(list) = json else {
+        return Err(not_array(""));
+    };
+    let place = |(place, item)| {
+        statement(item).map_err(|reason| ApiError::bad(format!("statement {place} {reason}")))
+    };
+    list.into_iter().enumerate().map(place).collect()
+}
+
+fn statement(item: Json) -> Result<Statement, String> {
+    let not_one = || "is neither a string nor an array that begins with one".to_owned();
+    let mut parts = match item {
+        Json::String(sql) => return Ok(Statement::plain(sql)),
+        Json::Array(parts) => parts.into_iter(),
+        _ => return Err(not_one()),
+    };
+    let Some(Json::String(sql)) = parts.next() else {
+        return Err(not_one());
+    };
+    let mut values: Vec<Json> = parts.collect();
+    let parameters = if let [Json::Object(named)] = values.as_mut_slice() {
+        let named = std::mem::take(named).into_iter();
+        let named = named.map(|(name, json)| {
+            let value = value(json).map_err(|reason| format!("parameter {name} {reason}"))?;
+            Ok((name, value))
+        });
+        Parameters::Named(named.collect::<Result<_, String>>()?)
+    } else {
+        let values = values.into_iter().zip(1..).map(|(json, place)| {
+            value(json).map_err(|reason| format!("parameter {place} {reason}"))
+        });
+        Parameters::Positional(values.collect::<Result<_, String>>()?)
+    };
+    Ok(Statement { sql, parameters })
+}
+
+fn value(json: Json) -> Result<Value, &'static str> {
+    Ok(match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Integer(i64::from(value)),
+        Json::Number(value) => match value.as_i64() {
+            Some(value) => Value::Integer(value),
+            None => Value::Real(value.as_f64().ok_or("is no number that SQLite has")?),
+        },
+        Json::String(value) => Value::Text(value),
+        Json::Array(bytes) => {
+            let bytes = bytes
+                .iter()
+                .map(|byte| byte.as_u64().and_then(|b| u8::try_from(b).ok()));
+            let bytes: Option<Vec<u8>> = bytes.collect();
+            Value::Blob(bytes.ok_or("is an array, but not of the bytes of a blob")?)
+        }
+        Json::Object(_) => return Err("is an object, and not the only parameter"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_become_typed_statements() {
+        let body = br#"["SELECT 1", ["SELECT ?, ?", 9223372036854775808, [0, 255]],
+                        ["SELECT :a", {"a": 0.9452706955539223}]]"#;
+        let list = parse(body).unwrap();
+        assert_eq!(list[0], Statement::plain("SELECT 1"));
+        let positional = vec![
+            Value::Real(9_223_372_036_854_775_808.0),
+            Value::Blob(vec![0, 255]),
+        ];
+        assert_eq!(list[1].parameters, Parameters::Positional(positional));
+        let named = vec![("a".to_owned(), Value::Real(0.945_270_695_553_922_3))];
+        assert_eq!(list[2].parameters, Parameters::Named(named));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_place() {
+        for (body, reason) in [
+            (&b"{}"[..], "the body has to be a JSON array of statements"),
+            (
+                b"[\"a\", 1]",
+                "statement 1 is neither a string nor an array",
+            ),
+            (b"[[\"a\", 1, {}]]", "statement 0 parameter 2 is an object"),
+            (b"[[\"a\", [256]]]", "statement 0 parameter 1 is an array"),
+            (
+                b"[[\"a\", {\"x\": [-1]}]]",
+                "statement 0 parameter x is an array",
+            ),
+            (b"[[\"a\", 1e999]]", "number out of range"),
+        ] {
+            let error = parse(body).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
