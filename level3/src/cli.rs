@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use level3::wire::Endpoint;
+use level3::Endpoint;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,8 +103,8 @@ impl Settings {
     }
 
     /// The master's settings.
-    pub fn master_config(&self) -> level3::master::Config {
-        level3::master::Config {
+    pub fn master_config(&self) -> level3::Config {
+        level3::Config {
             nodes: self.endpoints(),
             replicas: self.replicas.into(),
             data: self.data.clone(),

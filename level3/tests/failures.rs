@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use common::{Cluster, Master, oracle, results, write_tree};
-use level3::wire::Endpoint;
+use level3::Endpoint;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@
 //! * a *chunk* is a run of whole lines of one file, 16 KiB where lines allow it, and the unit that
 //!   gram posting lists point at ([`ChunkSet`] is a set of them);
 //! * a *segment* is an immutable pair of files: the packed text of some files, and the posting
-//!   lists, names and line numbers that go with it ([`Segment`], written by [`SegmentBuilder`]);
+//!   lists, names and line numbers that go with it ([`Segment`], written by a `SegmentBuilder`);
 //! * a *shard* is a list of segments, named by a manifest that is replaced atomically
 //!   ([`Shard`]); searches run on a [`Snapshot`] of it.
 //!
@@ -22,7 +22,6 @@ mod segment;
 mod shard;
 mod update;
 
-pub use builder::SegmentBuilder;
 pub use chunk::ChunkSet;
 pub use format::IndexError;
 pub use gram::Gram;

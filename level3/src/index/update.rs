@@ -7,9 +7,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use super::builder::SegmentBuilder;
 use super::format::IndexError;
@@ -17,6 +16,7 @@ use super::manifest::Identity;
 use super::segment::Segment;
 use super::shard::{Live, Shard, Snapshot};
 use crate::corpus::{self, Entry, Stamp};
+use crate::parallel;
 
 /// A segment below this size is worth merging with others, in bytes of text.
 const SMALL_BYTES: u64 = 8 << 20;
@@ -202,31 +202,8 @@ struct Job<'a> {
 impl Job<'_> {
     /// Indexes the batches and returns the numbers of the new segments, or `None` if cancelled.
     fn run(&self, batches: &[Vec<Source>], threads: usize) -> Result<Option<Vec<u64>>, IndexError> {
-        let next_batch = AtomicUsize::new(0);
-        let numbers = Mutex::new(Vec::new());
-        let work = || {
-            while let Some(batch) = batches.get(next_batch.fetch_add(1, Ordering::Relaxed)) {
-                let written = self.index(batch)?;
-                numbers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend(written);
-            }
-            Ok(())
-        };
-        let outcome: Result<(), IndexError> = thread::scope(|scope| {
-            let others = threads.min(batches.len()).saturating_sub(1);
-            let handles: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            handles.into_iter().fold(mine, |so_far, handle| {
-                let theirs = handle
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                so_far.and(theirs)
-            })
-        });
-        outcome?;
-        let mut numbers = numbers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (numbers, _) = parallel::map(batches, threads, || (), |(), batch| self.index(batch))?;
+        let mut numbers: Vec<u64> = numbers.into_iter().flatten().collect();
         numbers.sort_unstable();
         Ok((!self.progress.cancelled.load(Ordering::Relaxed)).then_some(numbers))
     }
@@ -334,7 +311,7 @@ mod tests {
         fn settle() {
             let deadline = std::time::Instant::now() + std::time::Duration::from_millis(150);
             while std::time::Instant::now() < deadline {
-                thread::yield_now();
+                std::thread::yield_now();
             }
         }
 

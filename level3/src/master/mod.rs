@@ -1,12 +1,10 @@
 //! The master: HTTP in front, nodes behind.
 //!
 //! * `api` maps URLs to answers and errors to statuses;
-//! * `pool` keeps connections to the nodes;
+//! * `topology` says which node holds which shard, `pool` keeps connections to one node;
 //! * `ask` picks a node for each shard, asks, hedges and retries;
-//! * `stream` turns the nodes' frames into one JSON answer of any size;
-//! * `jobs` indexes: walks the tree, deals files to shards, and sees to it that nodes that come
-//!   back after a crash get what they lack;
-//! * `page` is the page for people.
+//! * `requests` remembers what is to be indexed, `reindex` does it (`deal` splits the files among
+//!   the shards), `keeper` decides when, `watch` follows changes.
 //!
 //! All of it runs on one thread: the master only moves bytes, and passing them between threads
 //! would cost more than it does. What takes time (walking a tree) runs on blocking threads.
@@ -15,30 +13,29 @@ mod api;
 mod ask;
 mod config;
 mod deal;
-mod jobs;
-mod page;
-
+mod error;
+mod keeper;
 mod pool;
-mod query;
-mod stream;
+mod reindex;
+mod requests;
+mod topology;
 mod watch;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use axum::serve::ListenerExt as _;
 
 pub use config::Config;
-use jobs::Jobs;
-use pool::Pool;
+pub use error::{Cause, Fault, MasterError};
+use requests::Requests;
+use topology::Topology;
 
 /// What all requests share.
 pub(crate) struct Master {
     config: Config,
-    /// One for each node, in the order of the shards.
-    nodes: Vec<Pool>,
-    jobs: Jobs,
+    topology: Topology,
+    requests: Requests,
 }
 
 /// Serves at `listener` until `shutdown` resolves, then ends open answers.
@@ -46,15 +43,15 @@ pub async fn serve(
     listener: tokio::net::TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let nodes = config.nodes.iter().cloned().map(Pool::new).collect();
-    let jobs = Jobs::new(config.data.as_deref())?;
+) -> Result<(), MasterError> {
+    let topology = Topology::new(&config.nodes, config.replicas);
+    let requests = Requests::new(config.data.as_deref())?;
     let master = Arc::new(Master {
         config,
-        nodes,
-        jobs,
+        topology,
+        requests,
     });
-    let keeper = tokio::spawn(jobs::run(Arc::clone(&master)));
+    let keeper = tokio::spawn(keeper::run(Arc::clone(&master)));
     let watcher = master
         .config
         .watch
@@ -72,5 +69,5 @@ pub async fn serve(
     if let Some(watcher) = watcher {
         watcher.abort();
     }
-    ended
+    ended.map_err(MasterError::Serve)
 }

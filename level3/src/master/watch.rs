@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::Master;
+use super::error::MasterError;
 
 /// How long to gather changes: saving a file and switching a branch are many events.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -20,10 +22,21 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// How often to look whether another folder is wanted, and to try again after a failure.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Why a folder cannot be followed.
+#[derive(Debug, Error)]
+enum WatchError {
+    #[error(transparent)]
+    System(#[from] notify::Error),
+    #[error(transparent)]
+    Request(#[from] MasterError),
+    #[error("the watching thread has failed")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
 /// Watches whichever folder is wanted.
 pub(crate) async fn run(master: Arc<Master>) {
     loop {
-        let Some(root) = master.jobs.wanted() else {
+        let Some(root) = master.requests.wanted() else {
             sleep(LOOK_AGAIN).await;
             continue;
         };
@@ -35,10 +48,7 @@ pub(crate) async fn run(master: Arc<Master>) {
 }
 
 /// Watches `root` until another folder is wanted.
-async fn watch(
-    master: &Master,
-    root: &Path,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn watch(master: &Master, root: &Path) -> Result<(), WatchError> {
     let changed = Arc::new(Notify::new());
     let _watcher = {
         let (changed, root) = (Arc::clone(&changed), root.to_owned());
@@ -47,12 +57,12 @@ async fn watch(
     };
     // What happened before the watcher was there, nobody has seen.
     changed.notify_one();
-    while master.jobs.wanted().as_deref() == Some(root) {
+    while master.requests.wanted().as_deref() == Some(root) {
         if timeout(LOOK_AGAIN, changed.notified()).await.is_ok() {
             sleep(SETTLE).await;
             // Only if the folder is still wanted: the request would bring it back.
-            if master.jobs.wanted().as_deref() == Some(root) {
-                master.jobs.request(PathBuf::from(root))?;
+            if master.requests.wanted().as_deref() == Some(root) {
+                master.requests.request(PathBuf::from(root))?;
             }
         }
     }

@@ -4,11 +4,12 @@ use std::io::{self, BufReader};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, NodeError};
 use crate::corpus::Entry;
 use crate::index::{Shard, Snapshot};
 use crate::search::literal::{self, AnswerError, Sink};
-use crate::wire::{self, Kind, SearchRequest, Stream, UpdateRequest};
+use crate::search::{self, SearchError};
+use crate::wire::{self, Kind, Stream, UpdateRequest};
 
 /// A reader that takes nothing for this long has its connection closed, so that a stopped master
 /// cannot hold a search's threads for ever.
@@ -31,7 +32,7 @@ pub(super) fn run(node: &Node, stream: Stream) -> io::Result<()> {
                 let entries = read_entries(&mut reader)?;
                 match serde_json::from_slice::<UpdateRequest>(&payload) {
                     Ok(request) => node.update(request, entries).map(|()| Vec::new()),
-                    Err(error) => Err(format!("bad request to update: {error}")),
+                    Err(error) => Err(NodeError::Request(error)),
                 }
             }
             Kind::List => {
@@ -49,7 +50,7 @@ pub(super) fn run(node: &Node, stream: Stream) -> io::Result<()> {
         let stream = writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         match reply {
             Ok(payload) => wire::write_frame(stream, Kind::Last, &payload)?,
-            Err(message) => wire::write_frame(stream, Kind::Error, message.as_bytes())?,
+            Err(error) => wire::write_frame(stream, Kind::Error, error.to_string().as_bytes())?,
         }
     }
     Ok(())
@@ -62,32 +63,33 @@ impl Sink for Mutex<Stream> {
     }
 }
 
-/// Payload of the last frame, or a message for people.
-type Reply = Result<Vec<u8>, String>;
+/// Payload of the last frame, or why there is none.
+type Reply = Result<Vec<u8>, NodeError>;
 
 fn json(value: &impl serde::Serialize) -> Reply {
-    serde_json::to_vec(value).map_err(|error| error.to_string())
+    serde_json::to_vec(value).map_err(NodeError::Answer)
 }
 
 /// The shard's state, or why it has none.
-fn snapshot(node: &Node, number: u32) -> Result<(Arc<Shard>, Arc<Snapshot>), String> {
-    let shard = node
-        .shard(number)
-        .ok_or_else(|| format!("shard {number} is not indexed"))?;
+fn snapshot(node: &Node, number: u32) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
+    let shard = node.shard(number).ok_or(NodeError::NotIndexed(number))?;
     let snapshot = shard.snapshot().ok_or_else(|| match shard.damage() {
-        Some(what) => format!("shard {number} is damaged: {what}"),
-        None => format!("shard {number} is not indexed"),
+        Some(what) => NodeError::Damaged {
+            shard: number,
+            what,
+        },
+        None => NodeError::NotIndexed(number),
     })?;
     Ok((shard, snapshot))
 }
 
 fn query(node: &Node, payload: &[u8], writer: &Mutex<Stream>) -> io::Result<Reply> {
     let Some((number, needle)) = wire::decode_query(payload) else {
-        return Ok(Err("bad query".to_owned()));
+        return Ok(Err(NodeError::Query));
     };
     let (shard, snapshot) = match snapshot(node, number) {
         Ok(found) => found,
-        Err(message) => return Ok(Err(message)),
+        Err(error) => return Ok(Err(error)),
     };
     match literal::answer(&snapshot, needle, node.threads, writer) {
         Ok(rest) => Ok(Ok(rest)),
@@ -95,24 +97,21 @@ fn query(node: &Node, payload: &[u8], writer: &Mutex<Stream>) -> io::Result<Repl
         Err(AnswerError::Index(error)) => {
             crate::note!("shard {number}: {error}");
             shard.condemn(&snapshot, &error);
-            Ok(Err(error.to_string()))
+            Ok(Err(error.into()))
         }
     }
 }
 
 fn search(node: &Node, payload: &[u8]) -> Reply {
-    let request: SearchRequest =
-        serde_json::from_slice(payload).map_err(|error| format!("bad search: {error}"))?;
-    let (shard, snapshot) = snapshot(node, request.shard)?;
-    crate::search::hits::search(&snapshot, &request, node.threads)
-        .map_err(|error| {
-            if let crate::search::hits::SearchError::Index(error) = &error {
-                crate::note!("shard {}: {error}", request.shard);
-                shard.condemn(&snapshot, error);
-            }
-            error.to_string()
-        })
-        .and_then(|answer| json(&answer))
+    let (number, request) = wire::decode_search(payload).map_err(NodeError::Request)?;
+    let (shard, snapshot) = snapshot(node, number)?;
+    let answer = search::search(&snapshot, &request, node.threads).inspect_err(|error| {
+        if let SearchError::Index(error) = error {
+            crate::note!("shard {number}: {error}");
+            shard.condemn(&snapshot, error);
+        }
+    })?;
+    json(&answer)
 }
 
 /// Reads `Entries` frames up to the empty one.

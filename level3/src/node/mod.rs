@@ -5,6 +5,7 @@
 //! a slow reader holds up its own search through the socket, without a queue in between.
 
 mod connection;
+mod error;
 mod server;
 mod status;
 
@@ -17,6 +18,7 @@ use crate::corpus::Entry;
 use crate::index::{IndexError, Progress, Shard};
 use crate::wire::UpdateRequest;
 
+pub use error::NodeError;
 pub use server::{NodeServer, serve};
 
 /// Most threads that one query or update uses. Bounds the memory of their buffers.
@@ -103,11 +105,7 @@ impl Node {
     }
 
     /// Brings a shard up to date. A request of a later job ends an earlier one that is at work.
-    ///
-    /// # Errors
-    /// A message for people.
-    fn update(&self, request: UpdateRequest, entries: Vec<Entry>) -> Result<(), String> {
-        const SUPERSEDED: &str = "a later request to index has taken over";
+    fn update(&self, request: UpdateRequest, entries: Vec<Entry>) -> Result<(), NodeError> {
         let job = request.identity.job;
         {
             let mut updates = self.updates();
@@ -125,7 +123,7 @@ impl Node {
         {
             let mut updates = self.updates();
             if job < updates.newest_job {
-                return Err(SUPERSEDED.to_owned());
+                return Err(NodeError::Superseded);
             }
             updates.current = Some(Arc::clone(&progress));
         }
@@ -133,8 +131,8 @@ impl Node {
         self.updates().current = None;
         match outcome {
             Ok(true) => Ok(()),
-            Ok(false) => Err(SUPERSEDED.to_owned()),
-            Err(error) => Err(error.to_string()),
+            Ok(false) => Err(NodeError::Superseded),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -3,17 +3,15 @@
 //! Candidate files are searched in waves that grow, each spread over threads, until the limit is
 //! reached: a common needle costs a few files, a rare one is searched everywhere at full width.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use globset::{Glob, GlobBuilder, GlobMatcher};
 use thiserror::Error;
 
+use super::filter::PathFilter;
 use super::pattern::{Pattern, PatternError};
+use super::request::{Answer, Hit, Request};
 use crate::index::{IndexError, Snapshot};
-use crate::wire::{Hit, SearchAnswer, SearchRequest};
+use crate::parallel;
 
 /// Files in the first wave, and by how much the next is larger.
 const FIRST_WAVE: usize = 16;
@@ -39,34 +37,8 @@ pub enum SearchError {
     Index(#[from] IndexError),
 }
 
-/// Which files to search: a pattern with a slash is compared with the whole path, one without
-/// with the file's name.
-pub struct PathFilter {
-    matcher: GlobMatcher,
-    whole: bool,
-}
-
-impl PathFilter {
-    /// Compiles a pattern. `*` does not match a slash, `**` does.
-    pub fn new(pattern: &str) -> Result<Self, SearchError> {
-        let glob: Glob = GlobBuilder::new(pattern.trim_start_matches('/'))
-            .literal_separator(true)
-            .build()?;
-        Ok(Self {
-            matcher: glob.compile_matcher(),
-            whole: pattern.contains('/'),
-        })
-    }
-
-    /// Whether a file is to be searched.
-    pub fn admits(&self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        self.matcher.is_match(if self.whole { path } else { name })
-    }
-}
-
 /// Checks a request without running it, as the master does before it asks the nodes.
-pub fn check(request: &SearchRequest) -> Result<(), SearchError> {
+pub fn check(request: &Request) -> Result<(), SearchError> {
     Pattern::new(&request.query, request.regex, request.ignore_case)?;
     request.path.as_deref().map(PathFilter::new).transpose()?;
     Ok(())
@@ -75,9 +47,9 @@ pub fn check(request: &SearchRequest) -> Result<(), SearchError> {
 /// Answers a request on up to `threads` threads.
 pub fn search(
     snapshot: &Snapshot,
-    request: &SearchRequest,
+    request: &Request,
     threads: usize,
-) -> Result<SearchAnswer, SearchError> {
+) -> Result<Answer, SearchError> {
     let pattern = Pattern::new(&request.query, request.regex, request.ignore_case)?;
     let filter = request.path.as_deref().map(PathFilter::new).transpose()?;
     let files = candidates(snapshot, &pattern, filter.as_ref())?;
@@ -88,9 +60,9 @@ pub fn search(
         pattern: &pattern,
         deadline,
     };
-    let mut answer = SearchAnswer {
+    let mut answer = Answer {
         pruned: pattern.plan().prunes(),
-        ..SearchAnswer::default()
+        ..Answer::default()
     };
     let (mut rest, mut size) = (files.as_slice(), FIRST_WAVE);
     while !rest.is_empty() && answer.hits.len() <= request.limit && !answer.timed_out {
@@ -139,7 +111,7 @@ fn candidates(
 /// What all waves of a search share.
 struct Wave<'a> {
     snapshot: &'a Snapshot,
-    request: &'a SearchRequest,
+    request: &'a Request,
     pattern: &'a Pattern,
     deadline: Instant,
 }
@@ -147,51 +119,22 @@ struct Wave<'a> {
 impl Wave<'_> {
     /// Hits of `files` in their order, and whether all were searched in time.
     fn run(&self, files: &[Candidate], threads: usize) -> Result<(Vec<Hit>, bool), IndexError> {
-        let next = AtomicUsize::new(0);
-        let found: Mutex<Vec<(usize, Vec<Hit>)>> = Mutex::default();
-        let work = || {
-            let mut text = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&(segment, file)) = files.get(at) else {
-                    return Ok(true);
-                };
-                if Instant::now() > self.deadline {
-                    return Ok(false);
-                }
-                let segment = &self.snapshot.segments[segment].segment;
-                segment.read_file(file, &mut text)?;
-                let hits = self.file(&segment.files()[file].path, &text);
-                if !hits.is_empty() {
-                    found
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((at, hits));
-                }
-            }
+        // A wave of a few files is done sooner than a thread starts.
+        let threads = if files.len() <= FIRST_WAVE {
+            1
+        } else {
+            threads
         };
-        let complete: Result<bool, IndexError> = thread::scope(|scope| {
-            // A wave of a few files is done sooner than a thread starts.
-            let others = if files.len() <= FIRST_WAVE {
-                0
-            } else {
-                threads.saturating_sub(1)
-            };
-            let handles: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            handles.into_iter().fold(mine, |so_far, handle| {
-                let theirs = handle
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                Ok(so_far? & theirs?)
-            })
-        });
-        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.sort_unstable_by_key(|&(at, _)| at);
-        Ok((
-            found.into_iter().flat_map(|(_, hits)| hits).collect(),
-            complete?,
-        ))
+        let (found, _) = parallel::map(files, threads, Vec::new, |text, &(segment, file)| {
+            if Instant::now() > self.deadline {
+                return Ok(None);
+            }
+            let segment = &self.snapshot.segments[segment].segment;
+            segment.read_file(file, text)?;
+            Ok(Some(self.file(&segment.files()[file].path, text)))
+        })?;
+        let complete = found.iter().all(Option::is_some);
+        Ok((found.into_iter().flatten().flatten().collect(), complete))
     }
 
     /// Hits of one file, at most one more than the limit.
@@ -355,16 +298,5 @@ mod tests {
         assert_eq!(lines_before(text, 0, 3), Vec::<String>::new());
         assert_eq!(lines_after(text, 7, 5), ["three", "four"]);
         assert_eq!(lines_after(text, 18, 5), Vec::<String>::new());
-    }
-
-    #[test]
-    fn patterns_without_a_slash_look_at_the_name() {
-        let admits = |pattern: &str, path: &str| PathFilter::new(pattern).unwrap().admits(path);
-        assert!(admits("*.c", "kernel/sched/core.c"));
-        assert!(!admits("kernel/*.c", "kernel/sched/core.c"));
-        assert!(admits("kernel/**/*.c", "kernel/sched/core.c"));
-        assert!(admits("/kernel/**", "kernel/fork.c"));
-        assert!(!admits("*.c", "core.h"));
-        assert!(PathFilter::new("[").is_err());
     }
 }

@@ -7,14 +7,13 @@
 //! bounded buffers. A file is always answered by one thread, in order.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use memchr::memmem::Finder;
 use thiserror::Error;
 
 use super::plan::Plan;
 use crate::index::{IndexError, Segment, Snapshot};
+use crate::parallel;
 
 /// Items are handed on when they exceed this many bytes.
 const PART_BYTES: usize = 128 << 10;
@@ -50,41 +49,26 @@ pub fn answer(
     threads: usize,
     sink: &impl Sink,
 ) -> Result<Vec<u8>, AnswerError> {
-    let (candidates, tasks) = candidates(snapshot, needle)?;
-    let search = Search {
+    let (candidates, ends) = candidates(snapshot, needle)?;
+    let tasks: Vec<&[Candidate]> = [0]
+        .iter()
+        .chain(&ends)
+        .zip(&ends)
+        .map(|(&start, &end)| &candidates[start..end])
+        .collect();
+    let finder = Finder::new(needle);
+    let worker = || Worker {
         snapshot,
-        finder: Finder::new(needle),
-        candidates,
-        tasks,
-        next_task: AtomicUsize::new(0),
-        failed: AtomicBool::new(false),
+        finder: &finder,
         sink,
+        text: Vec::new(),
+        items: Vec::new(),
+        prefix: Vec::new(),
+        file: None,
     };
-    let helpers = threads.min(search.tasks.len()).saturating_sub(1);
-    if helpers == 0 {
-        return search.work();
-    }
-    thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers)
-            .map(|_| {
-                scope.spawn(|| {
-                    let rest = search.work()?;
-                    if rest.is_empty() {
-                        Ok(())
-                    } else {
-                        Ok(search.sink.items(&rest)?)
-                    }
-                })
-            })
-            .collect();
-        let mine = search.work();
-        helpers.into_iter().fold(mine, |so_far, helper| {
-            let theirs: Result<(), AnswerError> = helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            so_far.and_then(|rest| theirs.map(|()| rest))
-        })
-    })
+    let (_, workers) = parallel::map(&tasks, threads, worker, |worker, task| worker.run(task))?;
+    let rest: Vec<Vec<u8>> = workers.into_iter().map(|worker| worker.items).collect();
+    Ok(rest.concat())
 }
 
 /// A chunk that may contain the needle.
@@ -126,51 +110,11 @@ fn candidates(
     Ok((candidates, tasks))
 }
 
-/// A search at work.
-struct Search<'a, S> {
-    snapshot: &'a Snapshot,
-    finder: Finder<'a>,
-    candidates: Vec<Candidate>,
-    /// Where each task ends in `candidates`.
-    tasks: Vec<usize>,
-    next_task: AtomicUsize,
-    /// Set when a thread has failed, so that the others stop.
-    failed: AtomicBool,
-    sink: &'a S,
-}
-
-impl<S: Sink> Search<'_, S> {
-    /// Takes tasks until none is left; returns the items that were not handed on.
-    fn work(&self) -> Result<Vec<u8>, AnswerError> {
-        let mut worker = Worker {
-            search: self,
-            text: Vec::new(),
-            items: Vec::new(),
-            prefix: Vec::new(),
-            file: None,
-        };
-        let outcome = loop {
-            let task = self.next_task.fetch_add(1, Ordering::Relaxed);
-            let Some(&end) = self.tasks.get(task) else {
-                break Ok(());
-            };
-            let start = task.checked_sub(1).map_or(0, |before| self.tasks[before]);
-            // Relaxed: stopping late only wastes work.
-            if self.failed.load(Ordering::Relaxed) {
-                break Ok(());
-            }
-            if let Err(error) = worker.run(&self.candidates[start..end]) {
-                self.failed.store(true, Ordering::Relaxed);
-                break Err(error);
-            }
-        };
-        outcome.map(|()| worker.items)
-    }
-}
-
 /// One thread's buffers.
 struct Worker<'a, S> {
-    search: &'a Search<'a, S>,
+    snapshot: &'a Snapshot,
+    finder: &'a Finder<'a>,
+    sink: &'a S,
     text: Vec<u8>,
     /// Items not yet handed on.
     items: Vec<u8>,
@@ -183,7 +127,7 @@ struct Worker<'a, S> {
 impl<S: Sink> Worker<'_, S> {
     fn run(&mut self, mut candidates: &[Candidate]) -> Result<(), AnswerError> {
         while let Some(&first) = candidates.first() {
-            let segment = &*self.search.snapshot.segments[first.segment as usize].segment;
+            let segment = &*self.snapshot.segments[first.segment as usize].segment;
             let run = neighbours(segment, candidates);
             let mut text = std::mem::take(&mut self.text);
             segment.read(first.chunk as usize, run, &mut text)?;
@@ -206,7 +150,7 @@ impl<S: Sink> Worker<'_, S> {
         candidate: Candidate,
         text: &[u8],
     ) -> Result<(), AnswerError> {
-        let finder = &self.search.finder;
+        let finder = self.finder;
         let Some(mut at) = finder.find(text) else {
             return Ok(());
         };
@@ -216,7 +160,7 @@ impl<S: Sink> Worker<'_, S> {
         loop {
             line += memchr::memchr_iter(b'\n', &text[counted..at]).count() as u64;
             if self.items.len() >= PART_BYTES {
-                self.search.sink.items(&self.items)?;
+                self.sink.items(&self.items)?;
                 self.items.clear();
             }
             self.items.extend_from_slice(&self.prefix);

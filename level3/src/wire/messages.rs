@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Reader, put_bytes, put_varint};
 use crate::corpus::{Entry, Reject, Stamp};
 use crate::index::Identity;
+use crate::search::Request;
 
 /// Packs a query: the shard to ask, and the needle.
 pub fn encode_query(shard: u32, needle: &[u8]) -> Vec<u8> {
@@ -101,62 +102,23 @@ pub struct IndexingStatus {
     pub bytes_done: u64,
 }
 
-/// A query of `/search` to one shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchRequest {
-    /// The shard to ask.
-    pub shard: u32,
-    /// The needle or expression.
-    pub query: String,
-    /// Whether `query` is a regular expression.
-    pub regex: bool,
-    /// Whether upper and lower case are the same.
-    pub ignore_case: bool,
-    /// Only files whose path fits this pattern.
-    pub path: Option<String>,
-    /// The most hits to return.
-    pub limit: usize,
-    /// Lines to show in front of and behind each hit.
-    pub context: usize,
-    /// After this many milliseconds the search stops with what it has.
-    pub time_limit_ms: u64,
+/// A search of one shard.
+#[derive(Serialize, Deserialize)]
+struct SearchMessage<R> {
+    shard: u32,
+    #[serde(flatten)]
+    request: R,
 }
 
-/// A matching line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hit {
-    /// Path of the file below the indexed root.
-    pub file: String,
-    /// The line, counting from 1.
-    pub line: u64,
-    /// Where the first match starts in the line, in characters, counting from 1.
-    pub column: u64,
-    /// The line without its end; cut around the first match if it is very long.
-    pub text: String,
-    /// Where the matches are in `text`, in characters from 0: start and end.
-    pub spans: Vec<(u64, u64)>,
-    /// Whether `text` is only a part of the line.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cut: bool,
-    /// Lines in front, if they were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<String>,
-    /// Lines behind, if they were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub after: Vec<String>,
+/// Packs a search: the shard to ask, and what to look for.
+pub fn encode_search(shard: u32, request: &Request) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&SearchMessage { shard, request })
 }
 
-/// What one shard answers to a [`SearchRequest`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchAnswer {
-    /// Hits in the order of path and line.
-    pub hits: Vec<Hit>,
-    /// Whether there are more than the limit.
-    pub more: bool,
-    /// Whether the time limit ended the search.
-    pub timed_out: bool,
-    /// Whether the index narrowed the search down.
-    pub pruned: bool,
+/// Unpacks a search.
+pub fn decode_search(payload: &[u8]) -> Result<(u32, Request), serde_json::Error> {
+    let message: SearchMessage<Request> = serde_json::from_slice(payload)?;
+    Ok((message.shard, message.request))
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use std::io::{self, Read, Write};
 
 pub use endpoint::{Endpoint, EndpointError, Listener, Stream};
 pub use messages::{
-    Hit, IndexingStatus, NodeStatus, SearchAnswer, SearchRequest, ShardStatus, UpdateRequest,
-    decode_entries, decode_query, encode_entries, encode_query,
+    IndexingStatus, NodeStatus, ShardStatus, UpdateRequest, decode_entries, decode_query,
+    decode_search, encode_entries, encode_query, encode_search,
 };
 
 /// Bytes in front of a payload.
@@ -30,7 +30,8 @@ pub enum Kind {
     Status = 1,
     /// Asks a shard for the lines with a needle: `Items` frames and one `Last`.
     Query = 2,
-    /// A [`SearchRequest`], answered by one `Last` with a [`SearchAnswer`].
+    /// A [`search::Request`](crate::search::Request) and its shard, answered by one `Last` with a
+    /// [`search::Answer`](crate::search::Answer).
     Search = 3,
     /// An [`UpdateRequest`], followed by `Entries`, of which an empty one is the last; answered by
     /// `Last` when the shard is up to date.

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use level3::master::{self, Config};
-use level3::node::{self, Node, NodeServer};
-use level3::wire::{Endpoint, Listener};
+use level3::{Config, Endpoint, Listener, Node, NodeServer};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -41,7 +39,9 @@ impl Master {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let shutdown = async { drop(stopped.await) };
-                master::serve(listener, config, shutdown).await.unwrap();
+                level3::serve_master(listener, config, shutdown)
+                    .await
+                    .unwrap();
             });
         });
         Self {
@@ -217,7 +217,7 @@ fn node_dir(dir: &TempDir, id: u32) -> PathBuf {
 
 fn start_node(id: u32, dir: &Path, endpoint: &Endpoint) -> NodeServer {
     let listener = Listener::bind(endpoint).unwrap();
-    node::serve(Arc::new(Node::open(id, dir).unwrap()), listener).unwrap()
+    level3::serve_node(Arc::new(Node::open(id, dir).unwrap()), listener).unwrap()
 }
 
 /// Writes a tree of files.

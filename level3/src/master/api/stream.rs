@@ -14,15 +14,17 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, Bytes};
+use futures_util::future::join_all;
 use http_body::Frame;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Master;
-use super::api::Failure;
-use super::ask::{Started, all};
-use super::pool::Connection;
+use super::failure::Failure;
+use crate::master::error::{Cause, MasterError};
+use crate::master::pool::Connection;
+use crate::master::topology::NodeIndex;
 use crate::wire::{self, Kind};
 
 const HEAD: &str = r#"{"success": true, "results": ["#;
@@ -32,43 +34,28 @@ const FRAMES_AHEAD: usize = 8;
 
 /// Answers a query by all shards.
 pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Response, Failure> {
-    let frames: Vec<Vec<u8>> = (1..=master.shards())
+    let frames: Vec<Vec<u8>> = (1..=master.topology.shards())
         .map(|shard| wire::frame(Kind::Query, &wire::encode_query(shard, needle)))
         .collect();
-    let started = all((1..)
-        .zip(&frames)
-        .map(|(shard, frame)| master.ask(shard, frame)))
-    .await;
+    let asked = (1..).zip(&frames);
+    let started = join_all(asked.map(|(shard, frame)| master.ask(shard, frame))).await;
     let mut answer = Answer::default();
     let mut open = Vec::new();
     for (shard, outcome) in (1..).zip(started) {
         match outcome {
-            Ok(Started {
-                pool,
-                connection,
-                kind: Kind::Last,
-                payload,
-            }) => {
-                pool.give_back(connection);
-                answer.items.push(payload);
+            Ok(started) => {
+                answer.items.push(started.payload);
+                if started.kind == Kind::Last {
+                    let pool = master.topology.pool(started.node);
+                    pool.give_back(started.connection);
+                } else {
+                    open.push((shard, started.node, started.connection));
+                }
             }
-            Ok(Started {
-                pool,
-                connection,
-                payload,
-                ..
-            }) => {
-                answer.items.push(payload);
-                let node = master
-                    .nodes
-                    .iter()
-                    .position(|node| std::ptr::eq(node, pool));
-                open.push((shard, node.unwrap_or_default(), connection));
-            }
-            Err(missing) => answer.missing.push(missing),
+            Err(missing) => answer.missing.push(missing.to_string()),
         }
     }
-    if answer.missing.len() == master.nodes.len() {
+    if answer.missing.len() == frames.len() {
         return Err(Failure::bad_gateway(answer.missing.join("; ")));
     }
     let json = [(header::CONTENT_TYPE, "application/json")];
@@ -104,13 +91,14 @@ enum Part {
 async fn forward(
     master: Arc<Master>,
     shard: u32,
-    node: usize,
+    node: NodeIndex,
     mut connection: Connection,
     parts: mpsc::Sender<Part>,
 ) {
-    let pool = &master.nodes[node];
-    let told = |what: &dyn std::fmt::Display| {
-        Part::Missing(format!("shard {shard}: node {}: {what}", pool.endpoint))
+    let pool = master.topology.pool(node);
+    let missing = |cause: Cause| {
+        let faults = vec![master.topology.fault(node, cause)];
+        Part::Missing(MasterError::Shard { shard, faults }.to_string())
     };
     loop {
         let part = match timeout(master.config.node_timeout, connection.receive()).await {
@@ -121,10 +109,13 @@ async fn forward(
                 let _ = parts.send(Part::Items(items)).await;
                 return;
             }
-            Ok(Ok((Kind::Error, message))) => told(&String::from_utf8_lossy(&message)),
-            Ok(Ok(_)) => told(&"unexpected frame"),
-            Ok(Err(error)) => told(&error),
-            Err(_) => told(&"no answer in time"),
+            Ok(Ok((Kind::Error, message))) => {
+                let said = String::from_utf8_lossy(&message).into_owned();
+                missing(Cause::Refused(said))
+            }
+            Ok(Ok(_)) => missing(Cause::Unexpected),
+            Ok(Err(error)) => missing(error.into()),
+            Err(_) => missing(Cause::Silent),
         };
         let last = matches!(part, Part::Missing(_));
         if parts.send(part).await.is_err() || last {

@@ -3,6 +3,33 @@
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
+use thiserror::Error;
+
+/// Why a parameter was refused.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum ParameterError {
+    /// It is needed and not there.
+    #[error("parameter `{0}` is missing")]
+    Missing(String),
+    /// It is there and empty.
+    #[error("parameter `{0}` is empty")]
+    Empty(String),
+    /// Its bytes are no text.
+    #[error("parameter `{0}` is not valid UTF-8")]
+    NotUtf8(String),
+    /// It is no switch.
+    #[error("parameter `{0}` must be true or false")]
+    NotSwitch(String),
+    /// It is no number, or too large a one.
+    #[error("parameter `{name}` must be a number from 0 to {most}")]
+    NotNumber {
+        /// The parameter.
+        name: String,
+        /// The largest number that is accepted.
+        most: usize,
+    },
+}
+
 /// The decoded parameters of a query string, in their order.
 pub(crate) struct Parameters(Vec<(Vec<u8>, Vec<u8>)>);
 
@@ -25,10 +52,19 @@ impl Parameters {
             .map(|(_, value)| value.as_slice())
     }
 
+    /// The value of a parameter that must be there and not be empty.
+    pub(crate) fn required(&self, name: &str) -> Result<&[u8], ParameterError> {
+        match self.bytes(name) {
+            None => Err(ParameterError::Missing(name.to_owned())),
+            Some(b"") => Err(ParameterError::Empty(name.to_owned())),
+            Some(value) => Ok(value),
+        }
+    }
+
     /// The value of a parameter, which must be UTF-8.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, String> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ParameterError> {
         let text = self.bytes(name).map(std::str::from_utf8).transpose();
-        text.map_err(|_| format!("parameter `{name}` is not valid UTF-8"))
+        text.map_err(|_| ParameterError::NotUtf8(name.to_owned()))
     }
 
     /// The value of a parameter as a path.
@@ -38,21 +74,29 @@ impl Parameters {
     }
 
     /// The value of a switch: absent is off, and so are `false` and `0`.
-    pub(crate) fn switch(&self, name: &str) -> Result<bool, String> {
+    pub(crate) fn switch(&self, name: &str) -> Result<bool, ParameterError> {
         match self.bytes(name) {
             None | Some(b"false" | b"0") => Ok(false),
             Some(b"" | b"true" | b"1") => Ok(true),
-            Some(_) => Err(format!("parameter `{name}` must be true or false")),
+            Some(_) => Err(ParameterError::NotSwitch(name.to_owned())),
         }
     }
 
     /// The value of a number up to `most`, or `default`.
-    pub(crate) fn number(&self, name: &str, default: usize, most: usize) -> Result<usize, String> {
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        default: usize,
+        most: usize,
+    ) -> Result<usize, ParameterError> {
         let Some(text) = self.text(name)? else {
             return Ok(default);
         };
         let number = text.parse().ok().filter(|&number| number <= most);
-        number.ok_or_else(|| format!("parameter `{name}` must be a number from 0 to {most}"))
+        number.ok_or_else(|| ParameterError::NotNumber {
+            name: name.to_owned(),
+            most,
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-const HTML: &str = include_str!("../../assets/index.html");
-const STYLE: &str = include_str!("../../assets/page.css");
-const SCRIPT: &str = include_str!("../../assets/page.js");
+const HTML: &str = include_str!("../../../assets/index.html");
+const STYLE: &str = include_str!("../../../assets/page.css");
+const SCRIPT: &str = include_str!("../../../assets/page.js");
 
 /// The page itself.
 pub(crate) fn index() -> Response {

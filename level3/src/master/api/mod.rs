@@ -1,0 +1,151 @@
+//! The URLs of the master.
+//!
+//! `parameters` decodes what was asked, `stream` and `search` answer the two kinds of queries,
+//! `page` holds the page for people, and `failure` is how an error looks over HTTP.
+
+mod failure;
+mod page;
+mod parameters;
+mod search;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::Master;
+use super::error::Fault;
+use failure::Failure;
+use parameters::Parameters;
+
+/// The longest query string that is accepted, in bytes.
+const MAX_QUERY_BYTES: usize = 16 << 10;
+
+type Answer = Result<Response, Failure>;
+
+/// The routes.
+pub(crate) fn router(master: Arc<Master>) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/healthcheck", get(healthcheck))
+        .route("/index", get(index))
+        .route("/isIndexed", get(is_indexed))
+        .route("/search", get(search::answer))
+        .route("/status", get(status))
+        .route("/assets/{name}", get(page::asset))
+        .fallback(async || Failure::not_found("no such page"))
+        .method_not_allowed_fallback(async || {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is known here")
+        })
+        .with_state(master)
+}
+
+/// Decodes the query string, if it is not too long.
+fn parameters(RawQuery(query): RawQuery) -> Result<Parameters, Failure> {
+    let query = query.unwrap_or_default();
+    if query.len() > MAX_QUERY_BYTES {
+        let error = format!("the query is longer than {MAX_QUERY_BYTES} bytes");
+        return Err(Failure::new(StatusCode::URI_TOO_LONG, error));
+    }
+    Ok(Parameters::parse(&query))
+}
+
+fn success() -> Response {
+    axum::Json(json!({"success": true})).into_response()
+}
+
+async fn root(State(master): State<Arc<Master>>, headers: HeaderMap, query: RawQuery) -> Answer {
+    let parameters = parameters(query)?;
+    match parameters.bytes("q") {
+        Some(b"") => Err(Failure::bad_request("parameter `q` is empty")),
+        Some(needle) => stream::answer(master, needle).await,
+        None => {
+            let accept = headers
+                .get(header::ACCEPT)
+                .and_then(|value| value.to_str().ok());
+            if accept.is_some_and(|accept| accept.contains("text/html")) {
+                return Ok(page::index());
+            }
+            Err(Failure::bad_request("parameter `q` is missing"))
+        }
+    }
+}
+
+async fn healthcheck(State(master): State<Arc<Master>>) -> Answer {
+    let problems: Vec<String> = master
+        .statuses()
+        .await
+        .faults()
+        .map(Fault::to_string)
+        .collect();
+    if problems.is_empty() {
+        Ok(success())
+    } else {
+        Err(Failure::bad_gateway(problems.join("; ")))
+    }
+}
+
+async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
+    let parameters = parameters(query)?;
+    let path = parameters
+        .path("path")
+        .ok_or_else(|| Failure::bad_request("parameter `path` is missing"))?;
+    let shown = path.display();
+    let canonical = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || path.canonicalize()).await
+    };
+    let root = match canonical.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(root) => root,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::not_found(format!("{shown}: no such folder")));
+        }
+        Err(error) => return Err(Failure::internal(format!("{shown}: {error}"))),
+    };
+    if !root.is_dir() {
+        return Err(Failure::bad_request(format!("{shown} is not a folder")));
+    }
+    if root.to_str().is_none() {
+        return Err(Failure::bad_request(format!("{shown}: not valid UTF-8")));
+    }
+    let requested = master.requests.request(root);
+    requested.map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(success())
+}
+
+async fn is_indexed(State(master): State<Arc<Master>>) -> Answer {
+    match master.obstacle().await {
+        None => Ok(success()),
+        Some(obstacle) => Err(Failure::bad_gateway(obstacle)),
+    }
+}
+
+async fn status(State(master): State<Arc<Master>>) -> Answer {
+    let statuses = master.statuses().await;
+    let describe = |node| {
+        let pool = master.topology.pool(node);
+        let address = pool.endpoint.to_string();
+        match statuses.of(node) {
+            Ok(status) => json!({
+                "address": address, "latency_us": pool.latency().as_micros() as u64, "state": status,
+            }),
+            Err(fault) => json!({"address": address, "error": fault.to_string()}),
+        }
+    };
+    let nodes: Vec<Value> = master.topology.nodes().map(describe).collect();
+    let ready = master.obstacle().await;
+    let body = json!({
+        "success": true,
+        "ready": ready.is_none(),
+        "obstacle": ready,
+        "jobs": master.requests.status(),
+        "replicas": master.config.replicas,
+        "nodes": nodes,
+    });
+    Ok(axum::Json(body).into_response())
+}

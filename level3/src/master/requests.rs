@@ -1,0 +1,154 @@
+//! What the master was asked to index, and how far that is done; kept in its data folder.
+//!
+//! A request only leaves its mark here and wakes the [keeper](super::keeper), which does the work.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::error::MasterError;
+use crate::corpus::Reject;
+
+/// File in the data folder that names the folder to index.
+const WANTED: &str = "wanted";
+
+/// File in the data folder that is there while a request is not done: asking for the same folder
+/// again must not be forgotten either, though all nodes agree on its old state.
+const UNFINISHED: &str = "unfinished";
+
+/// What was asked for and how far it is done.
+pub(crate) struct Requests {
+    state: Mutex<State>,
+    /// Told of every new request.
+    pub(super) wake: Notify,
+    /// Where [`WANTED`] lies, if anywhere.
+    data: Option<PathBuf>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The folder that is to be indexed.
+    pub(super) wanted: Option<PathBuf>,
+    /// Requests so far, and the last of them that is done, successfully or not.
+    pub(super) requested: u64,
+    pub(super) finished: u64,
+    /// Why the last job failed, if it did.
+    pub(super) failure: Option<MasterError>,
+    /// Number of the last job.
+    pub(super) job: u64,
+    /// What the last walk had to leave out.
+    pub(super) rejected: Vec<(String, Reject)>,
+}
+
+/// The part of `/status` about indexing.
+#[derive(Serialize)]
+pub(crate) struct RequestsStatus {
+    root: Option<PathBuf>,
+    indexing: bool,
+    error: Option<String>,
+    unreadable: Vec<(String, Reject)>,
+}
+
+impl Requests {
+    /// Continues with what `data` says was asked for before.
+    pub(crate) fn new(data: Option<&Path>) -> Result<Self, MasterError> {
+        let mut state = State::default();
+        if let Some(data) = data {
+            std::fs::create_dir_all(data).map_err(data_error(data))?;
+            let wanted = data.join(WANTED);
+            match std::fs::read(&wanted) {
+                Ok(bytes) => {
+                    use std::os::unix::ffi::OsStringExt as _;
+                    state.wanted = Some(std::ffi::OsString::from_vec(bytes).into());
+                    let unfinished = data.join(UNFINISHED).try_exists();
+                    state.requested = u64::from(unfinished.map_err(data_error(data))?);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(data_error(&wanted)(error)),
+            }
+        }
+        let data = data.map(Path::to_owned);
+        Ok(Self {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            data,
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The folder that is to be indexed.
+    pub(crate) fn wanted(&self) -> Option<PathBuf> {
+        self.state().wanted.clone()
+    }
+
+    /// Asks for `root` to be indexed, now or after the job at work.
+    pub(crate) fn request(&self, root: PathBuf) -> Result<(), MasterError> {
+        // Held to the end, so that a job that is just done does not take the note away.
+        let mut state = self.state();
+        if let Some(data) = &self.data {
+            use std::os::unix::ffi::OsStrExt as _;
+            let draft = data.join("wanted.new");
+            let write = || {
+                std::fs::write(&draft, root.as_os_str().as_bytes())?;
+                std::fs::write(data.join(UNFINISHED), "")?;
+                std::fs::rename(&draft, data.join(WANTED))
+            };
+            write().map_err(data_error(data))?;
+        }
+        state.wanted = Some(root);
+        state.requested += 1;
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Removes the note that a request is not done; the caller holds the state.
+    pub(super) fn forget_request(&self) {
+        let Some(note) = self.data.as_ref().map(|data| data.join(UNFINISHED)) else {
+            return;
+        };
+        match std::fs::remove_file(&note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // It stays, and the next master indexes once more than it needs to.
+                crate::note!("cannot remove {}: {error}", note.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Why the index is not ready for queries, judging by the jobs alone.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        let state = self.state();
+        if state.requested > state.finished {
+            return Some("indexing".to_owned());
+        }
+        state
+            .failure
+            .as_ref()
+            .map(|failure| format!("indexing failed: {failure}"))
+    }
+
+    pub(crate) fn status(&self) -> RequestsStatus {
+        let state = self.state();
+        RequestsStatus {
+            root: state.wanted.clone(),
+            indexing: state.requested > state.finished,
+            error: state.failure.as_ref().map(MasterError::to_string),
+            unreadable: state.rejected.clone(),
+        }
+    }
+}
+
+/// Adds the path to an error of the data folder.
+fn data_error(path: &Path) -> impl FnOnce(io::Error) -> MasterError {
+    move |error| MasterError::Data {
+        path: path.to_owned(),
+        error,
+    }
+}

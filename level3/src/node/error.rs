@@ -1,0 +1,40 @@
+//! Why a node cannot do what it was asked. The message goes to the master as it stands.
+
+use thiserror::Error;
+
+use crate::index::IndexError;
+use crate::search::SearchError;
+
+/// Why a node cannot do what it was asked.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The request is none.
+    #[error("bad request: {0}")]
+    Request(serde_json::Error),
+    /// The query is none.
+    #[error("bad query")]
+    Query,
+    /// The answer cannot be written down.
+    #[error("cannot write the answer: {0}")]
+    Answer(serde_json::Error),
+    /// The node has no such shard, or nothing in it.
+    #[error("shard {0} is not indexed")]
+    NotIndexed(u32),
+    /// The shard is there and cannot be used.
+    #[error("shard {shard} is damaged: {what}")]
+    Damaged {
+        /// Its number.
+        shard: u32,
+        /// The check that failed.
+        what: String,
+    },
+    /// An update gave way to one of a later job.
+    #[error("a later request to index has taken over")]
+    Superseded,
+    /// The index cannot be read or written.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The search was refused or failed.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+}

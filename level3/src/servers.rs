@@ -1,0 +1,150 @@
+//! Running servers for the command line: a node, the master, or all of them as children.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::Settings;
+use level3::{Endpoint, Listener, Node, PrivateFolder, Server};
+
+/// Asks the kernel for SIGTERM when the parent ends, so that killing the cluster leaves nothing.
+pub fn end_with_parent() -> anyhow::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let parent = getppid();
+    set_parent_process_death_signal(Some(Signal::TERM)).context("cannot follow the parent")?;
+    if getppid() != parent {
+        bail!("the parent has gone");
+    }
+    Ok(())
+}
+
+/// Runs a node until SIGINT or SIGTERM.
+pub fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let port = u16::try_from(id).context("node number too large for a port")?;
+    let endpoint = settings
+        .listen
+        .clone()
+        .unwrap_or_else(|| settings.local(port));
+    let private;
+    let dir: PathBuf = if let Some(data) = &settings.data {
+        data.join(format!("node-{id}"))
+    } else {
+        private = PrivateFolder::new(id).context("cannot make a private folder")?;
+        private.path().join("node")
+    };
+    let listener =
+        Listener::bind(&endpoint).with_context(|| format!("cannot listen at {endpoint}"))?;
+    let node = Node::open(id, &dir).context("cannot open the data folder")?;
+    let server = level3::serve_node(Arc::new(node), listener).context("cannot start serving")?;
+    level3::note!("node {id} listens at {}", server.endpoint());
+    signals.forever().next();
+    level3::note!("node {id} stops");
+    server.stop();
+    Ok(())
+}
+
+/// Runs the master until SIGINT or SIGTERM.
+pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
+    let address = match settings.listen.clone().unwrap_or_else(|| settings.local(0)) {
+        Endpoint::Tcp(address) => address,
+        Endpoint::Unix(_) => bail!("the master speaks HTTP and listens at HOST:PORT only"),
+    };
+    let config = settings.master_config();
+    if config.replicas > config.nodes.len() {
+        bail!(
+            "--replicas {} needs that many nodes, not {}",
+            config.replicas,
+            config.nodes.len()
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(&address)
+            .await
+            .with_context(|| format!("cannot listen at {address}"))?;
+        level3::note!("master listens at http://{}", listener.local_addr()?);
+        level3::serve_master(listener, config, shutdown()?).await?;
+        level3::note!("master stops");
+        Ok(())
+    })
+}
+
+/// Resolves at SIGINT or SIGTERM.
+fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Runs a master and its nodes as children of this process.
+pub fn run_all(settings: &Settings) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let mut shared = vec![format!("--base-port={}", settings.base_port)];
+    if let Some(data) = &settings.data {
+        let data = data
+            .to_str()
+            .context("the path of the data folder is not valid UTF-8")?;
+        shared.push(format!("--data={data}"));
+    }
+    let endpoints = settings.endpoints();
+    let mut servers: Vec<Server> = (1..)
+        .zip(&endpoints)
+        .map(|(id, endpoint)| node_server(id, endpoint, &shared))
+        .collect();
+    servers.push(master_server(settings, &endpoints, &shared));
+    level3::run_servers(&program, &servers).context("cannot run the servers")
+}
+
+/// The command line of a node.
+fn node_server(id: u32, endpoint: &Endpoint, shared: &[String]) -> Server {
+    let own = [
+        "--id".to_owned(),
+        id.to_string(),
+        format!("--listen={endpoint}"),
+        "--die-with-parent".to_owned(),
+    ];
+    Server {
+        name: format!("node-{id}"),
+        arguments: own.into_iter().chain(shared.iter().cloned()).collect(),
+    }
+}
+
+/// The command line of the master.
+fn master_server(settings: &Settings, endpoints: &[Endpoint], shared: &[String]) -> Server {
+    let nodes: Vec<String> = endpoints.iter().map(Endpoint::to_string).collect();
+    let mut arguments = vec![
+        "--master".to_owned(),
+        "--die-with-parent".to_owned(),
+        format!("--nodes={}", nodes.join(",")),
+        format!("--replicas={}", settings.replicas),
+        format!("--node-timeout={}", settings.node_timeout),
+        format!("--search-time-limit={}", settings.search_time_limit),
+    ];
+    if let Some(listen) = &settings.listen {
+        arguments.push(format!("--listen={listen}"));
+    }
+    if settings.watch {
+        arguments.push("--watch".to_owned());
+    }
+    arguments.extend_from_slice(shared);
+    Server {
+        name: "master".to_owned(),
+        arguments,
+    }
+}
