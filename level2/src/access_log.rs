@@ -1,20 +1,23 @@
 //! The access log: a line per request on standard output, as text or JSON.
 
-use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::AccessLog;
-
-/// Bytes gathered before they are written out, if the clock does not come first.
-const ENOUGH: usize = 32 * 1024;
+use crate::policy::Class;
+use crate::sink::Sink;
+use crate::stats::class_name;
 
 /// What is said of a request.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// The client, as the policy knows it.
+    /// The connection's other end.
+    pub peer: &'a str,
+    /// The client, as the policy knows it; empty if the head was not understood.
     pub client: &'a str,
-    /// The method.
+    /// How the policy saw it, if it was asked and let it in.
+    pub class: Option<Class>,
+    /// The method; empty if the head was not understood.
     pub method: &'a str,
     /// The target as it came.
     pub target: &'a str,
@@ -24,15 +27,19 @@ pub struct Entry<'a> {
     pub bytes: u64,
     /// Time from the complete head to the end of the answer.
     pub took: Duration,
-    /// The backend's number, if one was asked.
-    pub backend: Option<usize>,
+    /// The part of it before a place at a backend was had: the body's way here, and the wait.
+    pub waited: Duration,
+    /// The part of it at the backend.
+    pub service: Option<Duration>,
+    /// The backend, if one was asked.
+    pub backend: Option<&'a str>,
 }
 
-/// Gathers lines of all workers.
+/// Where lines go.
 #[derive(Debug)]
 pub struct Log {
     format: AccessLog,
-    lines: Mutex<Vec<u8>>,
+    sink: Option<Sink>,
 }
 
 impl Log {
@@ -40,69 +47,83 @@ impl Log {
     pub fn new(format: AccessLog) -> Self {
         Self {
             format,
-            lines: Mutex::default(),
+            sink: (format != AccessLog::Off).then(|| Sink::new(std::io::stdout())),
         }
     }
 
     /// Whether anything is logged at all.
     pub fn is_on(&self) -> bool {
-        self.format != AccessLog::Off
+        self.sink.is_some()
     }
 
     /// Adds an entry.
     pub fn write(&self, entry: &Entry<'_>) {
+        let Some(sink) = &self.sink else { return };
         let line = match self.format {
-            AccessLog::Off => return,
-            AccessLog::Text => text(entry, SystemTime::now()),
             AccessLog::Json => json(entry, SystemTime::now()),
+            _ => text(entry, SystemTime::now()),
         };
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.extend_from_slice(line.as_bytes());
-        if lines.len() >= ENOUGH {
-            write_out(&mut lines);
-        }
+        sink.write(line.as_bytes());
     }
 
-    /// Writes out what was gathered.
+    /// Lines that nobody read in time.
+    pub fn dropped(&self) -> u64 {
+        self.sink.as_ref().map_or(0, Sink::dropped)
+    }
+
+    /// Waits a moment for what was written to be out.
     pub fn flush(&self) {
-        if self.is_on() {
-            write_out(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(sink) = &self.sink {
+            sink.flush(Duration::from_secs(1));
         }
     }
 }
 
-fn write_out(lines: &mut Vec<u8>) {
-    // A reader that went away is no reason to stop serving.
-    let _ = io::stdout().lock().write_all(lines);
-    lines.clear();
+fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn text(entry: &Entry<'_>, now: SystemTime) -> String {
-    let backend = entry
-        .backend
-        .map_or_else(|| "-".into(), |backend| backend.to_string());
     // Quoted by JSON's rules: a log line stays one line, whatever a client calls itself.
-    format!(
-        "{} {} {} {} {} {} {:.3}ms backend={backend}\n",
+    let mut line = format!(
+        "{} {} {} {} {} {} {} {:.3}ms class={} waited={:.3}ms",
         timestamp(now),
+        entry.peer,
         serde_json::Value::from(entry.client),
-        entry.method,
+        if entry.method.is_empty() {
+            "-"
+        } else {
+            entry.method
+        },
         serde_json::Value::from(entry.target),
         entry.status,
         entry.bytes,
-        entry.took.as_secs_f64() * 1e3,
-    )
+        ms(entry.took),
+        class_name(entry.class),
+        ms(entry.waited),
+    );
+    // Writing to a string cannot fail.
+    let _ = match entry.service {
+        Some(service) => write!(line, " service={:.3}ms", ms(service)),
+        None => write!(line, " service=-"),
+    };
+    let _ = writeln!(line, " backend={}", entry.backend.unwrap_or("-"));
+    line
 }
 
 fn json(entry: &Entry<'_>, now: SystemTime) -> String {
     let value = serde_json::json!({
         "time": timestamp(now),
+        "peer": entry.peer,
         "client": entry.client,
+        "class": class_name(entry.class),
         "method": entry.method,
         "target": entry.target,
         "status": entry.status,
         "bytes": entry.bytes,
-        "ms": (entry.took.as_secs_f64() * 1e6).round() / 1e3,
+        "ms": ms(entry.took),
+        "waited_ms": ms(entry.waited),
+        "service_ms": entry.service.map(ms),
         "backend": entry.backend,
     });
     format!("{value}\n")
@@ -147,18 +168,22 @@ mod tests {
     #[test]
     fn an_entry_is_one_line_whatever_is_in_it() {
         let entry = Entry {
+            peer: "1.2.3.4",
+            class: Some(Class::Light),
+            waited: Duration::from_micros(500),
+            service: Some(Duration::from_millis(1)),
             client: "a\"b\nc",
             method: "GET",
             target: "/x",
             status: 200,
             bytes: 5,
             took: Duration::from_micros(1500),
-            backend: Some(1),
+            backend: Some("5.6.7.8:9"),
         };
         let line = text(&entry, UNIX_EPOCH);
         assert_eq!(
             line,
-            "1970-01-01T00:00:00.000Z \"a\\\"b\\nc\" GET \"/x\" 200 5 1.500ms backend=1\n"
+            "1970-01-01T00:00:00.000Z 1.2.3.4 \"a\\\"b\\nc\" GET \"/x\" 200 5 1.500ms class=light waited=0.500ms service=1.000ms backend=5.6.7.8:9\n"
         );
         let value: serde_json::Value = serde_json::from_str(&json(&entry, UNIX_EPOCH)).unwrap();
         assert_eq!(value["client"], "a\"b\nc");

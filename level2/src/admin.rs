@@ -1,202 +1,113 @@
 //! The admin side: `/metrics` for Prometheus, `/status` for people and scripts.
+//!
+//! Two pages need no framework: requests are parsed as everywhere else here, each connection is answered
+//! once and closed.
 
-use std::fmt::Write;
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 
-use crate::policy::Counters;
-use crate::proxy::worker::Shared;
-use crate::stats::Totals;
+use crate::http::fields;
+use crate::http::request;
+use crate::http::response::{Date, Recipient};
+use crate::metrics;
+use crate::net::{Listener, Stream};
+use crate::proxy::{Answer, Shared};
+use crate::snapshot::Snapshot;
 
-/// Names of the policy's classes, in the order of its counters.
-const CLASSES: [&str; 3] = ["light", "stranger", "heavy"];
+/// Time for a whole visit.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The admin side's routes.
-pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/status", get(status))
-        .with_state(shared)
-}
+/// Visitors at once.
+const VISITORS: usize = 32;
 
-struct BackendState {
-    address: String,
-    healthy: bool,
-    in_flight: u32,
-    limit: u32,
-    latency_seconds: f64,
-}
+/// Largest head of a request here, in bytes.
+const MOST_HEAD: usize = 16 * 1024;
 
-/// One look at the policy.
-struct Snapshot {
-    counters: Counters,
-    waiting: usize,
-    clients: usize,
-    table_bytes: usize,
-    backends: Vec<BackendState>,
-}
-
-fn snapshot(shared: &Shared) -> Snapshot {
-    let policy = shared.gate.policy();
-    let (clients, table_bytes) = policy.clients();
-    let backends = policy.backends().iter().zip(&shared.config.backends);
-    Snapshot {
-        counters: policy.counters(),
-        waiting: policy.waiting(),
-        clients,
-        table_bytes,
-        backends: backends
-            .map(|(backend, address)| BackendState {
-                address: address.to_string(),
-                healthy: backend.healthy,
-                in_flight: backend.in_flight(),
-                limit: backend.limit.current(),
-                latency_seconds: backend.latency(),
-            })
-            .collect(),
+/// Answers on this listener, for ever. Tasks end with the runtime.
+pub async fn serve(shared: Arc<Shared>, listener: Listener) {
+    let places = Arc::new(Semaphore::new(VISITORS));
+    loop {
+        let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors: some will come free.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Never closed.
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(PATIENCE, visit(&shared, stream)).await;
+            drop(place);
+        });
     }
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let snapshot = snapshot(&shared);
-    let totals = Totals::of(&shared.stats);
-    let by_class = |counts: [u64; 3]| -> Value {
-        CLASSES
-            .iter()
-            .zip(counts)
-            .map(|(class, count)| (class.to_string(), Value::from(count)))
-            .collect()
+/// Reads a request, answers it, and waits for the visitor to close.
+async fn visit(shared: &Shared, mut stream: Stream) -> io::Result<()> {
+    let mut input = Vec::new();
+    let out = loop {
+        if let Some(out) = answer(shared, &input) {
+            break out;
+        }
+        if stream.read_buf(&mut input).await? == 0 {
+            return Ok(());
+        }
     };
-    let totals: Value = totals
-        .named()
-        .into_iter()
-        .map(|(name, value)| (name.to_string(), Value::from(value)))
-        .collect();
-    let backends: Vec<Value> = snapshot
-        .backends
-        .iter()
-        .map(|backend| {
-            json!({
-                "address": backend.address,
-                "healthy": backend.healthy,
-                "in_flight": backend.in_flight,
-                "limit": backend.limit,
-                "latency_ms": backend.latency_seconds * 1e3,
-            })
-        })
-        .collect();
-    Json(json!({
-        "uptime_seconds": shared.started.elapsed().as_secs(),
-        "dry_run": shared.config.policy.dry_run,
-        "waiting": snapshot.waiting,
-        "clients": { "known": snapshot.clients, "table_bytes": snapshot.table_bytes },
-        "policy": {
-            "arrivals": by_class(snapshot.counters.arrivals),
-            "started": by_class(snapshot.counters.admitted),
-            "refused": by_class(snapshot.counters.rejected),
-            "waited": snapshot.counters.queued,
-            "given_up": snapshot.counters.abandoned,
-        },
-        "backends": backends,
-        "totals": totals,
-    }))
+    stream.write_all(&out).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let text = render(&snapshot(&shared), &Totals::of(&shared.stats));
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
-}
-
-fn render(snapshot: &Snapshot, totals: &Totals) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let mut line = |text: std::fmt::Arguments<'_>| {
-        let _ = out.write_fmt(text);
-        out.push('\n');
+/// The answer to a request, once its head is complete.
+fn answer(shared: &Shared, input: &[u8]) -> Option<Vec<u8>> {
+    let mut to = Recipient {
+        is_head: false,
+        http11: true,
+        keep_alive: false,
+        collects: false,
+        date: Date::new(SystemTime::now()),
     };
-    for (name, value) in totals.named() {
-        line(format_args!(
-            "# TYPE level2_{name}_total counter\nlevel2_{name}_total {value}"
-        ));
-    }
-    let counters = &snapshot.counters;
-    for (name, counts) in [
-        ("arrivals", counters.arrivals),
-        ("started", counters.admitted),
-        ("refused", counters.rejected),
-    ] {
-        line(format_args!("# TYPE level2_policy_{name}_total counter"));
-        for (class, count) in CLASSES.iter().zip(counts) {
-            line(format_args!(
-                "level2_policy_{name}_total{{class=\"{class}\"}} {count}"
-            ));
+    let mut out = Vec::new();
+    let mut storage = fields::storage();
+    let head = match request::parse(input, &mut storage) {
+        Ok(Some(head)) => head,
+        Ok(None) if input.len() < MOST_HEAD => return None,
+        Ok(None) => {
+            Answer::new(431, "the head is too large").write(to, &[], &mut out);
+            return Some(out);
         }
-    }
-    line(format_args!(
-        "# TYPE level2_waited_total counter\nlevel2_waited_total {}",
-        counters.queued
-    ));
-    line(format_args!(
-        "# TYPE level2_given_up_total counter\nlevel2_given_up_total {}",
-        counters.abandoned
-    ));
-    line(format_args!(
-        "# TYPE level2_waiting gauge\nlevel2_waiting {}",
-        snapshot.waiting
-    ));
-    line(format_args!(
-        "# TYPE level2_clients gauge\nlevel2_clients {}",
-        snapshot.clients
-    ));
-    line(format_args!("# TYPE level2_backend_up gauge"));
-    for backend in &snapshot.backends {
-        line(format_args!(
-            "level2_backend_up{{backend=\"{}\"}} {}",
-            backend.address,
-            u8::from(backend.healthy)
-        ));
-    }
-    for (name, value) in [
-        (
-            "in_flight",
-            (|b| f64::from(b.in_flight)) as fn(&BackendState) -> f64,
-        ),
-        ("limit", |b| f64::from(b.limit)),
-        ("latency_seconds", |b| b.latency_seconds),
-    ] {
-        line(format_args!("# TYPE level2_backend_{name} gauge"));
-        for backend in &snapshot.backends {
-            line(format_args!(
-                "level2_backend_{name}{{backend=\"{}\"}} {}",
-                backend.address,
-                value(backend)
-            ));
+        Err(bad) => {
+            Answer::new(bad.status, bad.reason).write(to, &[], &mut out);
+            return Some(out);
         }
+    };
+    to.is_head = head.request.is_head;
+    let path = head.target.split('?').next().unwrap_or_default();
+    if !matches!(head.method, "GET" | "HEAD") {
+        Answer::new(405, "only GET and HEAD").write(to, b"Allow: GET, HEAD\r\n", &mut out);
+        return Some(out);
     }
-    line(format_args!("# TYPE level2_answer_seconds histogram"));
-    let mut below = 0;
-    for (bucket, count) in totals.latency.iter().enumerate() {
-        below += count;
-        if bucket + 1 < totals.latency.len() {
-            let bound = f64::from(64u32 << bucket) / 1e6;
-            line(format_args!(
-                "level2_answer_seconds_bucket{{le=\"{bound}\"}} {below}"
-            ));
+    let (content_type, body) = match path {
+        "/metrics" => (metrics::CONTENT_TYPE, metrics::page(Snapshot::of(shared))),
+        "/status" => {
+            let status = Snapshot::of(shared).to_json();
+            ("application/json", format!("{status:#}\n"))
         }
-    }
-    line(format_args!(
-        "level2_answer_seconds_bucket{{le=\"+Inf\"}} {below}"
-    ));
-    line(format_args!(
-        "level2_answer_seconds_sum {}",
-        totals.latency_sum_us as f64 / 1e6
-    ));
-    line(format_args!("level2_answer_seconds_count {below}"));
-    out
+        _ => {
+            Answer::new(404, "there are /metrics and /status").write(to, &[], &mut out);
+            return Some(out);
+        }
+    };
+    Answer::new(200, "").write_body(to, content_type.as_bytes(), body.as_bytes(), &mut out);
+    Some(out)
 }

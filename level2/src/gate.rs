@@ -22,9 +22,34 @@ type Token = oneshot::Sender<Verdict>;
 /// The shared policy. See the module's documentation.
 #[derive(Debug)]
 pub struct Gate {
-    policy: Mutex<Policy<Token>>,
+    state: Mutex<State>,
     hasher: ClientHasher,
     origin: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    policy: Policy<Token>,
+    /// Who waits for a place at a certain backend, in order. They are few: HEAD to all, second attempts.
+    claims: Vec<(ClientKey, Wanted, Token)>,
+}
+
+/// Which backends a request may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// This one.
+    Only(usize),
+    /// Any but this one, unless it is the only one that is up.
+    Not(usize),
+}
+
+impl Wanted {
+    fn allows(self, backend: usize) -> bool {
+        match self {
+            Self::Only(only) => backend == only,
+            Self::Not(tried) => backend != tried,
+        }
+    }
 }
 
 /// What becomes of a request that enters.
@@ -41,7 +66,8 @@ pub enum Entry {
 /// A place in the waiting room. [`Gate::leave`] must be called if it is not waited out.
 #[derive(Debug)]
 pub struct Waiter {
-    rank: Rank,
+    /// Its place in the policy's queue; `None` if it waits for a certain backend.
+    rank: Option<Rank>,
     verdict: oneshot::Receiver<Verdict>,
 }
 
@@ -59,7 +85,10 @@ impl Gate {
     /// A gate with a policy that has seen nothing yet.
     pub fn new(settings: Settings) -> Self {
         Self {
-            policy: Mutex::new(Policy::new(settings)),
+            state: Mutex::new(State {
+                policy: Policy::new(settings),
+                claims: Vec::new(),
+            }),
             hasher: ClientHasher::default(),
             origin: Instant::now(),
         }
@@ -80,31 +109,57 @@ impl Gate {
             receiver = Some(verdict);
             sender
         };
-        let decision = self.policy().arrive(now, client, token, &mut effects);
+        let decision = self.state().policy.arrive(now, client, token, &mut effects);
         self.deliver(effects);
         match (decision, receiver) {
             (Decision::Admit(flight), _) => Entry::Go(flight),
-            (Decision::Queue(rank), Some(verdict)) => Entry::Wait(Waiter { rank, verdict }),
+            (Decision::Queue(rank), Some(verdict)) => Entry::Wait(Waiter {
+                rank: Some(rank),
+                verdict,
+            }),
             (Decision::Reject(reason), _) => Entry::Refuse(reason),
-            // The policy takes a token whenever it says "wait".
-            (Decision::Queue(_), None) => Entry::Refuse(Reason::TooLate { retry_after: 1.0 }),
+            // The policy takes a token whenever it queues.
+            (Decision::Queue(_), None) => Entry::Refuse(Reason::NoBackend),
         }
     }
 
-    /// A request leaves its backend. Returns whether that ejected the backend.
-    pub fn finish(&self, flight: Flight, outcome: Outcome) -> bool {
+    /// A request that was admitted before needs a place at a certain backend: the next that falls free
+    /// there. Whoever waits here goes before the queue, and is never many.
+    pub fn claim(&self, client: ClientKey, wanted: Wanted) -> Entry {
+        let now = self.now();
+        let mut state = self.state();
+        let wanted = state.settle(wanted);
+        if !state.is_up(wanted) {
+            return Entry::Refuse(Reason::NoBackend);
+        }
+        if let Some(flight) = state.take(now, client, wanted) {
+            return Entry::Go(flight);
+        }
+        let (sender, verdict) = oneshot::channel();
+        state.claims.push((client, wanted, sender));
+        Entry::Wait(Waiter {
+            rank: None,
+            verdict,
+        })
+    }
+
+    /// A request leaves its backend.
+    pub fn finish(&self, flight: Flight, outcome: Outcome) {
         let now = self.now();
         let mut effects = Vec::new();
-        let ejected = self.policy().finish(now, flight, outcome, &mut effects);
+        self.state().finish(now, flight, outcome, &mut effects);
         self.deliver(effects);
-        ejected
     }
 
     /// A waiting request is abandoned.
     pub fn leave(&self, mut waiter: Waiter) {
         let now = self.now();
-        if !self.policy().abandon(now, waiter.rank) {
-            // The verdict has fallen already: a flight may be on its way to nobody.
+        let waited = waiter
+            .rank
+            .is_some_and(|rank| self.state().policy.abandon(now, rank));
+        if !waited {
+            // The verdict has fallen already: a flight may be on its way to nobody. A claim whose
+            // receiver is closed is passed over.
             waiter.verdict.close();
             if let Ok(Ok(flight)) = waiter.verdict.try_recv() {
                 self.finish(flight, Outcome::Aborted);
@@ -116,26 +171,48 @@ impl Gate {
     pub fn tick(&self) {
         let now = self.now();
         let mut effects = Vec::new();
-        self.policy().tick(now, &mut effects);
+        self.state().policy.tick(now, &mut effects);
         self.deliver(effects);
     }
 
-    /// A backend was reached again. Returns whether it had been ejected.
-    pub fn revive(&self, backend: usize) -> bool {
+    /// Nothing goes to this backend until it is revived.
+    pub fn eject(&self, backend: usize) {
+        let mut state = self.state();
+        state.policy.eject(backend);
+        let claims = std::mem::take(&mut state.claims);
+        let (kept, lost): (Vec<_>, Vec<_>) = claims
+            .into_iter()
+            .partition(|(_, wanted, _)| state.is_up(*wanted));
+        state.claims = kept;
+        drop(state);
+        for (_, _, token) in lost {
+            let _ = token.send(Err(Reason::NoBackend));
+        }
+    }
+
+    /// This backend may be used again.
+    pub fn revive(&self, backend: usize) {
         let now = self.now();
         let mut effects = Vec::new();
-        let mut policy = self.policy();
-        let ejected = !policy.backends()[backend].healthy;
-        policy.revive(now, backend, &mut effects);
-        drop(policy);
+        let mut state = self.state();
+        state.policy.revive(now, backend, &mut effects);
+        drop(state);
         self.deliver(effects);
-        ejected
     }
 
-    /// The policy, to read its state.
-    pub fn policy(&self) -> MutexGuard<'_, Policy<Token>> {
+    /// Looks at the policy's state.
+    pub fn look<R>(&self, look: impl FnOnce(&Policy<Token>) -> R) -> R {
+        look(&self.state().policy)
+    }
+
+    /// Other settings; more backends are added at the end.
+    pub fn configure(&self, settings: Settings) {
+        self.state().policy.configure(settings);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic within would have been a bug; what the policy knows is as good as before it.
-        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Seconds {
@@ -151,9 +228,63 @@ impl Gate {
             };
             if let Some(Ok(flight)) = undelivered {
                 let now = self.now();
-                self.policy()
+                self.state()
                     .finish(now, flight, Outcome::Aborted, &mut effects);
             }
         }
     }
+}
+
+impl State {
+    /// Ends a flight; those who wait for a certain backend go before the queue.
+    fn finish(
+        &mut self,
+        now: Seconds,
+        flight: Flight,
+        outcome: Outcome,
+        effects: &mut Vec<Effect<Token>>,
+    ) {
+        self.policy.end(now, flight, outcome);
+        let mut index = 0;
+        while index < self.claims.len() {
+            let (client, wanted, token) = &self.claims[index];
+            if token.is_closed() {
+                self.claims.remove(index);
+            } else if let Some(flight) = take(&mut self.policy, now, *client, *wanted) {
+                let (_, _, token) = self.claims.remove(index);
+                effects.push(Effect::Admit(token, flight));
+            } else {
+                index += 1;
+            }
+        }
+        self.policy.dispatch(now, effects);
+    }
+
+    fn take(&mut self, now: Seconds, client: ClientKey, wanted: Wanted) -> Option<Flight> {
+        take(&mut self.policy, now, client, wanted)
+    }
+
+    /// A second attempt goes to the same backend where there is no other.
+    fn settle(&self, wanted: Wanted) -> Wanted {
+        match wanted {
+            Wanted::Not(tried) if !self.is_up(wanted) => Wanted::Only(tried),
+            _ => wanted,
+        }
+    }
+
+    fn is_up(&self, wanted: Wanted) -> bool {
+        let backends = self.policy.backends().iter().enumerate();
+        backends
+            .filter(|(index, _)| wanted.allows(*index))
+            .any(|(_, backend)| backend.healthy)
+    }
+}
+
+fn take(
+    policy: &mut Policy<Token>,
+    now: Seconds,
+    client: ClientKey,
+    wanted: Wanted,
+) -> Option<Flight> {
+    policy.admit_at(now, client, |backend| wanted.allows(backend))
 }

@@ -2,17 +2,27 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::Parser;
-use level2::config::Flags;
-use level2::notes::note;
-use level2::server;
+use level2::{Flags, Notes, inherited, run};
 
 fn main() -> ExitCode {
-    match Flags::parse().resolve().and_then(server::run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(format_args!("{error:#}"));
-            ExitCode::FAILURE
-        }
+    let notes = Notes::stderr();
+    let outcome = serve(&notes);
+    if let Err(error) = &outcome {
+        notes.write(format_args!("{error:#}"));
     }
+    notes.flush();
+    if outcome.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn serve(notes: &Notes) -> Result<()> {
+    let flags = Flags::parse();
+    let sockets = inherited().context("cannot take over the sockets of systemd")?;
+    let config = flags.clone().resolve(sockets.len())?;
+    Ok(run(config, &flags, sockets, notes)?)
 }

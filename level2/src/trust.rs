@@ -5,14 +5,16 @@
 //! no trusted peer added by its own address. Everything further left is hearsay.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 /// A range of addresses, or all unix socket peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// An address and the number of its leading bits that count.
-    Net(IpAddr, u8),
+    /// Addresses of this network; a single one is a network of its own.
+    Net(IpNet),
     /// Peers on unix sockets.
     Unix,
 }
@@ -24,20 +26,14 @@ impl FromStr for Range {
         if text == "unix" {
             return Ok(Self::Unix);
         }
-        let bad = || {
-            format!("`{text}` is neither an address, nor a range such as 10.0.0.0/8, nor `unix`")
-        };
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| bad())?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        if bits > most {
-            return Err(bad());
-        }
-        Ok(Self::Net(address, bits))
+        text.parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map(Self::Net)
+            .map_err(|_| {
+                format!(
+                    "`{text}` is neither an address, nor a range such as 10.0.0.0/8, nor `unix`"
+                )
+            })
     }
 }
 
@@ -60,15 +56,15 @@ impl fmt::Display for Peer {
 }
 
 /// The trusted ranges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust(Vec<Range>);
 
 impl Default for Trust {
     /// Loopback and unix sockets: what only this machine can reach.
     fn default() -> Self {
         Self(vec![
-            Range::Net(IpAddr::from([127, 0, 0, 0]), 8),
-            Range::Net(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+            Range::Net(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into()),
+            Range::Net(IpAddr::from(Ipv6Addr::LOCALHOST).into()),
             Range::Unix,
         ])
     }
@@ -84,17 +80,19 @@ impl Trust {
     pub fn trusts(&self, peer: Peer) -> bool {
         self.0.iter().any(|range| match (range, peer) {
             (Range::Unix, Peer::Unix) => true,
-            (Range::Net(net, bits), Peer::Ip(address)) => within(address, *net, *bits),
+            (Range::Net(net), Peer::Ip(address)) => net.contains(&address.to_canonical()),
             _ => false,
         })
     }
 
     /// The client's name within the values of `X-Forwarded-For`, in order of appearance, sent by a
     /// trusted peer. `None`: the list is empty, and the peer itself is the client.
-    pub fn client<'a>(&self, values: &[&'a [u8]]) -> Option<&'a [u8]> {
+    pub fn client<'a>(
+        &self,
+        values: impl DoubleEndedIterator<Item = &'a [u8]>,
+    ) -> Option<&'a [u8]> {
         let mut leftmost = None;
         for element in values
-            .iter()
             .rev()
             .flat_map(|value| value.rsplit(|&byte| byte == b','))
         {
@@ -112,16 +110,6 @@ impl Trust {
         }
         leftmost
     }
-}
-
-fn within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
-    let wide = |address: IpAddr| match address.to_canonical() {
-        IpAddr::V4(four) => (u128::from(u32::from(four)) << 96, 32u8),
-        IpAddr::V6(six) => (u128::from(six), 128),
-    };
-    let ((address, width), (net, net_width)) = (wide(address), wide(net));
-    let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-    width == net_width && (address ^ net) & mask == 0
 }
 
 #[cfg(test)]
@@ -153,9 +141,8 @@ mod tests {
     fn the_client_is_the_last_element_no_trusted_peer_added() {
         let trust = Trust::new(vec!["10.0.0.0/8".parse().unwrap()]);
         let client = |values: &[&'static str]| {
-            let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
             trust
-                .client(&values)
+                .client(values.iter().map(|value| value.as_bytes()))
                 .map(|name| String::from_utf8(name.to_vec()).unwrap())
         };
         assert_eq!(

@@ -263,7 +263,7 @@ fn a_flood_is_answered_429_and_a_dry_run_lets_it_through() {
             .count();
         if dry {
             assert_eq!(refused, 0);
-            assert!(proxy.status("/policy/refused/heavy").as_u64().unwrap() > 0);
+            assert!(proxy.status("/policy/rejected/heavy").as_u64().unwrap() > 0);
         } else {
             assert!(refused > 0);
             let answer = answers.iter().find(|answer| status(answer) == 429).unwrap();

@@ -2,38 +2,27 @@
 //!
 //! The document is generated from the classic word list (`document`) or comes from an original
 //! case; what must come out is computed by a slow and obvious `oracle`, and `judge` finds the
-//! first difference. The score is the wall time of the whole process (`timing`), as in 2014. Some
-//! documents belong to every judgement (`checks`), since the others are tame.
+//! first difference. The score is the wall time of the whole process (`timing`), as in 2014.
 
 mod args;
 mod bench;
-mod checks;
 mod document;
 mod judge;
 mod oracle;
 mod timing;
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsString, fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
 pub use args::Args;
 use args::DictionaryArgument;
-use checks::Checked;
-use timing::{Floor, Timed};
 
 use crate::{
     case::Case,
     console,
-    noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    solution_log,
 };
 use octopus::{WorkDir, interrupt};
 
@@ -41,31 +30,12 @@ use octopus::{WorkDir, interrupt};
 /// seconds for 1,000 words.
 const REFERENCE_S_PER_1000_WORDS: f64 = 0.66;
 
-/// The words of the contest's documents, about.
-const CONTEST_WORDS: usize = 1000;
-
-/// A document and what must come out.
-struct Paper {
-    document: Vec<u8>,
-    expected: Vec<u8>,
-}
-
-impl Paper {
-    /// A document whose output the oracle says.
-    fn new(document: Vec<u8>) -> Self {
-        Self {
-            expected: oracle::highlight(level0::WORDS, &document),
-            document,
-        }
-    }
-}
-
-/// One case: what is timed, and where it is from.
+/// One document and what must come out.
 struct Task {
     name: String,
-    paper: Paper,
+    document: Vec<u8>,
+    expected: Vec<u8>,
     reference_s: Option<f64>,
-    file: Option<PathBuf>,
 }
 
 /// Judges a solution on the cases that the flags name.
@@ -77,20 +47,10 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     if args.bench {
         return bench::run(args, &arena, report);
     }
-    let floor = Floor::build(&arena.folder);
-    let mut checked = None;
+    let floor = timing::Floor::measure(&arena, args.runs)?;
     for task in &tasks {
-        let watch = Watch::start();
-        let mut result = play(args, &arena, task, &floor)?;
-        if result.failure.is_none() {
-            let checked = match &mut checked {
-                Some(checked) => checked,
-                None => checked.insert(checks::run(&arena, args.seed, args.time_limit)?),
-            };
-            result = with_checks(result, checked);
-        }
-        let result = result.under(watch.stop());
-        if !result.passed() {
+        let result = play(args, &arena, task, &floor)?;
+        if !result.passed {
             console::log(&format!(
                 "level 0: the run's files are kept in {}",
                 workdir.keep().display()
@@ -99,14 +59,6 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         report.add(result);
     }
     Ok(())
-}
-
-fn with_checks(result: CaseResult, checked: &Checked) -> CaseResult {
-    let result = result.figure("checked_words", checked.words);
-    match &checked.failure {
-        Some(failure) => result.fail(failure.clone()),
-        None => result,
-    }
 }
 
 /// Where and how the solution is run: its folder, its arguments, its files.
@@ -137,65 +89,67 @@ impl Arena {
         command.current_dir(&self.folder);
         command
     }
-
-    /// What the solution writes to stderr.
-    fn log(&self) -> PathBuf {
-        self.folder.join("solution.log")
-    }
 }
 
 fn tasks(args: &Args) -> Result<Vec<Task>> {
     if args.case.is_empty() {
         return Ok(vec![generated(args)]);
     }
-    args.case.iter().map(|path| original(path)).collect()
+    args.case
+        .iter()
+        .map(|path| original(&Case::load(path, 0)?))
+        .collect()
 }
 
 fn generated(args: &Args) -> Task {
+    let document = document::generate(args.seed, args.words, args.mutate);
+    let expected = oracle::highlight(level0::WORDS, &document);
     Task {
         name: format!("generated, seed {}, {} words", args.seed, args.words),
-        paper: Paper::new(document::generate(args.seed, args.words, args.mutate)),
+        document,
+        expected,
         reference_s: Some(REFERENCE_S_PER_1000_WORDS * args.words as f64 / 1000.0),
-        file: None,
     }
 }
 
-/// A case file; where it has no output, the oracle says what must come out.
-fn original(path: &Path) -> Result<Task> {
-    let case = Case::load(path, 0)?;
-    let mut paper = Paper::new(case.input_text()?.into());
-    if case.output.is_some() {
-        paper.expected = case.output_text()?.into();
-    }
+fn original(case: &Case) -> Result<Task> {
     Ok(Task {
-        paper,
+        name: case.id.clone(),
+        document: case.input_text()?.into(),
+        expected: case.output_text()?.into(),
         reference_s: case.reference,
-        name: case.id,
-        file: Some(path.to_owned()),
     })
 }
 
-/// Runs the solution on the case as often as asked, and an empty program after each run.
-fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseResult> {
-    let mut result = CaseResult::new(0, &task.name, &arena.solution, Unit::S);
-    if let Some(file) = &task.file {
-        result = result.setting("case", file.to_string_lossy());
-    } else if args.words < CONTEST_WORDS {
-        result = result.remark(format!("{} words", args.words));
-    }
-    let (mut walls, mut floors) = (Vec::new(), Vec::new());
+fn play(args: &Args, arena: &Arena, task: &Task, floor: &timing::Floor) -> Result<CaseResult> {
+    let input = arena.folder.join("document.txt");
+    let output = arena.folder.join("output.txt");
+    fs::write(&input, &task.document).context("cannot write the document")?;
+    let mut result = CaseResult::new(0, &task.name, arena.solution.shown(), Unit::S);
+    let mut walls = Vec::new();
     for run in 0..args.runs {
-        match attempt(arena, &task.paper, args.time_limit)? {
-            Ok(wall) => walls.push(wall.as_secs_f64()),
-            Err(failure) if failure.place.is_none() => {
-                return Ok(result.fail(failure.at(format!("run {}", run + 1))));
+        interrupt::check()?;
+        let timed = timing::run(arena.command(), &input, &output, args.time_limit)?;
+        interrupt::check()?;
+        let wall = match timed {
+            timing::Timed::Ended { wall, status } if status.success() => wall,
+            timing::Timed::Ended { status, .. } => {
+                let message = format!("the solution ended with {status}");
+                return Ok(result.fail(Failure::new("exit_status", message).at(nth(run))));
             }
-            Err(failure) => return Ok(result.fail(failure)),
+            timing::Timed::Killed => {
+                let limit = humantime::format_duration(args.time_limit);
+                let message = format!("the solution was killed after {limit} (--time-limit)");
+                return Ok(result.fail(Failure::new("time_limit", message).at(nth(run))));
+            }
+        };
+        let found = fs::read(&output).context("cannot read the solution's output")?;
+        if let Some(failure) = judge::first_difference(&task.expected, &found) {
+            return Ok(result.fail(failure));
         }
-        floors.extend(floor.time()?.map(|wall| wall.as_secs_f64()));
+        walls.push(wall.as_secs_f64());
     }
     let (best, median) = timing::best_and_median(&mut walls);
-    let (floor_best, floor_median) = timing::best_and_median(&mut floors);
     result = result.scored(best, task.reference_s);
     if let Some(ratio) = result.ratio {
         // In 2014 the score was the ratio in percent.
@@ -204,45 +158,11 @@ fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseRe
     Ok(result
         .figure("wall_best_s", best)
         .figure("wall_median_s", median)
-        .figure("floor_best_s", floor_best)
-        .figure("floor_median_s", floor_median)
-        .figure("floor", floor.name())
+        .figure("floor_best_s", floor.best_s)
+        .figure("floor", floor.program)
         .figure("runs", walls.len()))
 }
 
-/// Runs the solution once on a document: how long it took, or why that is a failure.
-fn attempt(arena: &Arena, paper: &Paper, limit: Duration) -> Result<Result<Duration, Failure>> {
-    interrupt::check()?;
-    let input = arena.folder.join("document.txt");
-    let output = arena.folder.join("output.txt");
-    fs::write(&input, &paper.document).context("cannot write the document")?;
-    let timed = timing::run(arena.command(), &input, &output, &arena.log(), limit)?;
-    interrupt::check()?;
-    let failure = match timed {
-        Timed::Ended { status, .. } if !status.success() => {
-            Failure::new("exit_status", format!("the solution ended with {status}"))
-        }
-        Timed::Killed => {
-            let limit = humantime::format_duration(limit);
-            let message = format!("the solution was killed after {limit}");
-            Failure::slow("time_limit", message).hint(
-                "allow more time with --time-limit, or look where it waits: it reads the \
-                       document from stdin to its end and must then exit by itself.",
-            )
-        }
-        Timed::Ended { wall, .. } => {
-            let found = fs::read(&output).context("cannot read the solution's output")?;
-            match judge::first_difference(&paper.expected, &found) {
-                None => return Ok(Ok(wall)),
-                Some(failure) => {
-                    let expected = arena.folder.join("expected.txt");
-                    fs::write(&expected, &paper.expected)
-                        .context("cannot write what was expected")?;
-                    let (expected, output) = (expected.display(), output.display());
-                    failure.hint(format!("diff {expected} {output}"))
-                }
-            }
-        }
-    };
-    Ok(Err(failure.said(solution_log::last_lines(&arena.log()))))
+fn nth(run: usize) -> String {
+    format!("run {}", run + 1)
 }

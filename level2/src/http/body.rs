@@ -35,9 +35,13 @@ enum State {
     Content(u64),
     /// All that comes is content.
     Endless,
-    /// In the digits of a chunk's size.
+    /// In the digits of a chunk's size; before the first, `started` is false.
     Size {
-        digits: u8,
+        started: bool,
+        size: u64,
+    },
+    /// In the blanks after them.
+    Padding {
         size: u64,
     },
     /// In a chunk's extension; its line ends soon.
@@ -61,6 +65,14 @@ enum State {
     Done,
 }
 
+impl State {
+    /// Before a chunk's size.
+    const SIZE: Self = Self::Size {
+        started: false,
+        size: 0,
+    };
+}
+
 /// Takes a body apart as it comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
@@ -69,21 +81,33 @@ pub struct Decoder {
     framing: usize,
     /// Bytes of content so far.
     content: u64,
+    /// Whether a chunk's size may be padded with blanks up to its line's end.
+    lenient: bool,
 }
 
 impl Decoder {
+    /// A decoder for an answer's body: as [`new`](Self::new), but blanks after a chunk's size, which
+    /// some old servers write, are passed over. The body is framed afresh, so nobody is misled.
+    pub fn lenient(framing: Framing) -> Self {
+        Self {
+            lenient: true,
+            ..Self::new(framing)
+        }
+    }
+
     /// A decoder for a body delimited like this.
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
             Framing::Empty | Framing::Sized(0) => State::Done,
             Framing::Sized(length) => State::Content(length),
-            Framing::Chunked => State::Size { digits: 0, size: 0 },
+            Framing::Chunked => State::SIZE,
             Framing::UntilClose => State::Endless,
         };
         Self {
             state,
             framing: 0,
             content: 0,
+            lenient: false,
         }
     }
 
@@ -137,7 +161,7 @@ impl Decoder {
                     return Ok(Piece { skip, data });
                 }
                 _ => {
-                    self.state = framing_byte(self.state, here[0])?;
+                    self.state = framing_byte(self.state, here[0], self.lenient)?;
                     skip += 1;
                     self.framing += 1;
                     if self.framing > LONGEST_FRAMING {
@@ -156,24 +180,45 @@ impl Decoder {
     clippy::unnested_or_patterns,
     reason = "one line per transition"
 )]
-fn framing_byte(state: State, byte: u8) -> Result<State, BadBody> {
+fn framing_byte(state: State, byte: u8, lenient: bool) -> Result<State, BadBody> {
     Ok(match (state, byte) {
-        (State::Size { digits, size }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
+        (State::Size { size, .. }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if size >> 60 == 0 => {
             let digit = char::from(byte).to_digit(16).ok_or(BadBody)?;
             State::Size {
-                digits: digits + 1,
+                started: true,
                 size: size << 4 | u64::from(digit),
             }
         }
-        (State::Size { digits: 1.., size }, b'\r') | (State::Extension { size }, b'\r') => {
-            State::SizeEnd { size }
-        }
-        (State::Size { digits: 1.., size }, b';') => State::Extension { size },
+        (
+            State::Size {
+                started: true,
+                size,
+            },
+            b'\r',
+        )
+        | (State::Extension { size }, b'\r') => State::SizeEnd { size },
+        (State::Padding { size }, b'\r') if lenient => State::SizeEnd { size },
+        (
+            State::Size {
+                started: true,
+                size,
+            }
+            | State::Padding { size },
+            b' ' | b'\t',
+        ) => State::Padding { size },
+        (
+            State::Size {
+                started: true,
+                size,
+            }
+            | State::Padding { size },
+            b';',
+        ) => State::Extension { size },
         (State::Extension { size }, b' '..=b'~' | b'\t' | 0x80..) => State::Extension { size },
         (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
         (State::SizeEnd { size }, b'\n') => State::Chunk(size),
         (State::ChunkCr, b'\r') => State::ChunkLf,
-        (State::ChunkLf, b'\n') => State::Size { digits: 0, size: 0 },
+        (State::ChunkLf, b'\n') => State::SIZE,
         (State::TrailerStart, b'\r') => State::LastLf,
         (State::LastLf, b'\n') => State::Done,
         (State::Trailer, b'\r') => State::TrailerLf,
@@ -287,7 +332,7 @@ mod tests {
 
     #[test]
     fn malformed_chunks_are_refused() {
-        let bad: [&[u8]; 9] = [
+        let bad: [&[u8]; 10] = [
             b"\r\n",
             b"x\r\n",
             b"3\nabc\r\n0\r\n\r\n",
@@ -295,6 +340,7 @@ mod tests {
             b"-1\r\n",
             b" 3\r\nabc\r\n0\r\n\r\n",
             b"ffffffffffffffff\r\n",
+            b"fffffffffffffffff\r\n",
             b"3 \r\nabc\r\n0\r\n\r\n",
             b"3;\x00\r\nabc\r\n0\r\n\r\n",
         ];
@@ -305,6 +351,24 @@ mod tests {
                 "{wire:?}"
             );
         }
+    }
+
+    #[test]
+    fn sizes_may_have_zeros_in_front_and_blanks_before_an_extension() {
+        for wire in [
+            &b"0000000000000003\r\nabc\r\n0\r\n\r\n"[..],
+            b"3 ;x\r\nabc\r\n0\r\n\r\n",
+        ] {
+            assert_eq!(
+                decode(Framing::Chunked, wire, &[]),
+                Ok((b"abc".to_vec(), 0))
+            );
+        }
+        let wire = b"3  \r\nabc\r\n0 \r\n\r\n";
+        let mut decoder = Decoder::lenient(Framing::Chunked);
+        let piece = decoder.next(wire).unwrap();
+        assert_eq!(piece, Piece { skip: 5, data: 3 });
+        assert!(decoder.next(&wire[8..]).is_ok() && decoder.done());
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Buffer {
         &self.storage[self.start..self.end]
     }
 
+    /// The same, to be changed in place.
+    pub fn unread_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.end]
+    }
+
     /// Whether nothing is left to use.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

@@ -5,9 +5,6 @@ use std::collections::VecDeque;
 use super::Seconds;
 use super::limit::Limit;
 
-/// Failures in a row after which a backend is left alone until a probe gets through.
-const FAILURES_TO_EJECT: u32 = 3;
-
 /// Weight of the newest sample in the mean latency.
 const NEWEST: f64 = 0.1;
 
@@ -37,7 +34,6 @@ pub struct Backend {
     starts: VecDeque<Seconds>,
     /// Mean latency; 0 until the first answer.
     latency: Seconds,
-    failures: u32,
 }
 
 impl Backend {
@@ -48,7 +44,6 @@ impl Backend {
             healthy: true,
             starts: VecDeque::new(),
             latency: 0.0,
-            failures: 0,
         }
     }
 
@@ -84,14 +79,8 @@ impl Backend {
         self.in_flight()
     }
 
-    /// Counts out a request that began at `started`; returns whether the backend was ejected by it.
-    pub fn finish(
-        &mut self,
-        now: Seconds,
-        started: Seconds,
-        in_flight: u32,
-        outcome: Outcome,
-    ) -> bool {
+    /// Counts out a request that began at `started`.
+    pub fn finish(&mut self, now: Seconds, started: Seconds, in_flight: u32, outcome: Outcome) {
         if let Ok(place) = self
             .starts
             .binary_search_by(|start| start.total_cmp(&started))
@@ -101,32 +90,17 @@ impl Backend {
         let latency = now - started;
         match outcome {
             Outcome::Answered => {
-                self.failures = 0;
                 let weight = if self.latency == 0.0 { 1.0 } else { NEWEST };
                 self.latency += weight * (latency - self.latency);
                 self.limit.answered(now, in_flight, latency);
             }
-            Outcome::Overloaded => {
-                self.failures = 0;
-                self.limit.overloaded(now);
-            }
-            Outcome::Failed => {
-                self.failures += 1;
-                self.limit.overloaded(now);
-            }
-            Outcome::Unreachable => self.failures = FAILURES_TO_EJECT,
-            Outcome::Aborted => {}
+            Outcome::Overloaded | Outcome::Failed => self.limit.overloaded(now),
+            Outcome::Unreachable | Outcome::Aborted => {}
         }
-        let eject = self.healthy && self.failures >= FAILURES_TO_EJECT;
-        if eject {
-            self.healthy = false;
-        }
-        eject
     }
 
     /// A probe got through: use it again.
     pub fn revive(&mut self) {
         self.healthy = true;
-        self.failures = 0;
     }
 }

@@ -74,12 +74,17 @@ impl Capacity {
 
     /// The emptiest backend that may be given one more.
     pub fn with_room(&self) -> Option<usize> {
-        self.emptiest(Backend::has_room)
+        self.emptiest(|_, backend| backend.has_room())
+    }
+
+    /// The emptiest of these backends that may be given one more.
+    pub fn with_room_among(&self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        self.emptiest(|index, backend| allowed(index) && backend.has_room())
     }
 
     /// The emptiest backend that is up, full or not.
     pub fn emptiest_up(&self) -> Option<usize> {
-        self.emptiest(|backend| backend.healthy)
+        self.emptiest(|_, backend| backend.healthy)
     }
 
     /// Counts a request in at a backend; returns how many are in flight there with it.
@@ -87,7 +92,7 @@ impl Capacity {
         self.backends[backend].start(now)
     }
 
-    /// Counts a request out; returns whether its backend was ejected by it.
+    /// Counts a request out.
     pub fn finish(
         &mut self,
         now: Seconds,
@@ -95,8 +100,20 @@ impl Capacity {
         started: Seconds,
         in_flight: u32,
         outcome: Outcome,
-    ) -> bool {
-        self.backends[backend].finish(now, started, in_flight, outcome)
+    ) {
+        self.backends[backend].finish(now, started, in_flight, outcome);
+    }
+
+    /// More backends, up to so many, and another limit for all where it `changes`.
+    pub fn configure(&mut self, backends: usize, limit: &Limit, changes: bool) {
+        if changes {
+            for backend in &mut self.backends {
+                backend.limit = limit.clone();
+            }
+        }
+        while self.backends.len() < backends {
+            self.backends.push(Backend::new(limit.clone()));
+        }
     }
 
     /// Nothing is sent to this backend until it is revived.
@@ -113,12 +130,12 @@ impl Capacity {
         self.backends.iter().filter(|backend| backend.healthy)
     }
 
-    fn emptiest(&self, fit: impl Fn(&Backend) -> bool) -> Option<usize> {
+    fn emptiest(&self, fit: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
         let fit = self
             .backends
             .iter()
             .enumerate()
-            .filter(|(_, backend)| fit(backend));
+            .filter(|(index, backend)| fit(*index, backend));
         fit.min_by(|a, b| a.1.load().total_cmp(&b.1.load()))
             .map(|(index, _)| index)
     }

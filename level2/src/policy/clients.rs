@@ -80,7 +80,7 @@ pub struct ClientRef(u32);
 ///
 /// Names are not stored; two names of one table share a hash with a chance of about
 /// (clients / 2^32)^2, and the key is drawn at start so that nobody can aim for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey(u64);
 
 /// Turns names into [`ClientKey`]s, with a secret drawn when it is made.

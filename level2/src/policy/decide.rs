@@ -151,18 +151,24 @@ impl<T> Policy<T> {
         Decision::Queue(rank)
     }
 
-    /// A request ended; its place goes to whoever is next. Returns whether its backend was ejected.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a flight ends here and cannot be used again"
-    )]
+    /// A request ended; its place goes to whoever is next.
     pub fn finish(
         &mut self,
         now: Seconds,
         flight: Flight,
         outcome: Outcome,
         effects: &mut Vec<Effect<T>>,
-    ) -> bool {
+    ) {
+        self.end(now, flight, outcome);
+        self.dispatch(now, effects);
+    }
+
+    /// A request ended; its place is free. [`dispatch`](Self::dispatch) is to follow.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a flight ends here and cannot be used again"
+    )]
+    pub fn end(&mut self, now: Seconds, flight: Flight, outcome: Outcome) {
         let now = self.advance(now);
         self.supply.answered(now);
         if let Some(client) = flight.client {
@@ -170,11 +176,34 @@ impl<T> Policy<T> {
             account.outstanding -= 1;
             account.served += (now - flight.started) as f32;
         }
-        let ejected =
-            self.capacity
-                .finish(now, flight.backend, flight.started, flight.beside, outcome);
-        self.dispatch(now, effects);
-        ejected
+        self.capacity
+            .finish(now, flight.backend, flight.started, flight.beside, outcome);
+    }
+
+    /// A request that was admitted before needs another place, at one of these backends; none if they
+    /// have no room. It counts as service to its client, and not as another request.
+    pub fn admit_at(
+        &mut self,
+        now: Seconds,
+        client: ClientKey,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<Flight> {
+        let now = self.advance(now);
+        let backend = self.capacity.with_room_among(allowed)?;
+        let client = self.clients.open(client, now).map(|(client, _)| client);
+        Some(self.start(now, backend, client, Class::Light))
+    }
+
+    /// Other settings. Backends beyond those known are added at the end; fewer are no fewer, since
+    /// requests may be in flight there: they are to be ejected.
+    pub fn configure(&mut self, settings: Settings) {
+        let limit = settings
+            .max_in_flight
+            .map_or_else(Limit::adaptive, Limit::fixed);
+        let limits_change = settings.max_in_flight != self.settings.max_in_flight;
+        self.capacity
+            .configure(settings.backends, &limit, limits_change);
+        self.settings = settings;
     }
 
     /// A request that waited was abandoned by its client. Whether it was still waiting: if not, an
@@ -360,7 +389,7 @@ impl<T> Policy<T> {
     }
 
     /// Gives free places to those who wait.
-    fn dispatch(&mut self, now: Seconds, effects: &mut Vec<Effect<T>>) {
+    pub fn dispatch(&mut self, now: Seconds, effects: &mut Vec<Effect<T>>) {
         while !self.queue.is_empty()
             && let Some(backend) = self.capacity.with_room()
             && let Some((rank, waiting)) = self.queue.pop_first()

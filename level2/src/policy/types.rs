@@ -26,7 +26,7 @@ pub enum Class {
 }
 
 /// What is fixed when the policy is made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Number of backends.
     pub backends: usize,

@@ -1,4 +1,7 @@
 //! A client's connection: its requests one after another, from head to answer.
+//!
+//! This file reads heads, writes answers of the proxy's own and ends the connection; what is done with
+//! a request that was understood is in [`forward`](super::forward).
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -7,18 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::conn::Conn;
-use super::exchange::{Done, Exchange, Failure};
-use super::fan_out;
-use super::pump::Pump;
+use super::record::{Ended, Next, Record};
 use super::timer::{Stage, Timer};
-use super::worker::{Busy, Permit, Worker};
-use crate::access_log;
-use crate::gate::Entry;
-use crate::http::body::{Encoder, Framing};
-use crate::http::request::{self, BadRequest, Request, Sender};
-use crate::http::response::Asker;
+use super::worker::Worker;
+use crate::config::Config;
+use crate::http::fields;
+use crate::http::request::{self, BadRequest, Hop, Request};
+use crate::http::response::Recipient;
 use crate::net::Stream;
-use crate::policy::{ClientKey, Outcome, Reason};
+use crate::policy::ClientKey;
 use crate::stats::count;
 use crate::trust::Peer;
 
@@ -29,49 +29,41 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Largest body that is read and dropped to keep the connection after a refusal.
 const WORTH_SKIPPING: u64 = 64 * 1024;
 
-/// How a request ended, as far as the connection is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// The next request may come.
-    Keep,
-    /// Close, when what was written has arrived.
-    Close,
-    /// Close at once.
-    Drop,
-}
-
-struct Client {
-    worker: Rc<Worker>,
-    timer: Rc<Timer>,
-    conn: Conn,
-    peer: Peer,
-    peer_name: String,
+/// A client's connection.
+pub struct Client {
+    pub(super) worker: Rc<Worker>,
+    /// The settings, as of the request being served.
+    pub(super) config: Rc<Config>,
+    pub(super) timer: Rc<Timer>,
+    pub(super) conn: Conn,
+    pub(super) peer: Peer,
+    pub(super) peer_name: String,
     trusted: bool,
     /// The translated head of the request being served: kept for a second attempt.
-    head: Vec<u8>,
-    /// What the access log will say, where it is on.
-    logged: Logged,
+    pub(super) head: Vec<u8>,
+    pub(super) record: Record,
 }
 
-#[derive(Default)]
-struct Logged {
-    client: String,
-    method: String,
-    target: String,
-    backend: Option<usize>,
+/// A request that was understood, and whose it is.
+struct Arrival {
+    request: Request,
+    key: ClientKey,
+    /// The answer to a TRACE that ends here.
+    trace: Vec<u8>,
 }
 
 /// Serves a connection until it is closed.
-pub async fn serve(worker: Rc<Worker>, _busy: Busy, stream: Stream, peer: Peer) {
-    let timer = worker.timer();
+pub async fn serve(worker: Rc<Worker>, timer: Rc<Timer>, stream: Stream, peer: Peer) {
+    let config = worker.config();
     let mut client = Client {
         timer,
         conn: Conn::new(stream),
         peer_name: peer.to_string(),
-        trusted: worker.shared.config.trust.trusts(peer),
+        trusted: config.trust.trusts(peer),
         peer,
         head: Vec::new(),
-        logged: Logged::default(),
+        record: Record::default(),
+        config,
         worker,
     };
     let end = loop {
@@ -90,302 +82,182 @@ impl Client {
     /// Reads a request and sees it through.
     async fn request(&mut self) -> Next {
         self.head.clear();
-        let (request, key) = match self.next_head().await {
+        self.record.clear();
+        let arrival = match self.next_head().await {
             Ok(Some(found)) => found,
             Ok(None) => return Next::Drop,
-            Err(bad) => {
-                count(&self.worker.stats().bad_requests);
-                let modern = Asker {
-                    is_head: false,
-                    http11: true,
-                    keep_alive: false,
-                };
-                self.answer(Answer::new(bad.status, bad.reason), modern)
-                    .await;
-                return Next::Close;
-            }
+            Err(bad) => return self.bad_head(bad).await,
         };
-        let started = Instant::now();
-        let asker = Asker {
+        self.record.started = Some(Instant::now());
+        let request = arrival.request;
+        let to = self.recipient(request);
+        self.conn.input.consume(request.head_length);
+        let ended = if request.ends_here {
+            self.end_here(&arrival, to).await
+        } else if request.is_head && self.config.head_fan_out {
+            self.fan_out(request, to, arrival.key).await
+        } else {
+            self.forward(request, to, arrival.key).await
+        };
+        self.record.close(&self.worker, &self.peer_name, ended);
+        ended.next
+    }
+
+    /// How answers to a request are written.
+    fn recipient(&self, request: Request) -> Recipient {
+        Recipient {
             is_head: request.is_head,
             http11: request.http11,
             keep_alive: request.keep_alive && !self.worker.draining.get(),
-        };
-        let (status, bytes, next) = if request.is_head && self.worker.shared.config.head_fan_out {
-            self.fan_out(request, asker).await
-        } else {
-            self.conn.input.consume(request.head_length);
-            self.forward(request, asker, key).await
-        };
-        let took = started.elapsed();
-        if status > 0 {
-            self.worker.stats().answered(status, took);
+            // A reset, which tells over TCP that an answer is cut short, does not exist here.
+            collects: !request.http11 && self.peer == Peer::Unix,
+            date: self.worker.date(),
         }
-        if self.worker.shared.log.is_on() {
-            let Logged {
-                client,
-                method,
-                target,
-                backend,
-            } = &self.logged;
-            let entry = access_log::Entry {
-                client,
-                method,
-                target,
-                status,
-                bytes,
-                took,
-                backend: *backend,
-            };
-            self.worker.shared.log.write(&entry);
-        }
+    }
+
+    /// Refuses a request whose head was not understood.
+    async fn bad_head(&mut self, bad: BadRequest) -> Next {
+        count(&self.worker.stats().bad_requests);
+        self.record.started = Some(Instant::now());
+        let to = Recipient {
+            is_head: false,
+            http11: true,
+            keep_alive: false,
+            collects: false,
+            date: self.worker.date(),
+        };
+        let next = self.answer(Answer::new(bad.status, bad.reason), to).await;
+        let ended = Ended {
+            status: bad.status,
+            bytes: 0,
+            next,
+        };
+        self.record.close(&self.worker, &self.peer_name, ended);
         next
     }
 
     /// Waits for a complete head and translates it. `None`: the connection is to be closed.
-    async fn next_head(&mut self) -> Result<Option<(Request, ClientKey)>, BadRequest> {
-        let worker = self.worker.clone();
-        let config = &worker.shared.config;
-        let begun = |conn: &Conn| !conn.input.is_empty();
-        self.timer
-            .set(worker.clock(), Stage::Idle, config.idle_timeout);
-        if begun(&self.conn) {
-            self.timer
-                .set(worker.clock(), Stage::Busy, config.header_timeout);
+    async fn next_head(&mut self) -> Result<Option<Arrival>, BadRequest> {
+        self.config = self.worker.config();
+        let config = self.config.clone();
+        let now = self.worker.clock();
+        // The time for a head runs from its first byte, empty lines before it included.
+        let mut begun = !self.conn.input.is_empty();
+        if begun {
+            self.timer.set(now, Stage::Busy, config.header_timeout);
+        } else {
+            self.timer.set(now, Stage::Idle, config.idle_timeout);
         }
         loop {
             // Empty lines before a request are to be passed over (RFC 9112, 2.2).
             while matches!(self.conn.input.unread(), [b'\r', b'\n', ..]) {
                 self.conn.input.consume(2);
             }
-            if begun(&self.conn) {
-                if let Some(found) = self.translate()? {
-                    return Ok(Some(found));
-                }
-                if self.conn.input.unread().len() >= config.max_head {
-                    return Err(BadRequest {
-                        status: 431,
-                        reason: "the head of the request is too large",
-                    });
-                }
+            if !self.conn.input.is_empty()
+                && let Some(found) = self.head_in_input()?
+            {
+                return Ok(Some(found));
             }
-            let was_idle = !begun(&self.conn);
-            let filled = poll_fn(|cx| {
-                if let Poll::Ready(filled) = self.conn.poll_fill(cx, config.max_head) {
-                    return Poll::Ready(Ok(filled));
-                }
-                self.timer
-                    .check(cx)
-                    .map_or_else(|fired| Poll::Ready(Err(fired)), |()| Poll::Pending)
-            });
-            match filled.await {
-                Ok(Ok(1..)) if was_idle => {
+            match self.fill(config.max_head).await {
+                Ok(1..) if !begun => {
+                    begun = true;
                     self.timer
-                        .set(worker.clock(), Stage::Busy, config.header_timeout);
+                        .set(self.worker.clock(), Stage::Busy, config.header_timeout);
                 }
-                Ok(Ok(1..)) => {}
-                Ok(_) => return Ok(None),
-                Err(_) if was_idle => return Ok(None),
+                Ok(1..) => {}
+                Ok(0) => return Ok(None),
+                Err(_) if !begun => return Ok(None),
                 Err(_) => {
-                    count(&worker.stats().timeouts);
-                    return Err(BadRequest {
-                        status: 408,
-                        reason: "the head of the request took too long",
-                    });
+                    count(&self.worker.stats().timeouts);
+                    return Err(BadRequest::new(
+                        408,
+                        "the head of the request took too long",
+                    ));
                 }
             }
         }
     }
 
-    /// Translates the head at the start of the input, if it is complete.
-    fn translate(&mut self) -> Result<Option<(Request, ClientKey)>, BadRequest> {
-        let shared = &self.worker.shared;
-        let input = self.conn.input.unread();
-        let sender = Sender {
-            peer: self.peer,
-            name: &self.peer_name,
-            trusted: self.trusted,
-            trust: &shared.config.trust,
-        };
-        let logged = &mut self.logged;
-        let name = |name: &[u8]| {
-            if shared.log.is_on() {
-                logged.client = String::from_utf8_lossy(name).into_owned();
+    /// Reads more input, for as long as the timer allows. 0: there will be no more.
+    async fn fill(&mut self, most: usize) -> Result<usize, super::timer::Fired> {
+        poll_fn(|cx| {
+            if let Poll::Ready(filled) = self.conn.poll_fill(cx, most) {
+                return Poll::Ready(Ok(filled.unwrap_or(0)));
             }
-            shared.gate.client(name)
-        };
-        let Some((request, key)) = request::translate(input, sender, &mut self.head, name)? else {
-            return Ok(None);
-        };
-        if request.head_length > shared.config.max_head {
-            return Err(BadRequest {
-                status: 431,
-                reason: "the head of the request is too large",
-            });
-        }
-        if shared.log.is_on() {
-            let text = |(start, end): (usize, usize)| {
-                String::from_utf8_lossy(&input[start..end]).into_owned()
-            };
-            self.logged.method = text(request.method);
-            self.logged.target = text(request.target);
-            self.logged.backend = None;
-        }
-        Ok(Some((request, key)))
-    }
-
-    /// Passes a request to a backend, or turns it away. Returns status, bytes and what comes next.
-    async fn forward(
-        &mut self,
-        request: Request,
-        asker: Asker,
-        key: ClientKey,
-    ) -> (u16, u64, Next) {
-        let worker = self.worker.clone();
-        let config = &worker.shared.config;
-        if matches!(request.framing, Framing::Sized(length) if length > config.max_body) {
-            return self
-                .refuse(Answer::new(413, "the body is too large"), request, asker)
-                .await;
-        }
-        let encoder = match request.framing {
-            Framing::Chunked => Encoder::Chunked,
-            _ => Encoder::Plain,
-        };
-        let mut body = Pump::new(request.framing, encoder, config.max_body);
-        let attempts = config.backends.len() + 1;
-        for attempt in 1..=attempts {
-            let mut permit = match self.admit(key).await {
-                Ok(permit) => permit,
-                Err(Some(reason)) => return self.turn_away(reason, request, asker).await,
-                Err(None) => {
-                    count(&self.worker.stats().abandoned);
-                    return (0, 0, Next::Drop);
-                }
-            };
-            self.logged.backend = Some(permit.backend);
-            let pooled = self.worker.pooled(permit.backend);
-            let reused = pooled.is_some();
-            let connected = match pooled {
-                Some(conn) => Ok(conn),
-                None => self.worker.connect(permit.backend).await,
-            };
-            let Ok(mut backend) = connected else {
-                permit.finish(Outcome::Unreachable);
-                count(&self.worker.stats().retries);
-                continue;
-            };
-            backend.output.extend_from_slice(&self.head);
-            if request.expects_continue && attempt == 1 {
-                self.conn
-                    .output
-                    .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            let mut exchange = Exchange {
-                worker: &worker,
-                timer: &self.timer,
-                client: &mut self.conn,
-                request,
-                asker,
-                body: &mut body,
-            };
-            match exchange.run(backend, permit, reused).await {
-                Ok(Done {
-                    status,
-                    bytes,
-                    client_reusable,
-                }) => {
-                    return (
-                        status,
-                        bytes,
-                        if client_reusable {
-                            Next::Keep
-                        } else {
-                            Next::Close
-                        },
-                    );
-                }
-                // Nothing came back: where asking twice does no harm, another attempt is made. (A
-                // request with a body is not, as its body is gone.)
-                Err(Failure::NoAnswer)
-                    if request.idempotent
-                        && request.framing == Framing::Empty
-                        && attempt < attempts =>
-                {
-                    count(&self.worker.stats().retries);
-                    body = Pump::new(request.framing, encoder, config.max_body);
-                }
-                Err(failure) => return self.fail(failure, asker).await,
-            }
-        }
-        self.refuse(
-            Answer::new(502, "no backend could be reached"),
-            request,
-            asker,
-        )
+            self.timer
+                .check(cx)
+                .map_or_else(|fired| Poll::Ready(Err(fired)), |()| Poll::Pending)
+        })
         .await
     }
 
-    /// Waits for a place at a backend. `Err(None)`: the client left.
-    async fn admit(&mut self, key: ClientKey) -> Result<Permit, Option<Reason>> {
-        let mut waiter = match self.worker.shared.gate.enter(key) {
-            Entry::Go(flight) => return Ok(Permit::new(&self.worker, flight)),
-            Entry::Refuse(reason) => return Err(Some(reason)),
-            Entry::Wait(waiter) => waiter,
+    /// Translates the head at the start of the input, if it is complete.
+    fn head_in_input(&mut self) -> Result<Option<Arrival>, BadRequest> {
+        if let Some(place) = request::later_minor_version(self.conn.input.unread()) {
+            self.conn.input.unread_mut()[place] = b'1';
+        }
+        let (shared, config) = (&self.worker.shared, &self.config);
+        let input = self.conn.input.unread();
+        let mut storage = fields::storage();
+        let Some(head) = request::parse(input, &mut storage)? else {
+            return if input.len() < config.max_head {
+                Ok(None)
+            } else {
+                Err(too_large(input))
+            };
         };
-        let verdict = poll_fn(|cx| {
-            if let Poll::Ready(verdict) = waiter.poll(cx) {
-                return Poll::Ready(Some(verdict));
-            }
-            while self.conn.input.unread().len() < 4 * 1024 {
-                match self.conn.poll_fill(cx, 0) {
-                    Poll::Ready(Ok(1..)) => {}
-                    Poll::Ready(_) => return Poll::Ready(None),
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        match verdict {
-            Some(Ok(flight)) => Ok(Permit::new(&self.worker, flight)),
-            Some(Err(reason)) => Err(Some(reason)),
-            None => {
-                self.worker.shared.gate.leave(waiter);
-                Err(None)
-            }
+        if head.request.head_length > config.max_head {
+            return Err(too_large(&input[..config.max_head]));
+        }
+        let hop = Hop {
+            sender: &self.peer_name,
+            trusted: self.trusted,
+        };
+        head.write(hop, &mut self.head);
+        let named = if self.trusted {
+            config.trust.client(head.forwarded())
+        } else {
+            None
+        };
+        let name = named.unwrap_or(self.peer_name.as_bytes());
+        if shared.log.is_on() {
+            self.record.client = String::from_utf8_lossy(name).into_owned();
+            self.record.method.push_str(head.method);
+            self.record.target.push_str(head.target);
+        }
+        let mut trace = Vec::new();
+        if head.request.ends_here && head.method == "TRACE" {
+            head.write_trace(&mut trace);
+        }
+        Ok(Some(Arrival {
+            request: head.request,
+            key: shared.gate.client(name),
+            trace,
+        }))
+    }
+
+    /// Answers a TRACE or OPTIONS that was to go no further (RFC 9110, 7.6.2).
+    async fn end_here(&mut self, arrival: &Arrival, to: Recipient) -> Ended {
+        if arrival.trace.is_empty() {
+            let answer = Answer::new(200, "");
+            return self.refuse(answer, arrival.request, to).await;
+        }
+        Answer::new(200, "").write_body(to, b"message/http", &arrival.trace, &mut self.conn.output);
+        Ended {
+            status: 200,
+            bytes: arrival.trace.len() as u64,
+            next: self.flush(to).await,
         }
     }
 
-    async fn turn_away(
-        &mut self,
-        reason: Reason,
-        request: Request,
-        asker: Asker,
-    ) -> (u16, u64, Next) {
-        count(&self.worker.stats().shed);
-        let answer = match reason {
-            Reason::TooMany { .. } => Answer {
-                status: 429,
-                text: "too many requests",
-                retry_after: reason.retry_after(),
-            },
-            Reason::TooLate { .. } => Answer {
-                status: 503,
-                text: "too busy",
-                retry_after: reason.retry_after(),
-            },
-            Reason::NoBackend => Answer {
-                status: 503,
-                text: "no backend is up",
-                retry_after: reason.retry_after(),
-            },
-        };
-        self.refuse(answer, request, asker).await
-    }
-
     /// Answers a request whose body was not read, and saves the connection if that is cheap.
-    async fn refuse(&mut self, answer: Answer, request: Request, asker: Asker) -> (u16, u64, Next) {
+    pub(super) async fn refuse(
+        &mut self,
+        answer: Answer,
+        request: Request,
+        to: Recipient,
+    ) -> Ended {
+        use crate::http::body::Framing;
         let skip = match request.framing {
             Framing::Empty => 0,
             // Whoever waits for "100 Continue" will not send the body after another answer.
@@ -394,100 +266,55 @@ impl Client {
             }
             _ => WORTH_SKIPPING + 1,
         };
-        let asker = Asker {
-            keep_alive: asker.keep_alive && skip <= WORTH_SKIPPING,
-            ..asker
+        let to = Recipient {
+            keep_alive: to.keep_alive && skip <= WORTH_SKIPPING,
+            ..to
         };
-        let mut next = self.answer(answer, asker).await;
+        let mut next = self.answer(answer, to).await;
         if next == Next::Keep && skip > 0 && !self.skip(skip as usize).await {
             next = Next::Drop;
         }
-        (answer.status, 0, next)
+        Ended {
+            status: answer.status,
+            bytes: 0,
+            next,
+        }
     }
 
     /// Reads and drops so many bytes.
-    async fn skip(&mut self, mut count: usize) -> bool {
+    async fn skip(&mut self, mut left: usize) -> bool {
         self.timer.set(
             self.worker.clock(),
             Stage::Busy,
-            self.worker.shared.config.idle_timeout,
+            self.config.grace.min(self.config.idle_timeout),
         );
-        poll_fn(|cx| {
-            loop {
-                let here = self.conn.input.unread().len().min(count);
-                self.conn.input.consume(here);
-                count -= here;
-                if count == 0 {
-                    return Poll::Ready(true);
-                }
-                if self.timer.check(cx).is_err() {
-                    return Poll::Ready(false);
-                }
-                match self.conn.poll_fill(cx, 0) {
-                    Poll::Ready(Ok(1..)) => {}
-                    Poll::Ready(_) => return Poll::Ready(false),
-                    Poll::Pending => return Poll::Pending,
-                }
+        loop {
+            let here = self.conn.input.unread().len().min(left);
+            self.conn.input.consume(here);
+            left -= here;
+            if left == 0 {
+                return true;
             }
-        })
-        .await
-    }
-
-    /// Ends a request that went wrong on its way.
-    async fn fail(&mut self, failure: Failure, asker: Asker) -> (u16, u64, Next) {
-        let closing = Asker {
-            keep_alive: false,
-            ..asker
-        };
-        let answer = match failure {
-            Failure::Client => {
-                count(&self.worker.stats().abandoned);
-                return (0, 0, Next::Drop);
+            if !matches!(self.fill(0).await, Ok(1..)) {
+                return false;
             }
-            Failure::CutShort => {
-                // The status is out already; only a reset tells the client that this was not all.
-                self.conn.stream.reset_on_close();
-                return (0, 0, Next::Drop);
-            }
-            Failure::BadBody => {
-                count(&self.worker.stats().bad_requests);
-                Answer::new(400, "malformed body")
-            }
-            Failure::TooLarge => {
-                count(&self.worker.stats().bad_requests);
-                Answer::new(413, "the body is too large")
-            }
-            Failure::NoAnswer => {
-                Answer::new(502, "the backend closed the connection without an answer")
-            }
-            Failure::BadAnswer => Answer::new(502, "the backend's answer is malformed"),
-            Failure::Timeout => Answer::new(504, "the backend did not answer in time"),
-        };
-        self.answer(answer, closing).await;
-        (answer.status, 0, Next::Close)
-    }
-
-    /// HEAD, as 2014 wanted it: asks everybody.
-    async fn fan_out(&mut self, request: Request, asker: Asker) -> (u16, u64, Next) {
-        let (start, end) = request.target;
-        let target = String::from_utf8_lossy(&self.conn.input.unread()[start..end]).into_owned();
-        self.conn.input.consume(request.head_length);
-        let status = if fan_out::all_well(&self.worker, &target).await {
-            200
-        } else {
-            500
-        };
-        self.refuse(Answer::new(status, ""), request, asker).await
+        }
     }
 
     /// Writes an answer of our own.
-    async fn answer(&mut self, answer: Answer, asker: Asker) -> Next {
-        answer.write(asker, &mut self.conn.output);
-        self.timer.set(
-            self.worker.clock(),
-            Stage::Busy,
-            self.worker.shared.config.idle_timeout,
-        );
+    pub(super) async fn answer(&mut self, answer: Answer, to: Recipient) -> Next {
+        let to = Recipient {
+            keep_alive: to.keep_alive && !self.worker.draining.get(),
+            ..to
+        };
+        answer.write(to, &[], &mut self.conn.output);
+        self.flush(to).await
+    }
+
+    /// Writes what is in the output.
+    async fn flush(&mut self, to: Recipient) -> Next {
+        self.timer
+            .set(self.worker.clock(), Stage::Busy, self.config.idle_timeout);
         let sent = poll_fn(|cx| {
             if let Poll::Ready(sent) = self.conn.poll_flush(cx) {
                 return Poll::Ready(sent.is_ok());
@@ -498,7 +325,7 @@ impl Client {
         });
         match sent.await {
             false => Next::Drop,
-            true if asker.keep_alive => Next::Keep,
+            true if to.keep_alive => Next::Keep,
             true => Next::Close,
         }
     }
@@ -524,5 +351,14 @@ impl Client {
             }
         })
         .await;
+    }
+}
+
+/// What is said of a head that does not fit: its first line may be the reason.
+fn too_large(input: &[u8]) -> BadRequest {
+    if input.contains(&b'\n') {
+        BadRequest::new(431, "the head of the request is too large")
+    } else {
+        BadRequest::new(414, "the request's target is too long")
     }
 }

@@ -59,7 +59,13 @@ impl Conn {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.output.len() {
             let rest = &self.output[self.written..];
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, rest);
+            if written.is_pending() && self.written > self.output.len() / 2 {
+                // What was written is moved out of the way, at most once per byte.
+                self.output.drain(..self.written);
+                self.written = 0;
+            }
+            let count = ready!(written)?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -1,45 +1,38 @@
 //! One request and its answer over one connection to a backend.
+//!
+//! Both directions are driven by one task, and [`Call`] says what each turn of events means for the
+//! place. At any moment the proxy waits either for the client, whose [`Pace`] then counts, or for the
+//! backend, which has a time of its own: [`Exchange::late`] looks at both.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::task::spawn_local;
-
+use super::call::{Call, Event, Place, Stage};
 use super::conn::Conn;
-use super::pump::{Broken, Pump};
-use super::timer::{Stage, Timer};
-use super::worker::{Permit, Worker};
-use crate::http::body::{Encoder, Framing};
-use crate::http::request::Request;
-use crate::http::response::{self, Asker, Response};
+use super::orphan::{self, Orphan};
+use super::pace::Pace;
+use super::permit::Permit;
+use super::pump::{Broken, Pump, Window};
+use super::timer::{self, Millis, Timer};
+use super::worker::Worker;
+use crate::config::Config;
+use crate::health::Sign;
+use crate::http::body::Framing;
+use crate::http::response::{self, Answer, Recipient, Response};
 use crate::policy::Outcome;
 
 /// Most bytes read ahead from a client that sends its next requests before the answer.
-const READ_AHEAD: usize = 4 * 1024;
+pub const READ_AHEAD: usize = 4 * 1024;
 
-/// Why there was no complete answer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The client left, or stalled.
-    Client,
-    /// The client's body is malformed.
-    BadBody,
-    /// The client's body is larger than allowed.
-    TooLarge,
-    /// The backend closed or failed before it answered anything.
-    NoAnswer,
-    /// The backend's answer is malformed.
-    BadAnswer,
-    /// The backend took too long to answer.
-    Timeout,
-    /// The backend broke off within its answer, of which the client has the beginning.
-    CutShort,
-}
+/// Most bytes of interim answers (1xx) before the answer itself.
+const MOST_INTERIM: usize = 1 << 20;
 
 /// A complete exchange.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Done {
+    /// Status of the answer.
     pub status: u16,
     /// Bytes of content sent to the client.
     pub bytes: u64,
@@ -47,250 +40,428 @@ pub struct Done {
     pub client_reusable: bool,
 }
 
-/// The two sides of an exchange.
-pub struct Exchange<'a> {
-    pub worker: &'a Rc<Worker>,
-    pub timer: &'a Timer,
-    pub client: &'a mut Conn,
-    pub request: Request,
-    pub asker: Asker,
-    pub body: &'a mut Pump,
+/// An exchange that did not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Broke {
+    /// What happened.
+    pub event: Event,
+    /// The answer's status, if its head is out already: then the answer is cut short.
+    pub status: Option<u16>,
+    /// Bytes of content sent to the client.
+    pub bytes: u64,
 }
 
-impl Exchange<'_> {
-    /// Sends the request (its head is in the backend's output already) and passes the answer on.
-    ///
-    /// A `reused` connection may have been closed at the moment of its use; that is no failure of
-    /// the backend's.
-    pub async fn run(
-        &mut self,
-        mut backend: Conn,
-        mut permit: Permit,
-        reused: bool,
-    ) -> Result<Done, Failure> {
-        let response = match self.ask(&mut backend).await {
+/// Whom the proxy waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Client,
+    Backend,
+}
+
+/// How far both sides had come when the exchange was last looked at.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    at: Millis,
+    awaited: Awaited,
+    client_moved: u64,
+    backend_moved: u64,
+    /// When the client last did something, or was first waited for; and the backend.
+    client_since: Millis,
+    backend_since: Millis,
+}
+
+/// The two sides of an exchange.
+pub struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    config: Rc<Config>,
+    timer: &'a Timer,
+    client: &'a mut Conn,
+    backend: Conn,
+    to: Recipient,
+    call: Call,
+    permit: Permit,
+    /// What is left of the request's body.
+    body: &'a mut Pump,
+    window: Window,
+    pace: Pace,
+    progress: Progress,
+    interim: usize,
+}
+
+/// What an exchange is made of.
+pub struct Sides<'a> {
+    /// The worker.
+    pub worker: &'a Rc<Worker>,
+    /// The client's timer.
+    pub timer: &'a Timer,
+    /// The client.
+    pub client: &'a mut Conn,
+    /// The backend; the request's head and what was buffered of its body are in its output.
+    pub backend: Conn,
+    /// The place.
+    pub permit: Permit,
+    /// Its state.
+    pub call: Call,
+}
+
+impl<'a> Exchange<'a> {
+    /// An exchange that has not begun.
+    pub fn new(sides: Sides<'a>, to: Recipient, body: &'a mut Pump) -> Self {
+        let config = sides.worker.config();
+        let now = sides.worker.clock();
+        let progress = Progress {
+            at: now,
+            awaited: Awaited::Backend,
+            client_moved: sides.client.moved(),
+            backend_moved: sides.backend.moved(),
+            client_since: now,
+            backend_since: now,
+        };
+        Self {
+            worker: sides.worker,
+            timer: sides.timer,
+            client: sides.client,
+            backend: sides.backend,
+            permit: sides.permit,
+            call: sides.call,
+            pace: Pace::new(config.min_rate, config.grace),
+            config,
+            to,
+            body,
+            window: Window::fixed(),
+            progress,
+            interim: 0,
+        }
+    }
+
+    /// Sends the request and passes the answer on.
+    pub async fn run(mut self) -> Result<Done, Broke> {
+        let start = self.client.output.len();
+        let response = match poll_fn(|cx| self.poll_ask(cx)).await {
             Ok(response) => response,
-            Err(failure) => {
-                match failure {
-                    Failure::NoAnswer if reused => permit.finish(Outcome::Aborted),
-                    Failure::NoAnswer | Failure::BadAnswer | Failure::Timeout => {
-                        permit.finish(Outcome::Failed);
-                    }
-                    // The backend works on, whether anybody listens or not: its place is only free
-                    // when it has answered.
-                    Failure::Client if self.body.received() => {
-                        spawn_local(see_off(
-                            self.worker.clone(),
-                            backend,
-                            permit,
-                            self.request.is_head,
-                        ));
-                    }
-                    _ => permit.finish(Outcome::Aborted),
-                }
-                return Err(failure);
-            }
+            Err(event) => return Err(self.break_off(event, None, None)),
         };
-        let ok = if response.status == 503 {
-            Outcome::Overloaded
+        let place = self.call.on(Event::Head(response.status));
+        self.permit.apply(place);
+        self.permit.report(Sign::of(response.status));
+        let mut answer = Pump::answer(response.framing, response.encoder);
+        let passed = if response.collected {
+            self.collect(&mut answer, start).await
         } else {
-            Outcome::Answered
+            self.pass_on(&mut answer).await
         };
-        let mut answer = Pump::new(response.framing, response.encoder, u64::MAX);
-        let passed = self
-            .pass_on(&mut backend, &mut answer, &mut permit, ok)
-            .await;
-        permit.finish(match &passed {
-            Ok(()) => ok,
-            Err(Failure::CutShort) => Outcome::Failed,
-            Err(_) => Outcome::Aborted,
-        });
-        passed?;
-        let sent = self.body.received();
+        if let Err(event) = passed {
+            // Of a collected answer nothing is out yet.
+            let out = (!response.collected).then_some(response.status);
+            if response.collected {
+                self.client.output.truncate(start);
+            }
+            return Err(self.break_off(event, out, Some((answer, response))));
+        }
+        let sent = self.body.received() && self.backend.unsent() == 0;
         if response.reusable && sent {
-            self.worker.keep(permit.backend, backend);
+            self.worker.keep(self.permit.backend, self.backend);
         }
         Ok(Done {
             status: response.status,
             bytes: answer.content(),
-            client_reusable: self.asker.keep_alive && sent && !response.ends_by_close,
+            client_reusable: self.to.keep_alive && sent && !response.ends_by_close,
         })
+    }
+
+    /// Ends an exchange that will not come to its end; the backend may be left to work on.
+    fn break_off(
+        mut self,
+        event: Event,
+        status: Option<u16>,
+        answer: Option<(Pump, Response)>,
+    ) -> Broke {
+        let place = self.call.on(event);
+        if place == Place::Freed(Outcome::Failed) || event == Event::BackendSilent {
+            self.permit.report(Sign::Bad);
+        }
+        self.permit.apply(place);
+        let broke = Broke {
+            event,
+            status,
+            bytes: answer.as_ref().map_or(0, |(pump, _)| pump.content()),
+        };
+        if self.call.stage() == Stage::Orphaned {
+            let sent = self.body.received() && self.backend.unsent() == 0;
+            let endless = answer
+                .as_ref()
+                .is_some_and(|(_, response)| !matches!(response.framing, Framing::Sized(_)));
+            let orphan = Orphan {
+                call: self.call,
+                permit: self.permit,
+                backend: self.backend,
+                to: self.to,
+                reusable: answer.as_ref().is_some_and(|(_, r)| r.reusable),
+                answer: answer.map(|(pump, _)| pump),
+                sent,
+                half_close: !sent || endless,
+            };
+            orphan::adopt(self.worker, orphan);
+        }
+        broke
     }
 
     /// Sends the request until the answer's head is there; that goes to the client's output.
-    async fn ask(&mut self, backend: &mut Conn) -> Result<Response, Failure> {
-        let config = &self.worker.shared.config;
-        self.timer
-            .set(self.worker.clock(), Stage::Busy, config.response_timeout);
-        let (mut sent, mut moved) = (false, 0);
-        poll_fn(|cx| {
-            if self.timer.check(cx).is_err() {
-                return Poll::Ready(Err(if sent {
-                    Failure::Timeout
-                } else {
-                    Failure::Client
-                }));
-            }
-            // A "100 Continue" may be waiting to go out.
-            if let Poll::Ready(Err(_)) = self.client.poll_flush(cx) {
-                return Poll::Ready(Err(Failure::Client));
-            }
-            if !sent {
-                match self.body.poll(cx, self.client, backend) {
-                    // If writing failed, it may have answered before it closed: that is worth having.
-                    Poll::Ready(Ok(()) | Err(Broken::Sink)) => sent = true,
-                    Poll::Ready(Err(Broken::Source)) => return Poll::Ready(Err(Failure::Client)),
-                    Poll::Ready(Err(Broken::Malformed)) => {
-                        return Poll::Ready(Err(Failure::BadBody));
-                    }
-                    Poll::Ready(Err(Broken::TooLarge)) => {
-                        return Poll::Ready(Err(Failure::TooLarge));
-                    }
-                    Poll::Pending => {}
+    fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Event>> {
+        if let Err(event) = self.late(self.config.response_timeout) {
+            return Poll::Ready(Err(event));
+        }
+        if self.call.stage() == Stage::Sending
+            && let Poll::Ready(sent) = self.poll_send(cx)
+        {
+            match sent {
+                Ok(()) => {
+                    let place = self.call.on(Event::Sent);
+                    self.permit.apply(place);
+                    self.progress.backend_since = self.worker.clock();
                 }
-                if self.client.moved() != moved {
-                    moved = self.client.moved();
-                    self.timer
-                        .set(self.worker.clock(), Stage::Busy, config.response_timeout);
-                }
+                Err(event) => return Poll::Ready(Err(event)),
             }
-            match self.poll_answer(cx, backend) {
-                Poll::Pending if sent && self.poll_gone(cx) => Poll::Ready(Err(Failure::Client)),
-                other => other,
-            }
+        }
+        let answered = self.poll_answer(cx);
+        // A "100 Continue" or "103 Early Hints" may be waiting to go out.
+        if !self.to.collects
+            && self.client.unsent() > 0
+            && answered.is_pending()
+            && let Poll::Ready(Err(_)) = self.client.poll_flush(cx)
+        {
+            return Poll::Ready(Err(Event::ClientLeft));
+        }
+        if answered.is_ready() {
+            return answered;
+        }
+        let sending = self.call.stage() == Stage::Sending;
+        if !sending && poll_gone(self.client, cx) {
+            return Poll::Ready(Err(Event::ClientLeft));
+        }
+        let awaited = if sending && !self.body.waits_for_sink() && self.backend.unsent() == 0 {
+            Awaited::Client
+        } else {
+            Awaited::Backend
+        };
+        self.wait_for(awaited, self.config.response_timeout, cx);
+        Poll::Pending
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Event>> {
+        let mut window = Window::fixed();
+        let sent = self
+            .body
+            .poll(cx, self.client, &mut self.backend, &mut window);
+        sent.map(|sent| match sent {
+            // If writing failed, it may have answered before it closed: that is worth having.
+            Ok(()) | Err(Broken::Sink) => Ok(()),
+            Err(Broken::Source) => Err(Event::ClientLeft),
+            Err(Broken::Malformed) => Err(Event::BodyMalformed),
+            Err(Broken::TooLarge) => Err(Event::BodyTooLarge),
         })
-        .await
     }
 
     /// The answer's head, once it is complete.
-    fn poll_answer(
-        &mut self,
-        cx: &mut Context<'_>,
-        backend: &mut Conn,
-    ) -> Poll<Result<Response, Failure>> {
-        let most = self.worker.shared.config.max_head;
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Event>> {
         loop {
-            match backend.poll_fill(cx, most) {
+            match self.backend.poll_fill(cx, self.config.max_head) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) if backend.input.is_empty() => {
-                    return Poll::Ready(Err(Failure::NoAnswer));
+                Poll::Ready(_) if self.backend.input.is_empty() => {
+                    return Poll::Ready(Err(Event::BackendClosed));
                 }
-                Poll::Ready(_) => return Poll::Ready(Err(Failure::BadAnswer)),
+                Poll::Ready(_) => return Poll::Ready(Err(Event::BackendMalformed)),
                 Poll::Pending => return Poll::Pending,
             }
-            let input = backend.input.unread();
-            match response::translate(input, self.asker, &mut self.client.output) {
-                Ok(Some(response)) => {
-                    backend.input.consume(response.head_length);
-                    return Poll::Ready(Ok(response));
-                }
-                Ok(None) if input.len() < most => {}
-                Ok(None) | Err(_) => return Poll::Ready(Err(Failure::BadAnswer)),
+            if let Some(found) = self.answer_in_input() {
+                return Poll::Ready(found);
             }
         }
     }
 
-    /// Whether the client has left. Reads ahead to find out.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.client.input.unread().len() < READ_AHEAD {
-            match self.client.poll_fill(cx, 0) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return true,
-                Poll::Pending => return false,
+    /// The answer's head in what was read, once it is complete.
+    fn answer_in_input(&mut self) -> Option<Result<Response, Event>> {
+        // Whoever asks while the proxy is closing is told to go elsewhere next time.
+        self.to.keep_alive &= !self.worker.draining.get();
+        loop {
+            response::lower_version(self.backend.input.unread_mut());
+            let input = self.backend.input.unread();
+            match response::translate(input, self.to, &mut self.client.output) {
+                Ok(Some(Answer::Interim(length))) if self.interim < MOST_INTERIM => {
+                    self.interim += length;
+                    self.backend.input.consume(length);
+                }
+                Ok(Some(Answer::Final(response))) => {
+                    self.backend.input.consume(response.head_length);
+                    return Some(Ok(response));
+                }
+                Ok(None) if input.len() < self.config.max_head => return None,
+                Ok(None | Some(Answer::Interim(_))) | Err(_) => {
+                    return Some(Err(Event::BackendMalformed));
+                }
             }
         }
-        false
     }
 
     /// Passes the answer's body on; frees the backend's place as soon as the backend is done.
-    async fn pass_on(
-        &mut self,
-        backend: &mut Conn,
-        answer: &mut Pump,
-        permit: &mut Permit,
-        ok: Outcome,
-    ) -> Result<(), Failure> {
-        let idle = self.worker.shared.config.idle_timeout;
-        let mut moved = u64::MAX;
-        let mut body_broken = self.body.received();
+    async fn pass_on(&mut self, answer: &mut Pump) -> Result<(), Event> {
+        self.window = Window::growing(
+            self.worker.shared.memory.share(),
+            self.config.buffer_response,
+        );
+        let mut sending = self.call_is_sending();
         poll_fn(|cx| {
-            if self.timer.check(cx).is_err() {
-                return Poll::Ready(Err(Failure::CutShort));
+            if let Err(event) = self.late(self.config.backend_idle_timeout) {
+                return Poll::Ready(Err(event));
             }
-            if !body_broken {
+            if sending {
                 // An answer may come before all of the request was sent; what is left still goes.
-                body_broken = !matches!(self.body.poll(cx, self.client, backend), Poll::Pending);
+                sending = self.poll_send(cx).is_pending();
             }
-            let polled = answer.poll(cx, backend, self.client);
+            let polled = answer.poll(cx, &mut self.backend, self.client, &mut self.window);
             if answer.received() {
-                permit.finish(ok);
+                let place = self.call.on(Event::Whole);
+                self.permit.apply(place);
             }
             match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(Err(Failure::Client)),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::CutShort)),
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(answer_broke(broken))),
                 Poll::Pending => {}
             }
-            let now_moved = backend.moved() + self.client.moved();
-            if moved != now_moved {
-                moved = now_moved;
-                self.timer.set(self.worker.clock(), Stage::Busy, idle);
+            if !sending && poll_gone(self.client, cx) {
+                return Poll::Ready(Err(Event::ClientLeft));
             }
+            let awaited = if answer.waits_for_sink() {
+                Awaited::Client
+            } else {
+                Awaited::Backend
+            };
+            self.wait_for(awaited, self.config.backend_idle_timeout, cx);
             Poll::Pending
         })
         .await
     }
+
+    /// Gathers the answer's body, whose head starts at `start` of the client's output, so that its
+    /// length can be given; then sends both.
+    async fn collect(&mut self, answer: &mut Pump, start: usize) -> Result<(), Event> {
+        let most = self.config.buffer_response;
+        let mut share = self.worker.shared.memory.share();
+        if !share.grow(most) {
+            return Err(Event::AnswerTooLarge);
+        }
+        let mut body = Vec::new();
+        poll_fn(|cx| {
+            if let Err(event) = self.late(self.config.backend_idle_timeout) {
+                return Poll::Ready(Err(event));
+            }
+            match answer.poll_gather(cx, &mut self.backend, &mut body, most + 1) {
+                Poll::Ready(Ok(())) if answer.received() && body.len() <= most => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => return Poll::Ready(Err(Event::AnswerTooLarge)),
+                Poll::Ready(Err(broken)) => return Poll::Ready(Err(answer_broke(broken))),
+                Poll::Pending => {}
+            }
+            if poll_gone(self.client, cx) {
+                return Poll::Ready(Err(Event::ClientLeft));
+            }
+            self.wait_for(Awaited::Backend, self.config.backend_idle_timeout, cx);
+            Poll::Pending
+        })
+        .await?;
+        let place = self.call.on(Event::Whole);
+        self.permit.apply(place);
+        debug_assert!(start <= self.client.output.len());
+        response::finish_collected(&mut self.client.output, self.to, body.len() as u64);
+        self.client.output.extend_from_slice(&body);
+        poll_fn(|cx| {
+            if let Err(event) = self.late(Duration::MAX) {
+                return Poll::Ready(Err(event));
+            }
+            if let Poll::Ready(sent) = self.client.poll_flush(cx) {
+                return Poll::Ready(sent.map_err(|_| Event::ClientLeft));
+            }
+            self.wait_for(Awaited::Client, Duration::MAX, cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn call_is_sending(&self) -> bool {
+        !self.body.received() || self.backend.unsent() > 0
+    }
+
+    /// Whether whoever is waited for has used up its time.
+    fn late(&mut self, backend_time: Duration) -> Result<(), Event> {
+        let now = self.worker.clock();
+        let progress = &mut self.progress;
+        let (client, backend) = (self.client.moved(), self.backend.moved());
+        if progress.client_moved != client || progress.awaited == Awaited::Backend {
+            progress.client_since = now;
+        }
+        if progress.backend_moved != backend || progress.awaited == Awaited::Client {
+            progress.backend_since = now;
+        }
+        let waited = now - progress.at;
+        let moved = client - progress.client_moved;
+        (progress.at, progress.client_moved, progress.backend_moved) = (now, client, backend);
+        let since = |moment: Millis| Duration::from_millis(now - moment);
+        match progress.awaited {
+            Awaited::Client if since(progress.client_since) >= self.config.idle_timeout => {
+                Err(Event::ClientSlow)
+            }
+            Awaited::Client if !self.pace.spend(waited, moved) => Err(Event::ClientSlow),
+            Awaited::Backend if since(progress.backend_since) >= backend_time => {
+                Err(Event::BackendSilent)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the timer for whoever is waited for.
+    fn wait_for(&mut self, awaited: Awaited, backend_time: Duration, cx: &Context<'_>) {
+        let now = self.worker.clock();
+        let (since, time) = match awaited {
+            Awaited::Client => {
+                let time = self.pace.left(self.config.idle_timeout);
+                (self.progress.client_since, time)
+            }
+            Awaited::Backend => (self.progress.backend_since, backend_time),
+        };
+        let passed = if self.progress.awaited == awaited {
+            Duration::from_millis(now - since)
+        } else {
+            Duration::ZERO
+        };
+        self.progress.awaited = awaited;
+        let left = match awaited {
+            Awaited::Client => time.min(self.config.idle_timeout.saturating_sub(passed)),
+            Awaited::Backend => time.saturating_sub(passed),
+        };
+        self.timer.set(now, timer::Stage::Busy, left);
+        // A timer just set has not fired; this leaves word whom to wake.
+        let _ = self.timer.check(cx);
+    }
 }
 
-/// Waits for the answer to a request whose client has left, and throws it away.
-async fn see_off(worker: Rc<Worker>, mut backend: Conn, mut permit: Permit, is_head: bool) {
-    let _busy = worker.busy();
-    let timer = worker.timer();
-    let asker = Asker {
-        is_head,
-        http11: true,
-        keep_alive: true,
-    };
-    timer.set(
-        worker.clock(),
-        Stage::Busy,
-        worker.shared.config.response_timeout,
-    );
-    let mut head = Vec::new();
-    let response = poll_fn(|cx| {
-        loop {
-            if timer.check(cx).is_err() {
-                return Poll::Ready(None);
-            }
-            match backend.poll_fill(cx, worker.shared.config.max_head) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-            match response::translate(backend.input.unread(), asker, &mut head) {
-                Ok(Some(response)) => return Poll::Ready(Some(response)),
-                Ok(None) if backend.input.unread().len() < worker.shared.config.max_head => {}
-                Ok(None) | Err(_) => return Poll::Ready(None),
-            }
-        }
-    })
-    .await;
-    let Some(response) = response else {
-        permit.finish(Outcome::Failed);
-        return;
-    };
-    permit.finish(Outcome::Answered);
-    // A short answer that is there already leaves the connection usable; a long one is not worth it.
-    backend.input.consume(response.head_length);
-    let complete = match response.framing {
-        Framing::Empty => true,
-        Framing::Sized(length) if backend.input.unread().len() as u64 == length => {
-            backend.input.consume(length as usize);
-            true
-        }
-        _ => false,
-    };
-    if complete && response.reusable && response.encoder == Encoder::Plain {
-        worker.keep(permit.backend, backend);
+/// What a broken answer says of its backend or client.
+fn answer_broke(broken: Broken) -> Event {
+    match broken {
+        Broken::Sink => Event::ClientLeft,
+        Broken::Malformed | Broken::TooLarge => Event::BackendMalformed,
+        Broken::Source => Event::BackendClosed,
     }
+}
+
+/// Whether a client has left. Reads ahead to find out.
+pub fn poll_gone(client: &mut Conn, cx: &mut Context<'_>) -> bool {
+    while client.input.unread().len() < READ_AHEAD {
+        match client.poll_fill(cx, 0) {
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(_) => return true,
+            Poll::Pending => return false,
+        }
+    }
+    false
 }

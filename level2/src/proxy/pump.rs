@@ -2,14 +2,16 @@
 
 use std::task::{Context, Poll, ready};
 
+use super::budget::Share;
 use super::conn::Conn;
 use crate::http::body::{Decoder, Encoder, Framing};
+use crate::http::buffer::Buffer;
 
-/// Most bytes that wait to be written before reading stops: a slow reader slows its sender down.
-const MOST_UNSENT: usize = 256 * 1024;
+/// Bytes that may wait to be written on any connection, without asking for more.
+const BASE: usize = 64 * 1024;
 
 /// Why a body could not be carried over.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// The sender closed or failed before the body was complete.
     Source,
@@ -21,6 +23,46 @@ pub enum Broken {
     Sink,
 }
 
+/// How much may wait to be written before reading stops: a slow receiver slows its sender down only
+/// when this is full.
+#[derive(Debug)]
+pub struct Window {
+    share: Option<Share>,
+    most: usize,
+}
+
+impl Window {
+    /// What every connection may have.
+    pub const fn fixed() -> Self {
+        Self {
+            share: None,
+            most: BASE,
+        }
+    }
+
+    /// One that grows up to `most` as it is needed, while the share's budget lasts.
+    pub fn growing(share: Share, most: usize) -> Self {
+        Self {
+            share: Some(share),
+            most,
+        }
+    }
+
+    /// Whether more may be added to so many unsent bytes.
+    fn has_room(&mut self, unsent: usize) -> bool {
+        loop {
+            let size = BASE + self.share.as_ref().map_or(0, Share::bytes);
+            if unsent < size {
+                return true;
+            }
+            let more = size.min(self.most.saturating_sub(size));
+            if more == 0 || !self.share.as_mut().is_some_and(|share| share.grow(more)) {
+                return false;
+            }
+        }
+    }
+}
+
 /// A body on its way.
 #[derive(Debug)]
 pub struct Pump {
@@ -28,22 +70,42 @@ pub struct Pump {
     encoder: Encoder,
     most: u64,
     finished: bool,
+    full: bool,
 }
 
 impl Pump {
-    /// A body delimited like this, to be passed on like that, of at most so many bytes.
-    pub fn new(framing: Framing, encoder: Encoder, most: u64) -> Self {
+    /// A request's body, of at most so many bytes.
+    pub fn request(framing: Framing, most: u64) -> Self {
+        let encoder = match framing {
+            Framing::Chunked => Encoder::Chunked,
+            _ => Encoder::Plain,
+        };
+        Self::new(Decoder::new(framing), encoder, most)
+    }
+
+    /// An answer's body, of any size.
+    pub fn answer(framing: Framing, encoder: Encoder) -> Self {
+        Self::new(Decoder::lenient(framing), encoder, u64::MAX)
+    }
+
+    fn new(decoder: Decoder, encoder: Encoder, most: u64) -> Self {
         Self {
-            decoder: Decoder::new(framing),
+            decoder,
             encoder,
             most,
             finished: false,
+            full: false,
         }
     }
 
     /// Whether all of the body has been received.
     pub fn received(&self) -> bool {
         self.decoder.done()
+    }
+
+    /// Whether the receiver, and not the sender, was what the last poll waited for.
+    pub fn waits_for_sink(&self) -> bool {
+        self.full || self.finished
     }
 
     /// Bytes of content so far.
@@ -57,44 +119,95 @@ impl Pump {
         cx: &mut Context<'_>,
         from: &mut Conn,
         to: &mut Conn,
+        window: &mut Window,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            self.take(from, to)?;
-            ready!(to.poll_flush(cx)).map_err(|_| Broken::Sink)?;
+            self.full = !window.has_room(to.unsent());
+            if !self.full {
+                self.take(&mut from.input, &mut to.output)?;
+            }
+            let flushed = to.poll_flush(cx).map_err(|_| Broken::Sink)?;
             if self.finished {
-                return Poll::Ready(Ok(()));
+                return flushed.map(Ok);
+            }
+            if self.full {
+                // Room comes with what is written; what was not written wakes this task.
+                ready!(flushed);
+                continue;
             }
             if !from.input.is_empty() {
                 continue;
             }
-            match ready!(from.poll_fill(cx, 0)) {
-                Ok(0) => self.decoder.end_of_input().map_err(|_| Broken::Source)?,
-                Ok(_) => {}
-                Err(_) => return Poll::Ready(Err(Broken::Source)),
-            }
+            ready!(self.poll_source(cx, from))?;
         }
     }
 
-    /// Turns input into output, as far as both allow.
-    fn take(&mut self, from: &mut Conn, to: &mut Conn) -> Result<(), Broken> {
-        while !self.finished && to.unsent() < MOST_UNSENT {
+    /// Turns all input there is into output, for a body that is gathered in memory. Ready when it is
+    /// complete, or when there are `most` bytes.
+    pub fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Conn,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            self.take(&mut from.input, out)?;
+            if self.finished || out.len() >= most {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_source(cx, from))?;
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>, from: &mut Conn) -> Poll<Result<(), Broken>> {
+        match ready!(from.poll_fill(cx, 0)) {
+            Ok(0) => self.decoder.end_of_input().map_err(|_| Broken::Source)?,
+            Ok(_) => {}
+            Err(_) => return Poll::Ready(Err(Broken::Source)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Turns input into output, as far as there is any.
+    fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>) -> Result<(), Broken> {
+        while !self.finished {
             if self.decoder.done() {
-                self.encoder.finish(&mut to.output);
+                self.encoder.finish(out);
                 self.finished = true;
                 return Ok(());
             }
-            let input = from.input.unread();
-            let piece = self.decoder.next(input).map_err(|_| Broken::Malformed)?;
+            let unread = input.unread();
+            let piece = self.decoder.next(unread).map_err(|_| Broken::Malformed)?;
             if self.decoder.content() > self.most {
                 return Err(Broken::TooLarge);
             }
             let used = piece.skip + piece.data;
-            self.encoder.push(&mut to.output, &input[piece.skip..used]);
-            from.input.consume(used);
+            self.encoder.push(out, &unread[piece.skip..used]);
+            input.consume(used);
             if used == 0 && !self.decoder.done() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[test]
+    fn a_window_grows_as_far_as_it_may_and_there_is_memory() {
+        assert!(Window::fixed().has_room(BASE - 1) && !Window::fixed().has_room(BASE));
+        let budget = Budget::new(3 * BASE);
+        let mut window = Window::growing(budget.share(), 3 * BASE);
+        assert!(window.has_room(2 * BASE));
+        assert!(!window.has_room(3 * BASE));
+        let mut poor = Window::growing(budget.share(), 8 * BASE);
+        assert!(poor.has_room(BASE) && !poor.has_room(2 * BASE));
+        drop(window);
+        assert!(poor.has_room(2 * BASE));
     }
 }

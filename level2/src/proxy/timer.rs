@@ -69,10 +69,20 @@ impl Timer {
     /// The sweeper's look.
     pub fn sweep(&self, now: Millis, draining: bool) {
         if now >= self.deadline.get() || (draining && self.stage.get() == Stage::Idle) {
-            self.fired.set(true);
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.fire();
         }
+    }
+
+    /// As if the deadline had passed.
+    pub fn fire(&self) {
+        self.fired.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// The deadline, if the connection is idle and was not told to close.
+    pub fn idle_deadline(&self) -> Option<Millis> {
+        (self.stage.get() == Stage::Idle && !self.fired.get()).then(|| self.deadline.get())
     }
 }

@@ -1,0 +1,335 @@
+//! Which backends are fit to be used. A pure value: it is told of answers, failures, checks and the time.
+//!
+//! Two things take a backend out of use. A failed *active check* (a connection, or `GET --health`) shows
+//! that it is down; it is used again as soon as a check succeeds. *Passive ejection* follows a run of bad
+//! answers (500, 502, 503, 504) and broken connections, and ends after a time that doubles with each
+//! ejection, with jitter, once a check succeeds (as in Envoy's outlier detection). A single client may
+//! be what breaks a backend, so a run counts only if two clients took part that had good answers before;
+//! and never so many are ejected that less than half of all is left, since then the fault is elsewhere.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use crate::policy::ClientKey;
+
+/// Failures in a row after which a backend is an outlier (as in Envoy).
+const RUN: u32 = 5;
+
+/// Length of the first ejection; each further one is twice as long.
+const FIRST_EJECTION: Duration = Duration::from_secs(1);
+
+/// Longest ejection, before jitter.
+const LONGEST_EJECTION: Duration = Duration::from_secs(60);
+
+/// Clients remembered for having had a good answer; later ones take the place of earlier ones.
+const KNOWN: usize = 4096;
+
+/// What one request says of its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It was answered, and not with a failure of the server.
+    Good,
+    /// It was answered with a failure of the server, broken off, or not in time.
+    Bad,
+    /// The backend could not be reached.
+    Unreachable,
+}
+
+impl Sign {
+    /// What an answer's status says.
+    pub fn of(status: u16) -> Self {
+        match status {
+            500 | 502 | 503 | 504 => Self::Bad,
+            _ => Self::Good,
+        }
+    }
+}
+
+/// What is to be done about a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Check it now.
+    Check,
+    /// Use it no more for the time being.
+    Eject,
+    /// Use it again.
+    Revive,
+}
+
+/// Why a backend is out of use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Up,
+    /// A check failed.
+    Down,
+    /// Ejected until then, in time since the start.
+    Ejected(Duration),
+    /// Removed from the configuration.
+    Retired,
+}
+
+#[derive(Clone, Debug)]
+struct Backend {
+    state: State,
+    /// Failures in a row, and two known clients that had them.
+    run: u32,
+    clients: [Option<ClientKey>; 2],
+    /// Ejections lately.
+    ejections: u32,
+    last_ejected: Duration,
+}
+
+impl Backend {
+    const NEW: Self = Self {
+        state: State::Up,
+        run: 0,
+        clients: [None; 2],
+        ejections: 0,
+        last_ejected: Duration::ZERO,
+    };
+
+    fn clear(&mut self) {
+        self.run = 0;
+        self.clients = [None; 2];
+    }
+}
+
+/// The health of all backends. See the module's documentation.
+#[derive(Debug)]
+pub struct Health {
+    backends: Vec<Backend>,
+    known: Vec<Option<ClientKey>>,
+    random: RandomState,
+}
+
+impl Health {
+    /// So many backends, all taken to be up until shown otherwise.
+    pub fn new(backends: usize) -> Self {
+        Self {
+            backends: vec![Backend::NEW; backends],
+            known: vec![None; KNOWN],
+            random: RandomState::new(),
+        }
+    }
+
+    /// More backends, up to so many.
+    pub fn grow(&mut self, backends: usize) {
+        self.backends
+            .resize(backends.max(self.backends.len()), Backend::NEW);
+    }
+
+    /// A backend was removed from the configuration.
+    pub fn retire(&mut self, backend: usize) {
+        self.backends[backend].state = State::Retired;
+    }
+
+    /// A backend that had been removed was configured again: it is to be checked.
+    pub fn restore(&mut self, backend: usize) {
+        self.backends[backend] = Backend {
+            state: State::Down,
+            ..Backend::NEW
+        };
+    }
+
+    /// A request by this client ended.
+    pub fn report(
+        &mut self,
+        now: Duration,
+        backend: usize,
+        client: ClientKey,
+        sign: Sign,
+    ) -> Option<Change> {
+        let place = (self.random.hash_one(client) as usize) % KNOWN;
+        if sign == Sign::Good {
+            self.known[place] = Some(client);
+            self.backends[backend].clear();
+            return None;
+        }
+        if sign == Sign::Unreachable {
+            return (self.backends[backend].state == State::Up).then_some(Change::Check);
+        }
+        let known = self.known[place] == Some(client);
+        let state = &mut self.backends[backend];
+        state.run += 1;
+        if known && !state.clients.contains(&Some(client)) {
+            let [first, second] = &mut state.clients;
+            *if first.is_none() { first } else { second } = Some(client);
+        }
+        let is_outlier = state.run >= RUN && state.clients.iter().all(Option::is_some);
+        (is_outlier && state.state == State::Up && self.may_eject())
+            .then(|| self.eject(now, backend))
+    }
+
+    /// A check of a backend succeeded or failed.
+    pub fn checked(&mut self, now: Duration, backend: usize, success: bool) -> Option<Change> {
+        let state = &mut self.backends[backend];
+        match (state.state, success) {
+            (State::Up | State::Ejected(_), false) => {
+                let was_up = state.state == State::Up;
+                state.state = State::Down;
+                was_up.then_some(Change::Eject)
+            }
+            (State::Ejected(until), true) if now < until => None,
+            (State::Down | State::Ejected(_), true) => {
+                state.state = State::Up;
+                state.clear();
+                Some(Change::Revive)
+            }
+            _ => None,
+        }
+    }
+
+    /// A backend that is only ejected, and is needed now because no other is left.
+    pub fn needed(&mut self) -> Option<usize> {
+        if self.backends.iter().any(|b| b.state == State::Up) {
+            return None;
+        }
+        let ejected = |b: &Backend| matches!(b.state, State::Ejected(_));
+        let backend = self.backends.iter().position(ejected)?;
+        self.backends[backend].state = State::Up;
+        self.backends[backend].clear();
+        Some(backend)
+    }
+
+    /// Whether a backend is to be checked, so that it may be used again.
+    pub fn wants_check(&self, now: Duration, backend: usize) -> bool {
+        match self.backends[backend].state {
+            State::Up | State::Retired => false,
+            State::Down => true,
+            State::Ejected(until) => now >= until,
+        }
+    }
+
+    /// Whether at least half of all backends are left if one more goes.
+    fn may_eject(&self) -> bool {
+        let count = |fit: fn(&Backend) -> bool| self.backends.iter().filter(|b| fit(b)).count();
+        let up = count(|b| b.state == State::Up);
+        let all = count(|b| b.state != State::Retired);
+        (up - 1) * 2 >= all
+    }
+
+    fn eject(&mut self, now: Duration, backend: usize) -> Change {
+        let jitter = 0.75 + (self.random.hash_one((now, backend)) % 1024) as f64 / 2048.0;
+        let state = &mut self.backends[backend];
+        // Whoever was fit for ten times the longest ejection starts afresh.
+        if now > state.last_ejected + 10 * LONGEST_EJECTION {
+            state.ejections = 0;
+        }
+        let length = FIRST_EJECTION * (1 << state.ejections.min(16));
+        let length = length.min(LONGEST_EJECTION).mul_f64(jitter);
+        state.ejections += 1;
+        state.last_ejected = now;
+        state.state = State::Ejected(now + length);
+        state.clear();
+        Change::Eject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::ClientHasher;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn clients(count: u32) -> Vec<ClientKey> {
+        let hasher = ClientHasher::default();
+        (0..count).map(|n| hasher.key(&n.to_le_bytes())).collect()
+    }
+
+    /// Two backends, and clients that had good answers from the second.
+    fn two(known: &[ClientKey]) -> Health {
+        let mut health = Health::new(2);
+        for &client in known {
+            health.report(NOW, 1, client, Sign::Good);
+        }
+        health
+    }
+
+    fn fail(health: &mut Health, backend: usize, clients: &[ClientKey]) -> Option<Change> {
+        let rounds = clients.iter().cycle().take(4 * RUN as usize);
+        rounds
+            .map(|&client| health.report(NOW, backend, client, Sign::Bad))
+            .find_map(|change| change)
+    }
+
+    #[test]
+    fn a_run_of_failures_of_two_known_clients_ejects() {
+        let c = clients(3);
+        let mut health = two(&c[..2]);
+        assert_eq!(fail(&mut health, 0, &c[..2]), Some(Change::Eject));
+        assert!(!health.wants_check(NOW, 0));
+        // Not before its time is over, and then by a check.
+        assert_eq!(health.checked(NOW, 0, true), None);
+        let later = NOW + Duration::from_secs(2);
+        assert!(health.wants_check(later, 0));
+        assert_eq!(health.checked(later, 0, true), Some(Change::Revive));
+    }
+
+    #[test]
+    fn one_client_or_strangers_cannot_eject() {
+        let c = clients(3);
+        let mut health = two(&c[..1]);
+        assert_eq!(fail(&mut health, 0, &c[..1]), None);
+        assert_eq!(fail(&mut health, 0, &c), None);
+    }
+
+    #[test]
+    fn a_good_answer_ends_a_run() {
+        let c = clients(2);
+        let mut health = two(&c);
+        for _ in 0..50 {
+            for n in 0..RUN - 1 {
+                let client = c[n as usize % 2];
+                assert_eq!(health.report(NOW, 0, client, Sign::Bad), None);
+            }
+            health.report(NOW, 0, c[0], Sign::Good);
+        }
+    }
+
+    #[test]
+    fn never_more_than_half_are_ejected_but_all_may_be_down() {
+        let c = clients(2);
+        let mut health = two(&c);
+        assert_eq!(fail(&mut health, 0, &c), Some(Change::Eject));
+        assert_eq!(fail(&mut health, 1, &c), None);
+        assert_eq!(health.needed(), None);
+        assert_eq!(health.checked(NOW, 1, false), Some(Change::Eject));
+        // Now the one that was only ejected is better than none.
+        assert_eq!(health.needed(), Some(0));
+        let mut alone = Health::new(1);
+        alone.report(NOW, 0, c[0], Sign::Good);
+        alone.report(NOW, 0, c[1], Sign::Good);
+        assert_eq!(fail(&mut alone, 0, &c), None);
+        assert_eq!(
+            alone.report(NOW, 0, c[0], Sign::Unreachable),
+            Some(Change::Check)
+        );
+        assert_eq!(alone.checked(NOW, 0, false), Some(Change::Eject));
+        assert!(alone.wants_check(NOW, 0));
+        assert_eq!(alone.checked(NOW, 0, true), Some(Change::Revive));
+    }
+
+    #[test]
+    fn ejections_grow() {
+        let c = clients(2);
+        let mut health = two(&c);
+        let mut now = NOW;
+        let mut lengths = Vec::new();
+        for _ in 0..6 {
+            assert_eq!(
+                (0..2 * RUN).find_map(|n| health.report(now, 0, c[n as usize % 2], Sign::Bad)),
+                Some(Change::Eject)
+            );
+            let start = now;
+            while !health.wants_check(now, 0) {
+                now += Duration::from_millis(10);
+            }
+            lengths.push(now.saturating_sub(start).as_secs_f64());
+            assert_eq!(health.checked(now, 0, true), Some(Change::Revive));
+        }
+        assert!(lengths[0] >= 0.7 && lengths[0] <= 1.3, "{lengths:?}");
+        assert!(lengths[5] > 20.0 && lengths[5] <= 48.0, "{lengths:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! A worker's life: it accepts connections until it is told to stop, and ends with the last of them.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::answer::Answer;
+use super::client;
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::http::response::Recipient;
+use crate::net::{Bound, Listener, Stream};
+use crate::stats::count;
+use crate::trust::Peer;
+
+/// Pause after a failure to accept.
+const SHORTAGE: Duration = Duration::from_millis(5);
+
+/// Connections that a peer may have beyond its most while idle ones of its own are being closed.
+const SLACK: usize = 16;
+
+/// Runs a worker on this thread until `stop` becomes true and its last request is answered, or until
+/// `abort` does.
+pub fn run(
+    shared: Arc<Shared>,
+    index: usize,
+    bound: Vec<Bound>,
+    mut stop: watch::Receiver<bool>,
+    mut abort: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let listeners: io::Result<Vec<Listener>> =
+            bound.into_iter().map(Bound::into_listener).collect();
+        let listeners = listeners?;
+        let worker = Rc::new(Worker::new(shared, index));
+        let sweeper = worker.clone();
+        let sweeper = spawn_local(async move { sweeper.sweep().await });
+        accept(&worker, &listeners, &mut stop).await;
+        drop(listeners);
+        worker.draining.set(true);
+        worker.tasks.close();
+        tokio::select! {
+            () = worker.tasks.wait() => {}
+            _ = abort.wait_for(|abort| *abort) => {}
+        }
+        sweeper.abort();
+        Ok(())
+    })
+}
+
+/// Accepts from all listeners until told to stop, and until nobody is left in the kernel's queue.
+async fn accept(worker: &Rc<Worker>, listeners: &[Listener], stop: &mut watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = poll_fn(|cx| poll_next(listeners, cx)) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        welcome(worker, accepted).await;
+    }
+    // Whoever the kernel let in before the stop is still served.
+    while let Poll::Ready(accepted) = poll_fn(|cx| Poll::Ready(poll_next(listeners, cx))).await {
+        if accepted.is_err() {
+            return;
+        }
+        welcome(worker, accepted).await;
+    }
+}
+
+fn poll_next(listeners: &[Listener], cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+    for listener in listeners {
+        if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+            return Poll::Ready(accepted);
+        }
+    }
+    Poll::Pending
+}
+
+/// Starts to serve a connection, if there is room for it.
+async fn welcome(worker: &Rc<Worker>, accepted: io::Result<(Stream, Peer)>) {
+    let Ok((stream, peer)) = accepted else {
+        // Out of file descriptors, most likely: make room, and give it a moment to come free.
+        count(&worker.stats().shortages);
+        worker.close_idlest(None);
+        tokio::time::sleep(SHORTAGE).await;
+        return;
+    };
+    let config = worker.config();
+    let room = config.max_connections.div_ceil(config.threads);
+    let full = worker.tasks.len() >= room && !worker.close_idlest(None);
+    let peers = &worker.shared.peers;
+    let most = config.max_connections_per_peer;
+    let counted = if full { None } else { peers.count(peer, most) };
+    // A peer's own idle connections make room for its next.
+    let counted = counted.or_else(|| {
+        (!full && worker.close_idlest(Some(peer)))
+            .then(|| peers.count(peer, most + SLACK))
+            .flatten()
+    });
+    let Some(counted) = counted else {
+        count(&worker.stats().connections_refused);
+        refuse(worker, &stream);
+        return;
+    };
+    count(&worker.stats().connections);
+    let timer = worker.client_timer(peer);
+    let serving = client::serve(worker.clone(), timer, stream, peer);
+    worker.tasks.spawn_local(async move {
+        serving.await;
+        drop(counted);
+    });
+}
+
+/// Says why a connection is closed at once, as far as the kernel takes it without waiting.
+fn refuse(worker: &Worker, stream: &Stream) {
+    let to = Recipient {
+        is_head: false,
+        http11: true,
+        keep_alive: false,
+        collects: false,
+        date: worker.date(),
+    };
+    let mut out = Vec::new();
+    Answer {
+        status: 503,
+        text: "too many connections",
+        retry_after: Some(1),
+    }
+    .write(to, &[], &mut out);
+    worker
+        .stats()
+        .answered(503, None, Duration::ZERO, Duration::ZERO, None);
+    stream.try_write(&out);
+}

@@ -1,0 +1,86 @@
+//! How many connections each peer has, so that nobody takes all of them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::trust::Peer;
+
+/// Connections by peer, over all workers.
+#[derive(Debug, Default)]
+pub struct Peers(Mutex<HashMap<IpAddr, usize>>);
+
+/// One counted connection.
+#[derive(Debug)]
+#[must_use = "the connection is no longer counted once this is dropped"]
+pub struct Counted {
+    peers: Arc<Peers>,
+    key: Option<IpAddr>,
+}
+
+impl Peers {
+    /// Counts a connection in, unless its peer has `most` already.
+    pub fn count(self: &Arc<Self>, peer: Peer, most: usize) -> Option<Counted> {
+        let key = key(peer);
+        if let Some(key) = key {
+            let mut counts = self.lock();
+            let count = counts.entry(key).or_default();
+            if *count >= most {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Counted {
+            peers: self.clone(),
+            key,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let mut counts = self.peers.lock();
+        if let Some(count) = counts.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&key);
+            }
+        }
+    }
+}
+
+/// Whom connections are counted by: addresses, and of IPv6 the network of 64 bits that one customer gets.
+/// Unix peers are of this machine and are not told apart.
+fn key(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Unix => None,
+        Peer::Ip(IpAddr::V6(address)) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            Some(Ipv6Addr::from(network).into())
+        }
+        Peer::Ip(address) => Some(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_its_share_and_gives_it_back() {
+        let peers = Arc::new(Peers::default());
+        let peer = |text: &str| Peer::Ip(text.parse().unwrap());
+        let first = peers.count(peer("2001:db8::1"), 2).unwrap();
+        let _second = peers.count(peer("2001:db8::2"), 2).unwrap();
+        assert!(peers.count(peer("2001:db8::3"), 2).is_none());
+        assert!(peers.count(peer("2001:db8:0:1::3"), 2).is_some());
+        drop(first);
+        assert!(peers.count(peer("2001:db8::3"), 2).is_some());
+        assert!(peers.count(Peer::Unix, 0).is_some());
+    }
+}
