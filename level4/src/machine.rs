@@ -36,22 +36,34 @@ pub trait Executor {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Runs a command. The result depends on the state, the command and the moment alone.
-    fn execute(&mut self, moment: Moment, command: &Command) -> Bytes;
+    ///
+    /// # Errors
+    ///
+    /// If what happened may not have happened elsewhere. The state is then unknown.
+    fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, Self::Error>;
     /// The whole state.
     fn save(&mut self) -> Result<Vec<u8>, Self::Error>;
     /// Replaces the whole state.
     fn restore(&mut self, state: &[u8]) -> Result<(), Self::Error>;
 }
 
-/// Why a snapshot cannot be put in place.
+/// Why a step cannot be applied. The state is unknown, and has to be made anew from snapshot and log.
 #[derive(Debug, thiserror::Error)]
-pub enum RestoreError<E: std::error::Error + 'static> {
-    /// Not in the format.
+pub enum ApplyError<E: std::error::Error + 'static> {
+    /// A snapshot that is not in the format.
     #[error("the snapshot cannot be read: {0}")]
     Malformed(#[from] Malformed),
-    /// The executor refused it.
+    /// A snapshot that the executor refused.
     #[error("the snapshot cannot be put in place: {0}")]
-    Executor(#[source] E),
+    Restore(#[source] E),
+    /// A failure of this node alone: an answer made of it would not be that of the other nodes.
+    #[error("entry {index} cannot be executed here, and is tried again after a restart: {cause}")]
+    Execute {
+        /// Of the entry.
+        index: Index,
+        /// What failed.
+        cause: E,
+    },
 }
 
 /// What a gateway's current life has asked for and not said to have got.
@@ -125,11 +137,8 @@ impl<E: Executor> Machine<E> {
     ///
     /// # Errors
     ///
-    /// Only for [`Apply::Restore`], which may be from a damaged or foreign snapshot.
-    pub fn apply(
-        &mut self,
-        step: Apply,
-    ) -> Result<Vec<(RequestId, Answer)>, RestoreError<E::Error>> {
+    /// A damaged or foreign snapshot, or a failure of this node's environment.
+    pub fn apply(&mut self, step: Apply) -> Result<Vec<(RequestId, Answer)>, ApplyError<E::Error>> {
         match step {
             Apply::Batch { index, term, data } => {
                 self.applied = (index, term);
@@ -138,9 +147,10 @@ impl<E: Executor> Machine<E> {
                 self.time_ms = self.time_ms.max(batch.time_ms);
                 self.forget_keys();
                 let requests = batch.requests.into_iter().enumerate();
-                Ok(requests
-                    .filter_map(|(place, request)| self.execute(place, request))
-                    .collect())
+                requests
+                    .filter_map(|(place, request)| self.execute(place, request).transpose())
+                    .collect::<Result<_, _>>()
+                    .map_err(|cause| ApplyError::Execute { index, cause })
             }
             Apply::Members {
                 index,
@@ -176,7 +186,11 @@ impl<E: Executor> Machine<E> {
         }
     }
 
-    fn execute(&mut self, place: usize, request: Request) -> Option<(RequestId, Answer)> {
+    fn execute(
+        &mut self,
+        place: usize,
+        request: Request,
+    ) -> Result<Option<(RequestId, Answer)>, E::Error> {
         let Request {
             id,
             floor,
@@ -185,12 +199,12 @@ impl<E: Executor> Machine<E> {
         } = request;
         if !self.members.contains_key(&id.node) {
             // Removed: its session is gone, so a late copy could run twice.
-            return None;
+            return Ok(None);
         }
         let session = self.sessions.entry(id.node).or_default();
         if id.incarnation < session.incarnation {
             // That gateway's clients are gone, nobody was or will be answered.
-            return None;
+            return Ok(None);
         }
         if id.incarnation > session.incarnation {
             *session = Session {
@@ -199,25 +213,24 @@ impl<E: Executor> Machine<E> {
             };
         }
         if id.counter < session.floor {
-            return None;
+            return Ok(None);
         }
         if floor > session.floor {
             session.floor = floor;
             session.answers = session.answers.split_off(&floor);
         }
         if let Some(answer) = session.answers.get(&id.counter) {
-            return Some((id, answer.clone()));
+            return Ok(Some((id, answer.clone())));
         }
         let known = key.as_ref().and_then(|key| self.keys.get(key));
-        let answer = known.cloned().unwrap_or_else(|| {
-            let seed = mix(self.applied.0, place as u64);
-            let body = self.executor.execute(
-                Moment {
-                    time_ms: self.time_ms,
-                    seed,
-                },
-                &command,
-            );
+        let answer = if let Some(known) = known {
+            known.clone()
+        } else {
+            let moment = Moment {
+                time_ms: self.time_ms,
+                seed: mix(self.applied.0, place as u64),
+            };
+            let body = self.executor.execute(moment, &command)?;
             let sequence = matches!(command, Command::Shell(_)).then_some(self.sequence);
             self.sequence += u64::from(sequence.is_some());
             let answer = Answer { sequence, body };
@@ -225,11 +238,11 @@ impl<E: Executor> Machine<E> {
                 self.remember_key(self.applied.0, key, answer.clone());
             }
             answer
-        });
+        };
         if let Some(session) = self.sessions.get_mut(&id.node) {
             session.answers.insert(id.counter, answer.clone());
         }
-        Some((id, answer))
+        Ok(Some((id, answer)))
     }
 
     fn remember_key(&mut self, index: Index, key: String, answer: Answer) {
@@ -292,7 +305,7 @@ impl<E: Executor> Machine<E> {
         ))
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), RestoreError<E::Error>> {
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError<E::Error>> {
         let metadata = snapshot.get_metadata();
         let mut reader = Reader::new(&snapshot.data);
         self.members = decode_snapshot_members(&mut reader)?;
@@ -326,7 +339,7 @@ impl<E: Executor> Machine<E> {
         }
         self.executor
             .restore(reader.rest())
-            .map_err(RestoreError::Executor)?;
+            .map_err(ApplyError::Restore)?;
         self.applied = (metadata.index, metadata.term);
         Ok(())
     }
@@ -365,9 +378,9 @@ mod tests {
 
     impl Executor for Counter {
         type Error = Infallible;
-        fn execute(&mut self, _: Moment, _: &Command) -> Bytes {
+        fn execute(&mut self, _: Moment, _: &Command) -> Result<Bytes, Infallible> {
             self.0 += 1;
-            Bytes::from(self.0.to_string())
+            Ok(Bytes::from(self.0.to_string()))
         }
         fn save(&mut self) -> Result<Vec<u8>, Infallible> {
             Ok(self.0.to_le_bytes().to_vec())

@@ -39,6 +39,11 @@ impl ApiError {
         Self::Unavailable(reason.into())
     }
 
+    /// 503: the node takes no more.
+    pub fn too_many() -> Self {
+        Self::unavailable("too many requests wait here: this one will not be executed")
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,

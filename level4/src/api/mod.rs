@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::consensus::Status;
-use crate::node::Node;
+use crate::database::ReadAnswer;
+use crate::node::{Node, PendingRead};
 use crate::transport::Transport;
 use error::ApiError;
 
@@ -88,10 +89,24 @@ async fn answer<T>(
     limit: Option<Duration>,
     late: &'static str,
 ) -> Result<T, ApiError> {
-    let Some(pending) = pending else {
-        let reason = "too many requests wait here: this one will not be executed";
-        return Err(ApiError::unavailable(reason));
-    };
+    let pending = pending.ok_or_else(ApiError::too_many)?;
+    wait(pending, limit, late).await
+}
+
+/// Waits for a read, at most for `limit`. The read ends with the waiting, also if the client hangs up.
+async fn read_answer(
+    pending: Option<PendingRead>,
+    limit: Option<Duration>,
+) -> Result<ReadAnswer, ApiError> {
+    let mut pending = pending.ok_or_else(ApiError::too_many)?;
+    wait(&mut pending.answer, limit, NOT_READ).await
+}
+
+async fn wait<T>(
+    pending: impl Future<Output = Result<T, oneshot::error::RecvError>>,
+    limit: Option<Duration>,
+    late: &'static str,
+) -> Result<T, ApiError> {
     let result = match limit {
         None => pending.await,
         Some(limit) => match timeout(limit, pending).await {
@@ -108,4 +123,5 @@ const GONE: &str = "the node is ending or has been removed: the request may have
 const MAYBE_EXECUTED: &str =
     "timed out: the request has not been executed here yet, and may still be executed";
 /// What a timed-out read has to say.
-const NOT_READ: &str = "timed out: no leader confirmed the read, nothing was changed";
+const NOT_READ: &str =
+    "timed out: the read was not confirmed or not done in time, and has been ended";

@@ -1,27 +1,24 @@
 //! What SQL may not do: leave the database, change how it is kept, run for ever, or see anything that
 //! differs from node to node.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::functions::FunctionFlags;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result};
 
-use super::sqlite;
+use super::engine::meter::{self, Budget};
+use super::engine::{functions, random, statement};
 
-/// A request may take this many steps of SQLite's virtual machine, about two seconds. Counted, not
-/// timed, so that it ends at the same step on every node.
-pub const STEP_LIMIT: u64 = 50_000_000;
-/// Steps between looks at the count.
-const STEPS_A_LOOK: u64 = 1_000;
-/// The longest text or blob, bytes. The limit on steps bounds work only as far as one step is bounded.
+/// The longest text or blob, bytes.
 const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
-
-/// What a request may take of `randomblob` for one look, bytes.
-const RANDOM_BYTES_A_LOOK: u64 = 16 * 1024;
+/// The largest database, bytes.
+const DATABASE_LIMIT: i64 = 1024 * 1024 * 1024;
+/// Bytes of `randomblob` that take one step.
+const RANDOM_BYTES_A_STEP: u64 = 16;
 
 /// Pragmas that only look.
 const LOOKING_PRAGMAS: [&str; 18] = [
@@ -65,7 +62,7 @@ const FORBIDDEN_FUNCTIONS: [&str; 2] = ["fts3_tokenizer", "load_extension"];
 pub enum Access {
     /// Requests from the log, the same on every node.
     Write,
-    /// This node's readers.
+    /// This node's readers, and the check of a file before it becomes the database.
     Read,
 }
 
@@ -75,46 +72,77 @@ pub struct Guard {
     /// The connection is not as it was when it was opened: it has temporary objects or settings, or
     /// remembers (of the schema, of statistics) what a node that starts from a snapshot would not.
     pub used: Arc<AtomicBool>,
-    /// Looks left.
-    looks: Arc<AtomicU64>,
+    /// What has been compiled since it was last taken.
+    seen: Arc<Mutex<Seen>>,
+    /// Virtual tables keep statements compiled and content cached, in ways of their own.
+    pub has_virtual_tables: bool,
     /// State of the generator behind `random()`.
     random: Arc<AtomicU64>,
     /// `total_changes()` at the request's start.
     changes: Arc<AtomicU64>,
 }
 
+/// What the authorizer saw of a statement that was compiled.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// `BEGIN`, `COMMIT` or `ROLLBACK`.
+    pub transaction: Option<&'static str>,
+    /// It goes through the whole database: VACUUM, CREATE INDEX, REINDEX.
+    pub is_bulk: bool,
+    /// `PRAGMA case_sensitive_like` was set to this.
+    pub like: Option<bool>,
+}
+
 impl Guard {
-    /// Installs the hooks. Reads the schema, so that doing so is not counted as a request's work.
+    /// Installs the hooks, and makes the connection remember what requests would make it remember: the
+    /// schema, with views and virtual tables, so that all connections to equal databases are equal.
     pub fn install(connection: &mut Connection, access: Access) -> Result<Self> {
-        let guard = Self::default();
-        sqlite::configure(connection);
-        connection.execute_batch("PRAGMA temp_store = MEMORY; SELECT 1 FROM sqlite_schema")?;
+        let mut guard = Self::default();
+        statement::configure(connection);
+        connection.execute_batch(
+            "PRAGMA temp_store = FILE; PRAGMA cache_spill = OFF; PRAGMA synchronous = OFF;
+             PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; SELECT 1 FROM sqlite_schema",
+        )?;
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = DATABASE_LIMIT / page;
+        connection.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?;
         if access == Access::Read {
             connection.execute_batch("PRAGMA query_only = ON")?;
         }
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT)?;
-        let used = guard.used.clone();
-        let hook = move |context: AuthContext| authorize(&context, access, &used);
-        connection.authorizer(Some(hook))?;
-        let looks = guard.looks.clone();
-        let look = move || {
-            looks
-                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1))
-                .is_err()
-        };
-        connection.progress_handler(STEPS_A_LOOK as i32, Some(look))?;
+        let hook_guard = guard.clone();
+        connection.authorizer(Some(move |context: AuthContext| {
+            authorize(&context, access, &hook_guard)
+        }))?;
+        connection.progress_handler(meter::STEPS_A_LOOK as i32, Some(|| !meter::look()))?;
         guard.install_random(connection)?;
-        sqlite::count_changes_from(connection, &guard.changes)?;
+        functions::install(connection, false)?;
+        statement::count_changes_from(connection, &guard.changes)?;
+        guard.has_virtual_tables = warm(connection)?;
+        guard.used.store(false, Relaxed);
+        guard.take_seen();
         Ok(guard)
     }
 
     /// Prepares for a request.
-    pub fn begin(&self, connection: &Connection, seed: u64) {
-        self.looks.store(STEP_LIMIT / STEPS_A_LOOK, Relaxed);
+    pub fn begin(&self, connection: &Connection, budget: Budget, time_ms: u64, seed: u64) {
+        statement::forget_pages(connection);
+        random::set(time_ms, seed);
         self.random.store(seed, Relaxed);
-        sqlite::seed_own_generator(seed);
         self.changes.store(connection.total_changes(), Relaxed);
-        sqlite::forget_last_rowid(connection);
+        statement::forget_last_rowid(connection);
+        self.take_seen();
+        meter::begin(budget);
+    }
+
+    /// What has been compiled since this was last asked.
+    pub fn take_seen(&self) -> Seen {
+        std::mem::take(&mut *self.seen())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        // Nothing panics while it holds the lock.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn install_random(&self, connection: &Connection) -> Result<()> {
@@ -124,7 +152,7 @@ impl Guard {
             // SQLite never gives the smallest integer, so that abs() works.
             Ok((next(&state) as i64).max(-i64::MAX))
         })?;
-        let (state, looks) = (self.random.clone(), self.looks.clone());
+        let state = self.random.clone();
         connection.create_scalar_function("randomblob", 1, flags, move |context| {
             let length = integer(context.get_raw(0)).max(1);
             if length > i64::from(VALUE_LIMIT) {
@@ -132,12 +160,30 @@ impl Guard {
                     "string or blob too big".into(),
                 ));
             }
-            let cost = length as u64 / RANDOM_BYTES_A_LOOK;
-            let _ = looks.fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_sub(cost)));
+            meter::charge(length as u64 / RANDOM_BYTES_A_STEP);
             let words = std::iter::repeat_with(|| next(&state).to_le_bytes());
             Ok(words.flatten().take(length as usize).collect::<Vec<u8>>())
         })
     }
+}
+
+/// Has SQLite look at every view and connect every virtual table; gives whether there are any of these.
+fn warm(connection: &Connection) -> Result<bool> {
+    let mut list = connection.prepare(
+        "SELECT name, type = 'table' FROM sqlite_schema
+         WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL %'",
+    )?;
+    let rows = list.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+    })?;
+    let mut has_virtual_tables = false;
+    for row in rows.collect::<Result<Vec<_>>>()? {
+        let name = row.0.replace('"', "\"\"");
+        has_virtual_tables |= row.1;
+        // A view may name what is not there any more.
+        let _ = connection.prepare(&format!("SELECT * FROM \"{name}\" LIMIT 0"));
+    }
+    Ok(has_virtual_tables)
 }
 
 /// A value as an integer, as SQLite's own functions take it: text by the number it begins with.
@@ -159,82 +205,111 @@ fn integer(value: ValueRef) -> i64 {
     }
 }
 
-/// SplitMix64.
 fn next(state: &AtomicU64) -> u64 {
-    let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let (after, number) = random::next(state.load(Relaxed));
+    state.store(after, Relaxed);
+    number
 }
 
-fn authorize(context: &AuthContext, access: Access, used: &AtomicBool) -> Authorization {
-    let allow = |allowed| {
-        if allowed {
-            Authorization::Allow
-        } else {
-            Authorization::Deny
-        }
-    };
+/// What SQL may do: a list of what is allowed.
+fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorization {
     let changes_connection = || {
-        used.store(true, Relaxed);
+        guard.used.store(true, Relaxed);
         Authorization::Allow
     };
-    match context.action {
+    match &context.action {
         AuthAction::Select
         | AuthAction::Read { .. }
         | AuthAction::Recursive
-        | AuthAction::Transaction { .. }
         | AuthAction::Savepoint { .. } => Authorization::Allow,
+        AuthAction::Transaction { operation } => {
+            guard.seen().transaction = Some(match operation {
+                TransactionOperation::Begin => "BEGIN",
+                TransactionOperation::Rollback => "ROLLBACK",
+                _ => "COMMIT",
+            });
+            Authorization::Allow
+        }
         // The schema's own tables, statistics among them.
         AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
         | AuthAction::Update { table_name, .. } => {
-            used.fetch_or(table_name.starts_with("sqlite_"), Relaxed);
+            guard
+                .used
+                .fetch_or(table_name.starts_with("sqlite_"), Relaxed);
             Authorization::Allow
         }
         // VACUUM attaches a nameless database to build the new file in; so may anybody: it is
         // temporary, and gone after the request. SQLite gives no name at all where it is computed.
         AuthAction::Attach { filename } => {
-            used.store(true, Relaxed);
+            guard.used.store(true, Relaxed);
+            guard.seen().is_bulk = true;
             allow(filename.is_empty() && access == Access::Write)
         }
-        AuthAction::CreateTempIndex { .. }
-        | AuthAction::CreateTempTable { .. }
-        | AuthAction::CreateTempTrigger { .. }
-        | AuthAction::CreateTempView { .. }
-        | AuthAction::DropTempIndex { .. }
-        | AuthAction::DropTempTable { .. }
-        | AuthAction::DropTempTrigger { .. }
-        | AuthAction::DropTempView { .. }
-        | AuthAction::CreateIndex { .. }
-        | AuthAction::CreateTable { .. }
-        | AuthAction::CreateTrigger { .. }
-        | AuthAction::CreateView { .. }
-        | AuthAction::CreateVtable { .. }
-        | AuthAction::DropIndex { .. }
-        | AuthAction::DropTable { .. }
-        | AuthAction::DropTrigger { .. }
-        | AuthAction::DropView { .. }
-        | AuthAction::DropVtable { .. }
-        | AuthAction::AlterTable { .. }
-        | AuthAction::Analyze { .. }
-        | AuthAction::Detach { .. }
-        | AuthAction::Reindex { .. } => changes_connection(),
+        AuthAction::CreateIndex { .. } | AuthAction::Reindex { .. } => {
+            guard.seen().is_bulk = true;
+            changes_connection()
+        }
+        action if changes_schema(action) => changes_connection(),
         AuthAction::Pragma {
             pragma_name,
             pragma_value,
-        } => {
-            let name = pragma_name.to_ascii_lowercase();
-            let sets = pragma_value.is_some() && SETTING_PRAGMAS.contains(&name.as_str());
-            used.fetch_or(sets, Relaxed);
-            let looks = LOOKING_PRAGMAS.contains(&name.as_str())
-                && (name != "encoding" || pragma_value.is_none());
-            allow(looks || SETTING_PRAGMAS.contains(&name.as_str()))
-        }
+        } => pragma(pragma_name, *pragma_value, guard),
         AuthAction::Function { function_name } => {
             let is_same = |name: &&str| function_name.eq_ignore_ascii_case(name);
             allow(!FORBIDDEN_FUNCTIONS.iter().any(is_same))
         }
         _ => Authorization::Deny,
     }
+}
+
+fn allow(allowed: bool) -> Authorization {
+    if allowed {
+        Authorization::Allow
+    } else {
+        Authorization::Deny
+    }
+}
+
+/// What changes the schema, or is temporary.
+fn changes_schema(action: &AuthAction) -> bool {
+    matches!(
+        action,
+        AuthAction::CreateTempIndex { .. }
+            | AuthAction::CreateTempTable { .. }
+            | AuthAction::CreateTempTrigger { .. }
+            | AuthAction::CreateTempView { .. }
+            | AuthAction::DropTempIndex { .. }
+            | AuthAction::DropTempTable { .. }
+            | AuthAction::DropTempTrigger { .. }
+            | AuthAction::DropTempView { .. }
+            | AuthAction::CreateTable { .. }
+            | AuthAction::CreateTrigger { .. }
+            | AuthAction::CreateView { .. }
+            | AuthAction::CreateVtable { .. }
+            | AuthAction::DropIndex { .. }
+            | AuthAction::DropTable { .. }
+            | AuthAction::DropTrigger { .. }
+            | AuthAction::DropView { .. }
+            | AuthAction::DropVtable { .. }
+            | AuthAction::AlterTable { .. }
+            | AuthAction::Analyze { .. }
+            | AuthAction::Detach { .. }
+    )
+}
+
+fn pragma(name: &str, value: Option<&str>, guard: &Guard) -> Authorization {
+    let name = name.to_ascii_lowercase();
+    let sets = value.is_some() && SETTING_PRAGMAS.contains(&name.as_str());
+    guard.used.fetch_or(sets, Relaxed);
+    if name == "case_sensitive_like"
+        && let Some(value) = value
+    {
+        let value = value.to_ascii_lowercase();
+        let on = matches!(value.as_str(), "on" | "yes" | "true")
+            || value.parse::<i64>().is_ok_and(|number| number != 0);
+        guard.seen().like = Some(on);
+    }
+    let looks = LOOKING_PRAGMAS.contains(&name.as_str()) && (name != "encoding" || value.is_none());
+    allow(looks || SETTING_PRAGMAS.contains(&name.as_str()))
 }

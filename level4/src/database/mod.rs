@@ -2,84 +2,57 @@
 //!
 //! The database lives in memory and is rebuilt from snapshot and log; durability is the log's. Each
 //! request behaves as in a fresh `sqlite3` process: an open transaction is rolled back at its end, and
-//! a connection that remembers more of the request than the data is replaced. Reads, which happen on
-//! some nodes and not on others, have a connection of their own.
+//! a connection that remembers more of the request than the data is replaced. Readers work on copies of
+//! the file as it was between two requests, on threads of their own.
 
+mod engine;
 mod guard;
+mod readers;
+mod session;
 mod shell;
-mod sqlite;
 mod statements;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::backup::Backup;
-use rusqlite::{Connection, MAIN_DB};
 
 use crate::codec::Malformed;
 use crate::machine::{Executor, Moment};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
-use guard::{Access, Guard};
+use engine::image::Image;
+use engine::meter;
+use engine::vfs::File;
+use guard::Access;
+use session::Session;
 
-/// A database with its connections.
+pub use engine::meter::{Budget, Exceeded};
+pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
+
+/// The database that requests from the log change.
 #[derive(Debug)]
 pub struct Database {
-    name: String,
+    file: File,
     writer: Session,
-    reader: Session,
+    /// Tells this database from others that this process has had.
+    generation: u64,
 }
 
-/// A connection to the database and what watches over it.
-#[derive(Debug)]
-struct Session {
-    connection: Connection,
-    guard: Guard,
-    access: Access,
-}
-
-impl Session {
-    fn open(name: &str, access: Access) -> Result<Self, rusqlite::Error> {
-        let mut connection = sqlite::open(name)?;
-        let guard = Guard::install(&mut connection, access)?;
-        Ok(Self {
-            connection,
-            guard,
-            access,
-        })
-    }
-
-    /// Runs `work` as one request to the database `name`.
-    fn request(
-        &mut self,
-        name: &str,
-        moment: Moment,
-        work: impl FnOnce(&Connection) -> Vec<u8>,
-    ) -> Bytes {
-        sqlite::set_clock(moment.time_ms);
-        self.guard.begin(&self.connection, moment.seed);
-        let output = work(&self.connection);
-        if !self.connection.is_autocommit() {
-            // Fails only if SQLite has rolled back by itself meanwhile.
-            let _ = self.connection.execute_batch("ROLLBACK");
-        }
-        // The new connection is opened before the old one goes, and keeps the database alive.
-        if self.guard.used.load(Relaxed)
-            && let Ok(fresh) = Self::open(name, self.access)
-        {
-            *self = fresh;
-        }
-        output.into()
-    }
-}
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Offsets of the two versions in a SQLite file's header (file format, section 1.3), and their values.
 const FILE_FORMAT_VERSIONS: [usize; 2] = [18, 19];
 const ROLLBACK_JOURNAL: u8 = 1;
 const WAL: u8 = 2;
 
-/// Why a snapshot or a given file cannot become the database.
+/// Whether a SQLite file says that it needs a write-ahead log beside it.
+pub fn is_in_wal_mode(file: &[u8]) -> bool {
+    FILE_FORMAT_VERSIONS
+        .iter()
+        .any(|&place| file.get(place) == Some(&WAL))
+}
+
+/// Why a request, a snapshot or a given file could not be dealt with.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// SQLite refuses it.
@@ -88,62 +61,104 @@ pub enum DatabaseError {
     /// SQLite's check found something.
     #[error("the SQLite database is damaged: {0}")]
     Damaged(String),
+    /// What happened here need not have happened on other nodes: no answer may be made of it.
+    #[error("while a request was executed: {0}")]
+    Environment(&'static str),
 }
 
 impl Database {
     /// An empty database.
     pub fn new() -> Result<Self, DatabaseError> {
-        Self::open(fresh_name())
+        Self::open(Image::default())
     }
 
-    /// The database in memory that has this name.
-    fn open(name: String) -> Result<Self, DatabaseError> {
+    fn open(image: Image) -> Result<Self, DatabaseError> {
+        let file = File::new(image);
+        let writer = Session::open(&file, Access::Write)?;
         Ok(Self {
-            writer: Session::open(&name, Access::Write)?,
-            reader: Session::open(&name, Access::Read)?,
-            name,
+            file,
+            writer,
+            generation: GENERATIONS.fetch_add(1, Relaxed),
         })
     }
 
-    /// Runs read-only statements (see the module `statements`).
-    pub fn query(&mut self, moment: Moment, request: &[u8]) -> Bytes {
-        let request = match Statements::decode(request) {
-            Ok(request) => request,
-            Err(error) => return unreadable(error),
-        };
-        self.reader.request(&self.name, moment, |connection| {
-            Outcome::encode_all(&statements::run(connection, &request, true))
-        })
+    /// The database as it is now, for readers.
+    pub fn view(&self) -> View {
+        View::new(self.file.image(), self.generation)
     }
 
-    /// The database as a SQLite file.
-    pub fn file(&mut self) -> Result<Vec<u8>, DatabaseError> {
-        Ok(self.writer.connection.serialize(MAIN_DB)?.to_vec())
+    /// Runs a request with a budget.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Environment`]: the database is in an unknown state, and the request has to be
+    /// executed again from a known one.
+    pub fn run(
+        &mut self,
+        moment: Moment,
+        budget: Budget,
+        command: &Command,
+    ) -> Result<Bytes, DatabaseError> {
+        match command {
+            Command::Shell(sql) => self
+                .writer
+                .request(&self.file, moment, budget, |work| shell::run(work, sql)),
+            Command::Statements(request) => match Statements::decode(request) {
+                Ok(request) => self.writer.request(&self.file, moment, budget, |work| {
+                    Outcome::encode_all(&statements::run(work, &request, false).0)
+                }),
+                Err(error) => Ok(unreadable(error)),
+            },
+            Command::Load(file) => self.load(moment, budget, file),
+        }
     }
 
-    /// Replaces the database by a file that a client gave.
-    fn load(&mut self, file: &[u8]) -> Result<(), DatabaseError> {
+    /// Replaces the database by a file that a client gave, if it stands SQLite's check. The check runs
+    /// the file's own expressions, so it is guarded like a request, with a budget of its own.
+    fn load(
+        &mut self,
+        moment: Moment,
+        budget: Budget,
+        file: &[u8],
+    ) -> Result<Bytes, DatabaseError> {
+        let mut image = Image::new(file);
         // A file in WAL mode that was closed well has all its content, but says that it needs a WAL.
-        let mut file = file.to_vec();
         for version in FILE_FORMAT_VERSIONS {
             if file.get(version) == Some(&WAL) {
-                file[version] = ROLLBACK_JOURNAL;
+                image.write(version, &[ROLLBACK_JOURNAL]);
             }
         }
-        let source = opened(&file)?;
-        let verdict: String = source.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if verdict != "ok" {
-            return Err(DatabaseError::Damaged(verdict));
+        let outcome = match check(&image, moment, budget.bulk()) {
+            Ok(()) => Self::open(image).map(|database| *self = database),
+            Err(error) => Err(error),
+        };
+        if let Some(fault) = meter::end() {
+            return Err(DatabaseError::Environment(fault));
         }
-        self.replace(&source)
+        let outcome = match outcome {
+            Ok(()) => Outcome::Done {
+                last_insert_id: None,
+                rows_affected: None,
+            },
+            Err(error @ DatabaseError::Environment(_)) => return Err(error),
+            Err(error) => Outcome::Error(error.to_string()),
+        };
+        Ok(Outcome::encode_all(&[outcome]).into())
     }
+}
 
-    fn replace(&mut self, source: &Connection) -> Result<(), DatabaseError> {
-        let name = fresh_name();
-        let mut copy = sqlite::open(&name)?;
-        Backup::new(source, &mut copy)?.run_to_completion(4096, Duration::ZERO, None)?;
-        *self = Self::open(name)?;
-        Ok(())
+/// Whether a file is a whole database.
+fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
+    let file = File::new(image.clone());
+    let mut session = Session::open(&file, Access::Read)?;
+    let mut verdict = Ok(String::new());
+    session.request(&file, moment, budget, |work| {
+        verdict = work.text("PRAGMA integrity_check(1)");
+        Vec::new()
+    })?;
+    match verdict {
+        Ok(verdict) if verdict == "ok" => Ok(()),
+        Ok(damage) | Err(damage) => Err(DatabaseError::Damaged(damage)),
     }
 }
 
@@ -153,61 +168,22 @@ fn unreadable(error: Malformed) -> Bytes {
     Outcome::encode_all(&[Outcome::Error(reason)]).into()
 }
 
-/// Databases in memory are shared by name, in the whole process.
-fn fresh_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!("database-{}", COUNT.fetch_add(1, Relaxed))
-}
-
-/// A connection to a copy of a database file.
-fn opened(file: &[u8]) -> Result<Connection, DatabaseError> {
-    let mut connection = Connection::open_in_memory()?;
-    connection.deserialize_read_exact(MAIN_DB, file, file.len(), true)?;
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(connection)
-}
-
 impl Executor for Database {
     type Error = DatabaseError;
 
-    fn execute(&mut self, moment: Moment, command: &Command) -> Bytes {
-        match command {
-            Command::Shell(sql) => {
-                let run = |connection: &Connection| shell::run(connection, sql);
-                self.writer.request(&self.name, moment, run)
-            }
-            Command::Statements(request) => {
-                let request = match Statements::decode(request) {
-                    Ok(request) => request,
-                    Err(error) => return unreadable(error),
-                };
-                self.writer.request(&self.name, moment, |connection| {
-                    Outcome::encode_all(&statements::run(connection, &request, false))
-                })
-            }
-            Command::Load(file) => {
-                let outcome = match self.load(file) {
-                    Ok(()) => Outcome::Done {
-                        last_insert_id: None,
-                        rows_affected: None,
-                    },
-                    Err(error) => Outcome::Error(error.to_string()),
-                };
-                Outcome::encode_all(&[outcome]).into()
-            }
-        }
+    fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, DatabaseError> {
+        self.run(moment, Budget::default(), command)
     }
 
     fn save(&mut self) -> Result<Vec<u8>, DatabaseError> {
-        self.file()
+        Ok(self.file.image().to_vec())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        if state.is_empty() {
-            // SQLite has no file for a database that was never written to.
-            *self = Self::new()?;
-            return Ok(());
-        }
-        self.replace(&opened(state)?)
+        *self = Self::open(Image::new(state))?;
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod faults;

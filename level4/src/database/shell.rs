@@ -4,15 +4,12 @@
 //! ends its group, not the input. Rows are printed in list mode. If anything failed, the output is the
 //! error lines only.
 
-use rusqlite::Connection;
-
-use super::sqlite::{Script, Statement, is_complete};
-
-/// Output beyond this is refused, bytes.
-pub const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
+use super::engine::meter;
+use super::engine::statement::{Script, Statement, is_complete};
+use super::session::Work;
 
 /// Runs `sql`, to which a `;` is appended, and gives the output.
-pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
+pub fn run(work: &Work, sql: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
     let mut errors = Vec::new();
     let text = [sql, b";"].concat();
@@ -36,7 +33,7 @@ pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
         }
         group.extend_from_slice(line);
         if line.contains(&b';') && is_complete(&group) {
-            if let Err(message) = run_group(connection, &group, &mut output) {
+            if let Err(message) = run_group(work, &group, &mut output) {
                 errors
                     .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
             }
@@ -53,9 +50,9 @@ pub fn run(connection: &Connection, sql: &[u8]) -> Vec<u8> {
     if errors.is_empty() { output } else { errors }
 }
 
-fn run_group(connection: &Connection, sql: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
+fn run_group(work: &Work, sql: &[u8], output: &mut Vec<u8>) -> Result<(), String> {
     let mut script = Script::new(sql);
-    while let Some(mut statement) = script.next(connection)? {
+    while let Some(mut statement) = work.next(&mut script, true)? {
         print_rows(&mut statement, output)?;
     }
     Ok(())
@@ -65,6 +62,7 @@ fn print_rows(statement: &mut Statement, output: &mut Vec<u8>) -> Result<(), Str
     while statement.step()? {
         // Asked after the step, which may have compiled the statement anew for a changed schema.
         let columns = statement.columns();
+        let before = output.len();
         for column in 0..columns {
             if column > 0 {
                 output.push(b'|');
@@ -74,9 +72,8 @@ fn print_rows(statement: &mut Statement, output: &mut Vec<u8>) -> Result<(), Str
         if columns > 0 {
             output.push(b'\n');
         }
-        if output.len() > OUTPUT_LIMIT {
-            return Err("string or blob too big".to_owned());
-        }
+        let length = (output.len() - before) as u64;
+        meter::answer(length).map_err(|exceeded| exceeded.to_string())?;
     }
     Ok(())
 }

@@ -1,57 +1,61 @@
 //! Executes typed statements with parameters.
 
-use rusqlite::Connection;
+use std::time::{Duration, Instant};
 
-use super::sqlite::{Script, Statement};
+use super::engine::meter;
+use super::engine::statement::{Script, Statement};
+use super::session::Work;
 use crate::statement::{Outcome, Parameters, Rows, Statements, Value};
 
-/// Rows beyond this are refused, bytes.
-const RESULT_LIMIT: usize = 64 * 1024 * 1024;
-
-/// Runs a request and gives the results of its statements.
-pub fn run(connection: &Connection, request: &Statements, read_only: bool) -> Vec<Outcome> {
-    let mut results = Vec::new();
+/// Runs a request; gives the results of its statements, and how long each took.
+pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>, Vec<Duration>) {
+    let (mut results, mut times) = (Vec::new(), Vec::new());
     let mut failed = false;
-    if request.transaction {
-        failed = connection.execute_batch("BEGIN").is_err();
+    if request.transaction
+        && let Err(reason) = work.control("BEGIN")
+    {
+        return (vec![Outcome::Error(reason)], times);
     }
     for statement in &request.list {
-        let result = run_one(connection, statement, request.rows, read_only);
+        let start = Instant::now();
+        let result = run_one(work, statement, request, read_only);
         failed = result.is_err();
         results.push(result.unwrap_or_else(Outcome::Error));
+        times.push(start.elapsed());
         if request.transaction && failed {
             break;
         }
     }
-    if request.transaction {
-        let end = if failed { "ROLLBACK" } else { "COMMIT" };
-        if let Err(error) = connection.execute_batch(end)
-            && !failed
-        {
-            results.push(Outcome::Error(error.to_string()));
+    if request.transaction && !failed {
+        if let Err(reason) = work.control("COMMIT") {
+            results.push(Outcome::Error(reason));
         }
+    } else if !work.connection.is_autocommit() {
+        // A conflict may have rolled back already. Whatever the budget says, this has to be done.
+        let _ = work.connection.execute_batch("ROLLBACK");
     }
-    results
+    (results, times)
 }
 
 fn run_one(
-    connection: &Connection,
+    work: &Work,
     statement: &crate::statement::Statement,
-    rows: bool,
+    request: &Statements,
     read_only: bool,
 ) -> Result<Outcome, String> {
+    let connection = work.connection;
     let mut script = Script::new(statement.sql.as_bytes());
     let mut result = Outcome::Done {
         last_insert_id: None,
         rows_affected: None,
     };
-    while let Some(mut prepared) = script.next(connection)? {
+    while let Some(mut prepared) = work.next(&mut script, !request.transaction)? {
         let before = connection.total_changes();
         if read_only && !prepared.is_read_only() {
             return Err("attempt to change database via query operation".to_owned());
         }
         bind(&mut prepared, &statement.parameters)?;
-        result = if rows && prepared.columns() > 0 {
+        result = if request.rows && prepared.columns() > 0 {
             Outcome::Rows(fetch(&mut prepared)?)
         } else {
             while prepared.step()? {}
@@ -105,7 +109,6 @@ fn fetch(statement: &mut Statement) -> Result<Rows, String> {
         .map(|column| statement.declared_type(column).to_lowercase())
         .collect();
     let mut values = Vec::new();
-    let mut size = 0;
     while more {
         let row: Vec<Value> = (0..columns).map(|column| statement.value(column)).collect();
         for (kind, value) in types.iter_mut().zip(&row) {
@@ -113,10 +116,8 @@ fn fetch(statement: &mut Statement) -> Result<Rows, String> {
                 type_name(value).clone_into(kind);
             }
         }
-        size += row.iter().map(Value::size).sum::<usize>();
-        if size > RESULT_LIMIT {
-            return Err("string or blob too big".to_owned());
-        }
+        let size: usize = row.iter().map(Value::size).sum();
+        meter::answer(size as u64).map_err(|exceeded| exceeded.to_string())?;
         values.push(row);
         more = statement.step()?;
     }

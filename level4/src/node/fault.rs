@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::database::DatabaseError;
 use crate::log::LogError;
-use crate::machine::RestoreError;
+use crate::machine::ApplyError;
 
 /// Why a running node cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum Fault {
     Log(#[from] LogError),
     /// The replicated state cannot be had.
     #[error("{0}")]
-    State(#[from] RestoreError<DatabaseError>),
+    State(#[from] ApplyError<DatabaseError>),
 }
 
 /// The faults of a running node; the first one is the end of it.

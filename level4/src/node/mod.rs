@@ -14,11 +14,12 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::consensus::{Answer, Status, Token};
+use crate::database::{Cancel, Read, ReadAnswer, View};
 use crate::message::{Command, NodeId};
+use crate::statement::Statements;
 use crate::transport::{Event, Transport};
 use fault::FaultSender;
 pub use fault::{Fault, Faults};
@@ -43,7 +44,23 @@ pub struct Figures {
     pub applied: AtomicU64,
 }
 
-type Reads = Mutex<HashMap<Token, (Bytes, oneshot::Sender<Bytes>)>>;
+type Reads = Mutex<HashMap<Token, Read>>;
+
+/// A read that a client waits for. Dropping it ends the read, wherever it has got to.
+pub struct PendingRead {
+    node: Arc<Node>,
+    token: Token,
+    /// What comes of it.
+    pub answer: oneshot::Receiver<ReadAnswer>,
+    _cancel: Cancel,
+}
+
+impl Drop for PendingRead {
+    fn drop(&mut self) {
+        // Gone already, unless it has not been confirmed yet.
+        drop(locked(&self.node.reads).remove(&self.token));
+    }
+}
 
 /// The clients that wait for an answer.
 #[derive(Default)]
@@ -181,34 +198,57 @@ impl Node {
         Some(answer)
     }
 
-    /// Runs read-only statements that see everything acknowledged before. `None`: too many wait already.
-    pub fn read(&self, request: Bytes) -> Option<oneshot::Receiver<Bytes>> {
-        let token = self.tokens.fetch_add(1, Relaxed);
-        let (sender, answer) = oneshot::channel();
+    /// Runs read-only statements that see everything acknowledged before; they may take `limit` once
+    /// they run. `None`: too many wait already.
+    pub fn read(
+        self: &Arc<Self>,
+        statements: Statements,
+        limit: Option<Duration>,
+    ) -> Option<PendingRead> {
+        let (read, pending) = self.pending(statements, limit);
         {
             let mut reads = locked(&self.reads);
             if reads.len() >= WAITING_LIMIT {
                 return None;
             }
-            reads.insert(token, (request, sender));
+            reads.insert(pending.token, read);
         }
         self.figures.requests.fetch_add(1, Relaxed);
-        self.send(Input::Read(token));
-        Some(answer)
+        self.send(Input::Read(pending.token));
+        Some(pending)
     }
 
     /// Runs read-only statements on whatever this node has.
-    pub fn read_local(&self, request: Bytes) -> oneshot::Receiver<Bytes> {
-        let (sender, answer) = oneshot::channel();
-        let _ = self.state.send(StateWork::ReadNow(request, sender));
-        answer
+    pub fn read_local(
+        self: &Arc<Self>,
+        statements: Statements,
+        limit: Option<Duration>,
+    ) -> PendingRead {
+        let (read, pending) = self.pending(statements, limit);
+        let _ = self.state.send(StateWork::ReadNow(read));
+        pending
     }
 
-    /// The database as a SQLite file, at one point of the log.
-    pub fn file(&self) -> oneshot::Receiver<Result<Vec<u8>, String>> {
-        let (sender, file) = oneshot::channel();
-        let _ = self.state.send(StateWork::File(sender));
-        file
+    fn pending(
+        self: &Arc<Self>,
+        statements: Statements,
+        limit: Option<Duration>,
+    ) -> (Read, PendingRead) {
+        let (read, answer, cancel) = Read::new(statements, limit);
+        let pending = PendingRead {
+            node: self.clone(),
+            token: self.tokens.fetch_add(1, Relaxed),
+            answer,
+            _cancel: cancel,
+        };
+        (read, pending)
+    }
+
+    /// The database at one point of the log.
+    pub fn view(&self) -> oneshot::Receiver<View> {
+        let (sender, view) = oneshot::channel();
+        let _ = self.state.send(StateWork::View(sender));
+        view
     }
 
     /// The core's view.

@@ -15,7 +15,7 @@ use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
 use crate::log::{Folder, Log, LogError};
-use crate::machine::{Machine, RestoreError};
+use crate::machine::{ApplyError, Machine};
 use crate::message::NodeId;
 use crate::notes::note;
 
@@ -54,7 +54,7 @@ pub enum RecoverError {
     Log(#[from] LogError),
     /// The snapshot cannot be used.
     #[error("{0}")]
-    State(#[from] RestoreError<DatabaseError>),
+    State(#[from] ApplyError<DatabaseError>),
     /// SQLite does not even open an empty database.
     #[error("{0}")]
     Database(#[from] DatabaseError),

@@ -19,7 +19,7 @@ pub struct Ledger {
 impl Executor for Ledger {
     type Error = Infallible;
 
-    fn execute(&mut self, _: Moment, command: &Command) -> Bytes {
+    fn execute(&mut self, _: Moment, command: &Command) -> Result<Bytes, Infallible> {
         let Command::Shell(text) = command else {
             unreachable!("clients send nothing else")
         };
@@ -28,7 +28,7 @@ impl Executor for Ledger {
         }
         self.ran.push((self.count, self.hash, text.clone()));
         self.count += 1;
-        Bytes::from(format!("{} {}", self.count - 1, self.hash))
+        Ok(Bytes::from(format!("{} {}", self.count - 1, self.hash)))
     }
 
     fn save(&mut self) -> Result<Vec<u8>, Infallible> {

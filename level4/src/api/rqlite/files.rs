@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 
 use super::super::params::Parameters;
-use super::super::{Api, ApiError, NOT_READ, answer};
+use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
 use super::params::{Level, Options};
 use crate::message::Command;
 use crate::statement::{Statement, Statements};
@@ -29,11 +29,12 @@ pub async fn backup(
             transaction: false,
             rows: true,
         };
-        let probe = api.node.read(probe.encode().into());
-        answer(probe, options.timeout, NOT_READ).await?;
+        let probe = api.node.read(probe, options.db_timeout);
+        read_answer(probe, options.timeout).await?;
     }
-    let file = answer(Some(api.node.file()), options.timeout, NOT_READ).await?;
-    let file = file.map_err(ApiError::Internal)?;
+    let view = answer(Some(api.node.view()), options.timeout, NOT_READ).await?;
+    let file = tokio::task::spawn_blocking(move || view.to_vec()).await;
+    let file = file.map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], file))
 }
 

@@ -11,7 +11,7 @@ pub use files::{backup, load};
 pub use nodes::nodes;
 pub use status::status;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 
 use super::params::{Parameters, key};
-use super::{Api, ApiError, MAYBE_EXECUTED, NOT_READ, answer};
+use super::{Api, ApiError, MAYBE_EXECUTED, answer, read_answer};
 use crate::message::Command;
 use crate::statement::{Outcome, Statement, Statements};
 use params::{Level, Options};
@@ -94,7 +94,9 @@ async fn run(
     api.is_open()?;
     let pending = api.node.execute(key, command);
     let done = answer(pending, options.timeout, MAYBE_EXECUTED).await?;
-    render(&done.body, options, start)
+    let outcomes = Outcome::decode_all(&done.body);
+    let outcomes = outcomes.map_err(|error| ApiError::Internal(error.to_string()))?;
+    render(&outcomes, &[], options, start)
 }
 
 async fn read(
@@ -109,24 +111,23 @@ async fn read(
         transaction: false,
         rows: true,
     };
-    let request = request.encode().into();
     let pending = match options.level {
-        Level::None => Some(api.node.read_local(request)),
-        Level::Linearizable => api.node.read(request),
+        Level::None => Some(api.node.read_local(request, options.db_timeout)),
+        Level::Linearizable => api.node.read(request, options.db_timeout),
     };
-    let body = answer(pending, options.timeout, NOT_READ).await?;
-    render(&body, &options, start)
+    let (outcomes, times) = read_answer(pending, options.timeout).await?;
+    render(&outcomes, &times, &options, start)
 }
 
 fn render(
-    body: &[u8],
+    outcomes: &[Outcome],
+    times: &[Duration],
     options: &Options,
     start: Instant,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    let outcomes = Outcome::decode_all(body).map_err(|e| ApiError::Internal(e.to_string()))?;
     let reply = Reply {
-        outcomes: &outcomes,
-        times: &[],
+        outcomes,
+        times,
         time: start.elapsed(),
         style: options.style,
     };

@@ -23,6 +23,8 @@ pub struct Options {
     pub level: Level,
     /// How long the client waits.
     pub timeout: Option<Duration>,
+    /// How long a read may run.
+    pub db_timeout: Option<Duration>,
     /// How results are written.
     pub style: Style,
 }
@@ -64,6 +66,7 @@ impl Options {
             transaction: flag(parameters, "transaction"),
             level,
             timeout: time(parameters, "timeout")?,
+            db_timeout: time(parameters, "db_timeout")?.filter(|limit| !limit.is_zero()),
             style: Style {
                 associative: flag(parameters, "associative"),
                 blob_array: flag(parameters, "blob_array"),

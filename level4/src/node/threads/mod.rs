@@ -14,12 +14,12 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use raft::eraftpb::Snapshot;
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, FaultSender};
 use crate::consensus::{Answer, Apply, Persist, Status, Token};
+use crate::database::{Read, View};
 use crate::log::LogError;
 use crate::message::{Command, Index, NodeId, RequestId};
 use crate::notes::note;
@@ -61,9 +61,9 @@ pub(super) enum LogWork {
 pub(super) enum StateWork {
     Apply(Apply),
     Read(Token),
-    ReadNow(Bytes, oneshot::Sender<Bytes>),
+    ReadNow(Read),
     Snapshot,
-    File(oneshot::Sender<Result<Vec<u8>, String>>),
+    View(oneshot::Sender<View>),
 }
 
 /// Starts a thread. What it returns, and a panic, are faults of the node.

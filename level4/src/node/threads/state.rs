@@ -1,4 +1,5 @@
-//! The state thread: applies committed entries to the database, runs reads, takes snapshots.
+//! The state thread: applies committed entries to the database, hands reads on,
+//! takes snapshots.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
@@ -9,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::{Input, StateWork};
 use crate::consensus::Apply;
-use crate::database::Database;
+use crate::database::{Database, Readers};
 use crate::machine::Machine;
 use crate::message::Index;
 use crate::notes::note;
@@ -31,6 +32,10 @@ pub(in crate::node) fn run(
     node: &Node,
     snapshot_every: Index,
 ) -> Result<(), Fault> {
+    let readers = Readers::start().map_err(|cause| Fault::NoThread {
+        thread: "reader",
+        cause,
+    })?;
     let mut snapshotted = machine.applied();
     let (mut bytes, mut snapshot_bytes) = (0, SNAPSHOT_EVERY_BYTES);
     while let Ok(first) = works.recv() {
@@ -46,14 +51,12 @@ pub(in crate::node) fn run(
                 }
                 StateWork::Read(token) => {
                     let waiting = locked(&node.reads).remove(&token);
-                    if let Some((request, sender)) = waiting {
-                        let moment = machine.moment();
-                        let _ = sender.send(machine.executor().query(moment, &request));
+                    if let Some(read) = waiting {
+                        readers.submit(machine.executor().view(), machine.moment(), read);
                     }
                 }
-                StateWork::ReadNow(request, sender) => {
-                    let moment = machine.moment();
-                    let _ = sender.send(machine.executor().query(moment, &request));
+                StateWork::ReadNow(read) => {
+                    readers.submit(machine.executor().view(), machine.moment(), read);
                 }
                 StateWork::Snapshot => {
                     let snapshot = machine.snapshot();
@@ -62,8 +65,8 @@ pub(in crate::node) fn run(
                     }
                     let _ = core.send(Input::Offer(snapshot.ok()));
                 }
-                StateWork::File(sender) => {
-                    let _ = sender.send(machine.executor().file().map_err(|e| e.to_string()));
+                StateWork::View(sender) => {
+                    let _ = sender.send(machine.executor().view());
                 }
             }
         }

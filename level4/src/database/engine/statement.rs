@@ -1,104 +1,31 @@
-//! The one place that calls SQLite's C interface: statements rendered the shell's way, a clock set by
-//! the log entry, and what a fresh process would have that a used connection has not.
+//! Statements of SQLite, compiled and run under the thread's [`meter`].
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::OnceLock;
 
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, ffi};
 
+use super::meter::{self, Phase};
 use crate::statement::Value;
 
-/// Milliseconds from SQLite's epoch (noon in Greenwich, 24 November 4714 BC) to 1970.
-const JULIAN_OFFSET_MS: i64 = 210_866_760_000_000;
-/// Name of the VFS that keeps databases in memory and takes the time from [`set_clock`].
-const VFS_NAME: &CStr = c"level4";
 /// Significant digits of reals as text, as in the shell's `%!.15g`.
 const REAL_DIGITS: c_int = 15;
+/// Charged for each statement, and one more for each byte of it, in steps.
+const STATEMENT_STEPS: u64 = 100;
 
-thread_local! {
-    /// `now` for SQL run on this thread, milliseconds since 1970.
-    static CLOCK: Cell<i64> = const { Cell::new(0) };
+/// Initialises SQLite.
+pub fn initialize() -> c_int {
+    // SAFETY: this may be called at any time.
+    unsafe { ffi::sqlite3_initialize() }
 }
 
-/// Sets the time that SQL run by this thread sees, milliseconds since 1970.
-pub fn set_clock(ms: u64) {
-    CLOCK.set(i64::try_from(ms).unwrap_or(i64::MAX / 2));
-}
-
-/// Called by SQLite for the time.
-unsafe extern "C" fn current_time_ms(
-    _: *mut ffi::sqlite3_vfs,
-    out: *mut ffi::sqlite3_int64,
-) -> c_int {
-    // SAFETY: SQLite passes a pointer to a variable of its own that takes the time.
-    unsafe { *out = CLOCK.get() + JULIAN_OFFSET_MS };
-    ffi::SQLITE_OK
-}
-
-/// Called by SQLite for local time, which is UTC on every node.
-unsafe extern "C" fn local_time(time: *const c_void, out: *mut c_void) -> c_int {
-    // SAFETY: SQLite passes a `time_t` and a `struct tm` of its own.
-    c_int::from(unsafe { libc::gmtime_r(time.cast(), out.cast()) }.is_null())
-}
-
-/// Seeds the generator that SQLite itself draws from, for row ids beyond the largest and for names of
-/// unnamed columns. It is one for the whole process; only one thread of a node executes SQL.
-pub fn seed_own_generator(seed: u64) {
-    // 0 would mean a seed from the system.
-    let seed = (seed as c_int) | 1;
-    // SAFETY: this control takes an int and a pointer to a connection or NULL.
-    unsafe {
-        let no_connection = ptr::null_mut::<ffi::sqlite3>();
-        ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, seed, no_connection);
-    }
-}
-
-/// Registers the VFS: SQLite's own in-memory one with another clock.
-fn register_vfs() -> c_int {
-    static RESULT: OnceLock<c_int> = OnceLock::new();
-    *RESULT.get_or_init(|| {
-        // SAFETY: the strings are NUL-terminated and static. The found VFS is a static structure of
-        // SQLite's, which may be copied; the copy is leaked and so lives as long as it is registered.
-        // The control takes an int and a function of that type.
-        unsafe {
-            ffi::sqlite3_initialize();
-            let memory = ffi::sqlite3_vfs_find(c"memdb".as_ptr());
-            if memory.is_null() {
-                return ffi::SQLITE_NOTFOUND;
-            }
-            let mut vfs = Box::new(ptr::read(memory));
-            vfs.zName = VFS_NAME.as_ptr();
-            vfs.pNext = ptr::null_mut();
-            vfs.xCurrentTimeInt64 = Some(current_time_ms);
-            let replace = 2 as c_int;
-            let local_time: unsafe extern "C" fn(*const c_void, *mut c_void) -> c_int = local_time;
-            ffi::sqlite3_test_control(ffi::SQLITE_TESTCTRL_LOCALTIME_FAULT, replace, local_time);
-            ffi::sqlite3_vfs_register(Box::leak(vfs), 0)
-        }
-    })
-}
-
-/// Opens the in-memory database `name`, which all connections of this process with that name share and
-/// which lives as long as one of them.
-pub fn open(name: &str) -> rusqlite::Result<Connection> {
-    let registered = register_vfs();
-    if registered != ffi::SQLITE_OK {
-        return Err(rusqlite::Error::SqliteFailure(
-            ffi::Error::new(registered),
-            None,
-        ));
-    }
-    let uri = format!("file:/{name}?vfs=level4");
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(uri, flags)?;
-    Ok(connection)
+/// Frees the pages that a connection keeps, so that the next request finds what it would on a node that
+/// has just been started.
+pub fn forget_pages(connection: &Connection) {
+    // SAFETY: the handle is open.
+    unsafe { ffi::sqlite3_db_release_memory(connection.handle()) };
 }
 
 /// Sets what a request has to find: the shell's way with numbers and foreign keys, and a defence
@@ -165,41 +92,29 @@ impl Script {
     }
 
     /// The next statement; `None`: there are none left, only blanks and comments.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message, or that of a budget that is used up.
     pub fn next<'c>(
         &mut self,
         connection: &'c Connection,
     ) -> Result<Option<Statement<'c>>, String> {
         loop {
             let rest = &self.text.as_bytes_with_nul()[self.at..];
-            // With the NUL in it SQLite need not copy the text for every statement.
-            let Ok(length) = c_int::try_from(rest.len()) else {
-                return Err("statement too long".to_owned());
-            };
-            let mut raw = ptr::null_mut();
-            let mut tail = ptr::null();
-            // SAFETY: the handle is open; `rest` is readable for `length` bytes during the call, the
-            // last of which is its NUL, and the tail SQLite gives back points into it.
-            let (code, used) = unsafe {
-                let start = rest.as_ptr().cast::<c_char>();
-                let db = connection.handle();
-                let code = ffi::sqlite3_prepare_v2(db, start, length, &raw mut raw, &raw mut tail);
-                let used = if tail.is_null() {
-                    rest.len() - 1
-                } else {
-                    tail.offset_from(start) as usize
-                };
-                (code, used)
-            };
-            if code != ffi::SQLITE_OK {
-                return Err(error_message(connection));
+            let (code, raw, used) = compile(connection, rest)?;
+            let statement = (!raw.is_null()).then(|| Statement {
+                raw,
+                connection,
+                _not_send: PhantomData,
+            });
+            if code != ffi::SQLITE_OK || meter::exceeded().is_some() {
+                return Err(failure(connection));
             }
             self.at += used;
-            if !raw.is_null() {
-                return Ok(Some(Statement {
-                    raw,
-                    connection,
-                    _not_send: PhantomData,
-                }));
+            if statement.is_some() {
+                meter::value(longest_literal(&rest[..used]));
+                return Ok(statement);
             }
             if used == 0 || rest.len() == 1 {
                 return Ok(None);
@@ -208,14 +123,94 @@ impl Script {
     }
 }
 
+/// Compiles the first statement of `rest`, which ends with a NUL: SQLite need not copy it then.
+///
+/// A connection that has compiled much remembers some of it (affinities of columns, triggers of foreign
+/// keys), so that doing it for the first time takes a few bytes more. Where memory could be a matter, it
+/// is done twice, and what the first time made it remember makes no difference to the second.
+fn compile(
+    connection: &Connection,
+    rest: &[u8],
+) -> Result<(c_int, *mut ffi::sqlite3_stmt, usize), String> {
+    let limits = meter::limits();
+    let length = c_int::try_from(rest.len()).map_err(|_| "statement too long".to_owned())?;
+    if let Some(exceeded) = meter::exceeded() {
+        return Err(exceeded.to_string());
+    }
+    let compile = || {
+        let mut raw = ptr::null_mut();
+        let mut tail = ptr::null();
+        // SAFETY: the handle is open; `rest` is readable for `length` bytes during the call, the last of
+        // which is its NUL, and the tail SQLite gives back points into it.
+        meter::within(Phase::Prepare, || unsafe {
+            let start = rest.as_ptr().cast::<c_char>();
+            let db = connection.handle();
+            let code = ffi::sqlite3_prepare_v2(db, start, length, &raw mut raw, &raw mut tail);
+            let used = if tail.is_null() {
+                rest.len() - 1
+            } else {
+                tail.offset_from(start) as usize
+            };
+            (code, raw, used)
+        })
+    };
+    let before = meter::mark();
+    let generous = limits.memory.saturating_add(limits.memory / 8);
+    meter::set_limits(meter::Budget {
+        memory: generous,
+        ..limits
+    });
+    let mut result = compile();
+    meter::set_limits(limits);
+    if meter::peak() > limits.memory / 2 {
+        // SAFETY: the statement is live or NULL, and not used again.
+        unsafe { ffi::sqlite3_finalize(result.1) };
+        meter::reset(before);
+        result = compile();
+    }
+    meter::charge(STATEMENT_STEPS + result.2 as u64);
+    Ok(result)
+}
+
+/// The longest piece between quotes, bytes: no literal of the statement is longer.
+fn longest_literal(sql: &[u8]) -> u64 {
+    let (mut rest, mut longest) = (sql, 0);
+    while let Some(start) = memchr::memchr2(b'\'', b'"', rest) {
+        let after = &rest[start + 1..];
+        let length = memchr::memchr(rest[start], after).unwrap_or(after.len());
+        longest = length.max(longest);
+        rest = after.get(length + 1..).unwrap_or_default();
+    }
+    longest as u64
+}
+
+/// Why the last call on a connection failed. A database in memory that is damaged is the environment's
+/// failure; what virtual tables and sequences find wrong with their content is not, as any request can
+/// have put it there.
+fn failure(connection: &Connection) -> String {
+    if let Some(exceeded) = meter::exceeded() {
+        return exceeded.to_string();
+    }
+    // SAFETY: the handle is open.
+    let code = unsafe { ffi::sqlite3_extended_errcode(connection.handle()) };
+    if matches!(code, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) {
+        meter::fail("the database in memory is damaged");
+    }
+    error_message(connection)
+}
+
 impl Statement<'_> {
     /// Runs to the next row; `false`: there is none, the statement is done.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message, or that of a budget that is used up.
     pub fn step(&mut self) -> Result<bool, String> {
         // SAFETY: the statement is live until dropped.
-        match unsafe { ffi::sqlite3_step(self.raw) } {
+        match meter::within(Phase::Step, || unsafe { ffi::sqlite3_step(self.raw) }) {
             ffi::SQLITE_ROW => Ok(true),
             ffi::SQLITE_DONE => Ok(false),
-            _ => Err(error_message(self.connection)),
+            _ => Err(failure(self.connection)),
         }
     }
 
@@ -295,6 +290,7 @@ impl Statement<'_> {
     /// Sets parameter `place` (from 1).
     pub fn bind(&mut self, place: usize, value: &Value) -> Result<(), String> {
         let place = place as c_int;
+        meter::value(value.size() as u64);
         // SAFETY: SQLite copies text and blobs during the call (SQLITE_TRANSIENT) and checks places.
         let code = unsafe {
             match value {
@@ -321,15 +317,19 @@ impl Statement<'_> {
         if code == ffi::SQLITE_OK {
             Ok(())
         } else {
-            Err(error_message(self.connection))
+            Err(failure(self.connection))
         }
     }
 }
 
 impl Drop for Statement<'_> {
     fn drop(&mut self) {
-        // SAFETY: the statement is live, and not used again.
-        unsafe { ffi::sqlite3_finalize(self.raw) };
+        // SAFETY: the statement is live, and not used again after it is finalized.
+        unsafe {
+            let steps = ffi::sqlite3_stmt_status(self.raw, ffi::SQLITE_STMTSTATUS_VM_STEP, 0);
+            meter::finish_statement(steps.max(0) as u64);
+            ffi::sqlite3_finalize(self.raw);
+        }
     }
 }
 

@@ -1,0 +1,448 @@
+//! What a request has used and may use, counted the same on every node.
+//!
+//! Everything SQLite does for a request happens on one thread, and passes places that we own: its
+//! allocator, its page cache, its files, its progress callback. Each charges the thread's meter. What is
+//! charged depends on the request and the data alone: a page counts when it is asked for, whether it was
+//! cached or not; memory counts from the request's start; nothing depends on clocks or on what the
+//! process did before. So replicas agree on which request went beyond its budget, and at which statement.
+//!
+//! The meter also notes failures of the environment (no memory, a file that cannot be read): what SQLite
+//! makes of those is never an answer.
+
+use std::cell::Cell;
+
+/// What one request may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Work, in steps of SQLite's virtual machine or what takes about as long (20 to 50 ns).
+    pub steps: u64,
+    /// Memory held at one time for values, sorting, temporary tables and changed pages, bytes.
+    pub memory: u64,
+    /// The answer, bytes.
+    pub answer: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            steps: 100_000_000,
+            memory: 192 * MIB,
+            answer: 64 * MIB,
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Budget {
+    /// So many times as much of everything.
+    #[must_use]
+    pub fn times(self, factor: u64) -> Self {
+        Self {
+            steps: self.steps.saturating_mul(factor),
+            memory: self.memory.saturating_mul(factor),
+            answer: self.answer.saturating_mul(factor),
+        }
+    }
+
+    /// For what has to go through the whole database: loads, VACUUM, CREATE INDEX, REINDEX.
+    #[must_use]
+    pub fn bulk(self) -> Self {
+        Self {
+            steps: self.steps.saturating_mul(4),
+            memory: self.memory.saturating_mul(16),
+            ..self
+        }
+    }
+}
+
+/// Which part of a budget was not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// [`Budget::steps`].
+    #[error(
+        "budget exceeded: the request takes more than {0} steps (?budget=N allows N times as many)"
+    )]
+    Steps(u64),
+    /// [`Budget::memory`].
+    #[error(
+        "budget exceeded: the request takes more than {0} bytes of memory (?budget=N allows N times as many)"
+    )]
+    Memory(u64),
+    /// [`Budget::answer`].
+    #[error(
+        "budget exceeded: the answer has more than {0} bytes (?budget=N allows N times as many)"
+    )]
+    Answer(u64),
+}
+
+/// What SQLite is doing, which decides what is charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing for a request.
+    Idle,
+    /// Compiling a statement.
+    Prepare,
+    /// Running it.
+    Step,
+}
+
+/// Steps between two calls of the progress callback.
+pub const STEPS_A_LOOK: u64 = 100;
+/// Charged for every page that is asked for, in steps.
+const PAGE_STEPS: u64 = 8;
+/// Charged for each time the compiler reports progress, in steps.
+const COMPILER_STEPS: u64 = 2_000;
+/// Blocks from this size on are charged while a statement runs, bytes. Smaller ones come from the
+/// connection's own pool or not, and are few a step.
+const LARGE_BLOCK: u64 = 2_048;
+/// So many bytes of a fresh block take one step to fill.
+const BLOCK_BYTES_A_STEP: u64 = 8;
+/// Once a statement has handled a long value each of its steps may go through so much of it: a step's
+/// price rises by one for every so many bytes.
+const VALUE_BYTES_A_STEP: u64 = 256;
+
+struct Meter {
+    phase: Cell<Phase>,
+    /// Which request blocks belong to; 0: none.
+    epoch: Cell<u32>,
+    /// Above 0: inside the page cache, whose blocks are counted as pages.
+    in_cache: Cell<u32>,
+    limits: Cell<Budget>,
+    steps: Cell<u64>,
+    memory: Cell<u64>,
+    peak: Cell<u64>,
+    answer: Cell<u64>,
+    longest: Cell<u64>,
+    exceeded: Cell<Option<Exceeded>>,
+    fault: Cell<Option<&'static str>>,
+    /// Calls until the injected fault; 0: none is to come.
+    #[cfg(test)]
+    countdown: Cell<u64>,
+    #[cfg(test)]
+    calls: Cell<u64>,
+}
+
+const NO_BUDGET: Budget = Budget {
+    steps: u64::MAX,
+    memory: u64::MAX,
+    answer: u64::MAX,
+};
+
+thread_local! {
+    static METER: Meter = const {
+        Meter {
+            phase: Cell::new(Phase::Idle),
+            epoch: Cell::new(0),
+            in_cache: Cell::new(0),
+            limits: Cell::new(NO_BUDGET),
+            steps: Cell::new(0),
+            memory: Cell::new(0),
+            peak: Cell::new(0),
+            answer: Cell::new(0),
+            longest: Cell::new(0),
+            exceeded: Cell::new(None),
+            fault: Cell::new(None),
+            #[cfg(test)]
+            countdown: Cell::new(0),
+            #[cfg(test)]
+            calls: Cell::new(0),
+        }
+    };
+}
+
+fn next_epoch() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static EPOCH: AtomicU32 = AtomicU32::new(0);
+    // 0 is nobody's; a number comes back only after four thousand million requests.
+    EPOCH.fetch_add(1, Relaxed).wrapping_add(1).max(1)
+}
+
+/// Starts counting for a request.
+pub fn begin(budget: Budget) {
+    METER.with(|meter| {
+        meter.phase.set(Phase::Idle);
+        meter.epoch.set(next_epoch());
+        meter.limits.set(budget);
+        meter.steps.set(0);
+        meter.memory.set(0);
+        meter.peak.set(0);
+        meter.answer.set(0);
+        meter.longest.set(0);
+        meter.exceeded.set(None);
+    });
+}
+
+/// The request is done; what has to be done after it has no budget.
+pub fn settle() {
+    METER.with(|meter| {
+        meter.phase.set(Phase::Idle);
+        meter.limits.set(NO_BUDGET);
+        meter.exceeded.set(None);
+    });
+}
+
+/// Stops counting; gives the environment's failure, if there was one since this was last called.
+pub fn end() -> Option<&'static str> {
+    settle();
+    METER.with(|meter| {
+        meter.epoch.set(0);
+        meter.fault.take()
+    })
+}
+
+/// What has been counted at some point.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    steps: u64,
+    memory: u64,
+    exceeded: Option<Exceeded>,
+}
+
+/// What has been counted now; the peak of memory starts from here.
+pub fn mark() -> Mark {
+    METER.with(|meter| {
+        meter.peak.set(meter.memory.get());
+        Mark {
+            steps: meter.steps.get(),
+            memory: meter.memory.get(),
+            exceeded: meter.exceeded.get(),
+        }
+    })
+}
+
+/// Forgets what has been counted since.
+pub fn reset(mark: Mark) {
+    METER.with(|meter| {
+        meter.steps.set(mark.steps);
+        meter.memory.set(mark.memory);
+        meter.exceeded.set(mark.exceeded);
+    });
+}
+
+/// Replaces the limits, for a statement that has its own.
+pub fn set_limits(budget: Budget) {
+    METER.with(|meter| meter.limits.set(budget));
+}
+
+/// The limits in force.
+pub fn limits() -> Budget {
+    METER.with(|meter| meter.limits.get())
+}
+
+/// Runs `work` in a phase.
+pub fn within<T>(phase: Phase, work: impl FnOnce() -> T) -> T {
+    let before = METER.with(|meter| meter.phase.replace(phase));
+    let result = work();
+    METER.with(|meter| meter.phase.set(before));
+    result
+}
+
+/// Runs `work` without counting its blocks, which are counted otherwise.
+pub fn in_cache<T>(work: impl FnOnce() -> T) -> T {
+    METER.with(|meter| meter.in_cache.set(meter.in_cache.get() + 1));
+    let result = work();
+    METER.with(|meter| meter.in_cache.set(meter.in_cache.get() - 1));
+    result
+}
+
+/// What went beyond the budget, if anything did.
+pub fn exceeded() -> Option<Exceeded> {
+    METER.with(|meter| meter.exceeded.get())
+}
+
+/// Notes a failure of the environment.
+pub fn fail(what: &'static str) {
+    METER.with(|meter| {
+        if meter.fault.get().is_none() {
+            meter.fault.set(Some(what));
+        }
+    });
+}
+
+impl Meter {
+    /// Whether there is a budget to keep to.
+    fn counts(&self) -> bool {
+        self.epoch.get() != 0
+    }
+
+    /// Charges steps; `false`: that was too much, for the first time.
+    fn charge(&self, steps: u64) -> bool {
+        let now = self.steps.get().saturating_add(steps);
+        self.steps.set(now);
+        let limit = self.limits.get().steps;
+        self.note(now > limit, Exceeded::Steps(limit))
+    }
+
+    fn hold(&self, bytes: u64) -> bool {
+        let now = self.memory.get().saturating_add(bytes);
+        self.memory.set(now);
+        self.peak.set(now.max(self.peak.get()));
+        let limit = self.limits.get().memory;
+        self.note(now > limit, Exceeded::Memory(limit))
+    }
+
+    fn note(&self, is_exceeded: bool, what: Exceeded) -> bool {
+        if !is_exceeded || self.exceeded.get().is_some() {
+            return true;
+        }
+        self.exceeded.set(Some(what));
+        false
+    }
+
+    fn price(&self) -> u64 {
+        1 + self.longest.get() / VALUE_BYTES_A_STEP
+    }
+}
+
+/// Charges work; `false`: the request has to end.
+pub fn charge(steps: u64) -> bool {
+    METER.with(|meter| {
+        if meter.counts() {
+            meter.charge(steps);
+        }
+        meter.exceeded.get().is_none()
+    })
+}
+
+/// The progress callback's charge; `false`: the request has to end.
+pub fn look() -> bool {
+    METER.with(|meter| {
+        if meter.counts() {
+            let steps = match meter.phase.get() {
+                Phase::Prepare => COMPILER_STEPS,
+                Phase::Idle | Phase::Step => STEPS_A_LOOK.saturating_mul(meter.price()),
+            };
+            meter.charge(steps);
+        }
+        meter.exceeded.get().is_none()
+    })
+}
+
+/// Charges the steps of a finished statement that no look has charged, and forgets its values.
+pub fn finish_statement(steps: u64) {
+    METER.with(|meter| {
+        if meter.counts() {
+            meter.charge((steps % STEPS_A_LOOK).saturating_mul(meter.price()));
+        }
+        meter.longest.set(0);
+    });
+}
+
+/// A statement holds a value of so many bytes, which no allocation tells of.
+pub fn value(bytes: u64) {
+    METER.with(|meter| {
+        if bytes >= LARGE_BLOCK {
+            meter.longest.set(bytes.max(meter.longest.get()));
+        }
+    });
+}
+
+/// The most memory held so far.
+pub fn peak() -> u64 {
+    METER.with(|meter| meter.peak.get())
+}
+
+/// Charges bytes of the answer.
+///
+/// # Errors
+///
+/// If the answer is too long.
+pub fn answer(bytes: u64) -> Result<(), Exceeded> {
+    METER.with(|meter| {
+        if !meter.counts() {
+            return Ok(());
+        }
+        let now = meter.answer.get().saturating_add(bytes);
+        meter.answer.set(now);
+        let limit = meter.limits.get().answer;
+        meter.note(now > limit, Exceeded::Answer(limit));
+        meter.exceeded.get().map_or(Ok(()), Err)
+    })
+}
+
+/// Charges a page that is asked for; `false`: refuse it, once, to end the statement.
+pub fn page() -> bool {
+    METER.with(|meter| !meter.counts() || meter.charge(PAGE_STEPS))
+}
+
+/// Holds memory that the allocator does not see; `false`: refuse it, once.
+pub fn hold(bytes: u64) -> bool {
+    METER.with(|meter| !meter.counts() || meter.hold(bytes))
+}
+
+/// Gives up memory that was held.
+pub fn release(bytes: u64) {
+    METER.with(|meter| {
+        if meter.counts() {
+            meter.memory.set(meter.memory.get().saturating_sub(bytes));
+        }
+    });
+}
+
+/// What becomes of a block that the allocator is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// It counts for the request of this epoch (0: for none).
+    Allowed(u32),
+    /// The request has to end.
+    Refused,
+}
+
+/// Charges a block.
+pub fn allocate(bytes: u64) -> Block {
+    METER.with(|meter| {
+        let is_charged = meter.counts()
+            && meter.in_cache.get() == 0
+            && match meter.phase.get() {
+                Phase::Idle => false,
+                Phase::Prepare => true,
+                Phase::Step => bytes >= LARGE_BLOCK,
+            };
+        if !is_charged {
+            return Block::Allowed(0);
+        }
+        let mut allowed = true;
+        if meter.phase.get() == Phase::Step {
+            meter.longest.set(bytes.max(meter.longest.get()));
+            allowed = meter.charge(bytes / BLOCK_BYTES_A_STEP);
+        }
+        if allowed && meter.hold(bytes) {
+            Block::Allowed(meter.epoch.get())
+        } else {
+            Block::Refused
+        }
+    })
+}
+
+/// A block of an epoch is freed.
+pub fn free(epoch: u32, bytes: u64) {
+    METER.with(|meter| {
+        if epoch != 0 && epoch == meter.epoch.get() {
+            meter.memory.set(meter.memory.get().saturating_sub(bytes));
+        }
+    });
+}
+
+/// Whether this call of the environment is to fail. Only tests make any fail.
+pub fn fails_here() -> bool {
+    #[cfg(test)]
+    return METER.with(|meter| {
+        meter.calls.set(meter.calls.get() + 1);
+        let left = meter.countdown.get();
+        meter.countdown.set(left.saturating_sub(1));
+        left == 1
+    });
+    #[cfg(not(test))]
+    false
+}
+
+/// Makes the `place`-th call of the environment fail, counted from 1 and from now; 0: none. Gives the
+/// number of calls since this was last called.
+#[cfg(test)]
+pub fn fail_at(place: u64) -> u64 {
+    METER.with(|meter| {
+        meter.countdown.set(place);
+        meter.calls.replace(0)
+    })
+}

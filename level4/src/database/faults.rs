@@ -1,0 +1,149 @@
+//! The environment fails at every single call that a request makes of it: no answer may differ.
+
+use bytes::Bytes;
+
+use super::engine::meter;
+use super::{Budget, Database, DatabaseError};
+use crate::machine::{Executor as _, Moment};
+use crate::message::Command;
+use crate::statement::{Statement, Statements};
+
+const MOMENT: Moment = Moment {
+    time_ms: 1_400_000_000_000,
+    seed: 7,
+};
+
+fn shell(sql: &str) -> Command {
+    Command::Shell(Bytes::copy_from_slice(sql.as_bytes()))
+}
+
+/// A database to begin with.
+fn start() -> Vec<u8> {
+    let mut database = Database::new().unwrap();
+    let sql = "CREATE TABLE t (a INTEGER PRIMARY KEY, b, c UNIQUE);
+        CREATE VIEW v AS SELECT a, b FROM t;
+        WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 60)
+        INSERT INTO t SELECT n, zeroblob(300), 'c' || n FROM r";
+    assert_eq!(database.execute(MOMENT, &shell(sql)).unwrap(), Bytes::new());
+    database.save().unwrap()
+}
+
+fn commands() -> Vec<Command> {
+    let statements = Statements {
+        list: vec![
+            Statement::plain("UPDATE t SET b = randomblob(400)"),
+            Statement::plain("INSERT INTO t VALUES (NULL, 1, 'c1')"),
+        ],
+        transaction: true,
+        rows: true,
+    };
+    let mut file = Database::new().unwrap();
+    let table = shell("CREATE TABLE l (a CHECK (a > 0)); INSERT INTO l VALUES (1), (2)");
+    file.execute(MOMENT, &table).unwrap();
+    vec![
+        shell(
+            "INSERT INTO t SELECT a + 100, hex(b), c || 'x' FROM t ORDER BY b DESC; SELECT * FROM v",
+        ),
+        shell("UPDATE t SET b = zeroblob(9000) WHERE a % 7 = 0; DELETE FROM t WHERE c LIKE '%3'"),
+        shell("CREATE INDEX i ON t (b); CREATE TABLE u AS SELECT c FROM t; DROP TABLE t"),
+        shell("DELETE FROM t WHERE a > 30; VACUUM"),
+        shell("SELECT count(DISTINCT b), group_concat(c) FROM t GROUP BY a % 3 ORDER BY 2"),
+        Command::Statements(statements.encode().into()),
+        Command::Load(file.save().unwrap().into()),
+    ]
+}
+
+#[test]
+fn a_failing_environment_is_never_an_answer() {
+    let start = start();
+    for command in commands() {
+        let run = |place: u64| {
+            let mut database = Database::new().unwrap();
+            database.restore(&start).unwrap();
+            meter::fail_at(place);
+            let answer = database.execute(MOMENT, &command);
+            let calls = meter::fail_at(0);
+            (answer, database, calls)
+        };
+        let (expected, mut database, calls) = run(0);
+        let expected = expected.unwrap();
+        let content = database.save().unwrap();
+        assert!(calls > 20, "only {calls} calls");
+        // Every call where there are few, and a spread of them where there are many.
+        let step = (calls / 1500).max(1) as usize;
+        for place in (1..=calls).step_by(step) {
+            match run(place) {
+                (Ok(answer), mut database, _) => {
+                    assert!(answer == expected, "{command:?} at call {place}");
+                    assert!(
+                        database.save().unwrap() == content,
+                        "{command:?} at call {place}"
+                    );
+                }
+                (Err(DatabaseError::Environment(_)), ..) => {}
+                (Err(error), ..) => panic!("{command:?} at call {place}: {error}"),
+            }
+        }
+        // And after all that, a replica that starts again is equal.
+        let (again, mut database, _) = run(0);
+        assert_eq!(again.unwrap(), expected);
+        assert!(database.save().unwrap() == content);
+    }
+}
+
+/// A replica that has done much, one that starts anew, and one whose cache is full of other pages agree
+/// on which budget is exceeded, where, and on what is left behind.
+#[test]
+fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
+    let start = start();
+    let sql = "INSERT INTO t SELECT a + 1000, hex(randomblob(3000)), c || 'y' FROM t ORDER BY b, c;
+        SELECT a, length(b) FROM t;
+        UPDATE t SET b = b || b WHERE c LIKE '%1%y';
+        SELECT count(*), sum(length(b)) FROM v";
+    let mut old = Database::new().unwrap();
+    let mut verdicts = std::collections::BTreeSet::new();
+    for number in 0..60u64 {
+        let budget = Budget {
+            steps: if number % 2 == 0 {
+                number * 1_500
+            } else {
+                10_000_000
+            },
+            memory: if number % 2 == 1 {
+                number * 40_000
+            } else {
+                100_000_000
+            },
+            answer: 100 + number * 20,
+        };
+        let mut fresh = Database::new().unwrap();
+        fresh.restore(&start).unwrap();
+        old.restore(&start).unwrap();
+        for other in [
+            "SELECT * FROM v",
+            "SELECT count(*) FROM t, t x",
+            "DELETE FROM t WHERE a = -1",
+        ] {
+            old.execute(MOMENT, &shell(other)).unwrap();
+        }
+        let first = fresh.run(MOMENT, budget, &shell(sql)).unwrap();
+        let second = old.run(MOMENT, budget, &shell(sql)).unwrap();
+        assert_eq!(first, second, "{budget:?}");
+        assert!(content(&mut fresh) == content(&mut old), "{budget:?}");
+        verdicts.insert(first);
+    }
+    assert!(
+        verdicts.len() > 3,
+        "only {} different answers",
+        verdicts.len()
+    );
+}
+
+/// The file without the header's counters of changes, which no SQL sees.
+fn content(database: &mut Database) -> Vec<u8> {
+    let mut file = database.save().unwrap();
+    for counter in [24..28, 40..44, 92..96] {
+        file[counter].fill(0);
+    }
+    file
+}

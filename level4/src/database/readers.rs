@@ -1,0 +1,200 @@
+//! Reads, on threads of their own: each works on a copy of the database as of one moment, so no read
+//! holds up the log, another read for long, or a backup; and each ends when nobody waits for it any more.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::engine::image::Image;
+use super::engine::meter::Budget;
+use super::engine::vfs::File;
+use super::guard::Access;
+use super::session::Session;
+use super::{DatabaseError, statements};
+use crate::machine::Moment;
+use crate::statement::{Outcome, Statements};
+
+/// SQLite recurses as deep as SQL makes it; room for that, bytes. Only what is used takes memory.
+const STACK_SIZE: usize = 64 * 1024 * 1024;
+
+/// The database as of one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    image: Image,
+    /// Another number after the database was replaced as a whole: what a connection knows of the schema
+    /// is then of another database.
+    generation: u64,
+}
+
+impl View {
+    pub(super) fn new(image: Image, generation: u64) -> Self {
+        Self { image, generation }
+    }
+
+    /// As a SQLite file; empty if nothing was ever written.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.image.to_vec()
+    }
+}
+
+/// Ends a read when it is dropped: nobody waits for it any more.
+#[derive(Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// The flag that the reader looks at.
+    fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// What a client wants to read.
+#[derive(Debug)]
+pub struct Read {
+    statements: Statements,
+    limit: Option<Duration>,
+    cancelled: Arc<AtomicBool>,
+    reply: oneshot::Sender<ReadAnswer>,
+}
+
+/// What came of a read, and how long each statement took.
+pub type ReadAnswer = (Vec<Outcome>, Vec<Duration>);
+
+impl Read {
+    /// A read, which may take `limit` once it runs, and what its client holds.
+    pub fn new(
+        statements: Statements,
+        limit: Option<Duration>,
+    ) -> (Self, oneshot::Receiver<ReadAnswer>, Cancel) {
+        let (reply, answer) = oneshot::channel();
+        let cancel = Cancel::default();
+        let read = Self {
+            statements,
+            limit,
+            cancelled: cancel.flag(),
+            reply,
+        };
+        (read, answer, cancel)
+    }
+}
+
+type Job = (View, Moment, Read);
+
+/// The reading threads. They end with this.
+#[derive(Debug)]
+pub struct Readers {
+    jobs: Sender<Job>,
+}
+
+impl Readers {
+    /// Starts as many threads as the machine can use, at least two.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no threads.
+    pub fn start() -> std::io::Result<Self> {
+        let count = thread::available_parallelism()
+            .map_or(2, usize::from)
+            .clamp(2, 8);
+        let (jobs, queue) = mpsc::channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..count {
+            let queue = queue.clone();
+            thread::Builder::new()
+                .name(format!("reader {number}"))
+                .stack_size(STACK_SIZE)
+                .spawn(move || read_all(&queue))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Has a read done on `view`.
+    pub fn submit(&self, view: View, moment: Moment, read: Read) {
+        // The threads are gone only when this is. A client whose read is dropped sees its sender go.
+        let _ = self.jobs.send((view, moment, read));
+    }
+}
+
+fn read_all(queue: &Mutex<Receiver<Job>>) {
+    let mut reader: Option<Reader> = None;
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((view, moment, read)) = job else {
+            return;
+        };
+        if read.cancelled.load(Relaxed) {
+            continue;
+        }
+        reader.take_if(|reader| reader.generation != view.generation);
+        let at_work = reader
+            .take()
+            .map_or_else(|| Reader::new(view.generation), Ok);
+        let answer = at_work.and_then(|mut at_work| {
+            // A reader that fails goes with its connection; the next read gets a new one.
+            let answer = at_work.run(view, moment, &read)?;
+            reader = Some(at_work);
+            Ok(answer)
+        });
+        // The client may have gone.
+        let _ = read.reply.send(answer.unwrap_or_else(|error| {
+            let error = Outcome::Error(error.to_string());
+            (vec![error; read.statements.list.len()], Vec::new())
+        }));
+    }
+}
+
+/// A connection that is shown one view after the other.
+struct Reader {
+    file: File,
+    session: Session,
+    generation: u64,
+}
+
+impl Reader {
+    fn new(generation: u64) -> Result<Self, DatabaseError> {
+        let file = File::new(Image::default());
+        let session = Session::open(&file, Access::Read)?;
+        Ok(Self {
+            file,
+            session,
+            generation,
+        })
+    }
+
+    fn run(
+        &mut self,
+        view: View,
+        moment: Moment,
+        read: &Read,
+    ) -> Result<ReadAnswer, DatabaseError> {
+        self.file.set(view.image);
+        let deadline = read.limit.map(|limit| Instant::now() + limit);
+        self.session.watch(read.cancelled.clone(), deadline)?;
+        let mut answer = ReadAnswer::default();
+        let budget = Budget::default();
+        self.session.request(&self.file, moment, budget, |work| {
+            answer = statements::run(work, &read.statements, true);
+            Vec::new()
+        })?;
+        // The view is not needed until the next read, and would be copied by every change until then.
+        self.file.set(Image::default());
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            for outcome in &mut answer.0 {
+                if matches!(outcome, Outcome::Error(reason) if reason == "interrupted") {
+                    *outcome = Outcome::Error("query timeout".to_owned());
+                }
+            }
+        }
+        Ok(answer)
+    }
+}

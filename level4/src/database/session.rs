@@ -1,0 +1,166 @@
+//! A connection with its guard, and what runs one request on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use super::DatabaseError;
+use super::engine::meter::{self, Budget};
+use super::engine::statement::{Script, Statement};
+use super::engine::vfs::File;
+use super::engine::{self, functions};
+use super::guard::{Access, Guard};
+use crate::machine::Moment;
+
+/// A connection to a database and what watches over it.
+#[derive(Debug)]
+pub struct Session {
+    connection: Connection,
+    guard: Guard,
+    access: Access,
+}
+
+/// One request at work on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'c> {
+    /// The connection.
+    pub connection: &'c Connection,
+    guard: &'c Guard,
+    budget: Budget,
+}
+
+impl<'c> Work<'c> {
+    /// The next statement of a script, under the budget that it gets; `None`: there are none left.
+    /// Without `own_transactions`, it may not begin or end one.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message, or ours.
+    pub fn next(
+        &self,
+        script: &mut Script,
+        own_transactions: bool,
+    ) -> Result<Option<Statement<'c>>, String> {
+        self.guard.take_seen();
+        meter::set_limits(self.budget);
+        let statement = script.next(self.connection)?;
+        let seen = self.guard.take_seen();
+        if seen.is_bulk {
+            meter::set_limits(self.budget.bulk());
+        }
+        if let Some(operation) = seen.transaction
+            && !own_transactions
+        {
+            return Err(format!(
+                "{operation} is not allowed in a request that is a transaction"
+            ));
+        }
+        if let Some(is_case_sensitive) = seen.like {
+            // The pragma has put SQLite's own functions back when it was compiled, and has no more to do.
+            drop(statement);
+            functions::install(self.connection, is_case_sensitive).map_err(|e| e.to_string())?;
+            return self.next(script, own_transactions);
+        }
+        Ok(statement)
+    }
+
+    /// The first column of the first row of a query, as text.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message.
+    pub fn text(&self, sql: &str) -> Result<String, String> {
+        let mut script = Script::new(sql.as_bytes());
+        let mut text = Vec::new();
+        if let Some(mut statement) = self.next(&mut script, false)?
+            && statement.step()?
+        {
+            statement.print(0, &mut text);
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Runs a statement of ours.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message.
+    pub fn control(&self, sql: &str) -> Result<(), String> {
+        let mut script = Script::new(sql.as_bytes());
+        if let Some(mut statement) = self.next(&mut script, true)? {
+            while statement.step()? {}
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// A connection to a file.
+    pub fn open(file: &File, access: Access) -> Result<Self, rusqlite::Error> {
+        let mut connection = engine::open(file)?;
+        let guard = Guard::install(&mut connection, access)?;
+        Ok(Self {
+            connection,
+            guard,
+            access,
+        })
+    }
+
+    /// Runs `work` as one request to the database in `file`.
+    ///
+    /// # Errors
+    ///
+    /// If the environment failed meanwhile: what came of it is no answer.
+    pub fn request(
+        &mut self,
+        file: &File,
+        moment: Moment,
+        budget: Budget,
+        work: impl FnOnce(&Work) -> Vec<u8>,
+    ) -> Result<Bytes, DatabaseError> {
+        self.guard
+            .begin(&self.connection, budget, moment.time_ms, moment.seed);
+        let output = work(&Work {
+            connection: &self.connection,
+            guard: &self.guard,
+            budget,
+        });
+        meter::settle();
+        let fresh = self.leave(file);
+        if let Some(fault) = meter::end() {
+            return Err(DatabaseError::Environment(fault));
+        }
+        fresh.map_err(|_| DatabaseError::Environment("the database cannot be opened again"))?;
+        Ok(output.into())
+    }
+
+    /// Ends an open transaction, and replaces a connection that is not as it was.
+    fn leave(&mut self, file: &File) -> Result<(), rusqlite::Error> {
+        if !self.connection.is_autocommit() {
+            // Fails only if SQLite has rolled back by itself meanwhile.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        if self.guard.used.load(Relaxed) || self.guard.has_virtual_tables {
+            *self = Self::open(file, self.access)?;
+        }
+        Ok(())
+    }
+
+    /// Has requests end as soon as `flag` is set, or at `deadline`.
+    pub fn watch(
+        &mut self,
+        flag: Arc<AtomicBool>,
+        deadline: Option<Instant>,
+    ) -> Result<(), rusqlite::Error> {
+        let look = move || {
+            !meter::look()
+                || flag.load(Relaxed)
+                || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        };
+        let steps = meter::STEPS_A_LOOK as i32;
+        self.connection.progress_handler(steps, Some(look))
+    }
+}
