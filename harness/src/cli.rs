@@ -1,12 +1,17 @@
 //! The command line: which level, judged how, reported where.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{classic, console, level0, level1, level2, level3, level4, report::Report, simulate};
-use octopus::interrupt::{self, EXIT_INTERRUPTED, Interrupted};
+use crate::{
+    classic, console, level0, level1, level2, level3, level4,
+    report::{Report, Target},
+    settings::Settings,
+    simulate, solution,
+};
+use octopus::interrupt::{self, EXIT_INTERRUPTED};
 
 const PASSED: u8 = 0;
 const FAILED: u8 = 1;
@@ -21,7 +26,8 @@ Examples:
   harness level4 --seed 7                  judge our level 4 on the flaky network
   harness network --nodes 3 -- ./node {id} run any program on the flaky network
 
-Exit status: 0 all passed, 1 a solution failed, 2 usage or set-up error, 130 interrupted.";
+Exit status: 0 all passed, 1 a solution failed or could not be decided on, 2 usage or set-up error,
+130 interrupted.";
 
 /// Runs, judges and scores solutions to the levels of Stripe's third Capture the Flag (2014).
 ///
@@ -29,7 +35,7 @@ Exit status: 0 all passed, 1 a solution failed, 2 usage or set-up error, 130 int
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Also write the results as JSON
+    /// Also write the results as JSON; `-` for stdout, with all else on stderr
     #[arg(long, value_name = "FILE", global = true)]
     json: Option<PathBuf>,
 
@@ -67,8 +73,9 @@ pub fn main<I>(arguments: I) -> ExitCode
 where
     I: IntoIterator<Item = OsString>,
 {
-    let cli = match parse(arguments) {
-        Ok(cli) => cli,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let (cli, settings) = match parse(arguments.iter().cloned()) {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             let status = if error.use_stderr() {
@@ -83,52 +90,101 @@ where
         console::log(&format!("harness: cannot listen for signals: {error}"));
         return ExitCode::from(SETUP_ERROR);
     }
-    let mut report = Report::default();
-    let outcome = judge(cli.command, &mut report);
-    report.print();
-    let interrupted = interrupt::requested()
-        || outcome
-            .as_ref()
-            .is_err_and(anyhow::Error::is::<Interrupted>);
-    let mut status = match outcome {
-        _ if interrupted => {
-            console::log("harness: interrupted");
-            EXIT_INTERRUPTED
-        }
-        Err(error) => {
-            console::log(&format!("harness: {error:#}"));
-            SETUP_ERROR
-        }
-        Ok(true) if report.passed() => PASSED,
-        Ok(_) => FAILED,
+    let words = arguments
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned());
+    let mut report = Report::new(words.collect());
+    let target = cli.json.map(Target::from);
+    if target == Some(Target::Stdout) {
+        console::give_stdout_to_json();
+    }
+    if let Some(Err(error)) = target.as_ref().map(|target| report.open(target)) {
+        console::log(&format!("harness: {error:#}"));
+        return ExitCode::from(SETUP_ERROR);
+    }
+    let well = match cli.command {
+        Some(command) => judge_or_stumble(command, settings, &mut report),
+        None => judge_all(&settings, &mut report),
     };
-    if let Some(path) = cli.json
-        && let Err(error) = report.write_json(&path, interrupted)
-    {
+    conclude(&mut report, target.as_ref(), well)
+}
+
+/// Prints and writes the report; the exit status that follows from it.
+fn conclude(report: &mut Report, target: Option<&Target>, well: bool) -> ExitCode {
+    report.print();
+    let interrupted = interrupt::requested();
+    let mut status = if interrupted {
+        console::log("harness: interrupted");
+        EXIT_INTERRUPTED
+    } else if report.has_errors() {
+        SETUP_ERROR
+    } else if !well || report.has_failed() {
+        FAILED
+    } else {
+        PASSED
+    };
+    if let Some(Err(error)) = target.map(|target| report.write(target, interrupted)) {
         console::log(&format!("harness: {error:#}"));
         status = status.max(SETUP_ERROR);
     }
     ExitCode::from(status)
 }
 
-fn parse<I>(arguments: I) -> Result<Cli, clap::Error>
+fn parse<I>(arguments: I) -> Result<(Cli, Settings), clap::Error>
 where
     I: IntoIterator<Item = OsString>,
 {
-    let command = Cli::command();
+    let mut command = Cli::command();
     let arguments = classic::normalise(&command, arguments);
-    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    let program = arguments.first().map(|word| word.to_string_lossy());
+    let program = program.map_or_else(|| "harness".to_owned(), Cow::into_owned);
+    command.build();
+    let matches = command.clone().try_get_matches_from(arguments)?;
+    let settings = Settings::new(&program, &command, &matches);
+    Ok((Cli::from_arg_matches(&matches)?, settings))
 }
 
-/// Judges what the command names; `false` if what it ran failed and the report does not say so.
-fn judge(command: Option<Command>, report: &mut Report) -> Result<bool> {
-    let Some(command) = command else {
-        for run in DEFAULT_RUNS {
-            let words = std::iter::once("harness").chain(run.iter().copied());
-            judge(parse(words.map(OsString::from))?.command, report)?;
+/// Judges our solutions of all levels, built by one call of cargo. What cannot be set up for one
+/// level does not keep the others from being judged.
+fn judge_all(settings: &Settings, report: &mut Report) -> bool {
+    if let Err(error) = solution::build_all() {
+        report.stumble(&error);
+        return false;
+    }
+    let mut well = true;
+    for run in DEFAULT_RUNS {
+        if interrupt::requested() {
+            return false;
         }
-        return Ok(true);
-    };
+        let words = std::iter::once(settings.program()).chain(run.iter().copied());
+        match parse(words.map(OsString::from)) {
+            Ok((cli, settings)) => {
+                well &= cli
+                    .command
+                    .is_none_or(|command| judge_or_stumble(command, settings, report));
+            }
+            Err(error) => report.stumble(&error.into()),
+        }
+    }
+    well
+}
+
+/// Judges what the command names, and puts into the report what could not be set up; `false` if
+/// what it ran failed and the report does not say so.
+fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) -> bool {
+    report.begin(settings);
+    match judge(command, report) {
+        Ok(well) => well,
+        // Said when the report is concluded.
+        Err(_) if interrupt::requested() => false,
+        Err(error) => {
+            report.stumble(&error);
+            false
+        }
+    }
+}
+
+fn judge(command: Command, report: &mut Report) -> Result<bool> {
     match command {
         Command::Level0(args) => level0::run(&args, report)?,
         Command::Level1(args) => level1::run(&args, report)?,
@@ -154,7 +210,11 @@ mod tests {
         for run in DEFAULT_RUNS {
             let words = std::iter::once("harness").chain(run.iter().copied());
             assert!(
-                parse(words.map(OsString::from)).unwrap().command.is_some(),
+                parse(words.map(OsString::from))
+                    .unwrap()
+                    .0
+                    .command
+                    .is_some(),
                 "{run:?}"
             );
         }

@@ -7,9 +7,10 @@
 //!
 //! - [`solution`] finds or builds the program; [`octopus`] gives it a private folder, runs it as a
 //!   process group that never outlives us, and simulates flaky networks;
-//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`monkey_args`]
-//!   those about the network's monkeys;
-//! - [`report`] collects results and prints them for people and for programs;
+//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`] and
+//!   [`monkey_args`] those of today;
+//! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
+//!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
@@ -20,6 +21,7 @@ pub mod case;
 pub mod classic;
 pub mod cli;
 pub mod console;
+pub mod duration;
 pub mod http;
 pub mod level0;
 pub mod level1;
@@ -27,7 +29,9 @@ pub mod level2;
 pub mod level3;
 pub mod level4;
 pub mod monkey_args;
+pub mod noise;
 pub mod report;
+pub mod settings;
 pub mod simulate;
 pub mod solution;
 pub mod solution_log;

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::solution::{Solution, SolutionArgs};
+use crate::{
+    duration,
+    solution::{Solution, SolutionArgs},
+};
 
 /// Judges a level 0 solution, run as `SOLUTION [DICTIONARY] < document > output`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +43,7 @@ pub struct Args {
 
     /// Kill a run that takes longer, such as `10s`
     #[arg(long, value_name = "DURATION", default_value = "10s",
-        value_parser = humantime::parse_duration)]
+        value_parser = duration::parse)]
     pub(super) time_limit: Duration,
 
     /// Whether the solution gets the dictionary's path as its first argument

@@ -13,13 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustc_hash::FxBuildHasher;
 
-use super::{Arena, Args, document::Writer, timing};
+use super::{
+    Arena, Args,
+    document::Writer,
+    timing::{self, Timed},
+};
 use crate::{
     console,
-    report::{CaseResult, Report, Unit},
+    noise::Watch,
+    report::{CaseResult, Failure, Report, Unit},
+    solution_log,
 };
 use octopus::interrupt;
 
@@ -52,7 +58,8 @@ pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()>
         measurements.push(("one_core", Some(["--threads", "1"])));
     }
     let name = format!("throughput, {} MiB", args.bench_size);
-    let mut result = CaseResult::new(0, name, arena.solution.shown(), Unit::S);
+    let mut result = CaseResult::new(0, name, &arena.solution, Unit::S);
+    let watch = Watch::start();
     for (figure, flags) in measurements {
         console::log(&format!(
             "level 0: the solution, {}",
@@ -63,11 +70,23 @@ pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()>
             interrupt::check()?;
             let mut command = arena.command();
             command.args(flags.iter().flatten());
-            match timing::run(command, &path, Path::new("/dev/null"), LIMIT)? {
-                timing::Timed::Ended { wall, status } if status.success() => best = best.min(wall),
-                timing::Timed::Ended { status, .. } => bail!("the solution ended with {status}"),
-                timing::Timed::Killed => bail!("the solution took more than {LIMIT:?}"),
-            }
+            let nowhere = Path::new("/dev/null");
+            let failure = match timing::run(command, &path, nowhere, &arena.log(), LIMIT)? {
+                Timed::Ended { wall, status } if status.success() => {
+                    best = best.min(wall);
+                    continue;
+                }
+                Timed::Ended { status, .. } => {
+                    Failure::new("exit_status", format!("the solution ended with {status}"))
+                }
+                Timed::Killed => {
+                    let message = format!("the solution took more than {} s", LIMIT.as_secs());
+                    Failure::slow("time_limit", message)
+                }
+            };
+            let failure = failure.said(solution_log::last_lines(&arena.log()));
+            report.add(result.fail(failure).under(watch.stop()));
+            return Ok(());
         }
         let rate = bytes as f64 / 1e6 / best.as_secs_f64();
         if flags.is_none() {
@@ -81,7 +100,8 @@ pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()>
     report.add(
         result
             .figure("plain_mb_per_s", plain.mb_per_s)
-            .figure("unknown_words_percent", unknown),
+            .figure("unknown_words_percent", unknown)
+            .under(watch.stop()),
     );
     Ok(())
 }

@@ -2,27 +2,38 @@
 //!
 //! The document is generated from the classic word list (`document`) or comes from an original
 //! case; what must come out is computed by a slow and obvious `oracle`, and `judge` finds the
-//! first difference. The score is the wall time of the whole process (`timing`), as in 2014.
+//! first difference. The score is the wall time of the whole process (`timing`), as in 2014. Some
+//! documents belong to every judgement (`checks`), since the others are tame.
 
 mod args;
 mod bench;
+mod checks;
 mod document;
 mod judge;
 mod oracle;
 mod timing;
 
-use std::{ffi::OsString, fs, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 
 pub use args::Args;
 use args::DictionaryArgument;
+use checks::Checked;
+use timing::{Floor, Timed};
 
 use crate::{
     case::Case,
     console,
+    noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
+    solution_log,
 };
 use octopus::{WorkDir, interrupt};
 
@@ -30,12 +41,31 @@ use octopus::{WorkDir, interrupt};
 /// seconds for 1,000 words.
 const REFERENCE_S_PER_1000_WORDS: f64 = 0.66;
 
-/// One document and what must come out.
-struct Task {
-    name: String,
+/// The words of the contest's documents, about.
+const CONTEST_WORDS: usize = 1000;
+
+/// A document and what must come out.
+struct Paper {
     document: Vec<u8>,
     expected: Vec<u8>,
+}
+
+impl Paper {
+    /// A document whose output the oracle says.
+    fn new(document: Vec<u8>) -> Self {
+        Self {
+            expected: oracle::highlight(level0::WORDS, &document),
+            document,
+        }
+    }
+}
+
+/// One case: what is timed, and where it is from.
+struct Task {
+    name: String,
+    paper: Paper,
     reference_s: Option<f64>,
+    file: Option<PathBuf>,
 }
 
 /// Judges a solution on the cases that the flags name.
@@ -47,10 +77,20 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     if args.bench {
         return bench::run(args, &arena, report);
     }
-    let floor = timing::Floor::measure(&arena, args.runs)?;
+    let floor = Floor::build(&arena.folder);
+    let mut checked = None;
     for task in &tasks {
-        let result = play(args, &arena, task, &floor)?;
-        if !result.passed {
+        let watch = Watch::start();
+        let mut result = play(args, &arena, task, &floor)?;
+        if result.failure.is_none() {
+            let checked = match &mut checked {
+                Some(checked) => checked,
+                None => checked.insert(checks::run(&arena, args.seed, args.time_limit)?),
+            };
+            result = with_checks(result, checked);
+        }
+        let result = result.under(watch.stop());
+        if !result.passed() {
             console::log(&format!(
                 "level 0: the run's files are kept in {}",
                 workdir.keep().display()
@@ -59,6 +99,14 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         report.add(result);
     }
     Ok(())
+}
+
+fn with_checks(result: CaseResult, checked: &Checked) -> CaseResult {
+    let result = result.figure("checked_words", checked.words);
+    match &checked.failure {
+        Some(failure) => result.fail(failure.clone()),
+        None => result,
+    }
 }
 
 /// Where and how the solution is run: its folder, its arguments, its files.
@@ -89,67 +137,65 @@ impl Arena {
         command.current_dir(&self.folder);
         command
     }
+
+    /// What the solution writes to stderr.
+    fn log(&self) -> PathBuf {
+        self.folder.join("solution.log")
+    }
 }
 
 fn tasks(args: &Args) -> Result<Vec<Task>> {
     if args.case.is_empty() {
         return Ok(vec![generated(args)]);
     }
-    args.case
-        .iter()
-        .map(|path| original(&Case::load(path, 0)?))
-        .collect()
+    args.case.iter().map(|path| original(path)).collect()
 }
 
 fn generated(args: &Args) -> Task {
-    let document = document::generate(args.seed, args.words, args.mutate);
-    let expected = oracle::highlight(level0::WORDS, &document);
     Task {
         name: format!("generated, seed {}, {} words", args.seed, args.words),
-        document,
-        expected,
+        paper: Paper::new(document::generate(args.seed, args.words, args.mutate)),
         reference_s: Some(REFERENCE_S_PER_1000_WORDS * args.words as f64 / 1000.0),
+        file: None,
     }
 }
 
-fn original(case: &Case) -> Result<Task> {
+/// A case file; where it has no output, the oracle says what must come out.
+fn original(path: &Path) -> Result<Task> {
+    let case = Case::load(path, 0)?;
+    let mut paper = Paper::new(case.input_text()?.into());
+    if case.output.is_some() {
+        paper.expected = case.output_text()?.into();
+    }
     Ok(Task {
-        name: case.id.clone(),
-        document: case.input_text()?.into(),
-        expected: case.output_text()?.into(),
+        paper,
         reference_s: case.reference,
+        name: case.id,
+        file: Some(path.to_owned()),
     })
 }
 
-fn play(args: &Args, arena: &Arena, task: &Task, floor: &timing::Floor) -> Result<CaseResult> {
-    let input = arena.folder.join("document.txt");
-    let output = arena.folder.join("output.txt");
-    fs::write(&input, &task.document).context("cannot write the document")?;
-    let mut result = CaseResult::new(0, &task.name, arena.solution.shown(), Unit::S);
-    let mut walls = Vec::new();
+/// Runs the solution on the case as often as asked, and an empty program after each run.
+fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseResult> {
+    let mut result = CaseResult::new(0, &task.name, &arena.solution, Unit::S);
+    if let Some(file) = &task.file {
+        result = result.setting("case", file.to_string_lossy());
+    } else if args.words < CONTEST_WORDS {
+        result = result.remark(format!("{} words", args.words));
+    }
+    let (mut walls, mut floors) = (Vec::new(), Vec::new());
     for run in 0..args.runs {
-        interrupt::check()?;
-        let timed = timing::run(arena.command(), &input, &output, args.time_limit)?;
-        interrupt::check()?;
-        let wall = match timed {
-            timing::Timed::Ended { wall, status } if status.success() => wall,
-            timing::Timed::Ended { status, .. } => {
-                let message = format!("the solution ended with {status}");
-                return Ok(result.fail(Failure::new("exit_status", message).at(nth(run))));
+        match attempt(arena, &task.paper, args.time_limit)? {
+            Ok(wall) => walls.push(wall.as_secs_f64()),
+            Err(failure) if failure.place.is_none() => {
+                return Ok(result.fail(failure.at(format!("run {}", run + 1))));
             }
-            timing::Timed::Killed => {
-                let limit = humantime::format_duration(args.time_limit);
-                let message = format!("the solution was killed after {limit} (--time-limit)");
-                return Ok(result.fail(Failure::new("time_limit", message).at(nth(run))));
-            }
-        };
-        let found = fs::read(&output).context("cannot read the solution's output")?;
-        if let Some(failure) = judge::first_difference(&task.expected, &found) {
-            return Ok(result.fail(failure));
+            Err(failure) => return Ok(result.fail(failure)),
         }
-        walls.push(wall.as_secs_f64());
+        floors.extend(floor.time()?.map(|wall| wall.as_secs_f64()));
     }
     let (best, median) = timing::best_and_median(&mut walls);
+    let (floor_best, floor_median) = timing::best_and_median(&mut floors);
     result = result.scored(best, task.reference_s);
     if let Some(ratio) = result.ratio {
         // In 2014 the score was the ratio in percent.
@@ -158,11 +204,45 @@ fn play(args: &Args, arena: &Arena, task: &Task, floor: &timing::Floor) -> Resul
     Ok(result
         .figure("wall_best_s", best)
         .figure("wall_median_s", median)
-        .figure("floor_best_s", floor.best_s)
-        .figure("floor", floor.program)
+        .figure("floor_best_s", floor_best)
+        .figure("floor_median_s", floor_median)
+        .figure("floor", floor.name())
         .figure("runs", walls.len()))
 }
 
-fn nth(run: usize) -> String {
-    format!("run {}", run + 1)
+/// Runs the solution once on a document: how long it took, or why that is a failure.
+fn attempt(arena: &Arena, paper: &Paper, limit: Duration) -> Result<Result<Duration, Failure>> {
+    interrupt::check()?;
+    let input = arena.folder.join("document.txt");
+    let output = arena.folder.join("output.txt");
+    fs::write(&input, &paper.document).context("cannot write the document")?;
+    let timed = timing::run(arena.command(), &input, &output, &arena.log(), limit)?;
+    interrupt::check()?;
+    let failure = match timed {
+        Timed::Ended { status, .. } if !status.success() => {
+            Failure::new("exit_status", format!("the solution ended with {status}"))
+        }
+        Timed::Killed => {
+            let limit = humantime::format_duration(limit);
+            let message = format!("the solution was killed after {limit}");
+            Failure::slow("time_limit", message).hint(
+                "allow more time with --time-limit, or look where it waits: it reads the \
+                       document from stdin to its end and must then exit by itself.",
+            )
+        }
+        Timed::Ended { wall, .. } => {
+            let found = fs::read(&output).context("cannot read the solution's output")?;
+            match judge::first_difference(&paper.expected, &found) {
+                None => return Ok(Ok(wall)),
+                Some(failure) => {
+                    let expected = arena.folder.join("expected.txt");
+                    fs::write(&expected, &paper.expected)
+                        .context("cannot write what was expected")?;
+                    let (expected, output) = (expected.display(), output.display());
+                    failure.hint(format!("diff {expected} {output}"))
+                }
+            }
+        }
+    };
+    Ok(Err(failure.said(solution_log::last_lines(&arena.log()))))
 }

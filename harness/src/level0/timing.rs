@@ -2,15 +2,18 @@
 
 use std::{
     fs::File,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
-use super::Arena;
-use octopus::{ProcessGroup, interrupt};
+use crate::solution::cannot_run;
+use octopus::ProcessGroup;
+
+/// An empty program that takes longer than this is stuck.
+const FLOOR_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a timed run ended.
 pub(super) enum Timed {
@@ -20,23 +23,25 @@ pub(super) enum Timed {
     Killed,
 }
 
-/// Runs `command < input > output`; the time counts from before the start to the end of the
+/// Runs `command < input > output 2> log`; the time counts from before the start to the end of the
 /// process.
 pub(super) fn run(
     mut command: Command,
     input: &Path,
     output: &Path,
+    log: &Path,
     limit: Duration,
 ) -> Result<Timed> {
+    let create = |path: &Path| {
+        File::create(path).with_context(|| format!("cannot create {}", path.display()))
+    };
     command
         .stdin(File::open(input).context("cannot open the document")?)
-        .stdout(
-            File::create(output).with_context(|| format!("cannot create {}", output.display()))?,
-        )
-        .stderr(Stdio::inherit());
+        .stdout(create(output)?)
+        .stderr(create(log)?);
     let start = Instant::now();
     let mut group = ProcessGroup::spawn(&mut command)
-        .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?;
+        .map_err(|error| cannot_run(command.get_program().as_ref(), &error))?;
     let ended = group.wait_for(limit)?;
     let wall = start.elapsed();
     Ok(ended.map_or(Timed::Killed, |status| Timed::Ended { wall, status }))
@@ -52,35 +57,43 @@ pub(super) fn best_and_median(seconds: &mut [f64]) -> (f64, f64) {
     )
 }
 
-/// What it costs to start a program that does nothing.
+/// A program that does nothing: what it costs to start one is the floor under every time. It is
+/// timed between the runs of the solution, so that both meet the same machine.
 pub(super) struct Floor {
-    pub(super) best_s: f64,
-    /// Which program that was.
-    pub(super) program: &'static str,
+    program: PathBuf,
+    is_empty_rust: bool,
 }
 
 impl Floor {
-    /// Times an empty Rust program where `rustc` is there to build one, else `true`.
-    pub(super) fn measure(arena: &Arena, runs: usize) -> Result<Self> {
-        let empty = arena.folder.join("empty");
-        let (path, program) = if build_empty_program(&empty) {
-            (empty.as_path(), "an empty Rust program")
-        } else {
-            (Path::new("true"), "true")
-        };
-        let mut walls = Vec::new();
-        let nowhere = Path::new("/dev/null");
-        for _ in 0..runs {
-            interrupt::check()?;
-            let limit = Duration::from_secs(10);
-            if let Timed::Ended { wall, .. } = run(Command::new(path), nowhere, nowhere, limit)? {
-                walls.push(wall.as_secs_f64());
-            }
+    /// An empty Rust program where `rustc` is there to build one, else `true`.
+    pub(super) fn build(folder: &Path) -> Self {
+        let empty = folder.join("empty");
+        let is_empty_rust = build_empty_program(&empty);
+        Self {
+            program: if is_empty_rust { empty } else { "true".into() },
+            is_empty_rust,
         }
-        Ok(Self {
-            best_s: best_and_median(&mut walls).0,
-            program,
-        })
+    }
+
+    /// Which program that is.
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_empty_rust {
+            "an empty Rust program"
+        } else {
+            "true"
+        }
+    }
+
+    /// Times it once; none if it did not end.
+    pub(super) fn time(&self) -> Result<Option<Duration>> {
+        let nowhere = Path::new("/dev/null");
+        let command = Command::new(&self.program);
+        Ok(
+            match run(command, nowhere, nowhere, nowhere, FLOOR_LIMIT)? {
+                Timed::Ended { wall, .. } => Some(wall),
+                Timed::Killed => None,
+            },
+        )
     }
 }
 

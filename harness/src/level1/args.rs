@@ -10,7 +10,7 @@ use super::{
     hook::Hook,
     ledger,
 };
-use crate::solution::SolutionArgs;
+use crate::{duration, solution::SolutionArgs};
 
 /// Judges a level 1 solution, run as `SOLUTION URL USERNAME`: one accepted coin passes.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(super) struct PlayArgs {
 
     /// Stop a solution that has no coin after this long, such as `2m`
     #[arg(long, value_name = "DURATION", default_value = "2m",
-        value_parser = humantime::parse_duration)]
+        value_parser = duration::parse)]
     pub time_limit: Duration,
 
     /// Run in this folder and leave it behind (default: a temporary folder)

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     console,
     report::{CaseResult, Failure, Report, Unit},
-    solution::Solution,
+    solution::{Solution, cannot_run},
 };
 use octopus::{ProcessGroup, WorkDir, interrupt};
 
@@ -44,7 +44,7 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
         args.difficulty,
         args.bots.settings().count
     );
-    let mut result = CaseResult::new(1, case, solution.shown(), Unit::Coins)
+    let mut result = CaseResult::new(1, case, &solution, Unit::Coins)
         .scored(f64::from(u8::from(played.coin.is_some())), None);
     if let Some(coin) = &played.coin {
         game.repository
@@ -151,7 +151,7 @@ impl<'a> Game<'a> {
         ));
         let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
         let mut group = ProcessGroup::spawn(&mut command)
-            .with_context(|| format!("cannot run {}", solution.program.display()))?;
+            .map_err(|error| cannot_run(&solution.program, &error))?;
         let relay = Relay::start(group.child());
         let mut played = Played {
             chains: 1,

@@ -63,7 +63,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     for task in &tasks {
         let result = judge(args, task, &solution, &workdir)?;
-        if !result.passed {
+        if !result.passed() {
             let folder = workdir.keep().display();
             console::log(&format!(
                 "level 2: the last run's files are kept in {folder}"
@@ -139,7 +139,7 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
         WorldName::Contest => format!("{}, {regime}", task.name),
         _ => format!("{}, {world_name}, {regime}", task.name),
     };
-    let mut result = CaseResult::new(2, name, solution.shown(), Unit::Points);
+    let mut result = CaseResult::new(2, name, solution, Unit::Points);
     let mut tallies = Vec::new();
     for run in 1..=args.runs {
         let tally = match play(&setting, &world)? {

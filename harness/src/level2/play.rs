@@ -19,7 +19,7 @@ use super::tally::Tally;
 use super::world::World;
 use crate::console;
 use crate::report::Failure;
-use crate::solution::Solution;
+use crate::solution::{Solution, cannot_run};
 use crate::solution_log::SolutionLog;
 use octopus::ProcessGroup;
 use octopus::interrupt;
@@ -130,8 +130,7 @@ fn start(
     let mut command = setting.solution.command(arguments);
     command.current_dir(setting.folder);
     log.attach(&mut command)?;
-    ProcessGroup::spawn(&mut command)
-        .with_context(|| format!("cannot run {}", setting.solution.program.display()))
+    ProcessGroup::spawn(&mut command).map_err(|error| cannot_run(&setting.solution.program, &error))
 }
 
 /// Asks through the solution whether all backends are up, while they run.

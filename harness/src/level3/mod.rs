@@ -77,7 +77,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         fs::create_dir_all(&folder).context("cannot make a folder for the run")?;
         let task = task(args, args.case.get(number), &folder)?;
         let result = judge(args, &task, &solution, &folder)?;
-        if !result.passed {
+        if !result.passed() {
             let folder = workdir.keep().display();
             console::log(&format!("level 3: the run's files are kept in {folder}"));
         }
@@ -169,7 +169,7 @@ fn judge(args: &Args, task: &Task, solution: &Solution, folder: &Path) -> Result
         (false, Some(ms)) => Some(Fault::Slow(args.fault_node, Duration::from_millis(ms))),
         (false, None) => None,
     };
-    let result = CaseResult::new(3, &task.name, solution.shown(), Unit::S)
+    let result = CaseResult::new(3, &task.name, solution, Unit::S)
         .figure("files", expected.files.len())
         .figure("text_mb", expected.bytes as f64 / 1e6)
         .figure("queries", asked.len())

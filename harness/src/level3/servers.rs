@@ -12,7 +12,7 @@ use super::nodes::PeakMemory;
 use crate::console;
 use crate::http::Answer;
 use crate::report::Failure;
-use crate::solution::Solution;
+use crate::solution::{Solution, cannot_run};
 use crate::solution_log::SolutionLog;
 use octopus::ProcessGroup;
 use octopus::interrupt;
@@ -82,7 +82,7 @@ impl Servers {
         command.current_dir(folder);
         log.attach(&mut command)?;
         let process = ProcessGroup::spawn(&mut command)
-            .with_context(|| format!("cannot run {}", solution.program.display()))?;
+            .map_err(|error| cannot_run(&solution.program, &error))?;
         let client = Client::new(port, PATIENCE);
         Ok(Self {
             process,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{monkey_args::MonkeyArgs, solution::SolutionArgs};
+use crate::{duration, monkey_args::MonkeyArgs, solution::SolutionArgs};
 
 /// Judges a level 4 solution: SQL on N nodes that reach each other by a flaky network.
 ///
@@ -32,7 +32,7 @@ pub struct Args {
 
     /// How long a run lasts, from the start of the nodes
     #[arg(long, value_name = "DURATION", default_value = "30s",
-        value_parser = humantime::parse_duration)]
+        value_parser = duration::parse)]
     pub(super) duration: Duration,
 
     /// How many nodes

@@ -67,11 +67,12 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         };
         let outcome = run::play(&setup, workdir.path())?;
         let result = judged(task, &solution, &outcome);
-        let files = write_files(args, task, &outcome, &result);
+        let summary = report.describe(&result)?;
+        let files = write_files(args, task, &outcome, &summary);
         console::print(&outcome.summary(task.reference));
         // What was recorded until then is written; a verdict would mean nothing.
         interrupt::check()?;
-        if !result.passed {
+        if !result.passed() {
             let kept = workdir.keep().display();
             console::log(&format!("level 4: the run's files are kept in {kept}"));
         }
@@ -126,9 +127,9 @@ fn print_schedule(args: &Args, seed: i64) {
 /// The result of a run, for the report.
 fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
     let score = &outcome.score;
-    let mut result = CaseResult::new(4, &task.name, solution.shown(), Unit::Points)
+    let mut result = CaseResult::new(4, &task.name, solution, Unit::Points)
         .scored(score.total, task.reference)
-        .figure("seed", task.seed)
+        .setting("seed", task.seed.to_string())
         .figure("correct_queries", score.correct_queries)
         .figure("answered_queries", outcome.answered)
         .figure("requests", outcome.requests)
@@ -167,7 +168,7 @@ fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
     }
 }
 
-fn write_files(args: &Args, task: &Task, outcome: &Outcome, result: &CaseResult) -> Result<()> {
+fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> Result<()> {
     let several = args.case.len() > 1;
     let named = |path: &Path| {
         // Several cases: each its own file, `result.json` becomes `result-CASE.json`.
@@ -193,8 +194,7 @@ fn write_files(args: &Args, task: &Task, outcome: &Outcome, result: &CaseResult)
         outcome.log.write(&path)?;
     }
     if let Some(path) = args.report.as_deref().map(named) {
-        let summary: Value = serde_json::to_value(result)?;
-        let text = page::render(&summary, &outcome.score.pretty, &outcome.log.sorted())?;
+        let text = page::render(summary, &outcome.score.pretty, &outcome.log.sorted())?;
         fs::write(&path, text)
             .with_context(|| format!("cannot write the report to {}", path.display()))?;
     }

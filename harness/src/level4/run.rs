@@ -102,7 +102,7 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
     log.record(
         "start",
         json!({
-            "seed": setup.seed as i64,
+            "seed": (setup.seed as i64).to_string(),
             "nodes": config.nodes,
             "duration_us": args.duration.as_micros() as u64,
             "solution": setup.solution.shown(),

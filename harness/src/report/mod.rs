@@ -1,127 +1,37 @@
 //! What judging gave: results by case, as a table for people and as JSON for programs.
+//!
+//! A [`Report`] is told with [`begin`](Report::begin) what is run, and gets each case's
+//! [`CaseResult`] with [`add`](Report::add), which completes it: the settings, the command that
+//! replays it, the verdict. What cannot be set up is told with [`stumble`](Report::stumble). A
+//! report without a result, or with an error, is no pass.
 
+mod failure;
 mod json;
+mod result;
 mod table;
 
-use std::{path::Path, time::SystemTime};
+use std::{path::PathBuf, time::SystemTime};
 
-use anyhow::{Context, Result};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use anyhow::Result;
+use serde_json::Value;
 
-use crate::console;
+pub use failure::{Cause, Failure};
+pub use json::Target;
+pub use result::{CaseResult, Unit, Verdict};
 
-/// What a score is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unit {
-    /// Seconds; less is better, a ratio is reference / ours.
-    S,
-    /// Points; more is better, a ratio is ours / reference.
-    Points,
-    /// Accepted gitcoins.
-    Coins,
+use crate::{console, settings::Settings};
+
+/// A result and what the report knows of it besides.
+#[derive(Debug)]
+struct Entry {
+    result: CaseResult,
+    settings: Settings,
 }
 
-/// Why a solution failed a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// A word for programs: `wrong_output`, `time_limit`, `exit_status`, `too_slow`, …
-    pub kind: &'static str,
-    /// One or more lines for people.
-    pub message: String,
-    /// The place of the failure: a line, a query, a node, a sequence number.
-    #[serde(rename = "where")]
-    pub place: Option<String>,
-}
-
-impl Failure {
-    /// A failure without a place.
-    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            place: None,
-        }
-    }
-
-    /// The same failure at a place.
-    #[must_use]
-    pub fn at(self, place: impl Into<String>) -> Self {
-        Self {
-            place: Some(place.into()),
-            ..self
-        }
-    }
-}
-
-/// The judgement of one case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CaseResult {
-    /// The level, 0 to 4.
-    pub level: u8,
-    /// The case's name.
-    pub case: String,
-    /// The solution's command line.
-    pub solution: Vec<String>,
-    /// Whether the case is passed.
-    pub passed: bool,
-    /// The solution's figure, in [`unit`](Self::unit)s.
-    pub score: Option<f64>,
-    /// The reference solution's figure, in the same unit.
-    pub reference: Option<f64>,
-    /// How many times better than the reference.
-    pub ratio: Option<f64>,
-    /// What score and reference are counted in.
-    pub unit: Unit,
-    /// Everything else that was measured; names end in their unit.
-    pub figures: Map<String, Value>,
-    /// Why the case is not passed.
-    pub failure: Option<Failure>,
-}
-
-impl CaseResult {
-    /// A result without figures; passed unless [`fail`](Self::fail)ed later.
-    pub fn new(level: u8, case: impl Into<String>, solution: Vec<String>, unit: Unit) -> Self {
-        Self {
-            level,
-            case: case.into(),
-            solution,
-            passed: true,
-            score: None,
-            reference: None,
-            ratio: None,
-            unit,
-            figures: Map::new(),
-            failure: None,
-        }
-    }
-
-    /// Sets the score and, if the case has a reference, the ratio to it.
-    #[must_use]
-    pub fn scored(mut self, score: f64, reference: Option<f64>) -> Self {
-        self.score = Some(score);
-        self.reference = reference;
-        self.ratio = reference.map(|reference| match self.unit {
-            Unit::S => reference / score,
-            Unit::Points | Unit::Coins => score / reference,
-        });
-        self
-    }
-
-    /// Adds a figure; the name ends in its unit, as in `wall_best_s`.
-    #[must_use]
-    pub fn figure(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.figures.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Marks the case as failed.
-    #[must_use]
-    pub fn fail(mut self, failure: Failure) -> Self {
-        self.passed = false;
-        self.failure = Some(failure);
-        self
+impl Entry {
+    /// The command that judges the case again.
+    fn replay(&self) -> String {
+        self.settings.replay(&self.result.chosen)
     }
 }
 
@@ -129,49 +39,109 @@ impl CaseResult {
 #[derive(Debug)]
 pub struct Report {
     started: SystemTime,
-    results: Vec<CaseResult>,
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self {
-            started: SystemTime::now(),
-            results: Vec::new(),
-        }
-    }
+    /// The harness's own command line.
+    command: Vec<String>,
+    settings: Settings,
+    entries: Vec<Entry>,
+    errors: Vec<String>,
 }
 
 impl Report {
+    /// An empty report of a run that starts now; `command` is the harness's own command line.
+    pub fn new(command: Vec<String>) -> Self {
+        Self {
+            started: SystemTime::now(),
+            command,
+            settings: Settings::default(),
+            entries: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The results that come from now on belong to this command.
+    pub fn begin(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Adds a result and says so on stderr, where progress goes.
     pub fn add(&mut self, result: CaseResult) {
-        let verdict = if result.passed { "passed" } else { "FAILED" };
-        console::log(&format!(
-            "level {}: {}: {verdict}",
-            result.level, result.case
-        ));
-        self.results.push(result);
+        let world = result.world();
+        let mut line = format!("{world}: {}: {}", result.case, result.verdict().shown());
+        for remark in &result.remarks {
+            line.extend([" · ", remark]);
+        }
+        console::log(&line);
+        if let Some(reason) = result.noise.as_ref().and_then(super::noise::Noise::reason) {
+            console::log(&format!("{world}: {}: noisy: {reason}", result.case));
+        }
+        self.entries.push(Entry {
+            result,
+            settings: self.settings.clone(),
+        });
+    }
+
+    /// Something could not be set up, or failed on the harness's side; says so on stderr.
+    pub fn stumble(&mut self, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        console::log(&format!("harness: {text}"));
+        self.errors.push(text);
+    }
+
+    /// A result as JSON, as [`write`](Self::write) will have it if it is added now.
+    pub fn describe(&self, result: &CaseResult) -> Result<Value> {
+        json::describe(&Entry {
+            result: result.clone(),
+            settings: self.settings.clone(),
+        })
     }
 
     /// The results so far.
-    pub fn results(&self) -> &[CaseResult] {
-        &self.results
+    pub fn results(&self) -> impl Iterator<Item = &CaseResult> {
+        self.entries.iter().map(|entry| &entry.result)
     }
 
-    /// Whether every case was passed.
+    /// Whether something could not be set up.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// Whether there are cases and every one is passed.
     pub fn passed(&self) -> bool {
-        self.results.iter().all(|result| result.passed)
+        !self.entries.is_empty() && self.errors.is_empty() && self.results().all(CaseResult::passed)
+    }
+
+    /// Whether a case is not passed.
+    pub fn has_failed(&self) -> bool {
+        self.results().any(|result| !result.passed())
     }
 
     /// Prints the table and the failures for people on stdout.
     pub fn print(&self) {
-        if !self.results.is_empty() {
-            console::print(&table::render(&self.results));
+        if !self.entries.is_empty() {
+            console::print(&table::render(&self.entries));
         }
     }
 
-    /// Writes the results as JSON (schema 1, see the harness's README).
-    pub fn write_json(&self, path: &Path, interrupted: bool) -> Result<()> {
-        let text = json::render(self.started, &self.results, self.passed() && !interrupted)?;
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    /// Writes what is known so far as JSON, schema 2, as the record of a run that has not ended:
+    /// what stands there if the harness is killed, and a proof that it can be written.
+    pub fn open(&self, target: &Target) -> Result<()> {
+        target.open(&json::render(self, Some("the run has not ended"))?)
+    }
+
+    /// Writes the results as JSON, schema 2.
+    pub fn write(&self, target: &Target, interrupted: bool) -> Result<()> {
+        target.write(&json::render(self, interrupted.then_some("interrupted"))?)
+    }
+}
+
+/// Where the JSON goes that `--json` asks for: `-` is stdout, of which nothing else may be written
+/// then (see [`console::give_stdout_to_json`]).
+impl From<PathBuf> for Target {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" {
+            Self::Stdout
+        } else {
+            Self::File(path)
+        }
     }
 }

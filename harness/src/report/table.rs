@@ -3,9 +3,9 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::Value;
 
-use super::{CaseResult, Unit};
+use super::{CaseResult, Entry, Unit};
 
-pub(super) fn render(results: &[CaseResult]) -> String {
+pub(super) fn render(entries: &[Entry]) -> String {
     let mut table = Table::new();
     table
         .load_preset(UTF8_HORIZONTAL_ONLY)
@@ -16,11 +16,11 @@ pub(super) fn render(results: &[CaseResult]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for result in results {
+    for Entry { result, .. } in entries {
         table.add_row([
-            result.level.to_string(),
+            result.level.map_or_else(dash, |level| level.to_string()),
             result.case.clone(),
-            if result.passed { "passed" } else { "FAILED" }.to_owned(),
+            verdict(result),
             amount(result.score, result.unit),
             amount(result.reference, result.unit),
             result
@@ -29,39 +29,65 @@ pub(super) fn render(results: &[CaseResult]) -> String {
         ]);
     }
     let mut text = table.to_string();
-    for result in results {
-        text.push_str(&details(result));
+    for entry in entries {
+        text.push_str(&details(entry));
     }
     text
 }
 
-fn details(result: &CaseResult) -> String {
-    let mut text = String::new();
+/// The verdict in a word, and in what respect it is worth less than it looks.
+fn verdict(result: &CaseResult) -> String {
+    let word = result.verdict().shown();
+    let noisy = result
+        .noise
+        .as_ref()
+        .is_some_and(super::super::noise::Noise::is_noisy);
+    let notes = result.remarks.iter().map(String::as_str);
+    let notes: Vec<&str> = notes.chain(noisy.then_some("noisy machine")).collect();
+    if notes.is_empty() {
+        return word.to_owned();
+    }
+    format!("{word} ({})", notes.join(", "))
+}
+
+/// The figures, and all there is to say about a case that is not passed.
+fn details(entry: &Entry) -> String {
+    let result = &entry.result;
+    let name = format!("{}, {}", result.world(), result.case);
+    let mut lines = Vec::new();
     if !result.figures.is_empty() {
-        let figures: Vec<_> = result
-            .figures
-            .iter()
-            .map(|(k, v)| format!("{k} {}", plain(v)))
-            .collect();
-        text = format!(
-            "\nlevel {}, {}: {}",
-            result.level,
-            result.case,
-            figures.join(" · ")
-        );
+        let figures = result.figures.iter();
+        let figures: Vec<_> = figures.map(|(k, v)| format!("{k} {}", plain(v))).collect();
+        lines.push(format!("{name}: {}", figures.join(" · ")));
+    }
+    if let Some(reason) = result
+        .noise
+        .as_ref()
+        .and_then(super::super::noise::Noise::reason)
+    {
+        lines.push(format!("{name}: noisy: {reason}"));
     }
     if let Some(failure) = &result.failure {
-        let place = failure
-            .place
-            .as_ref()
-            .map_or_else(String::new, |place| format!(" at {place}"));
-        let head = format!(
-            "level {}, {}: FAILED ({}){place}",
-            result.level, result.case, failure.kind
-        );
-        text = format!("{text}\n{head}\n{}", failure.message);
+        let place = failure.place.as_ref();
+        let place = place.map_or_else(String::new, |place| format!(" at {place}"));
+        let word = result.verdict().shown();
+        lines.push(format!("{name}: {word} ({}){place}", failure.kind));
+        lines.push(failure.message.clone());
+        if !failure.said.is_empty() {
+            lines.push("the last that the solution said:".to_owned());
+            lines.extend(failure.said.iter().map(|line| format!("    {line}")));
+        }
+        lines.extend(failure.next.iter().map(|hint| format!("try next: {hint}")));
+        let replay = entry.replay();
+        if !replay.is_empty() {
+            lines.push(format!("again: {replay}"));
+        }
     }
-    text
+    // Each line follows one that is there already.
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
+    lines.join("\n")
 }
 
 fn amount(value: Option<f64>, unit: Unit) -> String {
@@ -75,6 +101,16 @@ fn amount(value: Option<f64>, unit: Unit) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
+        Value::Object(counts) => {
+            let counts = counts
+                .iter()
+                .map(|(name, count)| format!("{name}: {}", plain(count)));
+            format!("({})", counts.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(plain).collect();
+            values.join(", ")
+        }
         Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(dash, significant),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -97,7 +133,7 @@ fn dash() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Failure;
+    use crate::{noise::Noise, report::Failure, settings::Settings};
 
     #[test]
     fn four_significant_digits() {
@@ -109,12 +145,27 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_with_its_place() {
-        let result = CaseResult::new(0, "c", Vec::new(), Unit::S)
-            .fail(Failure::new("wrong_output", "expected: a\nfound:    b").at("line 2"));
-        let text = render(&[result]);
-        assert!(
-            text.contains("FAILED (wrong_output) at line 2\nexpected: a\nfound:    b"),
-            "{text}"
-        );
+        let failure = Failure::new("wrong_output", "expected: a\nfound:    b")
+            .at("line 2")
+            .said(vec!["no such dictionary".into()])
+            .hint("look at output.txt.");
+        let result = CaseResult::of_program("c", Vec::new(), Unit::S).fail(failure);
+        let text = render(&[Entry {
+            result,
+            settings: Settings::default(),
+        }]);
+        let expected = "FAILED (wrong_output) at line 2\nexpected: a\nfound:    b\n\
+            the last that the solution said:\n    no such dictionary\n\
+            try next: look at output.txt.";
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_pass_is_seen_for_what_it_is() {
+        let noisy = Noise::measured(Some(50.0), None, None);
+        let result = CaseResult::of_program("c", Vec::new(), Unit::S)
+            .remark("no monkeys")
+            .under(noisy);
+        assert_eq!(verdict(&result), "passed (no monkeys, noisy machine)");
     }
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{monkey_args::MonkeyArgs, solution};
+use crate::{duration, monkey_args::MonkeyArgs, solution};
 use octopus::{Endpoint, Monkey, MonkeySettings, Place};
 
 /// Runs any program as N nodes on a network that lags, splits and breaks.
@@ -33,7 +33,7 @@ pub struct Args {
 
     /// How long, unless all nodes end by themselves before
     #[arg(long, value_name = "DURATION", default_value = "30s",
-        value_parser = humantime::parse_duration)]
+        value_parser = duration::parse)]
     pub(super) duration: Duration,
 
     /// TCP on the loopback interface instead of unix sockets

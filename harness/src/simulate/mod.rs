@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<bool> {
     octopus.log().record(
         "start",
         json!({
-            "seed": args.seed,
+            "seed": args.seed.to_string(),
             "nodes": nodes,
             "duration_us": args.duration.as_micros() as u64,
             "schedule": octopus.schedule().acts,

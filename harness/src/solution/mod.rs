@@ -1,18 +1,20 @@
-//! Finding the program to judge: ours, built by cargo, or anybody's.
+//! Finding the program to judge: ours, built by cargo (`build`), or anybody's, looked at before it
+//! is run (`executable`).
+
+mod build;
+mod executable;
 
 use std::{
     env,
     ffi::OsString,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
-use serde_json::Value;
 
-use octopus::interrupt;
+pub use executable::{NotRunnable, cannot_run};
 
 /// The flags by which every level names its solution.
 #[derive(Debug, Clone, Default, Args)]
@@ -39,19 +41,23 @@ pub struct Solution {
     pub arguments: Vec<OsString>,
     /// Whether it is the workspace's own.
     pub ours: bool,
+    /// SHA-256 of its file in hex, if it could be read.
+    pub sha256: Option<String>,
 }
 
 impl Solution {
     /// Finds the program that the flags name, building ours if that is the one.
     ///
     /// # Errors
-    /// The program does not exist or is not executable, or the build failed: set-up errors.
+    /// The program does not exist, cannot be run ([`NotRunnable`] says why), or the build failed:
+    /// set-up errors.
     pub fn find(level: u8, arguments: &SolutionArgs) -> Result<Self> {
         let (program, ours) = match &arguments.solution {
             Some(path) => (foreign(path)?, false),
             None => (own(level)?, true),
         };
         Ok(Self {
+            sha256: executable::sha256(&program),
             program,
             arguments: arguments.arguments.clone(),
             ours,
@@ -82,6 +88,17 @@ impl Solution {
     }
 }
 
+/// Builds our solutions of all levels by one call of cargo, side by side, if we run in the
+/// workspace; finding them takes no time afterwards.
+pub fn build_all() -> Result<()> {
+    let Some(workspace) = workspace() else {
+        return Ok(());
+    };
+    let packages = (0..=4).map(|level| format!("level{level}"));
+    let there = packages.filter(|name| workspace.join(name).join("Cargo.toml").is_file());
+    build::packages(&workspace, &there.collect::<Vec<_>>())
+}
+
 /// The root of the workspace that we run in, if any: found upwards from the current folder, else
 /// from the harness binary (which cargo puts below it).
 pub fn workspace() -> Option<PathBuf> {
@@ -104,32 +121,21 @@ pub fn workspace() -> Option<PathBuf> {
 /// There is none of that name, or it is not executable.
 pub fn find_program(name: &Path) -> Result<PathBuf> {
     // Links stay as they are: some programs look at the name that they are called by.
-    let runs = |path: &PathBuf| {
-        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    let shown = name.display();
+    let path = if name.components().count() > 1 {
+        std::path::absolute(name)?
+    } else {
+        executable::on_path(name)
+            .with_context(|| format!("{shown}: no such program on the PATH"))?
     };
-    if name.components().count() > 1 {
-        let path = std::path::absolute(name)?;
-        return Some(path)
-            .filter(runs)
-            .with_context(|| format!("{}: not an executable file", name.display()));
-    }
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders)
-        .map(|folder| folder.join(name))
-        .find(runs)
-        .with_context(|| format!("{}: no such program on the PATH", name.display()))
+    executable::check(&path).map_err(|reason| anyhow!("{shown}: {reason}"))?;
+    Ok(path)
 }
 
 fn foreign(path: &Path) -> Result<PathBuf> {
-    let shown = path.display();
-    let program = std::fs::canonicalize(path)
-        .with_context(|| format!("--solution {shown}: cannot be found"))?;
-    ensure!(program.is_file(), "--solution {shown}: not a file");
-    let executable = rustix::fs::access(&program, rustix::fs::Access::EXEC_OK).is_ok();
-    ensure!(
-        executable,
-        "--solution {shown}: not executable (chmod +x {shown})"
-    );
+    let refused = |reason: NotRunnable| anyhow!("--solution {}: {reason}", path.display());
+    let program = std::fs::canonicalize(path).map_err(|_| refused(NotRunnable::Missing))?;
+    executable::check(&program).map_err(refused)?;
     Ok(program)
 }
 
@@ -140,7 +146,7 @@ fn own(level: u8) -> Result<PathBuf> {
             workspace.join(&name).join("Cargo.toml").is_file(),
             "this workspace has no {name}: name a program with --solution PATH"
         );
-        return build(&workspace, &name);
+        return build::program(&workspace, &name);
     }
     let beside = env::current_exe()
         .ok()
@@ -151,58 +157,9 @@ fn own(level: u8) -> Result<PathBuf> {
     }
 }
 
-/// Builds a package with cargo, whose progress goes to stderr, and returns its program's path as
-/// cargo tells it, wherever the target folder is.
-fn build(workspace: &Path, name: &str) -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut child = Command::new(cargo)
-        .args(["build", "--release", "--package", name])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(workspace)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo to build our solution")?;
-    let mut program = None;
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            program = executable(&line?, name).or(program);
-        }
-    }
-    let status = child.wait()?;
-    interrupt::check()?;
-    ensure!(status.success(), "cargo could not build {name}");
-    program.with_context(|| format!("cargo built {name}, but named no program"))
-}
-
-/// The program that a line of cargo's messages announces, if it is the one called `name`.
-fn executable(message: &str, name: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    let target = &message["target"];
-    let wanted = message["reason"] == "compiler-artifact"
-        && target["name"] == name
-        && target["kind"].as_array()?.iter().any(|kind| kind == "bin");
-    wanted
-        .then(|| message["executable"].as_str().map(PathBuf::from))
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_program_is_taken_from_cargos_messages() {
-        let message = r#"{"reason": "compiler-artifact", "target": {"name": "level0",
-            "kind": ["bin"]}, "executable": "/elsewhere/release/level0"}"#;
-        assert_eq!(
-            executable(message, "level0"),
-            Some("/elsewhere/release/level0".into())
-        );
-        assert_eq!(executable(message, "level1"), None);
-        assert_eq!(executable(&message.replace("bin", "lib"), "level0"), None);
-        assert_eq!(executable("Compiling level0", "level0"), None);
-    }
 
     #[test]
     fn a_solution_that_cannot_run_is_refused_by_name() {
