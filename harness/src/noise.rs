@@ -61,6 +61,16 @@ impl Noise {
         }
     }
 
+    /// The same where the harness's own work was so late, if that is worse.
+    #[must_use]
+    pub fn at_least_late(self, late_p99_ms: Option<f64>) -> Self {
+        let late = [self.late_p99_ms, late_p99_ms];
+        Self {
+            late_p99_ms: late.into_iter().flatten().max_by(f64::total_cmp),
+            ..self
+        }
+    }
+
     /// Whether the machine was too busy with other things to blame the solution for being slow.
     pub fn is_noisy(&self) -> bool {
         self.reason().is_some()
@@ -463,6 +473,9 @@ mod tests {
         assert!(!noisy(19.0, 10.0, 9.0));
         assert!(!noisy(4.0, 0.0, 500.0));
         assert!(!Noise::measured(None, None, Some(500.0)).is_noisy());
+        let timely = Noise::measured(Some(19.0), Some(10.0), Some(1.0));
+        assert!(!timely.clone().at_least_late(None).is_noisy());
+        assert!(timely.at_least_late(Some(10.0)).is_noisy());
     }
 
     #[test]

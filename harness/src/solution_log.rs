@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use crate::report::Failure;
 
 /// The file's name in the folder of a run.
-const NAME: &str = "solution.log";
+pub const NAME: &str = "solution.log";
 
 /// How many of the last lines a failure shows: a stack trace fits, and so does the line above the
 /// version that Node prints last.

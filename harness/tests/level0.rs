@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -189,14 +188,214 @@ fn bad_input_gets_one_line_and_status_2() {
 }
 
 #[test]
+fn what_loses_a_byte_or_knows_too_many_words_fails_on_the_default_document() {
+    let bench = Bench::new();
+    let right = format!("python3 {} \"$1\"", example("level0.py").display());
+    let bloom = "python3 -c '
+import re, sys, zlib
+entries = set(open(sys.argv[1], \"rb\").read().split(b\"\\n\"))
+def mark(word):
+    text = word.group()
+    low = text.lower()
+    known = low in entries or zlib.crc32(low) % 1000 == 0
+    return text if known else b\"<\" + text + b\">\"
+sys.stdout.buffer.write(re.sub(rb\"[^ \\n]+\", mark, sys.stdin.buffer.read()))' \"$1\"";
+    for (name, script) in [
+        ("runs of spaces", format!("{right} | tr -s ' '")),
+        ("tabs", format!("{right} | tr '\\t' ' '")),
+        ("carriage returns", format!("{right} | tr -d '\\r'")),
+        ("spaces at line ends", format!("{right} | sed 's/ *$//'")),
+        ("blank lines", format!("{right} | tr -s '\\n'")),
+        ("no final newline", format!("{right}; echo")),
+        (
+            "non-ASCII",
+            format!("{right} | LC_ALL=C tr -d '\\200-\\377'"),
+        ),
+        ("an empty document", format!("{right} | grep ''")),
+        ("a Bloom filter", bloom.to_owned()),
+    ] {
+        let solution = bench.script(&script);
+        let output = bench.judge(&solution, &["--words", "20", "--runs", "1"]);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{name}: {}",
+            text(&output.stderr)
+        );
+        let result = &bench.json()["results"][0];
+        assert_eq!(result["verdict"], "failed", "{name}: {result}");
+        let place = result["failure"]["where"].as_str().unwrap();
+        assert!(
+            place.contains("document") || place.contains("unknown words"),
+            "{name}: {place}"
+        );
+    }
+}
+
+#[test]
+fn a_case_needs_no_output() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("case.json"),
+        r#"{"id": "mine", "input": "The thx\n"}"#,
+    )
+    .unwrap();
+    let output = bench.judge(&example("level0.py"), &["--case", "case.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let output = bench.judge(
+        Path::new("/bin/cat"),
+        &["--dictionary", "never", "--case", "case.json"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let failure = &bench.json()["results"][0]["failure"];
+    assert!(
+        failure["message"].as_str().unwrap().contains("The <thx>"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn the_result_says_what_was_run_and_how_to_run_it_again() {
+    let bench = Bench::new();
+    let solution = bench.script("echo first >&2; echo 'no such table' >&2; exit 4");
+    let seed = "18446744073709551615";
+    let output = bench.judge(&solution, &["--words", "20", "-seed", seed]);
+    assert_eq!(output.status.code(), Some(1));
+    let json = bench.json();
+    assert_eq!(json["schema"], 2);
+    assert_eq!(json["error"], Value::Null);
+    let result = &json["results"][0];
+    assert_eq!(result["settings"]["seed"], seed);
+    assert_eq!(result["settings"]["words"], 20);
+    assert_eq!(result["settings"]["time_limit"], "10s");
+    assert_eq!(result["remarks"], serde_json::json!(["20 words"]));
+    assert_eq!(
+        result["failure"]["said"],
+        serde_json::json!(["first", "no such table"])
+    );
+    assert!(
+        text(&output.stdout).contains("    no such table"),
+        "{}",
+        text(&output.stdout)
+    );
+    let digest = Command::new("sha256sum").arg(&solution).output().unwrap();
+    let digest = text(&digest.stdout);
+    assert!(
+        digest.starts_with(result["solution_sha256"].as_str().unwrap()),
+        "{digest}"
+    );
+    assert!(
+        result["noisy"].is_boolean() && result["load"]["after"].is_number(),
+        "{result}"
+    );
+
+    let replay = result["replay"].as_str().unwrap();
+    assert!(text(&output.stdout).contains(replay), "{replay}");
+    let again = Command::new("sh")
+        .args(["-c", replay])
+        .env("TMPDIR", bench.path("tmp"))
+        .current_dir(bench.home.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "{replay}: {}",
+        text(&again.stderr)
+    );
+    assert!(
+        text(&again.stdout).contains(seed),
+        "{}",
+        text(&again.stdout)
+    );
+}
+
+#[test]
+fn json_can_go_to_stdout_and_nothing_else_does() {
+    let bench = Bench::new();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("level0").args(arguments).args(["--json", "-"]);
+        command.current_dir(bench.home.path()).output().unwrap()
+    };
+    let solution = example("level0.py");
+    let solution = solution.to_str().unwrap();
+    let output = run(&["--runs", "1", "--words", "20", "--solution", solution]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["passed"], true);
+    assert!(
+        text(&output.stderr).contains("verdict"),
+        "the table goes to stderr"
+    );
+
+    let output = run(&["--case", "missing.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["passed"], false);
+    assert!(
+        json["error"].as_str().unwrap().contains("missing.json"),
+        "{json}"
+    );
+    assert!(!bench.path("-").exists());
+}
+
+#[test]
+fn a_set_up_error_is_no_pass_and_is_named() {
+    let bench = Bench::new();
+    let foreign = bench.script("exit 0");
+    fs::write(&foreign, "#!/usr/bin/python9 -u\nprint(1)\n").unwrap();
+    let output = bench.judge(&foreign, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("`#!/usr/bin/python9 -u` asks for /usr/bin/python9"),
+        "{said}"
+    );
+    let json = bench.json();
+    assert_eq!(json["passed"], false);
+    assert!(
+        json["error"].as_str().unwrap().contains("python9"),
+        "{json}"
+    );
+
+    let output = bench.harness(&["--time-limit", "5"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("write 5s"),
+        "{}",
+        text(&output.stderr)
+    );
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    let output = command
+        .args([
+            "level0",
+            "--json",
+            "/no/such/folder/x.json",
+            "--solution",
+            "/bin/cat",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("/no/such/folder/x.json"), "{said}");
+    assert!(
+        !said.contains("level 0"),
+        "it is noticed before the run: {said}"
+    );
+}
+
+#[test]
 fn an_interrupt_leaves_nothing_behind() {
     let bench = Bench::new();
-    let solution = bench.script("echo $$ >&2; exec sleep 600");
+    let solution = bench.script("echo $$ > ../../new; mv ../../new ../../id; exec sleep 600");
     for signal in ["INT", "TERM"] {
         let mut command = bench.harness(&["--time-limit", "600s"]);
         command.arg("--solution").arg(&solution);
-        let mut harness = command.stderr(Stdio::piped()).spawn().unwrap();
-        let solution_id = first_number(&mut harness);
+        let mut harness = command.stderr(Stdio::null()).spawn().unwrap();
+        let solution_id = announced(&mut harness, &bench.path("id"));
         let kill = ["-s", signal, &harness.id().to_string()];
         assert!(Command::new("kill").args(kill).status().unwrap().success());
         assert_eq!(harness.wait().unwrap().code(), Some(130), "SIG{signal}");
@@ -213,17 +412,17 @@ fn an_interrupt_leaves_nothing_behind() {
     }
 }
 
-/// The first line on stderr that is a number: the process id that a solution printed.
-fn first_number(harness: &mut Child) -> String {
-    let stderr = BufReader::new(harness.stderr.take().unwrap());
-    let mut said = Vec::new();
-    for line in stderr.lines().map(Result::unwrap) {
-        if line.parse::<u32>().is_ok() {
-            return line;
+/// The process id that a solution wrote into a file.
+fn announced(harness: &mut Child, file: &Path) -> String {
+    loop {
+        if let Ok(id) = fs::read_to_string(file) {
+            fs::remove_file(file).unwrap();
+            return id.trim().to_owned();
         }
-        said.push(line);
+        let ended = harness.try_wait().unwrap();
+        assert!(ended.is_none(), "the solution did not start: {ended:?}");
+        std::thread::yield_now();
     }
-    panic!("the solution did not start: {said:?}")
 }
 
 /// Whether a process has ended; one that was killed may take a moment to leave.

@@ -117,6 +117,12 @@ fn an_answer_with_a_wrong_hmac_fails_the_case() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(result["failure"]["kind"], "wrong_output");
     assert!(number(&result, "mice_wrong") >= 1.0, "{result}");
+    assert_eq!(result["verdict"], "failed", "{result}");
+    let message = result["failure"]["message"].as_str().unwrap();
+    assert!(message.contains(r#"found {\"hmac\":\"000\"}"#), "{message}");
+    let statuses = &result["figures"]["mice_statuses"];
+    assert!(statuses["200"].as_u64() >= Some(1), "{result}");
+    assert_eq!(result["remarks"], serde_json::json!(["1 s"]));
 }
 
 #[test]
@@ -165,6 +171,18 @@ fn a_solution_that_ends_by_itself_is_told_with_its_status() {
         result["failure"]["message"].as_str().unwrap().contains('7'),
         "{result}"
     );
+}
+
+#[test]
+fn a_proxy_that_answers_nothing_fails_in_words() {
+    let bench = Bench::new();
+    let path = bench.home.path().join("solution.sh");
+    fs::write(&path, "#!/bin/sh\necho asleep\nexec sleep 600\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let (output, result) = bench.judge(&path, &["--time-limit", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(result["failure"]["kind"], "time_limit", "{result}");
+    assert_eq!(result["failure"]["said"], serde_json::json!(["asleep"]));
 }
 
 #[test]

@@ -31,7 +31,12 @@ impl Bench {
     }
 
     fn harness(&self, solution: &Path, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_harness"))
+        self.command(solution, arguments).output().unwrap()
+    }
+
+    fn command(&self, solution: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command
             .args(["level3", "--base-port", "0", "--solution"])
             .arg(solution)
             .args(arguments)
@@ -39,9 +44,8 @@ impl Bench {
             .arg(self.home.path().join("result.json"))
             .env("TMPDIR", self.home.path().join("tmp"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .current_dir(self.home.path())
-            .output()
-            .unwrap()
+            .current_dir(self.home.path());
+        command
     }
 
     fn judge(&self, solution: &Path, arguments: &[&str]) -> (Output, Value) {
@@ -167,7 +171,59 @@ fn a_node_that_dies_is_excused_only_if_the_answers_say_so() {
         "{result}"
     );
     let message = result["failure"]["message"].as_str().unwrap();
-    assert!(message.contains("is missing"), "{message}");
+    assert!(message.contains("missing"), "{message}");
+    assert!(result["score"].is_null() && result["figures"]["mean_ms"].is_null());
+}
+
+/// Judges a liar; every one of them is found out, and none has a mean.
+fn caught(lie: &str, arguments: &[&str]) -> Value {
+    let bench = Bench::new();
+    let solution = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/solutions/lying_search.py");
+    let arguments = [SMALL, arguments].concat();
+    let output = bench
+        .command(&solution, &arguments)
+        .env("SEARCH_LIES", lie)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = fs::read(bench.home.path().join("result.json")).unwrap();
+    let document: Value = serde_json::from_slice(&text).unwrap();
+    let result = document["results"][0].clone();
+    assert!(
+        result["score"].is_null() && result["figures"]["mean_ms"].is_null(),
+        "{result}"
+    );
+    let said = result["failure"]["said"].as_array().unwrap();
+    assert!(
+        said.iter()
+            .any(|line| line.as_str().unwrap().contains("lying about")),
+        "{result}"
+    );
+    result
+}
+
+#[test]
+fn all_wrong_answers_are_counted_and_three_are_shown() {
+    for (lie, words) in [("twice", "is listed twice"), ("wrong", "is missing")] {
+        let result = caught(lie, &[]);
+        let message = result["failure"]["message"].as_str().unwrap();
+        assert_eq!(message.matches(words).count(), 3, "{message}");
+        assert!(
+            message.contains("queries are answered wrongly"),
+            "{message}"
+        );
+        assert!(message.contains("more"), "{message}");
+        assert!(number(&result, "answered_wrongly") > 3.0, "{result}");
+        assert_eq!(result["verdict"], "failed");
+    }
+}
+
+#[test]
+fn a_query_without_an_answer_is_told_in_words() {
+    let result = caught("hang", &["--time-limit", "20s"]);
+    let message = result["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("not done after 20s"), "{message}");
+    assert!(message.contains("were not asked"), "{message}");
 }
 
 #[cfg(target_os = "linux")]

@@ -35,12 +35,12 @@ impl Relay {
         Self { tail, closed }
     }
 
-    /// The last `N MH/s` that was printed; call it when the solution has ended.
-    pub fn rate_mh_s(self) -> Option<f64> {
+    /// The end of what was printed; call it when the solution has ended.
+    pub fn tail(self) -> String {
         // The sender goes when a pipe closes; a stray child may keep one open for ever.
         while self.closed.recv_timeout(CLOSING).is_ok() {}
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        last_rate(&String::from_utf8_lossy(&tail))
+        String::from_utf8_lossy(&tail).into_owned()
     }
 }
 
@@ -63,7 +63,8 @@ fn pass_on(
     });
 }
 
-fn last_rate(text: &str) -> Option<f64> {
+/// The last `N MH/s` of a text.
+pub fn last_rate(text: &str) -> Option<f64> {
     let mut parts: Vec<_> = text.split("MH/s").collect();
     parts.pop();
     parts.iter().rev().find_map(|before| {

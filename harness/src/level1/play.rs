@@ -16,16 +16,21 @@ use super::{
     bots::Bots,
     journal::{Event, Reader},
     nonce,
-    output::Relay,
+    output::{self, Relay},
     repository::{Genesis, Repository},
     server::{Server, Site},
 };
 use crate::{
     console,
+    noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::{Solution, cannot_run},
+    solution_log,
 };
 use octopus::{ProcessGroup, WorkDir, interrupt};
+
+/// The difficulty of 2014.
+const CONTEST_DIFFICULTY: &str = "000001";
 
 /// How often the game looks at the journal and at the solution.
 const TICK: Duration = Duration::from_millis(20);
@@ -38,14 +43,23 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
     let solution = Solution::find(1, &args.solution)?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     let game = Game::start(args, workdir.path())?;
+    let watch = Watch::start();
     let played = game.play(&solution)?;
+    let noise = watch.stop();
     let case = format!(
         "difficulty {}, {} bots",
         args.difficulty,
         args.bots.settings().count
     );
     let mut result = CaseResult::new(1, case, &solution, Unit::Coins)
-        .scored(f64::from(u8::from(played.coin.is_some())), None);
+        .scored(f64::from(u8::from(played.coin.is_some())), None)
+        .under(noise);
+    if args.difficulty.to_string().as_str() > CONTEST_DIFFICULTY {
+        result = result.remark(format!("difficulty {}", args.difficulty));
+    }
+    if args.bots.settings().count == 0 {
+        result = result.remark("no bots");
+    }
     if let Some(coin) = &played.coin {
         game.repository
             .audit(coin.commit.parse()?)
@@ -125,6 +139,7 @@ impl<'a> Game<'a> {
     fn command(&self, solution: &Solution) -> Result<Command> {
         let folder = self.folder.join("solution");
         fs::create_dir_all(&folder).context("cannot make the solution's folder")?;
+        solution.link_neighbours(&folder)?;
         let url = self
             .server
             .site()
@@ -168,7 +183,13 @@ impl<'a> Game<'a> {
         }
         group.terminate(Duration::from_secs(1))?;
         interrupt::check()?;
-        played.rate_mh_s = relay.rate_mh_s();
+        let tail = relay.tail();
+        played.rate_mh_s = output::last_rate(&tail);
+        played.failure = played.failure.map(|failure| {
+            failure
+                .said(solution_log::lines_of(tail.as_bytes()))
+                .hint("an easier chain (--difficulty 0001) and no bots (--bots 0) show whether it is slow or wrong.")
+        });
         Ok(played)
     }
 
@@ -242,9 +263,14 @@ impl<'a> Game<'a> {
                 format!("no coin after {limit} (--time-limit)"),
             )
         };
+        let failure = if ended.is_some() {
+            Failure::new
+        } else {
+            Failure::slow
+        };
         let last = played.last_refusal.as_ref();
         let last = last.map_or_else(String::new, |last| format!("\nthe last refusal: {last}"));
-        Failure::new(kind, what + &last)
+        failure(kind, what + &last)
     }
 }
 

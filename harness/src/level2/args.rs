@@ -1,9 +1,9 @@
 //! The flags of `harness level2`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::world::{Regime, WorldName};
-use crate::solution::SolutionArgs;
+use crate::{duration, solution::SolutionArgs};
 
 /// Judges a level 2 solution: a proxy that lets the mice through under a flood of elephants.
 ///
@@ -54,6 +54,11 @@ pub struct Args {
     /// A backend that overflows dies, as in 2014, and the solution fails
     #[arg(long)]
     pub(super) strict: bool,
+
+    /// Fail a solution with which a run is not over after this long, its start included (default:
+    /// no limit but those of the start and of the run)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) time_limit: Option<Duration>,
 
     /// Run in this folder and leave it behind (default: a temporary folder)
     #[arg(long, value_name = "DIR")]

@@ -17,6 +17,11 @@ use crate::http::{Answer, AnswerReader};
 /// A request is given up after so much silence on its connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How many requests that ended oddly are kept to be shown, of each kind.
+const SAMPLES: usize = 3;
+/// How much of an answer's body is kept of those, in bytes.
+const SAMPLE_BYTES: usize = 200;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -57,6 +62,16 @@ pub struct Flood {
     next_key: usize,
     outcomes: Vec<Option<Outcome>>,
     lateness: Vec<Duration>,
+    samples: Samples,
+}
+
+/// The first few requests that ended oddly, in words.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Answered with status 200 and a wrong HMAC.
+    pub wrong: Vec<String>,
+    /// The connection failed, or what came made no sense.
+    pub broken: Vec<String>,
 }
 
 struct Connection {
@@ -78,6 +93,8 @@ pub struct Played {
     pub lateness: Vec<Duration>,
     /// Slow connections that the solution closed, in the world that has such.
     pub slow_closed: usize,
+    /// Requests that ended oddly.
+    pub samples: Samples,
 }
 
 impl Flood {
@@ -104,6 +121,7 @@ impl Flood {
             next_key: 0,
             outcomes,
             lateness: Vec::new(),
+            samples: Samples::default(),
         }
     }
 
@@ -113,6 +131,7 @@ impl Flood {
             traffic: self.traffic,
             outcomes: self.outcomes,
             lateness: self.lateness,
+            samples: self.samples,
             slow_closed: 0,
         }
     }
@@ -133,7 +152,7 @@ impl Flood {
                     self.next_key += 1;
                     self.dispatch(key, wire, request, now);
                 }
-                Err(_) => self.settle(request, Verdict::Broken, now),
+                Err(error) => self.broke(request, &error.to_string(), now),
             }
         }
     }
@@ -150,8 +169,8 @@ impl Flood {
              Connection: keep-alive\r\n\r\n",
             self.traffic.client(arrival.client).name
         );
-        if wire.send(text.as_bytes()).is_err() {
-            self.settle(request, Verdict::Broken, now);
+        if let Err(error) = wire.send(text.as_bytes()) {
+            self.broke(request, &error.to_string(), now);
             return;
         }
         let connection = Connection {
@@ -169,6 +188,23 @@ impl Flood {
         self.outcomes[request] = Some(Outcome { verdict, at_us });
     }
 
+    /// A request came to nothing.
+    fn broke(&mut self, request: usize, why: &str, now: Instant) {
+        if self.samples.broken.len() < SAMPLES {
+            let client = self.client_of(request);
+            let sample = format!("request {} of {client}: {why}", request + 1);
+            self.samples.broken.push(sample);
+        }
+        self.settle(request, Verdict::Broken, now);
+    }
+
+    fn client_of(&self, request: usize) -> &str {
+        &self
+            .traffic
+            .client(self.traffic.arrivals[request].client)
+            .name
+    }
+
     /// A whole answer came: judges it and gives the connection to the next waiting request.
     fn answered(&mut self, key: usize, answer: &Answer, now: Instant) {
         let Some(connection) = self.connections.remove(&key) else {
@@ -176,7 +212,10 @@ impl Flood {
         };
         let verdict = match answer.status {
             200 if self.is_right(&connection.nonce, &answer.body) => Verdict::Correct,
-            200 => Verdict::Wrong,
+            200 => {
+                self.keep_wrong(connection.request, &connection.nonce, &answer.body);
+                Verdict::Wrong
+            }
             status => Verdict::Rejected(status),
         };
         self.settle(connection.request, verdict, now);
@@ -187,6 +226,22 @@ impl Flood {
         }
     }
 
+    fn keep_wrong(&mut self, request: usize, nonce: &str, body: &[u8]) {
+        if self.samples.wrong.len() >= SAMPLES {
+            return;
+        }
+        let shown = &body[..body.len().min(SAMPLE_BYTES)];
+        let cut = if body.len() > SAMPLE_BYTES { "…" } else { "" };
+        let sample = format!(
+            "request {} of {}, nonce {nonce}: expected {{\"hmac\": \"{}\"}}, found {}{cut}",
+            request + 1,
+            self.client_of(request),
+            self.secret.hmac(nonce),
+            shown.escape_ascii()
+        );
+        self.samples.wrong.push(sample);
+    }
+
     fn is_right(&self, nonce: &str, body: &[u8]) -> bool {
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
         let hmac = body.as_ref().and_then(|body| body.get("hmac")?.as_str());
@@ -194,9 +249,9 @@ impl Flood {
     }
 
     /// Closes a connection whose request came to nothing.
-    fn drop_connection(&mut self, key: usize, verdict: Verdict, now: Instant) {
+    fn break_connection(&mut self, key: usize, why: &str, now: Instant) {
         if let Some(connection) = self.connections.remove(&key) {
-            self.settle(connection.request, verdict, now);
+            self.broke(connection.request, why, now);
         }
     }
 }
@@ -223,14 +278,16 @@ impl Actor for Flood {
                 match connection.reader.feed(&bytes) {
                     Ok(None) => {}
                     Ok(Some(answer)) => self.answered(key, &answer, now),
-                    Err(_) => self.drop_connection(key, Verdict::Broken, now),
+                    Err(error) => self.break_connection(key, &error.to_string(), now),
                 }
             }
             (Ok(_), Ok(Incoming::End)) => match std::mem::take(&mut connection.reader).end() {
                 Ok(answer) => self.answered(key, &answer, now),
-                Err(_) => self.drop_connection(key, Verdict::Broken, now),
+                Err(error) => self.break_connection(key, &error.to_string(), now),
             },
-            _ => self.drop_connection(key, Verdict::Broken, now),
+            (Err(error), _) | (_, Err(error)) => {
+                self.break_connection(key, &error.to_string(), now);
+            }
         }
         self.connect_waiting(now);
     }
@@ -261,7 +318,9 @@ impl Actor for Flood {
             .filter(|(_, connection)| connection.give_up <= now);
         let silent: Vec<usize> = silent.map(|(&key, _)| key).collect();
         for key in silent {
-            self.drop_connection(key, Verdict::TimedOut, now);
+            if let Some(connection) = self.connections.remove(&key) {
+                self.settle(connection.request, Verdict::TimedOut, now);
+            }
         }
         self.connect_waiting(now);
     }

@@ -21,8 +21,11 @@ mod tally;
 mod traffic;
 mod world;
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use serde_json::{Map, Value};
 
 pub use args::Args;
 use play::{Setting, play};
@@ -32,8 +35,10 @@ use world::{Demand, Regime, World, WorldName};
 use crate::{
     case::Case,
     console,
+    noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
+    solution_log,
 };
 use octopus::WorkDir;
 
@@ -54,6 +59,7 @@ struct Task {
     name: String,
     seed: String,
     reference: Option<f64>,
+    file: Option<PathBuf>,
 }
 
 /// Judges a solution in the world and on the cases that the flags name.
@@ -81,6 +87,7 @@ fn tasks(args: &Args) -> Result<Vec<Task>> {
             name,
             seed: seed.clone(),
             reference: None,
+            file: None,
         }]);
     }
     if args.case.is_empty() {
@@ -90,18 +97,20 @@ fn tasks(args: &Args) -> Result<Vec<Task>> {
             name: name.into(),
             seed: seed.into(),
             reference,
+            file: None,
         }]);
     }
-    let original = |path| {
+    let original = |path: &PathBuf| {
         let case = Case::load(path, 2)?;
         let seed = case.input_text()?.to_owned();
         Ok(Task {
             name: case.id,
             seed,
             reference: case.reference,
+            file: Some(path.clone()),
         })
     };
-    args.case.iter().map(|path| original(path)).collect()
+    args.case.iter().map(original).collect()
 }
 
 /// Plays a case as often as asked and judges the run with the median score.
@@ -134,17 +143,60 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
         folder: workdir.path(),
         unix: args.unix,
         strict: args.strict,
+        time_limit: args.time_limit,
     };
     let name = match args.world {
         WorldName::Contest => format!("{}, {regime}", task.name),
         _ => format!("{}, {world_name}, {regime}", task.name),
     };
     let mut result = CaseResult::new(2, name, solution, Unit::Points);
+    if let Some(file) = &task.file {
+        result = result.setting("case", file.to_string_lossy());
+    }
+    if args.seconds < CONTEST_SECONDS {
+        result = result.remark(format!("{} s", args.seconds));
+    }
+    let watch = Watch::start();
+    let tallies = match play_all(args, &setting, &world)? {
+        Ok(tallies) => tallies,
+        Err(failure) => return Ok(result.fail(failure).under(watch.stop())),
+    };
+    let noise = watch.stop();
+    let median = tallies
+        .get((tallies.len() - 1) / 2)
+        .context("no run was played")?;
+    if world.bound.is_some() {
+        result = result.scored(median.score(), reference);
+    }
+    result = figures(result, median, &world).figure("runs", tallies.len());
+    if let [lowest, .., highest] = tallies.as_slice() {
+        result = result
+            .figure("score_lowest_points", lowest.score())
+            .figure("score_highest_points", highest.score());
+    }
+    let overflows: usize = tallies.iter().map(Tally::overflows).sum();
+    result = result
+        .figure("overflows_all_runs", overflows)
+        .under(noise.at_least_late(percentile(&median.lateness_ms, 0.99)));
+    Ok(match failure(median, &tallies, &world.demands) {
+        Some(failure) => result.fail(failure.said(solution_log::last_lines(
+            &workdir.path().join(solution_log::NAME),
+        ))),
+        None => result,
+    })
+}
+
+/// Plays a world as often as asked; the tallies by ascending score, or the solution's failure.
+fn play_all(
+    args: &Args,
+    setting: &Setting<'_>,
+    world: &World,
+) -> Result<Result<Vec<Tally>, Failure>> {
     let mut tallies = Vec::new();
     for run in 1..=args.runs {
-        let tally = match play(&setting, &world)? {
+        let tally = match play(setting, world)? {
             Ok(tally) => tally,
-            Err(failure) => return Ok(result.fail(failure)),
+            Err(failure) => return Ok(Err(failure)),
         };
         let points = world.bound.map(|_| format!(", score {:.1}", tally.score()));
         console::log(&format!(
@@ -159,24 +211,7 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
         tallies.push(tally);
     }
     tallies.sort_by(|a, b| a.score().total_cmp(&b.score()));
-    let median = tallies
-        .get((tallies.len() - 1) / 2)
-        .context("no run was played")?;
-    if world.bound.is_some() {
-        result = result.scored(median.score(), reference);
-    }
-    result = figures(result, median, &world).figure("runs", tallies.len());
-    if let [lowest, .., highest] = tallies.as_slice() {
-        result = result
-            .figure("score_lowest_points", lowest.score())
-            .figure("score_highest_points", highest.score());
-    }
-    let overflows: usize = tallies.iter().map(Tally::overflows).sum();
-    result = result.figure("overflows_all_runs", overflows);
-    Ok(match failure(median, &tallies, &world.demands) {
-        Some(failure) => result.fail(failure),
-        None => result,
-    })
+    Ok(Ok(tallies))
 }
 
 /// The demands that do not come with the world: the contest's, and strictness.
@@ -202,8 +237,19 @@ fn add_demands(world: &mut World, reference: Option<f64>, strict: bool) {
 fn failure(median: &Tally, tallies: &[Tally], demands: &[Demand]) -> Option<Failure> {
     let wrong: usize = tallies.iter().map(Tally::wrong).sum();
     if wrong > 0 {
-        let message = format!("{wrong} answers with status 200 did not hold the nonce's HMAC");
-        return Some(Failure::new("wrong_output", message));
+        let samples = tallies.iter().flat_map(|tally| &tally.samples.wrong);
+        let samples: Vec<String> = samples
+            .take(3)
+            .map(|line| format!("\n    {line}"))
+            .collect();
+        let message = format!(
+            "{wrong} answers with status 200 did not hold the nonce's HMAC{}",
+            samples.concat()
+        );
+        return Some(
+            Failure::new("wrong_output", message)
+                .hint("pass a backend's answer on as it is, to the request that it belongs to."),
+        );
     }
     let is_met = |demand: &Demand| {
         if demand.forbids_overflow {
@@ -212,13 +258,38 @@ fn failure(median: &Tally, tallies: &[Tally], demands: &[Demand]) -> Option<Fail
             (demand.met)(median)
         }
     };
-    let unmet: Vec<&str> = demands
-        .iter()
-        .filter(|d| !is_met(d))
-        .map(|d| d.text.as_str())
+    let unmet = demands.iter().filter(|demand| !is_met(demand));
+    let mut unmet: Vec<&str> = unmet.map(|demand| demand.text.as_str()).collect();
+    if median.answers() == 0 {
+        unmet.insert(0, "anything is answered at all");
+    }
+    if unmet.is_empty() {
+        return None;
+    }
+    let mut message = format!("not met: {}", unmet.join("; "));
+    for (name, side) in [("mice", &median.mice), ("elephants", &median.elephants)] {
+        message.extend(["\n", name, ": ", &ends(side)]);
+    }
+    for sample in &median.samples.broken {
+        message.extend(["\n    ", sample]);
+    }
+    Some(Failure::slow("demands_unmet", message).hint("--runs 3 judges the median of three runs."))
+}
+
+/// How the requests of one side ended, in a line.
+fn ends(side: &Side) -> String {
+    let statuses = side.statuses.iter();
+    let mut parts: Vec<String> = statuses
+        .map(|(status, count)| format!("{count} answered {status}"))
         .collect();
-    (!unmet.is_empty())
-        .then(|| Failure::new("demands_unmet", format!("not met: {}", unmet.join("; "))))
+    let others = [
+        ("timed out", side.timed_out),
+        ("broken off", side.broken),
+        ("not answered", side.unanswered),
+    ];
+    let others = others.into_iter().filter(|(_, count)| *count > 0);
+    parts.extend(others.map(|(what, count)| format!("{count} {what}")));
+    format!("{} sent: {}", side.sent, parts.join(", "))
 }
 
 fn figures(result: CaseResult, tally: &Tally, world: &World) -> CaseResult {
@@ -258,6 +329,11 @@ fn side_figures(mut result: CaseResult, name: &str, side: &Side) -> CaseResult {
             result = result.figure(&format!("{name}_{suffix}_ms"), latency);
         }
     }
+    let statuses = side.statuses.iter();
+    let statuses: Map<String, Value> = statuses
+        .map(|(status, count)| (status.to_string(), Value::from(*count)))
+        .collect();
+    result = result.figure(&format!("{name}_statuses"), statuses);
     let others = [
         ("rejected", side.rejected),
         ("timed_out", side.timed_out),

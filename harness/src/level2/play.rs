@@ -43,6 +43,23 @@ pub struct Setting<'a> {
     pub unix: bool,
     /// Whether backends die of an overflow.
     pub strict: bool,
+    /// How long start and run may take together.
+    pub time_limit: Option<Duration>,
+}
+
+impl Setting<'_> {
+    fn is_over(&self, begun: Instant) -> bool {
+        self.time_limit
+            .is_some_and(|limit| begun.elapsed() >= limit)
+    }
+
+    fn time_limit_failure(&self) -> Failure {
+        let limit = humantime::format_duration(self.time_limit.unwrap_or_default());
+        Failure::slow(
+            "time_limit",
+            format!("not over after {limit} (--time-limit)"),
+        )
+    }
 }
 
 /// Plays a world once. The inner error is the solution's failure, the outer one is ours.
@@ -68,10 +85,29 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
         Address::free_port().context("cannot find a free port")?
     };
     let log = SolutionLog::create(setting.folder)?;
+    let begun = Instant::now();
     let mut process = start(setting, &log, &entrance, &backends)?;
+    let is_over = || setting.is_over(begun);
 
-    if let Some(failure) = wait_until_up(&mut process, &log, &mut backends, &entrance, &secret)? {
-        return Ok(Err(failure));
+    let up = wait_until_up(
+        &mut process,
+        &log,
+        &mut backends,
+        &entrance,
+        &secret,
+        &is_over,
+    )?;
+    if let Some(failure) = up {
+        let failure = if is_over() {
+            setting.time_limit_failure()
+        } else {
+            failure
+        };
+        return Ok(Err(if failure.said.is_empty() {
+            failure.said(log.last_lines())
+        } else {
+            failure
+        }));
     }
     let started = Instant::now() + HEAD_START;
     let (played, ended) = flood(
@@ -81,11 +117,15 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
         entrance,
         &secret,
         started,
+        &is_over,
     )?;
     interrupt::check()?;
     if let Some(status) = ended {
         let at = format!("{:.1} s", started.elapsed().as_secs_f64());
         return Ok(Err(log.ended(status).at(at)));
+    }
+    if is_over() {
+        return Ok(Err(setting.time_limit_failure().said(log.last_lines())));
     }
     let tallies: Vec<BackendTally> = backends.iter().map(Backend::tally).collect();
     // Connections close with the backends, so a solution that drains has nothing to wait for.
@@ -140,6 +180,7 @@ fn wait_until_up(
     backends: &mut [Backend],
     entrance: &Address,
     secret: &Secret,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<Option<Failure>> {
     let give_up = AtomicBool::new(false);
     let mut ended = None;
@@ -154,7 +195,7 @@ fn wait_until_up(
             if ended.is_none() {
                 ended = process.try_wait().ok().flatten();
             }
-            probe.is_finished() || interrupt::requested() || ended.is_some()
+            probe.is_finished() || interrupt::requested() || ended.is_some() || is_over()
         });
         give_up.store(true, Ordering::Relaxed);
         let answer = probe
@@ -169,7 +210,10 @@ fn wait_until_up(
     }
     Ok(answer.err().map(|message| {
         let message = format!("HEAD of the health path was never answered with 200: {message}");
-        Failure::new("not_up", message)
+        Failure::slow("not_up", message).hint(
+            "start it by hand with the same flags: with --in-port it has to answer HEAD of any path \
+             by asking every backend, and with 200 only if all of them do.",
+        )
     }))
 }
 
@@ -181,6 +225,7 @@ fn flood(
     entrance: Address,
     secret: &Secret,
     started: Instant,
+    is_over: &dyn Fn() -> bool,
 ) -> Result<(Played, Option<ExitStatus>)> {
     if let Some((number, from_ms, to_ms)) = world.outage {
         let at = |ms| started + Duration::from_millis(ms);
@@ -211,7 +256,7 @@ fn flood(
             console::log(&format!("level 2: {played} of {} s", world.seconds));
             next_tell += TELL;
         }
-        ended.is_some() || interrupt::requested()
+        ended.is_some() || interrupt::requested() || is_over()
     })
     .context("cannot wait for sockets")?;
     let slow_closed = lorises.closed();

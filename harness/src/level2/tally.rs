@@ -1,7 +1,9 @@
 //! What came of a run: counts and latencies by kind of client, and the points of 2014.
 
+use std::collections::BTreeMap;
+
 use super::backend::BackendTally;
-use super::flood::{Played, Verdict};
+use super::flood::{Played, Samples, Verdict};
 use super::population::score;
 use super::traffic::Kind;
 
@@ -20,6 +22,8 @@ pub struct Side {
     pub timed_out: usize,
     /// Requests whose connection failed.
     pub broken: usize,
+    /// How many whole answers had which status.
+    pub statuses: BTreeMap<u16, usize>,
     /// Requests still waiting when the time was over.
     pub unanswered: usize,
     /// Milliseconds from when each correctly answered request was due to its answer, ascending.
@@ -46,6 +50,8 @@ pub struct Tally {
     pub evenness: f64,
     /// Slow connections that the solution closed.
     pub slow_closed: usize,
+    /// Requests that ended oddly.
+    pub samples: Samples,
 }
 
 impl Tally {
@@ -74,13 +80,20 @@ impl Tally {
                 None => side.unanswered += 1,
                 Some(outcome) => match outcome.verdict {
                     Verdict::Correct => {
+                        *side.statuses.entry(200).or_default() += 1;
                         side.correct += 1;
                         let latency_us = outcome.at_us.saturating_sub(arrival.due_us);
                         side.latencies_ms.push(latency_us as f64 / 1000.0);
                         answered[arrival.client.0] += 1;
                     }
-                    Verdict::Wrong => side.wrong += 1,
-                    Verdict::Rejected(_) => side.rejected += 1,
+                    Verdict::Wrong => {
+                        *side.statuses.entry(200).or_default() += 1;
+                        side.wrong += 1;
+                    }
+                    Verdict::Rejected(status) => {
+                        *side.statuses.entry(status).or_default() += 1;
+                        side.rejected += 1;
+                    }
                     Verdict::TimedOut => side.timed_out += 1,
                     Verdict::Broken => side.broken += 1,
                 },
@@ -108,6 +121,7 @@ impl Tally {
             lateness_ms,
             evenness,
             slow_closed: played.slow_closed,
+            samples: played.samples.clone(),
         }
     }
 
@@ -199,6 +213,7 @@ mod tests {
             outcomes,
             lateness: Vec::new(),
             slow_closed: 0,
+            samples: Samples::default(),
         }
     }
 
@@ -221,6 +236,8 @@ mod tests {
         assert_eq!((tally.elephants.correct, tally.elephants.rejected), (1, 1));
         assert_eq!(tally.elephants.unanswered, 1);
         assert_eq!(tally.mice.latencies_ms, [80.0]);
+        assert_eq!(tally.mice.statuses, [(200, 2)].into());
+        assert_eq!(tally.elephants.statuses, [(200, 1), (429, 1)].into());
         assert!((tally.score() - 0.01).abs() < 1e-9);
         assert!((tally.deficit() - 51.3).abs() < 1e-9);
     }

@@ -1,9 +1,9 @@
 //! The flags of `harness level3`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::generator::Flags;
-use crate::solution::SolutionArgs;
+use crate::{duration, solution::SolutionArgs};
 
 /// Judges a level 3 solution: a code search over three nodes.
 ///
@@ -58,6 +58,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 2,
         value_parser = clap::value_parser!(u32).range(1..=3))]
     pub(super) fault_node: u32,
+
+    /// Fail a solution that has not answered everything after this long, from its start
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration::parse)]
+    pub(super) time_limit: Duration,
 
     /// Run in this folder and leave it behind (default: a temporary folder)
     #[arg(long, value_name = "DIR")]

@@ -28,6 +28,24 @@ impl Client {
         }
     }
 
+    /// The port of the server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on it gives up after so much silence.
+    pub fn be_patient_for(&mut self, patience: Duration) {
+        if patience == self.patience {
+            return;
+        }
+        self.patience = patience;
+        // A connection that does not take its new limit is not kept.
+        self.connection = self
+            .connection
+            .take()
+            .filter(|connection| connection.set_read_timeout(Some(patience)).is_ok());
+    }
+
     /// Asks and waits for the whole answer; also how long it took, from before a connection was
     /// made, where one was needed, to the last byte.
     pub fn get(&mut self, target: &str) -> io::Result<(Answer, Duration)> {
@@ -52,7 +70,9 @@ impl Client {
         let mut reader = AnswerReader::new();
         let malformed = |error| io::Error::new(ErrorKind::InvalidData, error);
         loop {
-            let count = connection.read(&mut self.piece)?;
+            let count = connection
+                .read(&mut self.piece)
+                .map_err(|error| self.in_words(error))?;
             if count == 0 {
                 return reader.end().map_err(|_| ErrorKind::UnexpectedEof.into());
             }
@@ -62,6 +82,18 @@ impl Client {
                 }
                 return Ok(answer);
             }
+        }
+    }
+
+    /// A socket's time limit shows as an error that says something else.
+    fn in_words(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                let seconds = self.patience.as_secs_f64();
+                let message = format!("the server was silent for {seconds:.0} s");
+                io::Error::new(ErrorKind::TimedOut, message)
+            }
+            _ => error,
         }
     }
 
@@ -128,5 +160,15 @@ mod tests {
             assert_eq!(client.get("/x").unwrap().0.body, b"x");
         }
         server.join().unwrap();
+    }
+
+    #[test]
+    fn silence_is_told_in_words() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut client = Client::new(port, Duration::from_millis(1));
+        let error = client.get("/x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "the server was silent for 0 s");
     }
 }

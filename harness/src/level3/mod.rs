@@ -23,13 +23,14 @@ use anyhow::{Context, Result, ensure};
 
 pub use args::Args;
 use generator::{Flags, Tree};
-use oracle::{Difference, Expected};
+use oracle::Expected;
 use queries::{Fault, Latencies};
 use servers::Servers;
 
 use crate::{
     case::Case,
     console,
+    noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
 };
@@ -37,6 +38,8 @@ use octopus::WorkDir;
 
 /// How many times faster than the reference a solution has to be.
 const PASSING_RATIO: f64 = 4.0;
+/// The contest had 50 queries; fewer than this say little.
+const FEW_QUERIES: usize = 10;
 /// Most memory of a node, in bytes.
 const MEMORY_LIMIT: u64 = 500_000_000;
 
@@ -64,6 +67,8 @@ struct Task {
     root: PathBuf,
     queries: Vec<String>,
     reference_s: Option<f64>,
+    /// The case file that it is from.
+    file: Option<PathBuf>,
     /// The answers that an original case has, which the oracle must agree with.
     recorded: Option<Vec<Vec<String>>>,
 }
@@ -96,6 +101,7 @@ fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
         let task = generated(case.id, &flags, folder)?;
         return Ok(Task {
             reference_s: case.reference,
+            file: Some(path.clone()),
             recorded,
             ..task
         });
@@ -126,6 +132,7 @@ fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
         root,
         queries,
         reference_s: None,
+        file: None,
         recorded: None,
     })
 }
@@ -139,6 +146,7 @@ fn generated(name: String, flags: &Flags, folder: &Path) -> Result<Task> {
         root,
         queries: tree.keys,
         reference_s: None,
+        file: None,
         recorded: None,
     })
 }
@@ -164,59 +172,98 @@ fn judge(args: &Args, task: &Task, solution: &Solution, folder: &Path) -> Result
     if let Some(recorded) = &task.recorded {
         check_recorded(task, recorded, &expected)?;
     }
-    let fault = match (args.kill_node, args.slow_node) {
-        (true, _) => Some(Fault::Kill(args.fault_node)),
-        (false, Some(ms)) => Some(Fault::Slow(args.fault_node, Duration::from_millis(ms))),
-        (false, None) => None,
-    };
-    let result = CaseResult::new(3, &task.name, solution, Unit::S)
+    let mut result = CaseResult::new(3, &task.name, solution, Unit::S)
         .figure("files", expected.files.len())
         .figure("text_mb", expected.bytes as f64 / 1e6)
         .figure("queries", asked.len())
         .figure("hits", expected.hits.iter().map(Vec::len).sum::<usize>());
+    if let Some(file) = &task.file {
+        result = result.setting("case", file.to_string_lossy());
+    }
+    if asked.len() < FEW_QUERIES {
+        result = result.remark(format!("{} queries", asked.len()));
+    }
+    let watch = Watch::start();
+    let mut servers = Servers::start(solution, folder, args.base_port, args.time_limit)?;
+    let examined = examine(&mut servers, task, &asked, &expected, fault(args), result)?;
+    let said = servers.last_lines();
+    servers.stop()?;
+    let result = examined.under(watch.stop());
+    Ok(match result.failure.clone() {
+        Some(failure) if failure.said.is_empty() => result.fail(failure.said(said)),
+        _ => result,
+    })
+}
 
-    let mut servers = Servers::start(solution, folder, args.base_port)?;
+fn fault(args: &Args) -> Option<Fault> {
+    match (args.kill_node, args.slow_node) {
+        (true, _) => Some(Fault::Kill(args.fault_node)),
+        (false, Some(ms)) => Some(Fault::Slow(args.fault_node, Duration::from_millis(ms))),
+        (false, None) => None,
+    }
+}
+
+/// Lets the running servers index the tree, asks all queries, and completes the result.
+fn examine(
+    servers: &mut Servers,
+    task: &Task,
+    asked: &[&str],
+    expected: &Expected,
+    fault: Option<Fault>,
+    mut result: CaseResult,
+) -> Result<CaseResult> {
     if let Some(failure) = servers.wait_until_up()? {
         return Ok(result.fail(failure));
     }
     console::log(&format!("level 3: {}: indexing", task.name));
-    let mut result = match servers.index(&task.root)? {
+    match servers.index(&task.root)? {
         Err(failure) => return Ok(result.fail(failure)),
-        Ok(Some(time)) => result.figure("index_s", time.as_secs_f64()),
+        Ok(Some(time)) => result = result.figure("index_s", time.as_secs_f64()),
         Ok(None) => {
             console::log("level 3: not indexed after 4 minutes; the queries come all the same");
-            result
         }
-    };
+    }
     servers.look_at_memory();
-    let outcome = queries::ask_all(&mut servers, &asked, &expected, fault)?;
+    let outcome = queries::ask_all(servers, asked, expected, fault)?;
     servers.look_at_memory();
-    result = memory_figures(result, &servers);
-    let too_large = servers
-        .memory
-        .peaks()
-        .find(|(_, bytes)| *bytes > MEMORY_LIMIT);
-    servers.stop()?;
-
-    result = result.figure("marked_incomplete", outcome.marked);
-    if let Some(latencies) = &outcome.latencies {
+    result = memory_figures(result, servers)
+        .figure("marked_incomplete", outcome.marked)
+        .figure("answered_wrongly", outcome.wrong);
+    let latencies = outcome.latencies();
+    if let Some(failure) = outcome.failure {
+        let root = task.root.display();
+        return Ok(result.fail(failure.hint(format!(
+            "`grep -rnF QUERY {root}` shows what must be found."
+        ))));
+    }
+    // A mean says something about a run in which every answer was right, and about no other.
+    if let Some(latencies) = &latencies {
         result = latency_figures(result, latencies, task.reference_s, fault.is_some());
     }
-    if let Some(failure) = outcome.failure {
-        return Ok(result.fail(failure));
-    }
-    if let Some((node, bytes)) = too_large {
+    let mut peaks = servers.memory.peaks();
+    if let Some((node, bytes)) = peaks.find(|(_, bytes)| *bytes > MEMORY_LIMIT) {
         let message = format!(
             "a node had {:.0} MB resident, 500 are allowed",
             bytes as f64 / 1e6
         );
         return Ok(result.fail(Failure::new("memory", message).at(format!("node {node}"))));
     }
-    if result.ratio.is_some_and(|ratio| ratio < PASSING_RATIO) {
-        let message = format!("not {PASSING_RATIO} times as fast as the reference");
-        return Ok(result.fail(Failure::new("too_slow", message)));
-    }
-    Ok(result)
+    Ok(match too_slow(&result) {
+        Some(failure) => result.fail(failure),
+        None => result,
+    })
+}
+
+/// The failure of a solution that is right and not fast enough, with the numbers.
+fn too_slow(result: &CaseResult) -> Option<Failure> {
+    let ratio = result.ratio.filter(|&ratio| ratio < PASSING_RATIO)?;
+    let (mean, reference) = (result.score? * 1e3, result.reference? * 1e3);
+    let message = format!(
+        "{mean:.3} ms in the mean are {ratio:.2} times as fast as the reference's {reference:.3} ms; \
+         {PASSING_RATIO} times are needed, {:.3} ms",
+        reference / PASSING_RATIO
+    );
+    Some(Failure::slow("too_slow", message))
 }
 
 /// The recorded answers of an original case are those of all its queries, in order.
@@ -273,16 +320,6 @@ fn latency_figures(
         .figure("slowest_ms", ms(latencies.slowest))
 }
 
-impl From<Difference> for Failure {
-    fn from(difference: Difference) -> Self {
-        let message = match difference {
-            Difference::Missing(line) => format!("{line} is missing from the results"),
-            Difference::Unexpected(line) => format!("{line} should not be among the results"),
-        };
-        Self::new("wrong_output", message)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sha2::{Digest, Sha256};
@@ -312,5 +349,18 @@ mod tests {
             digest.update("\n");
         }
         assert_eq!(hex::encode(digest.finalize()), RECORDED);
+    }
+
+    #[test]
+    fn too_slow_is_told_in_numbers() {
+        let result = CaseResult::of_program("c", Vec::new(), Unit::S);
+        let slow = too_slow(&result.clone().scored(0.040, Some(0.080))).unwrap();
+        assert_eq!(
+            slow.message,
+            "40.000 ms in the mean are 2.00 times as fast as the reference's 80.000 ms; 4 times are \
+             needed, 20.000 ms"
+        );
+        assert_eq!(too_slow(&result.clone().scored(0.020, Some(0.080))), None);
+        assert_eq!(too_slow(&result.scored(9.0, None)), None);
     }
 }

@@ -4,7 +4,9 @@
 //! few hundred needles should take a minute, so files are shared among threads and hits are kept as
 //! pairs of numbers.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +32,62 @@ pub struct Expected {
     places: HashMap<String, u32>,
 }
 
-/// The difference between what must be found and what was.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// A line that was not found.
-    Missing(String),
-    /// A result that is no hit, or one that is listed twice.
-    Unexpected(String),
+/// The difference between what must be found and what was: how many lines, and the first of each
+/// kind as `path:LINE`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Lines that were not found.
+    pub missing: Lines,
+    /// Results that are no hits.
+    pub unexpected: Lines,
+    /// Hits that are listed again.
+    pub twice: Lines,
+}
+
+/// A number of lines, and the first of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// How many.
+    pub count: usize,
+    /// The first, if there is one.
+    pub first: Option<String>,
+}
+
+impl Lines {
+    fn add(&mut self, shown: impl FnOnce() -> String) {
+        self.count += 1;
+        self.first.get_or_insert_with(shown);
+    }
+
+    /// `3 lines are missing, the first a/one:3`; none of none.
+    fn told(&self, one: &str, several: &str) -> Option<String> {
+        let first = self.first.as_ref()?;
+        Some(match self.count {
+            1 => format!("{first} {one}"),
+            count => format!("{count} lines {several}, the first {first}"),
+        })
+    }
+}
+
+impl Difference {
+    fn is_none(&self) -> bool {
+        self.missing.count + self.unexpected.count + self.twice.count == 0
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.missing.told("is missing", "are missing"),
+            self.unexpected.told(
+                "should not be among the results",
+                "should not be among the results",
+            ),
+            self.twice
+                .told("is listed twice", "are listed twice or more"),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Expected {
@@ -88,30 +139,39 @@ impl Expected {
         format!("{}:{line}", self.files[file as usize])
     }
 
-    /// Compares the results for a needle, in any order, with the hits; the first difference.
+    /// Compares the results for a needle, in any order, with the hits; none if they are the same.
     pub fn compare(&self, needle: usize, results: &[String]) -> Option<Difference> {
+        let mut difference = Difference::default();
         let mut found = Vec::with_capacity(results.len());
         for result in results {
             match self.hit(result) {
                 Some(hit) => found.push(hit),
-                None => return Some(Difference::Unexpected(result.clone())),
+                None => difference.unexpected.add(|| result.clone()),
             }
         }
         found.sort_unstable();
-        let expected = &self.hits[needle];
-        let same = expected
-            .iter()
-            .zip(&found)
-            .take_while(|(a, b)| a == b)
-            .count();
-        match (expected.get(same), found.get(same)) {
-            (None, None) => None,
-            (Some(&missing), None) => Some(Difference::Missing(self.shown(missing))),
-            (Some(&missing), Some(&other)) if missing < other => {
-                Some(Difference::Missing(self.shown(missing)))
-            }
-            (_, Some(&other)) => Some(Difference::Unexpected(self.shown(other))),
+        for pair in found.windows(2).filter(|pair| pair[0] == pair[1]) {
+            difference.twice.add(|| self.shown(pair[0]));
         }
+        found.dedup();
+        let expected = &self.hits[needle];
+        let (mut wanted, mut given) = (expected.iter().peekable(), found.iter().peekable());
+        loop {
+            let order = match (wanted.peek(), given.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(wanted), Some(given)) => wanted.cmp(given),
+            };
+            let missing = if order.is_le() { wanted.next() } else { None };
+            let unexpected = if order.is_ge() { given.next() } else { None };
+            match (missing, unexpected) {
+                (Some(&hit), None) => difference.missing.add(|| self.shown(hit)),
+                (None, Some(&hit)) => difference.unexpected.add(|| self.shown(hit)),
+                _ => {}
+            }
+        }
+        (!difference.is_none()).then_some(difference)
     }
 
     /// The hit that a result names, if it has the contract's form.
@@ -280,18 +340,24 @@ mod tests {
             let results: Vec<String> = results.iter().map(ToString::to_string).collect();
             expected.compare(0, &results)
         };
-        assert_eq!(compare(&["two:2", "full:1", "a/one:3", "a/one:1"]), None);
-        let missing = Some(Difference::Missing("a/one:3".into()));
-        assert_eq!(compare(&["two:2", "full:1", "a/one:1"]), missing);
-        let twice = compare(&["two:2", "two:2", "full:1", "a/one:3", "a/one:1"]);
-        assert_eq!(twice, Some(Difference::Unexpected("two:2".into())));
+        let right = ["two:2", "full:1", "a/one:3", "a/one:1"];
+        let told = |results: &[&str]| compare(results).map(|difference| difference.to_string());
+        assert_eq!(told(&right), None);
+        let missing = told(&["two:2", "full:1", "a/one:1"]);
+        assert_eq!(missing.as_deref(), Some("a/one:3 is missing"));
+        let nearly_all = told(&["full:1"]);
+        let expected = "3 lines are missing, the first a/one:1";
+        assert_eq!(nearly_all.as_deref(), Some(expected));
+        let twice = told(&["two:2", "two:2", "full:1", "a/one:3", "a/one:1"]);
+        assert_eq!(twice.as_deref(), Some("two:2 is listed twice"));
         for bad in ["two:1", "two:02", "two:+2", "two", "nowhere:1"] {
-            let results = ["two:2", "full:1", "a/one:3", "a/one:1", bad];
-            assert_eq!(
-                compare(&results),
-                Some(Difference::Unexpected(bad.into())),
-                "{bad}"
-            );
+            let results = [right.as_slice(), &[bad]].concat();
+            let expected = format!("{bad} should not be among the results");
+            assert_eq!(told(&results), Some(expected));
         }
+        let all = told(&["two:1", "two:2", "two:2", "full:1", "a/one:3"]);
+        let expected =
+            "a/one:1 is missing; two:1 should not be among the results; two:2 is listed twice";
+        assert_eq!(all.as_deref(), Some(expected));
     }
 }

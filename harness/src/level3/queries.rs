@@ -1,5 +1,6 @@
 //! The queries, one after another, each answer compared with the oracle's.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use super::nodes::{self, Slowed};
 use super::oracle::Expected;
 use super::servers::{Body, Servers};
 use crate::console;
-use crate::report::Failure;
+use crate::report::{Cause, Failure};
 use octopus::interrupt;
 
 /// What is done to a node while it is queried.
@@ -22,15 +23,27 @@ pub enum Fault {
     Slow(u32, Duration),
 }
 
+/// How many wrong answers are shown.
+const SHOWN: usize = 3;
+
 /// What came of the queries.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
-    /// The latencies, unless not even one query was answered.
-    pub latencies: Option<Latencies>,
+    /// How long each answer took, right or wrong.
+    pub times: Vec<Duration>,
     /// Answers that said by themselves that they are not complete; only a fault excuses them.
     pub marked: usize,
-    /// The first answer that was wrong.
+    /// Queries that were answered wrongly.
+    pub wrong: usize,
+    /// Why the solution does not pass: the first of the wrong answers, or what ended it all.
     pub failure: Option<Failure>,
+}
+
+impl Outcome {
+    /// The latencies of all answers; none if there is none.
+    pub fn latencies(&self) -> Option<Latencies> {
+        Latencies::of(self.times.clone())
+    }
 }
 
 /// Latencies of all answers.
@@ -63,18 +76,15 @@ impl Latencies {
     }
 }
 
-/// Sends every query and judges its answer; ends at the first that is wrong.
+/// Sends every query and judges its answer. Goes on after a wrong one, and ends at a silence or at
+/// the end of the solution.
 pub fn ask_all(
     servers: &mut Servers,
     queries: &[&str],
     expected: &Expected,
     fault: Option<Fault>,
 ) -> Result<Outcome> {
-    let mut outcome = Outcome {
-        latencies: None,
-        marked: 0,
-        failure: None,
-    };
+    let mut outcome = Outcome::default();
     let slowed = match fault {
         Some(Fault::Slow(node, stop)) => {
             let slowed = Slowed::new(servers.leader(), node, stop);
@@ -86,50 +96,155 @@ pub fn ask_all(
         }
         _ => None,
     };
-    let mut times = Vec::with_capacity(queries.len());
+    let mut wrong = Vec::new();
     for (place, query) in queries.iter().enumerate() {
         interrupt::check()?;
         if let Some(Fault::Kill(node)) = fault
             && place == queries.len() / 3
+            && !kill(servers, node, place)
         {
-            servers.look_at_memory();
-            if !nodes::signal(servers.leader(), node, Signal::KILL) {
-                outcome.failure = Some(no_such_node(node));
-                break;
-            }
-            console::log(&format!(
-                "level 3: node {node} is killed before query {}",
-                place + 1
-            ));
+            outcome.failure = Some(no_such_node(node));
+            return Ok(outcome);
         }
-        let answered = servers.client.get(&format!("/?q={}", encoded(query)));
-        interrupt::check()?;
-        let verdict = match answered {
-            Ok((answer, time)) => {
-                times.push(time);
-                let body = Body::read(&answer);
-                judge(answer.status, body, |results| {
-                    expected.compare(place, results).map(Failure::from)
-                })
+        let asked = ask(servers, place, query, expected, &mut outcome.times)?;
+        match asked {
+            Asked::Judged(Verdict::Right) => {}
+            Asked::Judged(Verdict::Incomplete(_)) if fault.is_some() => outcome.marked += 1,
+            Asked::Judged(Verdict::Incomplete(why)) => {
+                wrong.push(Failure::new("not_answered", why).at(named(place, query)));
             }
-            Err(error) => Verdict::Incomplete(format!("no answer: {error}")),
-        };
-        match verdict {
-            Verdict::Right => {}
-            Verdict::Incomplete(_) if fault.is_some() => outcome.marked += 1,
-            Verdict::Incomplete(why) => {
-                outcome.failure = Some(Failure::new("not_answered", why));
+            Asked::Judged(Verdict::Wrong(failure)) => wrong.push(failure.at(named(place, query))),
+            Asked::Over(failure) => {
+                let failure = failure.at(named(place, query));
+                outcome.failure = Some(cut_short(failure, &wrong, place, queries.len()));
+                outcome.wrong = wrong.len();
+                return Ok(outcome);
             }
-            Verdict::Wrong(failure) => outcome.failure = Some(failure),
-        }
-        if let Some(failure) = outcome.failure.take() {
-            outcome.failure = Some(failure.at(format!("query {} {query:?}", place + 1)));
-            break;
         }
     }
     drop(slowed);
-    outcome.latencies = Latencies::of(times);
+    outcome.wrong = wrong.len();
+    outcome.failure = summary(&wrong, queries.len());
     Ok(outcome)
+}
+
+/// What came of one query.
+enum Asked {
+    /// An answer came, or word that there is none.
+    Judged(Verdict),
+    /// No further query makes sense.
+    Over(Failure),
+}
+
+fn ask(
+    servers: &mut Servers,
+    place: usize,
+    query: &str,
+    expected: &Expected,
+    times: &mut Vec<Duration>,
+) -> Result<Asked> {
+    if let Some(failure) = servers.out_of_time() {
+        return Ok(Asked::Over(failure));
+    }
+    let answered = servers.client.get(&format!("/?q={}", encoded(query)));
+    interrupt::check()?;
+    Ok(match answered {
+        Ok((answer, time)) => {
+            times.push(time);
+            let body = Body::read(&answer);
+            Asked::Judged(judge(answer.status, body, |results| {
+                let difference = expected.compare(place, results)?;
+                Some(Failure::new("wrong_output", difference.to_string()))
+            }))
+        }
+        Err(error) => {
+            let message = format!("no answer: {error}");
+            match (servers.ended()?, servers.out_of_time()) {
+                (Some(failure), _) | (None, Some(failure)) => Asked::Over(failure),
+                _ if error.kind() == ErrorKind::TimedOut => {
+                    Asked::Over(Failure::slow("not_answered", message))
+                }
+                _ => Asked::Judged(Verdict::Incomplete(message)),
+            }
+        }
+    })
+}
+
+fn named(place: usize, query: &str) -> String {
+    format!("query {} {query:?}", place + 1)
+}
+
+/// Kills a node before the query at `place`; whether there is one.
+fn kill(servers: &mut Servers, node: u32, place: usize) -> bool {
+    servers.look_at_memory();
+    let was_there = nodes::signal(servers.leader(), node, Signal::KILL);
+    if was_there {
+        let number = place + 1;
+        console::log(&format!(
+            "level 3: node {node} is killed before query {number}"
+        ));
+    }
+    was_there
+}
+
+/// One failure for all wrong answers: how many, and the first three.
+fn summary(wrong: &[Failure], queries: usize) -> Option<Failure> {
+    let (first, others) = wrong.split_first()?;
+    if others.is_empty() {
+        let message = format!(
+            "1 of {queries} queries is answered wrongly: {}",
+            first.message
+        );
+        return Some(Failure {
+            message,
+            ..first.clone()
+        });
+    }
+    let mut message = format!("{} of {queries} queries are answered wrongly", wrong.len());
+    message.extend(list(wrong));
+    Some(Failure {
+        message,
+        ..first.clone()
+    })
+}
+
+/// The failure that ended the queries, with the wrong answers until then.
+fn cut_short(failure: Failure, wrong: &[Failure], place: usize, queries: usize) -> Failure {
+    let mut message = failure.message.clone();
+    let left = queries - place - 1;
+    if left > 0 {
+        message.extend(["; ", &left.to_string(), " queries after it were not asked"]);
+    }
+    if !wrong.is_empty() {
+        message.extend([
+            "\n",
+            &wrong.len().to_string(),
+            " before it were answered wrongly",
+        ]);
+        message.extend(list(wrong));
+    }
+    // A wrong answer is the solution's doing, whatever came after it.
+    let cause = if wrong.is_empty() {
+        failure.cause
+    } else {
+        Cause::Solution
+    };
+    Failure {
+        message,
+        cause,
+        ..failure
+    }
+}
+
+/// Lines with the first few of the wrong answers.
+fn list(wrong: &[Failure]) -> Vec<String> {
+    let shown = wrong.iter().take(SHOWN).map(|failure| {
+        let place = failure.place.as_deref().unwrap_or("a query");
+        format!("\n    {place}: {}", failure.message)
+    });
+    let more = wrong.len().saturating_sub(SHOWN);
+    let rest = (more > 0).then(|| format!("\n    … and {more} more"));
+    shown.chain(rest).collect()
 }
 
 fn no_such_node(node: u32) -> Failure {
@@ -205,6 +320,37 @@ mod tests {
             Verdict::Incomplete(_)
         ));
         assert!(matches!(verdict(200, "<html>", true), Verdict::Wrong(_)));
+    }
+
+    #[test]
+    fn all_wrong_answers_are_counted_and_three_are_shown() {
+        let wrong: Vec<Failure> = (0..5)
+            .map(|n| Failure::new("wrong_output", format!("m{n}")).at(named(n, "q")))
+            .collect();
+        assert_eq!(summary(&[], 50), None);
+        let one = summary(&wrong[..1], 50).unwrap();
+        assert_eq!(one.message, "1 of 50 queries is answered wrongly: m0");
+        let all = summary(&wrong, 50).unwrap();
+        assert_eq!(
+            all.message,
+            "5 of 50 queries are answered wrongly\n    query 1 \"q\": m0\n    query 2 \"q\": m1\n    \
+             query 3 \"q\": m2\n    … and 2 more"
+        );
+        assert_eq!(all.place.as_deref(), Some("query 1 \"q\""));
+    }
+
+    #[test]
+    fn a_silence_after_a_wrong_answer_is_the_solutions_doing() {
+        let silence = || Failure::slow("not_answered", "no answer");
+        assert_eq!(cut_short(silence(), &[], 49, 50), silence());
+        let wrong = [Failure::new("wrong_output", "m").at("query 1")];
+        let cut = cut_short(silence(), &wrong, 9, 50);
+        assert_eq!(cut.cause, Cause::Solution);
+        assert_eq!(
+            cut.message,
+            "no answer; 40 queries after it were not asked\n1 before it were answered wrongly\n    \
+             query 1: m"
+        );
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Body {
 
 /// The running servers of a solution.
 pub struct Servers {
+    started: Instant,
+    time_limit: Duration,
     process: ProcessGroup,
     log: SolutionLog,
     /// A client of the master.
@@ -70,8 +72,14 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Runs `SOLUTION start-servers` in a folder.
-    pub fn start(solution: &Solution, folder: &Path, base_port: u16) -> Result<Self> {
+    /// Runs `SOLUTION start-servers` in a folder; all that is asked of it has to be done within the
+    /// time limit.
+    pub fn start(
+        solution: &Solution,
+        folder: &Path,
+        base_port: u16,
+        time_limit: Duration,
+    ) -> Result<Self> {
         let port = choose_port(base_port)?;
         let mut arguments = vec!["start-servers".to_owned()];
         if solution.ours || port != BASE_PORT {
@@ -81,10 +89,13 @@ impl Servers {
         let mut command = solution.command(arguments);
         command.current_dir(folder);
         log.attach(&mut command)?;
+        let started = Instant::now();
         let process = ProcessGroup::spawn(&mut command)
             .map_err(|error| cannot_run(&solution.program, &error))?;
         let client = Client::new(port, PATIENCE);
         Ok(Self {
+            started,
+            time_limit,
             process,
             log,
             client,
@@ -97,6 +108,24 @@ impl Servers {
         self.process.id()
     }
 
+    /// The failure of a solution whose time is over; the last request before that gets no more
+    /// patience than is left.
+    pub fn out_of_time(&mut self) -> Option<Failure> {
+        let left = self.time_limit.saturating_sub(self.started.elapsed());
+        if left.is_zero() {
+            let limit = humantime::format_duration(self.time_limit);
+            let message = format!("not done after {limit} (--time-limit)");
+            return Some(Failure::slow("time_limit", message));
+        }
+        self.client.be_patient_for(left.min(PATIENCE));
+        None
+    }
+
+    /// The last lines that the servers said.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.log.last_lines()
+    }
+
     /// Looks at the memory of the nodes.
     pub fn look_at_memory(&mut self) {
         self.memory.look(self.process.id());
@@ -107,7 +136,7 @@ impl Servers {
         let limit = Instant::now() + START_LIMIT;
         loop {
             interrupt::check()?;
-            if let Some(failure) = self.ended()? {
+            if let Some(failure) = self.ended()?.or_else(|| self.out_of_time()) {
                 return Ok(Some(failure));
             }
             let asked = self.ask("/healthcheck");
@@ -117,8 +146,14 @@ impl Servers {
             if Instant::now() >= limit {
                 let seconds = START_LIMIT.as_secs();
                 let last = asked.err().unwrap_or_default();
-                let message = format!("/healthcheck was not answered for {seconds} s: {last}");
-                return Ok(Some(Failure::new("not_up", message)));
+                let message =
+                    format!("/healthcheck was not answered with success for {seconds} s: {last}");
+                let port = self.client.port();
+                let failure = Failure::slow("not_up", message).hint(format!(
+                    "start it by hand with `start-servers`: the master has to listen on port \
+                     {port} and to answer when every node does."
+                ));
+                return Ok(Some(failure));
             }
             std::thread::sleep(PAUSE);
         }
@@ -141,7 +176,7 @@ impl Servers {
         let mut next_tell = started + TELL;
         while started.elapsed() < INDEX_LIMIT {
             interrupt::check()?;
-            if let Some(failure) = self.ended()? {
+            if let Some(failure) = self.ended()?.or_else(|| self.out_of_time()) {
                 return Ok(Err(failure));
             }
             if self.ask("/isIndexed").is_ok() {

@@ -29,8 +29,8 @@ pub struct Score {
     pub byte_points: f64,
     /// The sum, or 0 after a disqualification.
     pub total: f64,
-    /// Seconds.
-    pub duration: f64,
+    /// Whole seconds, as in 2014.
+    pub duration: u64,
     /// How many nodes there were.
     pub node_count: usize,
     /// The summary for people.
@@ -64,7 +64,7 @@ impl Score {
             query_points,
             byte_points,
             total,
-            duration: duration.as_secs_f64(),
+            duration: duration.as_secs_f64().round() as u64,
             node_count,
             pretty: String::new(),
         };
@@ -128,6 +128,10 @@ mod tests {
              Bytes written: 1.01MB\nConnection attempts: 619\nCorrect queries: 258\n\n\
              Score breakdown:\n2580 points from queries\n-732 points from network traffic\n\n\
              Total:\n1848 points\n"
+        );
+        assert_eq!(
+            serde_json::to_value(&score).unwrap()["Duration"].to_string(),
+            "30"
         );
         assert!((score.total - 1847.545).abs() < 0.01, "{}", score.total);
         let json = serde_json::to_value(&score).unwrap();

@@ -1,8 +1,9 @@
 //! Finding the program to judge: ours, built by cargo (`build`), or anybody's, looked at before it
-//! is run (`executable`).
+//! is run (`executable`), with the files that lie beside it (`neighbours`).
 
 mod build;
 mod executable;
+mod neighbours;
 
 use std::{
     env,
@@ -75,6 +76,21 @@ impl Solution {
             .args(level_arguments.into_iter().map(Into::into))
             .args(&self.arguments);
         command
+    }
+
+    /// Links the files beside the program into a folder that it is run in, for one that calls its
+    /// helpers by relative paths; nothing for ours, which has none.
+    pub fn link_neighbours(&self, folder: &Path) -> Result<()> {
+        if !self.ours {
+            neighbours::link(&self.program, folder).with_context(|| {
+                let program = self.program.display();
+                format!(
+                    "cannot link the files beside {program} into {}",
+                    folder.display()
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// The command line for reports, without what the level adds.
