@@ -8,10 +8,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Backend, GET, LONG, Proxy, read_all, split, status};
+use common::{Backend, GET, Gated, Proxy, read_all, split, status};
 
 #[test]
 fn a_malformed_request_gets_400_and_never_reaches_a_backend() {
@@ -177,23 +176,10 @@ fn without_any_backend_the_answer_is_503() {
     assert!(split(&answer).0.contains("Retry-After: "));
 }
 
-/// A backend that says when a request has come, and answers it when it is told to.
-fn gated_backend() -> (Backend, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (started, starts) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let backend = Backend::answering(move |_, _| {
-        started.send(()).unwrap();
-        let _ = released.lock().unwrap().recv_timeout(LONG);
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone".to_vec()
-    });
-    (backend, starts, release)
-}
-
 #[test]
 fn sigterm_loses_no_request_in_flight() {
-    let (backend, starts, release) = gated_backend();
-    let mut proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "8"]);
+    let gated = Gated::new();
+    let mut proxy = Proxy::start(&[&gated.backend.name()], &["--max-in-flight", "8"]);
     let mut streams: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = proxy.connect();
@@ -205,35 +191,19 @@ fn sigterm_loses_no_request_in_flight() {
         .collect();
     let idle = proxy.connect();
     for _ in 0..8 {
-        starts.recv_timeout(LONG).unwrap();
+        gated.started();
     }
     proxy.terminate();
     // An idle connection is closed as soon as the signal is heard.
     assert_eq!(read_all(&mut { idle }), b"");
     for _ in 0..8 {
-        release.send(()).unwrap();
+        gated.release();
     }
     for stream in &mut streams {
         let (head, body) = split(&read_all(stream));
         assert_eq!(body, b"done", "{head}");
     }
     assert!(proxy.child.wait().unwrap().success());
-}
-
-#[test]
-fn a_client_that_leaves_does_not_free_the_place_it_holds_at_a_backend() {
-    let (backend, starts, release) = gated_backend();
-    let proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "1"]);
-    let mut stream = proxy.connect();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        .unwrap();
-    starts.recv_timeout(LONG).unwrap();
-    drop(stream);
-    proxy.wait_for("/totals/abandoned", |count| count == 1);
-    assert_eq!(proxy.status("/backends/0/in_flight"), 1);
-    release.send(()).unwrap();
-    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use super::limit::Limit;
 #[derive(Debug)]
 pub struct Capacity {
     backends: Vec<Backend>,
+    /// Who comes first among equally empty ones: they take turns.
+    turn: usize,
 }
 
 impl Capacity {
@@ -16,6 +18,7 @@ impl Capacity {
         let backend = || Backend::new(limit.clone());
         Self {
             backends: std::iter::repeat_with(backend).take(backends).collect(),
+            turn: 0,
         }
     }
 
@@ -89,6 +92,7 @@ impl Capacity {
 
     /// Counts a request in at a backend; returns how many are in flight there with it.
     pub fn start(&mut self, now: Seconds, backend: usize) -> u32 {
+        self.turn = backend + 1;
         self.backends[backend].start(now)
     }
 
@@ -136,7 +140,31 @@ impl Capacity {
             .iter()
             .enumerate()
             .filter(|(index, backend)| fit(*index, backend));
-        fit.min_by(|a, b| a.1.load().total_cmp(&b.1.load()))
-            .map(|(index, _)| index)
+        let count = self.backends.len();
+        let place = |index: usize| (index + count - self.turn % count) % count;
+        fit.min_by(|a, b| {
+            let by_load = a.1.load().total_cmp(&b.1.load());
+            by_load.then(place(a.0).cmp(&place(b.0)))
+        })
+        .map(|(index, _)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equally_empty_backends_take_turns() {
+        let mut capacity = Capacity::new(3, &Limit::fixed(2));
+        let mut chosen = Vec::new();
+        for n in 0..6 {
+            let now = f64::from(n);
+            let backend = capacity.with_room().unwrap();
+            capacity.start(now, backend);
+            capacity.finish(now + 0.5, backend, now, 1, Outcome::Answered);
+            chosen.push(backend);
+        }
+        assert_eq!(chosen, [0, 1, 2, 0, 1, 2]);
     }
 }

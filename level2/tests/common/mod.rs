@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub struct Proxy {
     pub child: Child,
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    notes: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Proxy {
@@ -44,16 +45,30 @@ impl Proxy {
                 admin = Some(text.parse().unwrap());
             }
         }
-        // The rest is passed on, so that a failing test shows it.
+        // The rest is kept, and passed on, so that a failing test shows it.
+        let (sender, notes) = mpsc::channel();
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 eprintln!("{line}");
+                let _ = sender.send(line);
             }
         });
         Self {
             child,
             address: address.unwrap(),
             admin: admin.unwrap(),
+            notes: Mutex::new(notes),
+        }
+    }
+
+    /// Waits for a line on standard error that contains this; returns it.
+    pub fn note(&self, wanted: &str) -> String {
+        loop {
+            let line = self.notes.lock().unwrap().recv_timeout(LONG);
+            let line = line.unwrap_or_else(|_| panic!("no note of {wanted:?}"));
+            if line.contains(wanted) {
+                return line;
+            }
         }
     }
 
@@ -96,10 +111,14 @@ impl Proxy {
     }
 
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args(["-TERM", &pid])
+                .args([signal, &pid])
                 .status()
                 .unwrap()
                 .success()
@@ -266,6 +285,41 @@ impl Backend {
 
     pub fn name(&self) -> String {
         self.address.to_string()
+    }
+}
+
+/// A backend that says when a request has come, and answers it when it is told to.
+pub struct Gated {
+    pub backend: Backend,
+    starts: mpsc::Receiver<()>,
+    release: mpsc::Sender<()>,
+}
+
+impl Gated {
+    pub fn new() -> Self {
+        let (started, starts) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let backend = Backend::answering(move |_, _| {
+            let _ = started.send(());
+            let _ = released.lock().unwrap().recv_timeout(LONG);
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone".to_vec()
+        });
+        Self {
+            backend,
+            starts,
+            release,
+        }
+    }
+
+    /// Waits until a request has come.
+    pub fn started(&self) {
+        self.starts.recv_timeout(LONG).unwrap();
+    }
+
+    /// Lets one be answered.
+    pub fn release(&self) {
+        self.release.send(()).unwrap();
     }
 }
 
