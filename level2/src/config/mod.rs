@@ -23,12 +23,12 @@ use values::{Size, Time};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file is no such TOML.
     #[error("{}:{line}: {message}", path.display())]
@@ -139,6 +139,11 @@ pub struct Config {
     pub max_connections_per_peer: usize,
 }
 
+impl Config {
+    /// Most connections, if nobody says otherwise.
+    pub const MAX_CONNECTIONS: usize = 16_384;
+}
+
 impl Flags {
     /// Reads the file, if one is named, and settles everything. So many listening sockets were
     /// inherited, and need not be named.
@@ -154,9 +159,9 @@ impl Flags {
 }
 
 fn read(path: &Path) -> Result<Options, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         path: path.into(),
-        source,
+        error,
     })?;
     let wrong = |line, message: String| ConfigError::Parse {
         path: path.into(),
@@ -207,7 +212,13 @@ impl Options {
             return Err(value("health", message));
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let max_connections = within("max-connections", self.max_connections, 16_384, 1, 1 << 20)?;
+        let max_connections = within(
+            "max-connections",
+            self.max_connections,
+            Config::MAX_CONNECTIONS,
+            1,
+            1 << 20,
+        )?;
         let per_peer = max_connections.div_ceil(2);
         Ok(Config {
             file: None,

@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::answer::Answer;
 use super::client;
+use super::peers::Counted;
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::http::response::Recipient;
@@ -21,9 +22,6 @@ use crate::trust::Peer;
 
 /// Pause after a failure to accept.
 const SHORTAGE: Duration = Duration::from_millis(5);
-
-/// Connections that a peer may have beyond its most while idle ones of its own are being closed.
-const SLACK: usize = 16;
 
 /// Runs a worker on this thread until `stop` becomes true and its last request is answered, or until
 /// `abort` does.
@@ -95,19 +93,7 @@ async fn welcome(worker: &Rc<Worker>, accepted: io::Result<(Stream, Peer)>) {
         tokio::time::sleep(SHORTAGE).await;
         return;
     };
-    let config = worker.config();
-    let room = config.max_connections.div_ceil(config.threads);
-    let full = worker.tasks.len() >= room && !worker.close_idlest(None);
-    let peers = &worker.shared.peers;
-    let most = config.max_connections_per_peer;
-    let counted = if full { None } else { peers.count(peer, most) };
-    // A peer's own idle connections make room for its next.
-    let counted = counted.or_else(|| {
-        (!full && worker.close_idlest(Some(peer)))
-            .then(|| peers.count(peer, most + SLACK))
-            .flatten()
-    });
-    let Some(counted) = counted else {
+    let Some(counted) = make_room(worker, peer).await else {
         count(&worker.stats().connections_refused);
         refuse(worker, &stream);
         return;
@@ -119,6 +105,28 @@ async fn welcome(worker: &Rc<Worker>, accepted: io::Result<(Stream, Peer)>) {
         serving.await;
         drop(counted);
     });
+}
+
+/// Counts a connection in, if need be in the place of an idle one: anybody's where there are too many, the
+/// peer's own where it has too many.
+async fn make_room(worker: &Rc<Worker>, peer: Peer) -> Option<Counted> {
+    let config = worker.config();
+    let room = config.max_connections.div_ceil(config.threads);
+    let most = config.max_connections_per_peer.div_ceil(config.threads);
+    for attempt in 0..3 {
+        let has_room = worker.tasks.len() < room;
+        let counted = has_room.then(|| worker.peers.count(peer, most));
+        if let Some(Some(counted)) = counted {
+            return Some(counted);
+        }
+        let closed = worker.close_idlest(has_room.then_some(peer));
+        if !closed && attempt > 0 {
+            break;
+        }
+        // Those told to close do so now; those just accepted come to be idle.
+        yield_now().await;
+    }
+    None
 }
 
 /// Says why a connection is closed at once, as far as the kernel takes it without waiting.

@@ -203,7 +203,7 @@ impl Client {
             return if input.len() < config.max_head {
                 Ok(None)
             } else {
-                Err(too_large(input))
+                Err(too_large(&input[..config.max_head]))
             };
         };
         if head.request.head_length > config.max_head {

@@ -1,29 +1,33 @@
 //! How many connections each peer has, so that nobody takes all of them.
+//!
+//! Each worker counts for itself, as it does for all connections together: then it can also make room
+//! by closing idle ones, which are its own.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
 
 use crate::trust::Peer;
 
-/// Connections by peer, over all workers.
+/// One worker's connections by peer.
 #[derive(Debug, Default)]
-pub struct Peers(Mutex<HashMap<IpAddr, usize>>);
+pub struct Peers(RefCell<HashMap<IpAddr, usize>>);
 
 /// One counted connection.
 #[derive(Debug)]
 #[must_use = "the connection is no longer counted once this is dropped"]
 pub struct Counted {
-    peers: Arc<Peers>,
+    peers: Rc<Peers>,
     key: Option<IpAddr>,
 }
 
 impl Peers {
     /// Counts a connection in, unless its peer has `most` already.
-    pub fn count(self: &Arc<Self>, peer: Peer, most: usize) -> Option<Counted> {
+    pub fn count(self: &Rc<Self>, peer: Peer, most: usize) -> Option<Counted> {
         let key = key(peer);
         if let Some(key) = key {
-            let mut counts = self.lock();
+            let mut counts = self.0.borrow_mut();
             let count = counts.entry(key).or_default();
             if *count >= most {
                 return None;
@@ -35,16 +39,12 @@ impl Peers {
             key,
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
-        let mut counts = self.peers.lock();
+        let mut counts = self.peers.0.borrow_mut();
         if let Some(count) = counts.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_its_share_and_gives_it_back() {
-        let peers = Arc::new(Peers::default());
+        let peers = Rc::new(Peers::default());
         let peer = |text: &str| Peer::Ip(text.parse().unwrap());
         let first = peers.count(peer("2001:db8::1"), 2).unwrap();
         let _second = peers.count(peer("2001:db8::2"), 2).unwrap();

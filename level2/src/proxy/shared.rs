@@ -7,7 +7,6 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::budget::Budget;
-use super::peers::Peers;
 use crate::access_log::Log;
 use crate::config::Config;
 use crate::gate::Gate;
@@ -35,8 +34,6 @@ pub struct Shared {
     pub notes: Notes,
     /// Memory for buffered bodies.
     pub memory: Arc<Budget>,
-    /// Who has how many connections.
-    pub peers: Arc<Peers>,
     /// When the proxy was started.
     pub started: Instant,
 }
@@ -54,7 +51,6 @@ impl Shared {
             log: Log::new(config.access_log),
             notes,
             memory: Budget::new(config.buffer_total),
-            peers: Arc::default(),
             started: Instant::now(),
             config: Mutex::new(Arc::new(config)),
             generation: AtomicU64::new(0),

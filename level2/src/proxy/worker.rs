@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::task::TaskTracker;
 
 use super::conn::Conn;
+use super::peers::Peers;
 use super::pool::Pool;
 use super::retry::RetryBudget;
 use super::shared::Shared;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub draining: Cell<bool>,
     /// Tasks that serve somebody or wait for a backend: the worker ends with the last of them.
     pub tasks: TaskTracker,
+    /// Who has how many connections.
+    pub peers: Rc<Peers>,
     /// How many second attempts are allowed now.
     pub retry_budget: RefCell<RetryBudget>,
 }
@@ -56,6 +59,7 @@ impl Worker {
             date: Cell::new(Date::new(SystemTime::now())),
             draining: Cell::new(false),
             tasks: TaskTracker::new(),
+            peers: Rc::default(),
             retry_budget: RefCell::default(),
         }
     }

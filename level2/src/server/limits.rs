@@ -24,10 +24,12 @@ pub fn fit(config: &mut Config, notes: &Notes) {
     let others = OTHERS + config.threads as u64 * (4 + listeners);
     let room = (descriptors.saturating_sub(others) / 2).max(8);
     if room < config.max_connections as u64 {
-        notes.write(format_args!(
+        if config.max_connections != Config::MAX_CONNECTIONS {
+            notes.write(format_args!(
             "{descriptors} descriptors allow {room} connections, not the {} of --max-connections",
             config.max_connections
         ));
+        }
         config.max_connections = room as usize;
         config.max_connections_per_peer = config
             .max_connections_per_peer

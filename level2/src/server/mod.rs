@@ -27,12 +27,12 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {}", describe(source))]
+    #[error("cannot listen on {address}: {}", describe(error))]
     Listen {
         /// The address.
         address: Address,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// A thread, a runtime or a signal could not be had.
     #[error("cannot start: {0}")]
@@ -81,10 +81,10 @@ impl Sockets {
                     sockets.add(copies)?;
                     sockets.own.extend(OwnSocket::at(address));
                 }
-                Err(source) if needed => {
+                Err(error) if needed => {
                     return Err(ServerError::Listen {
                         address: address.clone(),
-                        source,
+                        error,
                     });
                 }
                 Err(_) => {}
@@ -205,7 +205,7 @@ pub fn run(
             });
             bound
                 .map(|bound| (bound, OwnSocket::at(&address)))
-                .map_err(|source| ServerError::Listen { address, source })
+                .map_err(|error| ServerError::Listen { address, error })
         })
         .transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,274 @@
+//! Backends that fail, and a proxy that runs out of means: what polite clients see of it. On the real
+//! binary.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod common;
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{Backend, GET, Proxy, read_all, read_message, split, status};
+
+fn get(path: &str, client: usize) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: client-{client}\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn answer(line: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nok").into_bytes()
+}
+
+/// Answers everything but `/kill`, at which it closes the connection. Counts requests for `/kill`.
+fn fragile(kills: &Arc<AtomicUsize>) -> Backend {
+    let kills = kills.clone();
+    Backend::new(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some((head, _)) = read_message(&mut reader, false) {
+            if head.starts_with("GET /kill ") {
+                kills.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            if stream.write_all(&answer("200 OK")).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_backend_that_answers_failures_at_once_is_ejected_and_comes_back() {
+    for failure in ["500 Internal Server Error", "503 Service Unavailable"] {
+        let broken = Arc::new(AtomicBool::new(false));
+        let state = broken.clone();
+        let failing = Backend::answering(move |_, _| {
+            answer(if state.load(Ordering::SeqCst) {
+                failure
+            } else {
+                "200 OK"
+            })
+        });
+        let good = Backend::answering(|_, _| answer("200 OK"));
+        let proxy = Proxy::start(&[&failing.name(), &good.name()], &[]);
+        for n in 0..20 {
+            assert_eq!(status(&proxy.talk(&get("/", n % 4))), 200);
+        }
+        broken.store(true, Ordering::SeqCst);
+        let failed = (0..192)
+            .filter(|n| status(&proxy.talk(&get("/", n % 4))) >= 500)
+            .count();
+        // Each ejection costs at most a few requests, and the first is followed by longer ones.
+        assert!(failed < 40, "{failed} of 192 failed");
+        proxy.note("fails");
+        broken.store(false, Ordering::SeqCst);
+        proxy.wait_for("/backends/0/healthy", |healthy| healthy == true);
+    }
+}
+
+#[test]
+fn idle_backends_are_used_alike() {
+    let counts: [Arc<AtomicUsize>; 3] = Default::default();
+    let backends = counts.clone().map(|count| {
+        Backend::answering(move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            answer("200 OK")
+        })
+    });
+    let names = backends.map(|backend| backend.name());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let proxy = Proxy::start(&names, &[]);
+    for n in 0..60 {
+        assert_eq!(status(&proxy.talk(&get("/", n))), 200);
+    }
+    for count in &counts {
+        let count = count.load(Ordering::SeqCst);
+        assert!((15..=25).contains(&count), "{count} of 60");
+    }
+}
+
+#[test]
+fn no_client_can_eject_a_backend_alone() {
+    let kills = Arc::default();
+    let backends = [fragile(&kills), fragile(&kills)];
+    let proxy = Proxy::start(&[&backends[0].name(), &backends[1].name()], &[]);
+    for n in 0..40 {
+        assert_eq!(status(&proxy.talk(&get("/kill", 0))), 502);
+        assert_eq!(status(&proxy.talk(&get("/", 1 + n % 3))), 200);
+    }
+    assert_eq!(proxy.status("/backends/0/healthy"), true);
+    assert_eq!(proxy.status("/backends/1/healthy"), true);
+}
+
+#[test]
+fn a_second_attempt_goes_elsewhere_and_there_is_no_third() {
+    let counts: [Arc<AtomicUsize>; 4] = Default::default();
+    let backends = counts.clone().map(|count| fragile(&count));
+    let names = backends.map(|backend| backend.name());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let proxy = Proxy::start(&names, &["--threads", "1"]);
+    // With kept connections to all of them.
+    for n in 0..8 {
+        assert_eq!(status(&proxy.talk(&get("/", n))), 200);
+    }
+    assert_eq!(status(&proxy.talk(&get("/kill", 0))), 502);
+    let mut seen: Vec<usize> = counts
+        .iter()
+        .map(|count| count.load(Ordering::SeqCst))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 0, 1, 1]);
+    assert_eq!(proxy.status("/totals/retries"), 1);
+}
+
+#[test]
+fn second_attempts_are_a_part_of_all() {
+    let kills: Arc<AtomicUsize> = Arc::default();
+    let backends = [fragile(&kills), fragile(&kills)];
+    let proxy = Proxy::start(
+        &[&backends[0].name(), &backends[1].name()],
+        &["--threads", "1"],
+    );
+    for _ in 0..100 {
+        assert_eq!(status(&proxy.talk(&get("/kill", 0))), 502);
+    }
+    let kills = kills.load(Ordering::SeqCst);
+    assert!((105..=135).contains(&kills), "{kills} attempts for 100");
+}
+
+#[test]
+fn a_path_for_health_checks_takes_a_backend_out_and_back() {
+    let well = Arc::new(AtomicBool::new(true));
+    let state = well.clone();
+    let backend = Backend::answering(move |head, _| {
+        let sick = head.starts_with("GET /healthz ") && !state.load(Ordering::SeqCst);
+        answer(if sick { "503 Sick" } else { "200 OK" })
+    });
+    let other = Backend::answering(|_, _| answer("200 OK"));
+    let proxy = Proxy::start(
+        &[&backend.name(), &other.name()],
+        &["--health", "/healthz", "--max-in-flight", "1"],
+    );
+    proxy.wait_for("/backends/0/healthy", |healthy| healthy == true);
+    well.store(false, Ordering::SeqCst);
+    proxy.wait_for("/backends/0/healthy", |healthy| healthy == false);
+    assert!(proxy.note("is down").contains("GET /healthz"));
+    assert_eq!(proxy.status("/backends/1/healthy"), true);
+    well.store(true, Ordering::SeqCst);
+    proxy.wait_for("/backends/0/healthy", |healthy| healthy == true);
+}
+
+#[test]
+fn being_out_of_descriptors_is_no_fault_of_the_backends() {
+    let backends = [
+        Backend::answering(|_, _| answer("200 OK")),
+        Backend::answering(|_, _| answer("200 OK")),
+    ];
+    let mut command = Command::new("sh");
+    let script = format!(
+        "ulimit -n 64; exec {} --listen 127.0.0.1:0 --admin 127.0.0.1:0 --threads 2 --backend {} --backend {}",
+        env!("CARGO_BIN_EXE_level2"),
+        backends[0].name(),
+        backends[1].name()
+    );
+    let proxy = Proxy::run(command.args(["-c", &script]));
+    let _idle: Vec<TcpStream> = (0..60).map(|_| proxy.connect()).collect();
+    for n in 0..20 {
+        assert_eq!(status(&proxy.talk(&get("/", n))), 200);
+    }
+    for backend in ["/backends/0/healthy", "/backends/1/healthy"] {
+        assert_eq!(proxy.status(backend), true);
+    }
+}
+
+#[test]
+fn the_soft_limit_on_descriptors_is_raised() {
+    let backend = Backend::echo();
+    let mut command = Command::new("sh");
+    let script = format!(
+        "ulimit -Sn 32; exec {} --listen 127.0.0.1:0 --admin 127.0.0.1:0 --backend {}",
+        env!("CARGO_BIN_EXE_level2"),
+        backend.name(),
+    );
+    let proxy = Proxy::run(command.args(["-c", &script]));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.child.id())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<&str> = line.unwrap().split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1]);
+}
+
+/// Calls from an address of its own on this machine.
+fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
+    let from: SocketAddr = format!("{address}:0").parse().unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(common::LONG)).unwrap();
+    stream
+}
+
+#[test]
+fn one_peer_cannot_have_all_connections() {
+    let backend = Backend::echo();
+    let proxy = Proxy::start(
+        &[&backend.name()],
+        &["--max-connections", "20", "--threads", "1"],
+    );
+    // Not idle: in the middle of a head. The answers show who was turned away.
+    let mut greedy: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut stream = connect_from("127.0.0.3", proxy.address);
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
+            stream
+        })
+        .collect();
+    proxy.wait_for("/totals/connections_refused", |count| {
+        count.as_u64().unwrap() >= 10
+    });
+    for stream in &mut greedy[20..] {
+        assert_eq!(status(&read_all(stream)), 503);
+    }
+    let mut polite = connect_from("127.0.0.4", proxy.address);
+    polite.write_all(GET).unwrap();
+    assert_eq!(status(&read_all(&mut polite)), 200);
+}
+
+#[test]
+fn idle_connections_make_room_for_new_ones() {
+    let backend = Backend::echo();
+    let proxy = Proxy::start(
+        &[&backend.name()],
+        &["--max-connections", "8", "--threads", "1"],
+    );
+    let _idle: Vec<TcpStream> = (0..30).map(|_| proxy.connect()).collect();
+    for _ in 0..10 {
+        assert_eq!(status(&proxy.talk(GET)), 200);
+    }
+}
+
+#[test]
+fn when_all_are_down_the_answer_is_503_at_once_and_service_returns_by_itself() {
+    let listeners = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.map(|listener| listener.local_addr().unwrap());
+    let names = addresses.map(|address| address.to_string());
+    let proxy = Proxy::start(&[&names[0], &names[1]], &[]);
+    for backend in ["/backends/0/healthy", "/backends/1/healthy"] {
+        proxy.wait_for(backend, |healthy| healthy == false);
+    }
+    let (head, _) = split(&proxy.talk(GET));
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: 1"));
+    let _back = Backend::on(TcpListener::bind(addresses[1]).unwrap(), |mut stream| {
+        while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+            let _ = stream.write_all(&answer("200 OK"));
+        }
+    });
+    proxy.wait_for("/backends/1/healthy", |healthy| healthy == true);
+    assert_eq!(status(&proxy.talk(GET)), 200);
+}
