@@ -124,7 +124,7 @@ fn the_place_of_a_client_that_left_waits_for_the_backend_unless_closing_ends_the
         gated.started();
         drop(stream);
         proxy.wait_for("/totals/abandoned", |count| count == 1);
-        let held = if cancel { 0 } else { 1 };
+        let held = u8::from(!cancel);
         assert_eq!(proxy.status("/backends/0/in_flight"), held);
         gated.release();
         proxy.wait_for("/backends/0/in_flight", |count| count == 0);

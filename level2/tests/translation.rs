@@ -95,12 +95,16 @@ fn what_is_no_request_is_refused_with_the_right_status() {
         (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
         (
             format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
-            400,
+            431,
         ),
         ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".into(), 505),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n".into(), 417),
     ] {
-        assert_eq!(status(&proxy.talk(request.as_bytes())), wanted, "{request}");
+        assert_eq!(
+            status(&proxy.talk(request.as_bytes())),
+            wanted,
+            "{request:.80}"
+        );
     }
     assert_eq!(
         status(&proxy.talk(b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n")),
