@@ -233,7 +233,7 @@ impl Level3 {
 
     /// The body of an answer, received whole.
     fn get(&mut self, target: &str) -> Outcome<Vec<u8>> {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.connection.get_mut().write_all(request.as_bytes())?;
         let (mut length, mut line) = (None, String::new());
         while line != "\r\n" {

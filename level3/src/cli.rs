@@ -77,6 +77,15 @@ pub struct Settings {
     /// Index again when files change.
     #[arg(long)]
     pub watch: bool,
+    /// Watch at most N folders and poll the others. The system has a limit of its own
+    /// (`fs.inotify.max_user_watches`), beyond which folders are polled as well.
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub watch_limit: Option<usize>,
+    /// Also answer requests for this host name, such as http://NAME:9090/. By default only
+    /// `localhost`, loopback addresses and the host of --listen are answered, so that no web page
+    /// can read files under a name of its own. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// Seconds after which a node that says nothing counts as missing.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub node_timeout: u64,
@@ -109,8 +118,11 @@ impl Settings {
             replicas: self.replicas.into(),
             data: self.data.clone(),
             watch: self.watch,
+            watch_limit: self.watch_limit.unwrap_or(usize::MAX),
+            allow_hosts: self.allow_host.clone(),
             node_timeout: Duration::from_secs(self.node_timeout),
             search_time_limit: Duration::from_secs(self.search_time_limit),
+            ..level3::Config::new(Vec::new())
         }
     }
 }

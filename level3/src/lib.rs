@@ -48,7 +48,7 @@ mod search;
 pub mod wire;
 
 pub use cluster::{Server, run as run_servers};
-pub use corpus::{Entry, Listing, Reject, Stamp, walk};
+pub use corpus::{Entry, Folder, FolderId, Listing, Reject, Stamp, walk, walk_without};
 pub use index::{Identity, IndexError, Live, Progress, Segment, Shard, Snapshot};
 pub use master::{Cause, Config, Fault, MasterError, serve as serve_master};
 pub use node::{Node, NodeError, NodeServer, serve as serve_node};

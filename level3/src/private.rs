@@ -3,7 +3,8 @@
 //! A folder is removed when its node ends. A node that is killed cannot do so; then the next one
 //! to start does, which it can tell by the lock that only a living node holds. Making and sweeping
 //! happen under a lock of their own, so that nobody sweeps a folder whose node has made it and has
-//! not yet locked it.
+//! not yet locked it. All of that is in a folder of the user's own: another user could take a lock
+//! that lies where all can write.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,15 +25,26 @@ pub struct PrivateFolder {
 impl PrivateFolder {
     /// Makes a folder for node `id` among the system's temporary files.
     pub fn new(id: u32) -> io::Result<Self> {
-        Self::below(&std::env::temp_dir(), id)
+        let temporary = std::env::temp_dir();
+        match own_folder(&temporary) {
+            Ok(parent) => Self::below(&parent, id),
+            // Somebody else was there first. A folder that nobody can foresee will do, though one
+            // that is left behind by a kill is then not swept.
+            Err(error) => {
+                crate::note!("{error}; using another folder");
+                Self::make(&temporary, id)
+            }
+        }
     }
 
     fn below(parent: &Path, id: u32) -> io::Result<Self> {
-        // Named after the user, since another user's file could not be opened.
-        let user = rustix::process::getuid().as_raw();
-        let turn = File::create(parent.join(format!("level3-{user}.lock")))?;
+        let turn = File::create(parent.join("lock"))?;
         turn.lock()?;
         sweep(parent)?;
+        Self::make(parent, id)
+    }
+
+    fn make(parent: &Path, id: u32) -> io::Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{id}-"))
             .tempdir_in(parent)?;
@@ -45,6 +57,24 @@ impl PrivateFolder {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// The user's folder among the temporary files, where all can write: made if need be, and refused
+/// if anybody else could have put something in it.
+fn own_folder(temporary: &Path) -> io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let user = rustix::process::geteuid().as_raw();
+    let path = temporary.join(format!("level3-{user}"));
+    match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let meta = fs::symlink_metadata(&path)?;
+    if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o077 != 0 {
+        let error = format!("{} is open to others than this user", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
+    }
+    Ok(path)
 }
 
 /// Removes folders of nodes that were killed.
@@ -97,6 +127,20 @@ mod tests {
         assert!(!dead.exists());
         drop((alive, next));
         assert_eq!(folders(parent.path()).unwrap(), [stranger]);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temporary = tempfile::tempdir().unwrap();
+        let own = own_folder(temporary.path()).unwrap();
+        assert_eq!(own_folder(temporary.path()).unwrap(), own);
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(own_folder(temporary.path()).is_err());
+        fs::remove_dir(&own).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), &own).unwrap();
+        assert!(own_folder(temporary.path()).is_err());
     }
 
     /// Nodes of one cluster start at the same moment and must not sweep each other.

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Settings;
@@ -22,8 +23,22 @@ pub fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prepares this process for work: as many open files as it may have, and a file that would become
+/// too large (`ulimit -f`) is an error of writing it, as on a full disk, rather than the end.
+fn prepare_process() -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    // An error means that it stays as it is.
+    let _ = setrlimit(Resource::Nofile, files);
+    let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGXFSZ, flag).context("cannot handle signals")?;
+    Ok(())
+}
+
 /// Runs a node until SIGINT or SIGTERM.
 pub fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
+    prepare_process()?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     let port = u16::try_from(id).context("node number too large for a port")?;
     let endpoint = settings
@@ -50,11 +65,19 @@ pub fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
 
 /// Runs the master until SIGINT or SIGTERM.
 pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
+    prepare_process()?;
     let address = match settings.listen.clone().unwrap_or_else(|| settings.local(0)) {
         Endpoint::Tcp(address) => address,
         Endpoint::Unix(_) => bail!("the master speaks HTTP and listens at HOST:PORT only"),
     };
-    let config = settings.master_config();
+    let mut config = settings.master_config();
+    // Who listens under a name wants to be asked by it.
+    let everywhere = ["0.0.0.0", "[::]"];
+    if let Some((host, _)) = address.rsplit_once(':')
+        && !everywhere.contains(&host)
+    {
+        config.allow_hosts.push(host.to_owned());
+    }
     if config.replicas > config.nodes.len() {
         bail!(
             "--replicas {} needs that many nodes, not {}",
@@ -141,6 +164,12 @@ fn master_server(settings: &Settings, endpoints: &[Endpoint], shared: &[String])
     }
     if settings.watch {
         arguments.push("--watch".to_owned());
+    }
+    if let Some(limit) = settings.watch_limit {
+        arguments.push(format!("--watch-limit={limit}"));
+    }
+    for host in &settings.allow_host {
+        arguments.push(format!("--allow-host={host}"));
     }
     arguments.extend_from_slice(shared);
     Server {

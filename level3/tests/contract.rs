@@ -187,7 +187,7 @@ fn connections_are_kept_and_answers_come_in_turn() {
     stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
     for needle in ["one", "two", "three", "one"] {
         stream
-            .write_all(format!("GET /?q={needle} HTTP/1.1\r\nHost: t\r\n\r\n").as_bytes())
+            .write_all(format!("GET /?q={needle} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
             .unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"]}") {

@@ -223,13 +223,11 @@ fn a_silent_replica_is_hedged() {
 #[test]
 fn an_answer_that_breaks_off_is_marked() {
     let tree = tree();
-    let cluster = Cluster::start(1, |_| {});
+    let cluster = Cluster::start(2, |_| {});
     cluster.master.index(tree.path());
     let liar = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = cluster.config.clone();
-    config
-        .nodes
-        .push(Endpoint::Tcp(liar.local_addr().unwrap().to_string()));
+    config.nodes[1] = Endpoint::Tcp(liar.local_addr().unwrap().to_string());
     let node = thread::spawn(move || {
         for stream in liar.incoming() {
             let mut stream = stream.unwrap();

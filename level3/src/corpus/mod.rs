@@ -5,12 +5,14 @@
 //! checks everything that it can see.
 
 mod load;
+mod stamp;
 mod walk;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{Stamp, load};
-pub use walk::{Listing, walk};
+pub use load::load;
+pub use stamp::{FolderId, Stamp};
+pub use walk::{Folder, Listing, walk, walk_without};
 
 /// The largest file that is indexed, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -1,70 +1,109 @@
 //! Listing a tree: names, sizes and change times of what may be indexed.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Reject, Stamp};
+use super::{Entry, FolderId, Reject, Stamp};
 
-/// The files below a root.
+/// What is below a root.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Regular files that are not hidden, sorted by path.
     pub entries: Vec<Entry>,
+    /// The folders that were read, the root included.
+    pub folders: Vec<Folder>,
     /// Folders that could not be read and names that cannot be answered.
     pub rejected: Vec<(String, Reject)>,
+}
+
+/// A folder that a walk has read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which one it is.
+    pub id: FolderId,
 }
 
 /// Lists the regular files below `root`, without hidden names and without following links.
 ///
 /// A folder that cannot be read is listed as rejected; only an unreadable root is an error.
 pub fn walk(root: &Path) -> io::Result<Listing> {
-    let mut listing = Listing::default();
-    let mut folders: Vec<(PathBuf, String)> = Vec::new();
-    list_folder(root, "", &mut listing, &mut folders)?;
-    while let Some((folder, name)) = folders.pop() {
-        if list_folder(&folder, &name, &mut listing, &mut folders).is_err() {
-            listing.rejected.push((name, Reject::Unreadable));
+    walk_without(root, &HashSet::new())
+}
+
+/// [`walk`] that leaves out some folders and what is below them, whatever they are called.
+pub fn walk_without(root: &Path, excluded: &HashSet<FolderId>) -> io::Result<Listing> {
+    let mut walk = Walk {
+        excluded,
+        listing: Listing::default(),
+        rest: Vec::new(),
+    };
+    walk.folder(root, "")?;
+    while let Some((folder, name)) = walk.rest.pop() {
+        if walk.folder(&folder, &name).is_err() {
+            walk.listing.rejected.push((name, Reject::Unreadable));
         }
     }
+    let mut listing = walk.listing;
     listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(listing)
 }
 
-/// Adds the files of one folder to `listing` and its sub-folders to `folders`.
-fn list_folder(
-    folder: &Path,
-    below: &str,
-    listing: &mut Listing,
-    folders: &mut Vec<(PathBuf, String)>,
-) -> io::Result<()> {
-    for item in fs::read_dir(folder)? {
-        let item = item?;
-        let name = item.file_name();
-        if name.as_bytes().starts_with(b".") {
-            continue;
-        }
-        let slash = if below.is_empty() { "" } else { "/" };
-        let Some(utf8) = name.to_str() else {
-            let shown = format!("{below}{slash}{}", name.to_string_lossy());
-            listing.rejected.push((shown, Reject::NameNotUtf8));
-            continue;
+/// A walk under way.
+struct Walk<'a> {
+    excluded: &'a HashSet<FolderId>,
+    listing: Listing,
+    /// Folders still to be read, and their paths below the root.
+    rest: Vec<(PathBuf, String)>,
+}
+
+impl Walk<'_> {
+    /// Lists the files of one folder and remembers its sub-folders.
+    fn folder(&mut self, folder: &Path, below: &str) -> io::Result<()> {
+        let is_root = below.is_empty();
+        let meta = if is_root {
+            fs::metadata(folder)?
+        } else {
+            fs::symlink_metadata(folder)?
         };
-        let path = format!("{below}{slash}{utf8}");
-        // A file that vanishes while the tree is walked is simply not there any more.
-        let Ok(kind) = item.file_type() else { continue };
-        if kind.is_dir() {
-            folders.push((item.path(), path));
-        } else if kind.is_file() {
-            let Ok(meta) = item.metadata() else { continue };
-            listing.entries.push(Entry {
-                path,
-                stamp: Stamp::of(&meta),
-            });
+        let id = FolderId::of(&meta);
+        // A link may have been put in the folder's place since it was listed.
+        if self.excluded.contains(&id) || (!is_root && !meta.is_dir()) {
+            return Ok(());
         }
+        for item in fs::read_dir(folder)? {
+            let item = item?;
+            let name = item.file_name();
+            if name.as_bytes().starts_with(b".") {
+                continue;
+            }
+            let slash = if is_root { "" } else { "/" };
+            let Some(utf8) = name.to_str() else {
+                let shown = format!("{below}{slash}{}", name.to_string_lossy());
+                self.listing.rejected.push((shown, Reject::NameNotUtf8));
+                continue;
+            };
+            let path = format!("{below}{slash}{utf8}");
+            // A file that vanishes while the tree is walked is simply not there any more.
+            let Ok(kind) = item.file_type() else { continue };
+            if kind.is_dir() {
+                self.rest.push((item.path(), path));
+            } else if kind.is_file() {
+                let Ok(meta) = item.metadata() else { continue };
+                let stamp = Stamp::of(&meta);
+                self.listing.entries.push(Entry { path, stamp });
+            }
+        }
+        self.listing.folders.push(Folder {
+            path: folder.to_owned(),
+            id,
+        });
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -100,6 +139,20 @@ mod tests {
             listing.rejected,
             [("bad\u{fffd}".to_owned(), Reject::NameNotUtf8)]
         );
+    }
+
+    #[test]
+    fn folders_can_be_left_out_whatever_they_are_called() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["a/data/deep", "b"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("file"), "x").unwrap();
+        }
+        let data = fs::metadata(dir.path().join("a/data")).unwrap();
+        let listing = walk_without(dir.path(), &[FolderId::of(&data)].into()).unwrap();
+        let paths: Vec<_> = listing.entries.iter().map(|e| e.path.as_str()).collect();
+        assert_eq!(paths, ["b/file"]);
+        assert_eq!(listing.folders.len(), 3);
     }
 
     #[test]

@@ -119,8 +119,7 @@ impl SegmentBuilder {
         let code = reject.and_then(|reason| Reject::ALL.iter().position(|&r| r == reason));
         put_bytes(&mut self.file_table, path.as_bytes());
         self.file_table.push(code.map_or(0, |code| code as u8 + 1));
-        put_varint(&mut self.file_table, stamp.bytes);
-        self.file_table.extend(stamp.changed_ns.to_le_bytes());
+        stamp.put(&mut self.file_table);
         put_varint(&mut self.file_table, chunks as u64);
         self.files += 1;
     }

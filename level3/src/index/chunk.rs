@@ -63,6 +63,12 @@ impl ChunkSet {
         self.words[chunk / 64] |= 1 << (chunk % 64);
     }
 
+    /// Whether a chunk is in the set.
+    pub fn contains(&self, chunk: usize) -> bool {
+        let word = self.words.get(chunk / 64);
+        word.is_some_and(|word| word & 1 << (chunk % 64) != 0)
+    }
+
     /// Keeps what is in both sets.
     pub fn intersect(&mut self, other: &Self) {
         for (mine, theirs) in self.words.iter_mut().zip(&other.words) {

@@ -13,7 +13,7 @@ use crate::codec::Reader;
 pub(crate) const MAGIC: [u8; 8] = *b"L3INDEX\n";
 
 /// Changes whenever a reader of the old format would misread the new one.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of an encoded [`Header`].
 pub(crate) const HEADER_BYTES: usize = 8 + 4 + 4 * 4 + 8 + 4 * 12 + 4;
@@ -22,12 +22,12 @@ pub(crate) const HEADER_BYTES: usize = 8 + 4 + 4 * 4 + 8 + 4 * 12 + 4;
 #[derive(Debug, Error)]
 pub enum IndexError {
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file is not what we wrote: damaged, cut short, or another program's.
     #[error("{}: {what}; the index must be rebuilt", path.display())]
@@ -48,9 +48,9 @@ pub enum IndexError {
 impl IndexError {
     /// Adds the path to an error of the operating system.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
+        move |error| Self::Io {
             path: path.to_owned(),
-            source,
+            error,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A new manifest replaces the old one by renaming, after its segments are durable, so that a
 //! kill at any moment leaves either the old state or the new one. It is a line with a checksum
-//! and then JSON, since it is small and worth reading with one's own eyes.
+//! and then JSON, since it is small and worth reading with one's own eyes. A second one, of the
+//! same form, holds the state that an update has prepared and that is not committed yet.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -12,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::format::IndexError;
 
+/// The state that is committed.
 const NAME: &str = "manifest";
-const VERSION: u32 = 1;
+/// The state that is complete and waits for the other shards.
+const PREPARED: &str = "manifest.next";
+const VERSION: u32 = 2;
 
 /// What a shard is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,29 +51,40 @@ pub(crate) struct SegmentEntry {
 impl Manifest {
     /// The manifest in `dir`, or `None` if there is none yet.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, IndexError> {
-        let path = dir.join(NAME);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(IndexError::io(&path)(error)),
-        };
-        let damaged = |what| IndexError::damaged(&path, what);
-        let newline = memchr::memchr(b'\n', &bytes).ok_or_else(|| damaged("no first line"))?;
-        let (line, json) = (&bytes[..newline], &bytes[newline + 1..]);
-        if !line.starts_with(b"level3 manifest ") {
-            return Err(damaged("not a manifest of level3"));
-        }
-        if line != first_line(json).trim_end().as_bytes() {
-            return Err(damaged("checksum or format version differs"));
-        }
-        serde_json::from_slice(json)
-            .map(Some)
-            .map_err(|_| damaged("not the expected JSON"))
+        Self::read(&dir.join(NAME))
     }
 
-    /// Replaces the manifest in `dir`, durably.
-    pub(crate) fn store(&self, dir: &Path) -> Result<(), IndexError> {
-        let (path, draft) = (dir.join(NAME), dir.join("manifest.new"));
+    /// The manifest of a prepared state in `dir`, or `None` if there is none.
+    pub(crate) fn load_prepared(dir: &Path) -> Result<Option<Self>, IndexError> {
+        Self::read(&dir.join(PREPARED))
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, IndexError> {
+        match fs::read(path) {
+            Ok(bytes) => Self::decode(&bytes)
+                .map(Some)
+                .map_err(|what| IndexError::damaged(path, what)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(IndexError::io(path)(error)),
+        }
+    }
+
+    /// Reads the bytes of a manifest, or says what is wrong with them.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let newline = memchr::memchr(b'\n', bytes).ok_or("no first line")?;
+        let (line, json) = (&bytes[..newline], &bytes[newline + 1..]);
+        if !line.starts_with(b"level3 manifest ") {
+            return Err("not a manifest of level3");
+        }
+        if line != first_line(json).trim_end().as_bytes() {
+            return Err("checksum or format version differs");
+        }
+        serde_json::from_slice(json).map_err(|_| "not the expected JSON")
+    }
+
+    /// Makes this the prepared state in `dir`, durably.
+    pub(crate) fn prepare(&self, dir: &Path) -> Result<(), IndexError> {
+        let (path, draft) = (dir.join(PREPARED), dir.join("manifest.new"));
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::other);
         let json = json.map_err(IndexError::io(&draft))?;
         let write = || {
@@ -78,13 +93,37 @@ impl Manifest {
             file.write_all(&json)?;
             file.sync_all()
         };
-        write().map_err(IndexError::io(&draft))?;
-        let swap = || {
-            fs::rename(&draft, &path)?;
-            File::open(dir)?.sync_all()
-        };
-        swap().map_err(IndexError::io(&path))
+        write().map_err(|error| {
+            // What is there of it takes room that may be wanted; the error is told either way.
+            let _ = fs::remove_file(&draft);
+            IndexError::io(&draft)(error)
+        })?;
+        rename(&draft, &path, dir)
     }
+
+    /// Makes the prepared state in `dir` the committed one, durably.
+    pub(crate) fn commit(dir: &Path) -> Result<(), IndexError> {
+        rename(&dir.join(PREPARED), &dir.join(NAME), dir)
+    }
+
+    /// Removes the manifest of a prepared state that turned out to be of no use.
+    pub(crate) fn drop_prepared(dir: &Path) -> Result<(), IndexError> {
+        let path = dir.join(PREPARED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(IndexError::io(&path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path, dir: &Path) -> Result<(), IndexError> {
+    let swap = || {
+        fs::rename(from, to)?;
+        File::open(dir)?.sync_all()
+    };
+    swap().map_err(IndexError::io(to))
 }
 
 fn first_line(json: &[u8]) -> String {
@@ -116,16 +155,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::load(dir.path()).unwrap(), None);
         let mut manifest = example();
-        manifest.store(dir.path()).unwrap();
+        manifest.prepare(dir.path()).unwrap();
+        assert_eq!(Manifest::load(dir.path()).unwrap(), None);
+        Manifest::commit(dir.path()).unwrap();
         manifest.identity.job = 8;
-        manifest.store(dir.path()).unwrap();
+        manifest.prepare(dir.path()).unwrap();
+        assert_eq!(Manifest::load(dir.path()).unwrap(), Some(example()));
+        let prepared = Manifest::load_prepared(dir.path()).unwrap();
+        assert_eq!(prepared.as_ref(), Some(&manifest));
+        Manifest::commit(dir.path()).unwrap();
         assert_eq!(Manifest::load(dir.path()).unwrap(), Some(manifest));
+        assert_eq!(Manifest::load_prepared(dir.path()).unwrap(), None);
     }
 
     #[test]
     fn any_changed_byte_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        example().store(dir.path()).unwrap();
+        example().prepare(dir.path()).unwrap();
+        Manifest::commit(dir.path()).unwrap();
         let path = dir.path().join(NAME);
         let good = fs::read(&path).unwrap();
         for at in 0..good.len() {

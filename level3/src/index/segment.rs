@@ -282,10 +282,7 @@ fn parse_files(table: &[u8], header: Header) -> Option<Vec<FileRow>> {
             0 => None,
             code => Some(*Reject::ALL.get(usize::from(code) - 1)?),
         };
-        let stamp = Stamp {
-            bytes: reader.varint()?,
-            changed_ns: reader.i64()?,
-        };
+        let stamp = Stamp::take(&mut reader)?;
         let chunks = reader.varint_u32()?;
         files.push(FileRow {
             path,

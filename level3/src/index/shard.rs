@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chunk::ChunkSet;
 use super::format::IndexError;
@@ -63,16 +63,34 @@ pub struct Snapshot {
 
 /// What a shard can answer with.
 #[derive(Clone)]
-enum State {
+enum Committed {
     Empty,
     Ready(Arc<Snapshot>),
     Damaged(String),
 }
 
+/// The states of a shard: the committed one, and the one that waits for the other shards to be
+/// as far. Queries say which of the two they want.
+struct States {
+    committed: Committed,
+    prepared: Option<Arc<Snapshot>>,
+}
+
+impl States {
+    /// Both states, the newer one first.
+    fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        let committed = match &self.committed {
+            Committed::Ready(snapshot) => Some(snapshot),
+            Committed::Empty | Committed::Damaged(_) => None,
+        };
+        self.prepared.iter().chain(committed)
+    }
+}
+
 /// The folder of one shard.
 pub struct Shard {
     dir: PathBuf,
-    state: RwLock<State>,
+    states: RwLock<States>,
     /// Held by the one update that may run.
     pub(super) updating: Mutex<()>,
 }
@@ -81,22 +99,43 @@ impl Shard {
     /// Opens the shard in `dir`, which is created if need be.
     ///
     /// A damaged index is no error here: the shard then has no snapshot, says why in
-    /// [`Shard::damage`], and the next update starts afresh.
+    /// [`Shard::damage`], and the next update starts afresh. What neither state uses, such as the
+    /// segments of an update that failed or was killed, is removed.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
         fs::create_dir_all(dir).map_err(IndexError::io(dir))?;
-        let state = match load(dir) {
-            Ok(Some(snapshot)) => State::Ready(Arc::new(snapshot)),
-            Ok(None) => State::Empty,
-            Err(error) => State::Damaged(error.to_string()),
+        let committed = match Manifest::load(dir).and_then(|found| load(dir, found, &[])) {
+            Ok(Some(snapshot)) => Committed::Ready(Arc::new(snapshot)),
+            Ok(None) => Committed::Empty,
+            Err(error) => Committed::Damaged(error.to_string()),
         };
-        if let State::Ready(snapshot) = &state {
-            sweep(dir, snapshot)?;
+        let mut states = States {
+            committed,
+            prepared: None,
+        };
+        let shared: Vec<Live> = states
+            .snapshots()
+            .flat_map(|snapshot| snapshot.segments.clone())
+            .collect();
+        match Manifest::load_prepared(dir).and_then(|found| load(dir, found, &shared)) {
+            Ok(prepared) => states.prepared = prepared.map(Arc::new),
+            // The job that prepared it will be done again.
+            Err(_) => Manifest::drop_prepared(dir)?,
         }
-        Ok(Self {
+        let shard = Self {
             dir: dir.to_owned(),
-            state: RwLock::new(state),
+            states: RwLock::new(states),
             updating: Mutex::new(()),
-        })
+        };
+        shard.sweep()?;
+        Ok(shard)
+    }
+
+    fn states(&self) -> RwLockReadGuard<'_, States> {
+        self.states.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn states_mut(&self) -> RwLockWriteGuard<'_, States> {
+        self.states.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder.
@@ -104,32 +143,55 @@ impl Shard {
         &self.dir
     }
 
-    /// The current state, unless nothing was indexed yet or the index is damaged.
+    /// The committed state, unless nothing was indexed yet or the index is damaged.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Ready(snapshot) => Some(Arc::clone(snapshot)),
-            State::Empty | State::Damaged(_) => None,
+        match &self.states().committed {
+            Committed::Ready(snapshot) => Some(Arc::clone(snapshot)),
+            Committed::Empty | Committed::Damaged(_) => None,
         }
+    }
+
+    /// The state that is complete and not committed yet, if there is one.
+    pub fn prepared(&self) -> Option<Arc<Snapshot>> {
+        self.states().prepared.clone()
+    }
+
+    /// The state that a job made, committed or not.
+    pub fn snapshot_of(&self, job: u64) -> Option<Arc<Snapshot>> {
+        let states = self.states();
+        let mut snapshots = states.snapshots();
+        snapshots
+            .find(|snapshot| snapshot.identity.job == job)
+            .cloned()
+    }
+
+    /// The newest state, committed or not.
+    pub fn newest(&self) -> Option<Arc<Snapshot>> {
+        self.states().snapshots().next().cloned()
     }
 
     /// What is wrong with the index, if anything is.
     pub fn damage(&self) -> Option<String> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Damaged(what) => Some(what.clone()),
-            State::Empty | State::Ready(_) => None,
+        match &self.states().committed {
+            Committed::Damaged(what) => Some(what.clone()),
+            Committed::Empty | Committed::Ready(_) => None,
         }
     }
 
     /// Gives up `snapshot`, in which a query found damage, unless it was replaced since.
-    pub fn condemn(&self, snapshot: &Arc<Snapshot>, error: &IndexError) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, snapshot)) {
-            *state = State::Damaged(error.to_string());
+    pub fn give_up(&self, snapshot: &Arc<Snapshot>, error: &IndexError) {
+        let mut states = self.states_mut();
+        let is_it = |held: &Arc<Snapshot>| Arc::ptr_eq(held, snapshot);
+        if matches!(&states.committed, Committed::Ready(held) if is_it(held)) {
+            states.committed = Committed::Damaged(error.to_string());
+        }
+        if states.prepared.as_ref().is_some_and(is_it) {
+            states.prepared = None;
         }
     }
 
-    /// Makes `snapshot` the state, on disk and then for queries, and removes what it left behind.
-    pub(super) fn commit(&self, snapshot: Snapshot) -> Result<Arc<Snapshot>, IndexError> {
+    /// Makes `snapshot` the prepared state, on disk and then for queries that ask for it.
+    pub(super) fn hold(&self, snapshot: Snapshot) -> Result<(), IndexError> {
         let entry = |live: &Live| SegmentEntry {
             number: live.segment.number(),
             dead: live.dead.clone(),
@@ -139,55 +201,81 @@ impl Shard {
             identity: snapshot.identity.clone(),
             segments,
         }
-        .store(&self.dir)?;
-        let snapshot = Arc::new(snapshot);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) =
-            State::Ready(Arc::clone(&snapshot));
-        sweep(&self.dir, &snapshot)?;
-        Ok(snapshot)
+        .prepare(&self.dir)?;
+        self.states_mut().prepared = Some(Arc::new(snapshot));
+        self.sweep()
+    }
+
+    /// Makes the state that a job prepared the committed one, and removes what only the one before
+    /// it used. Doing so again changes nothing. `false` if the shard has no such state.
+    pub fn commit(&self, job: u64) -> Result<bool, IndexError> {
+        let _no_update = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |held: &Arc<Snapshot>| held.identity.job == job;
+        let prepared = self.prepared().filter(is_it);
+        let Some(prepared) = prepared else {
+            return Ok(self.snapshot().is_some_and(|held| is_it(&held)));
+        };
+        Manifest::commit(&self.dir)?;
+        {
+            let mut states = self.states_mut();
+            states.committed = Committed::Ready(prepared);
+            states.prepared = None;
+        }
+        self.sweep()?;
+        Ok(true)
+    }
+
+    /// Removes segment files that no state uses: replaced ones, and those that a failed or killed
+    /// update left behind. Queries that still read one keep it alive through their open file.
+    pub(super) fn sweep(&self) -> Result<(), IndexError> {
+        let dir = &self.dir;
+        let used: HashSet<String> = self
+            .states()
+            .snapshots()
+            .flat_map(|snapshot| &snapshot.segments)
+            .map(|live| format!("{:08}", live.segment.number()))
+            .collect();
+        for item in fs::read_dir(dir).map_err(IndexError::io(dir))? {
+            let path = item.map_err(IndexError::io(dir))?.path();
+            let ours = path
+                .extension()
+                .is_some_and(|kind| kind == "text" || kind == "index");
+            let stem = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
+            if ours && !used.contains(stem) {
+                fs::remove_file(&path).map_err(IndexError::io(&path))?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Opens what the manifest names.
-fn load(dir: &Path) -> Result<Option<Snapshot>, IndexError> {
-    let Some(manifest) = Manifest::load(dir)? else {
+/// Opens what a manifest names, but for the segments that are open already.
+fn load(
+    dir: &Path,
+    manifest: Option<Manifest>,
+    open: &[Live],
+) -> Result<Option<Snapshot>, IndexError> {
+    let Some(manifest) = manifest else {
         return Ok(None);
     };
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in manifest.segments {
-        let segment = Segment::open(dir, entry.number)?;
-        let known = segment.files().len();
-        if entry.dead.iter().any(|&file| file as usize >= known) || !entry.dead.is_sorted() {
+        let mut known = open.iter().map(|live| &live.segment);
+        let segment = match known.find(|segment| segment.number() == entry.number) {
+            Some(segment) => Arc::clone(segment),
+            None => Arc::new(Segment::open(dir, entry.number)?),
+        };
+        let files = segment.files().len();
+        if entry.dead.iter().any(|&file| file as usize >= files) || !entry.dead.is_sorted() {
             return Err(IndexError::damaged(dir, "manifest and segment disagree"));
         }
-        segments.push(Live::new(Arc::new(segment), entry.dead));
+        segments.push(Live::new(segment, entry.dead));
     }
     Ok(Some(Snapshot {
         identity: manifest.identity,
         segments,
     }))
-}
-
-/// Removes segment files that `snapshot` does not use: those it replaced, and those that a killed
-/// update left behind. Queries that still read one keep it alive through their open file.
-fn sweep(dir: &Path, snapshot: &Snapshot) -> Result<(), IndexError> {
-    let used: HashSet<String> = snapshot
-        .segments
-        .iter()
-        .map(|live| format!("{:08}", live.segment.number()))
-        .collect();
-    for item in fs::read_dir(dir).map_err(IndexError::io(dir))? {
-        let path = item.map_err(IndexError::io(dir))?.path();
-        let ours = path
-            .extension()
-            .is_some_and(|kind| kind == "text" || kind == "index");
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        if ours && !used.contains(stem) {
-            fs::remove_file(&path).map_err(IndexError::io(&path))?;
-        }
-    }
-    Ok(())
 }

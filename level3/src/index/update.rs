@@ -66,20 +66,53 @@ impl Source {
 
 impl Shard {
     /// Makes the shard hold exactly the files `wanted` of the tree at `identity.root`, on up to
-    /// `threads` threads, and returns the new state, or `None` if `progress` was cancelled.
+    /// `threads` threads, and returns whether it does now: not if `progress` was cancelled.
     ///
-    /// Files that cannot be indexed are recorded with their reason and stop nothing. Until the
-    /// update is done, queries see the state before it; a kill leaves that state on disk.
+    /// This is [`prepare`](Self::prepare) and [`commit`](Self::commit), for a shard by itself.
     pub fn update(
         &self,
         identity: Identity,
         wanted: Vec<Entry>,
         threads: usize,
         progress: &Progress,
-    ) -> Result<Option<Arc<Snapshot>>, IndexError> {
+    ) -> Result<bool, IndexError> {
+        let job = identity.job;
+        Ok(self.prepare(identity, wanted, threads, progress)? && self.commit(job)?)
+    }
+
+    /// Prepares the state in which the shard holds exactly the files `wanted`, and returns whether
+    /// it is there now: not if `progress` was cancelled.
+    ///
+    /// Files that cannot be indexed are recorded with their reason and stop nothing. Until the
+    /// state is committed, queries see the one before it unless they ask for this one; a kill
+    /// leaves that state on disk, and so does a failure, which leaves nothing else behind.
+    pub fn prepare(
+        &self,
+        identity: Identity,
+        wanted: Vec<Entry>,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<bool, IndexError> {
         let _only_one = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.build(identity, wanted, threads, progress);
+        if !matches!(outcome, Ok(true)) {
+            // The first error is the one to tell; a failed sweep is repeated by the next.
+            let swept = self.sweep();
+            outcome.and_then(|done| swept.map(|()| done))
+        } else {
+            outcome
+        }
+    }
+
+    fn build(
+        &self,
+        identity: Identity,
+        wanted: Vec<Entry>,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<bool, IndexError> {
         let before = self
-            .snapshot()
+            .newest()
             .filter(|snapshot| snapshot.identity.root == identity.root);
         let old = before
             .as_ref()
@@ -97,7 +130,7 @@ impl Shard {
             progress,
         };
         let Some(numbers) = job.run(&batches(sources, threads), threads)? else {
-            return Ok(None);
+            return Ok(false);
         };
         for number in numbers {
             segments.push(Live::new(
@@ -105,7 +138,8 @@ impl Shard {
                 Vec::new(),
             ));
         }
-        self.commit(Snapshot { identity, segments }).map(Some)
+        self.hold(Snapshot { identity, segments })?;
+        Ok(true)
     }
 }
 
@@ -208,6 +242,21 @@ impl Job<'_> {
         Ok((!self.progress.cancelled.load(Ordering::Relaxed)).then_some(numbers))
     }
 
+    /// Reads a file. Its stamp is the one that the walk of the tree saw, so that the next walk can
+    /// compare; unless what was read is not that file in that state, or may have changed within
+    /// the clock's grain: then it is one that never compares equal.
+    fn load(&self, entry: &Entry, text: &mut Vec<u8>) -> Result<Stamp, (Stamp, corpus::Reject)> {
+        let loaded = corpus::load(&self.root.join(&entry.path), text);
+        let stamp = |seen: Option<Stamp>| match seen {
+            Some(seen) if seen.agrees(&entry.stamp) => entry.stamp,
+            _ => entry.stamp.never(),
+        };
+        match loaded {
+            Ok(seen) => Ok(stamp(Some(seen))),
+            Err((seen, reason)) => Err((stamp(seen), reason)),
+        }
+    }
+
     /// Indexes one batch, which makes one segment unless files grew since they were listed.
     fn index(&self, batch: &[Source]) -> Result<Vec<u64>, IndexError> {
         let mut numbers = Vec::new();
@@ -218,8 +267,7 @@ impl Job<'_> {
                 break;
             }
             let outcome = match source {
-                Source::Disk(entry) => corpus::load(&self.root.join(&entry.path), &mut text)
-                    .map_err(|(stamp, reason)| (stamp.unwrap_or(entry.stamp), reason)),
+                Source::Disk(entry) => self.load(entry, &mut text),
                 Source::Packed { segment, file } => {
                     let row = &segment.files()[*file];
                     segment.read_file(*file, &mut text)?;
@@ -300,18 +348,17 @@ mod tests {
             };
             let entries = corpus::walk(self.tree.path()).unwrap().entries;
             let progress = Progress::default();
-            self.shard
-                .update(identity, entries, 2, &progress)
-                .unwrap()
-                .unwrap();
+            assert!(self.shard.update(identity, entries, 2, &progress).unwrap());
             progress.files_done.load(Ordering::Relaxed)
         }
 
-        /// Waits until changes are old enough to be trusted.
-        fn settle() {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_millis(150);
-            while std::time::Instant::now() < deadline {
-                std::thread::yield_now();
+        /// Waits until changes are old enough to be relied on: until a file made now is.
+        fn settle(&self) {
+            let probe = self.dir.path().join("probe");
+            fs::write(&probe, "").unwrap();
+            let stamp = Stamp::of(&fs::metadata(&probe).unwrap());
+            while stamp.is_fresh() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }
 
@@ -330,12 +377,12 @@ mod tests {
         for name in ["a", "b", "c", "d", "e"] {
             fixture.write(name, "text");
         }
-        Fixture::settle();
+        fixture.settle();
         assert_eq!(fixture.update(), 5);
         assert_eq!(fixture.update(), 0);
         fixture.write("b", "another text");
         fs::remove_file(fixture.tree.path().join("c")).unwrap();
-        Fixture::settle();
+        fixture.settle();
         assert_eq!(fixture.update(), 1);
         assert_eq!(fixture.live(), ["a", "b", "d", "e"]);
         // Another process that opens the folder sees the same.
@@ -344,16 +391,139 @@ mod tests {
         assert_eq!(fixture.update(), 0);
     }
 
+    /// Its stamp may be that of its next state as well, so it cannot be relied on.
     #[test]
-    fn a_file_changed_while_it_was_read_is_read_again() {
+    fn a_file_that_has_just_changed_is_read_again() {
         let mut fixture = Fixture::new();
         fixture.write("fresh", "text");
+        let path = fixture.tree.path().join("fresh");
+        // A change time in the future is as fresh as can be, however slow the machine is.
+        let entry = |stamp| Entry {
+            path: "fresh".to_owned(),
+            stamp,
+        };
+        let stamp = Stamp::of(&fs::metadata(&path).unwrap());
+        let job = Job {
+            dir: fixture.dir.path(),
+            root: fixture.tree.path().to_owned(),
+            next_number: AtomicU64::new(1),
+            progress: &Progress::default(),
+        };
+        let mut text = Vec::new();
+        let loaded = job.load(&entry(stamp), &mut text).unwrap();
+        assert!(loaded == stamp.never() || !stamp.is_fresh());
+        fixture.settle();
         assert_eq!(fixture.update(), 1);
-        // Unless the machine stood still in between, the change was too fresh to be trusted.
-        assert!(fixture.update() <= 1);
-        Fixture::settle();
-        fixture.update();
         assert_eq!(fixture.update(), 0);
+    }
+
+    /// The walk saw one file and the node read another, in its place: should the first come back,
+    /// the index must not be taken to have it.
+    #[test]
+    fn a_file_swapped_between_walk_and_reading_is_read_again() {
+        let mut fixture = Fixture::new();
+        fixture.write("one", "text");
+        fixture.settle();
+        let path = fixture.tree.path().join("one");
+        let walked = Stamp::of(&fs::metadata(&path).unwrap());
+        let aside = fixture.dir.path().join("aside");
+        fs::rename(&path, &aside).unwrap();
+        fixture.write("one", "next");
+        let wanted = vec![Entry {
+            path: "one".to_owned(),
+            stamp: walked,
+        }];
+        let root = fixture.tree.path().to_str().unwrap().to_owned();
+        fixture.job += 1;
+        let identity = Identity {
+            root,
+            job: fixture.job,
+            shard: 1,
+            of: 1,
+        };
+        let progress = Progress::default();
+        fixture
+            .shard
+            .update(identity, wanted, 1, &progress)
+            .unwrap();
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(fixture.update(), 1);
+    }
+
+    /// A full disk looks like this: some files are written, and then one cannot be.
+    #[test]
+    fn a_failed_update_leaves_nothing_behind_and_the_old_state_in_place() {
+        let mut fixture = Fixture::new();
+        fixture.write("a", "text");
+        fixture.update();
+        let files = |fixture: &Fixture| {
+            let items = fs::read_dir(fixture.dir.path()).unwrap();
+            let mut names: Vec<_> = items.map(|item| item.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = files(&fixture);
+        fs::create_dir(fixture.dir.path().join("manifest.new")).unwrap();
+        fixture.write("b", "text");
+        let identity = Identity {
+            job: 99,
+            ..fixture.shard.snapshot().unwrap().identity.clone()
+        };
+        let entries = corpus::walk(fixture.tree.path()).unwrap().entries;
+        let outcome = fixture
+            .shard
+            .update(identity, entries, 1, &Progress::default());
+        let error = outcome.unwrap_err().to_string();
+        assert!(
+            error.contains(fixture.dir.path().to_str().unwrap()),
+            "{error}"
+        );
+        assert_eq!(fixture.live(), ["a"]);
+        fs::remove_dir(fixture.dir.path().join("manifest.new")).unwrap();
+        assert_eq!(files(&fixture), before);
+        fixture.update();
+        assert_eq!(fixture.live(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_first_update_that_was_killed_leaves_nothing_for_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("00000001.text"), "half a segment").unwrap();
+        let shard = Shard::open(dir.path()).unwrap();
+        assert!(shard.snapshot().is_none());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_prepared_state_is_there_for_those_who_ask_for_it_until_it_is_committed() {
+        let mut fixture = Fixture::new();
+        fixture.write("a", "text");
+        fixture.update();
+        fixture.write("b", "text");
+        let identity = Identity {
+            job: 99,
+            ..fixture.shard.snapshot().unwrap().identity.clone()
+        };
+        let entries = corpus::walk(fixture.tree.path()).unwrap().entries;
+        let prepared = fixture
+            .shard
+            .prepare(identity, entries, 1, &Progress::default());
+        assert!(prepared.unwrap());
+        assert_eq!(fixture.live(), ["a"]);
+        let files = |shard: &Shard, job| {
+            let snapshot = shard.snapshot_of(job)?;
+            Some(snapshot.segments.iter().flat_map(Live::files).count())
+        };
+        // A restart in between keeps both.
+        let reopened = Shard::open(fixture.dir.path()).unwrap();
+        for shard in [&fixture.shard, &reopened] {
+            assert_eq!((files(shard, 1), files(shard, 99)), (Some(1), Some(2)));
+        }
+        assert!(!reopened.commit(98).unwrap());
+        assert!(reopened.commit(99).unwrap() && reopened.commit(99).unwrap());
+        assert_eq!((files(&reopened, 1), files(&reopened, 99)), (None, Some(2)));
+        let reopened = Shard::open(fixture.dir.path()).unwrap();
+        assert_eq!((files(&reopened, 1), files(&reopened, 99)), (None, Some(2)));
     }
 
     #[test]
@@ -381,13 +551,8 @@ mod tests {
             cancelled: true.into(),
             ..Progress::default()
         };
-        assert!(
-            fixture
-                .shard
-                .update(identity, entries, 1, &progress)
-                .unwrap()
-                .is_none()
-        );
+        let outcome = fixture.shard.update(identity, entries, 1, &progress);
+        assert!(!outcome.unwrap());
         assert_eq!(fixture.live(), ["a"]);
     }
 
@@ -398,7 +563,7 @@ mod tests {
             path: format!("{at:04}"),
             stamp: Stamp {
                 bytes,
-                changed_ns: 0,
+                ..Stamp::default()
             },
         };
         let cut = |files: u32, threads: usize| -> Vec<usize> {

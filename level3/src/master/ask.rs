@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::Master;
 use super::error::{Cause, Fault, MasterError};
 use super::pool::Connection;
+use super::served::State;
 use super::topology::{NodeIndex, Statuses};
 use crate::wire::Kind;
 
@@ -30,7 +31,12 @@ pub(crate) struct Started {
 impl Master {
     /// Sends a request to a replica of a shard and waits for the first frame; asks further
     /// replicas if that one fails or takes unusually long.
-    pub(crate) async fn ask(&self, shard: u32, frame: &[u8]) -> Result<Started, MasterError> {
+    pub(crate) async fn ask(
+        &self,
+        shard: u32,
+        frame: &[u8],
+        patience: Duration,
+    ) -> Result<Started, MasterError> {
         let mut replicas: Vec<NodeIndex> = self.topology.replicas(shard).collect();
         replicas.sort_by_key(|&node| self.topology.pool(node).rank());
         let mut waiting = replicas.into_iter();
@@ -39,7 +45,7 @@ impl Master {
         loop {
             let next = waiting.next();
             let usual = next.map(|node| self.topology.pool(node).latency());
-            running.extend(next.map(|node| self.attempt(node, frame)));
+            running.extend(next.map(|node| self.attempt(node, frame, patience)));
             // With nobody left to ask there is nothing to hedge with.
             let hedge = usual.filter(|_| !waiting.as_slice().is_empty());
             let silence = async {
@@ -59,13 +65,17 @@ impl Master {
         }
     }
 
-    async fn attempt(&self, node: NodeIndex, frame: &[u8]) -> Result<Started, Fault> {
+    async fn attempt(
+        &self,
+        node: NodeIndex,
+        frame: &[u8],
+        patience: Duration,
+    ) -> Result<Started, Fault> {
         let pool = self.topology.pool(node);
-        match pool.request(frame, self.config.node_timeout).await {
+        match pool.request(frame, patience).await {
             Ok((connection, Kind::Error, message)) => {
                 pool.give_back(connection);
-                let said = String::from_utf8_lossy(&message).into_owned();
-                Err(self.topology.fault(node, Cause::Refused(said)))
+                Err(self.topology.fault(node, Cause::of_error(&message)))
             }
             Ok((connection, kind, payload)) => Ok(Started {
                 node,
@@ -73,7 +83,7 @@ impl Master {
                 kind,
                 payload,
             }),
-            Err(error) => Err(self.topology.fault(node, error)),
+            Err(cause) => Err(self.topology.fault(node, cause)),
         }
     }
 
@@ -88,12 +98,17 @@ impl Master {
             return Some(obstacle);
         }
         let statuses = self.statuses().await;
+        if self.served.known().is_none() {
+            self.learn(&statuses);
+        }
+        let served = self.served.known();
         let shards = self.topology.shards();
         let problem = |shard: u32| {
             let is_ready = |node: NodeIndex| {
-                statuses.of(node).is_ok_and(|status| {
-                    let mut held = status.shards.iter().filter(|held| held.shard == shard);
-                    held.any(|held| held.identity.as_ref().is_some_and(|id| id.of == shards))
+                let mut states = statuses.states(node, shard);
+                states.any(|identity| {
+                    let is_served = |state: &State| State::of(identity) == *state;
+                    identity.of == shards && served.as_deref().is_some_and(is_served)
                 })
             };
             let replicas = || self.topology.replicas(shard);

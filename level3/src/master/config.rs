@@ -16,6 +16,14 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Whether to index again when files change.
     pub watch: bool,
+    /// Folders that are watched at most; the others are polled.
+    pub watch_limit: usize,
+    /// How long to gather changes before they are looked at.
+    pub watch_settle: Duration,
+    /// How often the tree is walked where it cannot be watched.
+    pub poll_every: Duration,
+    /// Names by which the master may be asked, beside `localhost` and loopback addresses.
+    pub allow_hosts: Vec<String>,
     /// A node that says nothing for this long in the middle of an answer is given up.
     pub node_timeout: Duration,
     /// How long a search by expression may take.
@@ -30,6 +38,10 @@ impl Config {
             replicas: 1,
             data: None,
             watch: false,
+            watch_limit: usize::MAX,
+            watch_settle: Duration::from_millis(300),
+            poll_every: Duration::from_secs(1),
+            allow_hosts: Vec::new(),
             node_timeout: Duration::from_secs(10),
             search_time_limit: Duration::from_secs(10),
         }

@@ -71,7 +71,7 @@ mod tests {
             path: format!("{at:04}"),
             stamp: Stamp {
                 bytes,
-                changed_ns: 0,
+                ..Stamp::default()
             },
         };
         sizes.iter().enumerate().map(entry).collect()

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::wire::Endpoint;
+use crate::wire::{self, Endpoint, Refusal};
 
 /// Why one node gave no answer. The message names the node.
 #[derive(Debug, Error)]
@@ -26,9 +26,21 @@ pub enum Cause {
     /// It said nothing for the time it has.
     #[error("no answer in time")]
     Silent,
+    /// It said nothing before, and has not been heard of since. It is asked in the background.
+    #[error("does not answer")]
+    Down,
     /// The connection failed.
     #[error("{0}")]
     Connection(io::Error),
+    /// There is no connection because this process may open no more files.
+    #[error("not asked: the master may open no more files (`ulimit -n`)")]
+    OutOfFiles,
+    /// It does not hold the state that was asked for.
+    #[error("{0}")]
+    NoState(String),
+    /// The request itself is no good: a message for people.
+    #[error("{0}")]
+    BadRequest(String),
     /// It answered that it cannot do what was asked: a message for people.
     #[error("{0}")]
     Refused(String),
@@ -39,11 +51,34 @@ pub enum Cause {
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
+        use rustix::io::Errno;
+        let out_of_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
         if error.kind() == io::ErrorKind::TimedOut {
             Self::Silent
+        } else if out_of_files.contains(&error.raw_os_error()) {
+            Self::OutOfFiles
         } else {
             Self::Connection(error)
         }
+    }
+}
+
+impl Cause {
+    /// What a node's error frame says.
+    pub(crate) fn of_error(payload: &[u8]) -> Self {
+        match wire::decode_error(payload) {
+            (Refusal::NoState, said) => Self::NoState(said),
+            (Refusal::BadRequest, said) => Self::BadRequest(said),
+            (Refusal::Failed, said) => Self::Refused(said),
+        }
+    }
+}
+
+impl MasterError {
+    /// Whether a node said that it does not hold the state that was asked for.
+    pub(crate) fn is_about_state(&self) -> bool {
+        let is = |fault: &Fault| matches!(fault.cause, Cause::NoState(_));
+        matches!(self, Self::Shard { faults, .. } if faults.iter().any(is))
     }
 }
 
@@ -58,6 +93,9 @@ pub enum MasterError {
         /// What each replica said.
         faults: Vec<Fault>,
     },
+    /// Nothing was indexed yet, or no node says so.
+    #[error("{0}")]
+    NotIndexed(String),
     /// One node failed to do its part of indexing.
     #[error(transparent)]
     Node(#[from] Fault),

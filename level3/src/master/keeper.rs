@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Master, reindex};
+use crate::wire::ShardStatus;
 
 /// How often the keeper looks after the nodes.
 const KEEPER_PERIOD: Duration = Duration::from_secs(1);
@@ -55,18 +56,22 @@ pub(crate) async fn run(master: Arc<Master>) {
             crate::note!("indexing {} failed: {failure}", root.display());
             rest = FAILURE_REST;
         }
+        if outcome.is_err() {
+            state.seen = None;
+        }
         state.failure = outcome.err();
     }
 }
 
-/// Whether the nodes are without something that was asked for, and could be given it now.
+/// Whether the nodes are without something that was asked for, and could be given it now. What
+/// only waits to be committed is committed on the way.
 async fn is_incomplete(master: &Master) -> bool {
     let topology = &master.topology;
     let statuses = master.statuses().await;
     let newest = statuses
         .answers()
         .flat_map(|status| &status.shards)
-        .filter_map(|shard| shard.identity.as_ref())
+        .flat_map(ShardStatus::states)
         .max_by_key(|id| id.job);
     {
         let mut state = master.requests.state();
@@ -81,19 +86,35 @@ async fn is_incomplete(master: &Master) -> bool {
     let Some(wanted) = master.requests.wanted() else {
         return false;
     };
-    // A node that cannot be reached is looked after when it is back.
-    (1..=topology.shards()).any(|shard| {
-        topology
+    if master.served.known().is_none() {
+        master.learn(&statuses);
+    }
+    let served = master.served.known();
+    let mut uncommitted = Vec::new();
+    for shard in 1..=topology.shards() {
+        // A node that cannot be reached is looked after when it is back.
+        for node in topology
             .replicas(shard)
-            .filter_map(|node| statuses.of(node).ok())
-            .any(|status| {
-                let held = status.shards.iter().find(|held| held.shard == shard);
-                let identity = held.and_then(|held| held.identity.as_ref());
-                !identity.is_some_and(|identity| {
-                    Path::new(&identity.root) == wanted
-                        && identity.of == topology.shards()
-                        && newest.is_none_or(|newest| newest.job == identity.job)
-                })
-            })
-    })
+            .filter(|&node| statuses.of(node).is_ok())
+        {
+            let Some(held) = statuses.states(node, shard).next() else {
+                return true;
+            };
+            let is_right = Path::new(&held.root) == wanted
+                && held.of == topology.shards()
+                && served.as_ref().is_some_and(|state| state.job == held.job);
+            if !is_right {
+                return true;
+            }
+            if statuses.has_prepared(node, shard) {
+                uncommitted.push((node, shard));
+            }
+        }
+    }
+    if let Some(state) = served {
+        for (node, shard) in uncommitted {
+            reindex::commit(master, node, shard, state.job).await;
+        }
+    }
+    false
 }

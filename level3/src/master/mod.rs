@@ -2,7 +2,8 @@
 //!
 //! * `api` maps URLs to answers and errors to statuses;
 //! * `topology` says which node holds which shard, `pool` keeps connections to one node;
-//! * `ask` picks a node for each shard, asks, hedges and retries;
+//! * `ask` picks a node for each shard, asks, hedges and retries; `served` is the state that is
+//!   asked for;
 //! * `requests` remembers what is to be indexed, `reindex` does it (`deal` splits the files among
 //!   the shards), `keeper` decides when, `watch` follows changes.
 //!
@@ -13,29 +14,51 @@ mod api;
 mod ask;
 mod config;
 mod deal;
+mod door;
 mod error;
 mod keeper;
 mod pool;
 mod reindex;
 mod requests;
+mod served;
 mod topology;
 mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::serve::ListenerExt as _;
+use tokio::sync::Semaphore;
 
 pub use config::Config;
+use door::{Door, Peer};
 pub use error::{Cause, Fault, MasterError};
 use requests::Requests;
+use served::Served;
 use topology::Topology;
+use watch::Watching;
+
+/// Searches that are answered at once; the others wait for their turn.
+const MAX_SEARCHES: usize = 16;
+
+/// Expressions that are planned at once.
+const MAX_PLANS: usize = 2;
 
 /// What all requests share.
 pub(crate) struct Master {
     config: Config,
     topology: Topology,
     requests: Requests,
+    served: Served,
+    watching: Watching,
+    gates: Gates,
+}
+
+/// What only so many requests may do at once.
+struct Gates {
+    /// Searches, each of which holds an answer of some megabytes.
+    searches: Semaphore,
+    /// Planning an expression, which takes a processor.
+    plans: Semaphore,
 }
 
 /// Serves at `listener` until `shutdown` resolves, then ends open answers.
@@ -50,22 +73,30 @@ pub async fn serve(
         config,
         topology,
         requests,
+        served: Served::default(),
+        watching: Watching::default(),
+        gates: Gates {
+            searches: Semaphore::new(MAX_SEARCHES),
+            plans: Semaphore::new(MAX_PLANS),
+        },
     });
+    let prober = {
+        let master = Arc::clone(&master);
+        tokio::spawn(async move { master.topology.probe(master.config.node_timeout).await })
+    };
     let keeper = tokio::spawn(keeper::run(Arc::clone(&master)));
     let watcher = master
         .config
         .watch
         .then(|| tokio::spawn(watch::run(Arc::clone(&master))));
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            crate::note!("cannot turn off Nagle's delay: {error}");
-        }
-    });
+    let router = api::router(Arc::clone(&master));
+    let service = router.into_make_service_with_connect_info::<Peer>();
     let ended = tokio::select! {
-        ended = axum::serve(listener, api::router(Arc::clone(&master))) => ended,
+        ended = axum::serve(Door::new(listener), service) => ended,
         () = shutdown => Ok(()),
     };
     keeper.abort();
+    prober.abort();
     if let Some(watcher) = watcher {
         watcher.abort();
     }

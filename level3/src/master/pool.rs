@@ -1,15 +1,20 @@
-//! Kept connections to one node, and what is known of its speed.
+//! Kept connections to one node, and what is known of its speed and health.
+//!
+//! A node that says nothing for the time it has is *down* from then on: whoever asks it later is
+//! told so at once. A prober asks it in the background until it answers.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
+use super::error::Cause;
 use crate::wire::{self, Endpoint, Kind};
 
 /// How long to wait for a connection.
@@ -17,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections kept for later.
 const MAX_IDLE: usize = 64;
+
+/// How long a prober rests between two attempts.
+const PROBE_REST: Duration = Duration::from_millis(100);
 
 /// How much is read at once, in bytes. Large, since common needles have answers of megabytes.
 const READ_BYTES: usize = 256 << 10;
@@ -66,6 +74,10 @@ pub(crate) struct Pool {
     latency_us: AtomicU64,
     /// Failures since the last success.
     failures: AtomicU32,
+    /// Whether it is only asked by the prober.
+    is_down: AtomicBool,
+    /// Told when the node goes down.
+    went_down: Notify,
 }
 
 impl Pool {
@@ -75,6 +87,8 @@ impl Pool {
             idle: Mutex::default(),
             latency_us: AtomicU64::new(0),
             failures: AtomicU32::new(0),
+            is_down: AtomicBool::new(false),
+            went_down: Notify::new(),
         }
     }
 
@@ -122,20 +136,65 @@ impl Pool {
     }
 
     /// Sends a request and receives its first frame. A kept connection that turns out to be dead
-    /// is replaced once.
+    /// is replaced once. A node that is down is not asked.
     pub(crate) async fn request(
         &self,
         frame: &[u8],
         patience: Duration,
-    ) -> io::Result<(Connection, Kind, Bytes)> {
+    ) -> Result<(Connection, Kind, Bytes), Cause> {
+        if self.is_down() {
+            return Err(Cause::Down);
+        }
         let started = Instant::now();
-        let connection = self.take().await;
-        let outcome = match connection {
+        let outcome = match self.take().await {
             Ok(connection) => self.request_on(connection, frame, patience).await,
             Err(error) => Err(error),
         };
         self.note(started, outcome.is_ok());
-        outcome
+        outcome.map_err(|error| {
+            let cause = Cause::from(error);
+            if matches!(cause, Cause::Silent) {
+                self.mark_down();
+            }
+            cause
+        })
+    }
+
+    /// Whether the node was silent and has not been heard of since.
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the node says nothing.
+    pub(crate) fn mark_down(&self) {
+        if !self.is_down.swap(true, Ordering::Relaxed) {
+            crate::note!("node {} does not answer", self.endpoint);
+        }
+        self.went_down.notify_one();
+    }
+
+    /// Asks the node whenever it is down, until it answers again. Never ends.
+    pub(crate) async fn probe(&self, patience: Duration) {
+        let question = wire::frame(Kind::Status, &[]);
+        loop {
+            self.went_down.notified().await;
+            while self.is_down() {
+                let ask = async {
+                    let mut connection = self.connect().await?;
+                    let answer = exchange(&mut connection, &question, patience).await?;
+                    Ok::<_, io::Error>((connection, answer))
+                };
+                match ask.await {
+                    Ok((connection, (Kind::Last, _))) => {
+                        self.give_back(connection);
+                        self.failures.store(0, Ordering::Relaxed);
+                        self.is_down.store(false, Ordering::Relaxed);
+                        crate::note!("node {} answers again", self.endpoint);
+                    }
+                    _ => sleep(PROBE_REST).await,
+                }
+            }
+        }
     }
 
     async fn request_on(

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +16,13 @@ use tokio::time::{sleep, timeout};
 use super::Master;
 use super::deal::deal;
 use super::error::{Cause, MasterError};
-use super::topology::NodeIndex;
-use crate::corpus::{self, Entry};
+use super::pool::Pool;
+use super::requests::Seen;
+use super::served::State;
+use super::topology::{NodeIndex, Statuses};
+use crate::corpus::{self, Entry, FolderId, Listing};
 use crate::index::Identity;
-use crate::wire::{self, Kind, UpdateRequest};
+use crate::wire::{self, CommitRequest, Kind, UpdateRequest};
 
 /// How long to wait before asking a node again that could not be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -29,22 +32,14 @@ const ENTRIES: usize = 1000;
 
 /// Has all nodes index `root`, for the request with this serial number.
 pub(crate) async fn run(master: &Arc<Master>, root: &Path, serial: u64) -> Result<(), MasterError> {
-    let walk_error = |error| MasterError::Walk {
-        root: root.to_owned(),
-        error,
-    };
-    let walked = {
-        let root = root.to_owned();
-        tokio::task::spawn_blocking(move || corpus::walk(&root)).await
-    };
-    let listing = walked
-        .map_err(|_| MasterError::Worker)?
-        .map_err(walk_error)?;
+    let statuses = master.statuses().await;
+    let listing = walk_beside(root, data_folders(master, &statuses)).await?;
+    let seen = Seen::of(root, &listing);
     master.requests.state().rejected = listing.rejected;
     let root_text = root.to_str().ok_or_else(|| MasterError::Name {
         root: root.to_owned(),
     })?;
-    let known = known_files(master, root_text).await;
+    let known = known_files(master, root_text, &statuses).await;
     let topology = &master.topology;
     let parts = deal(listing.entries, &known, topology.shards());
     let number = next_number(master);
@@ -60,7 +55,83 @@ pub(crate) async fn run(master: &Arc<Master>, root: &Path, serial: u64) -> Resul
             work.push(update(master, node, identity.clone(), part, serial));
         }
     }
-    join_all(work).await.into_iter().collect()
+    join_all(work)
+        .await
+        .into_iter()
+        .collect::<Result<(), _>>()?;
+    // Every shard has the new state: queries ask for it from now on, and the one before can go.
+    master.served.set(State {
+        job: number,
+        root: root_text.to_owned(),
+    });
+    let commits = (1..=topology.shards()).flat_map(|shard| {
+        let nodes = topology.replicas(shard);
+        nodes.map(move |node| commit(master, node, shard, number))
+    });
+    join_all(commits).await;
+    master.requests.state().seen = Some(seen);
+    Ok(())
+}
+
+/// Lists the tree as a job would.
+pub(crate) async fn walk(master: &Master, root: &Path) -> Result<Listing, MasterError> {
+    let folders = data_folders(master, &master.statuses().await);
+    walk_beside(root, folders).await
+}
+
+/// Lists the tree without these folders. A node on another host may name one that is not there.
+async fn walk_beside(root: &Path, folders: Vec<PathBuf>) -> Result<Listing, MasterError> {
+    let walked = {
+        let root = root.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let metas = folders
+                .iter()
+                .filter_map(|path| std::fs::metadata(path).ok());
+            let excluded = metas.map(|meta| FolderId::of(&meta)).collect();
+            corpus::walk_without(&root, &excluded)
+        })
+    };
+    let walk_error = |error| MasterError::Walk {
+        root: root.to_owned(),
+        error,
+    };
+    walked
+        .await
+        .map_err(|_| MasterError::Worker)?
+        .map_err(walk_error)
+}
+
+/// Has a node make its prepared state of a shard the committed one. If that fails, the keeper will
+/// do it again.
+pub(crate) async fn commit(master: &Master, node: NodeIndex, shard: u32, job: u64) {
+    let keep = master.topology.shards_of(node);
+    let request = CommitRequest { shard, job, keep };
+    let pool = master.topology.pool(node);
+    let outcome = async {
+        let json = serde_json::to_vec(&request).map_err(|_| Cause::Unexpected)?;
+        let frame = wire::frame(Kind::Commit, &json);
+        match pool.request(&frame, master.config.node_timeout).await? {
+            (connection, Kind::Last, _) => {
+                pool.give_back(connection);
+                Ok(())
+            }
+            (_, Kind::Error, message) => Err(Cause::of_error(&message)),
+            _ => Err(Cause::Unexpected),
+        }
+    };
+    if let Err(cause) = outcome.await {
+        let fault = master.topology.fault(node, cause);
+        crate::note!("cannot commit shard {shard}: {fault}");
+    }
+}
+
+/// The folders that must not be indexed: the servers write to them, so that each job would find
+/// something new.
+fn data_folders(master: &Master, statuses: &Statuses) -> Vec<PathBuf> {
+    let nodes = statuses
+        .answers()
+        .map(|status| PathBuf::from(&status.folder));
+    nodes.chain(master.config.data.clone()).collect()
 }
 
 /// A number for a new job, greater than all before it, those of a forgetful master included.
@@ -74,20 +145,16 @@ fn next_number(master: &Master) -> u64 {
 }
 
 /// Which shard each file is in, as far as the nodes say.
-async fn known_files(master: &Master, root: &str) -> HashMap<String, u32> {
+async fn known_files(master: &Master, root: &str, statuses: &Statuses) -> HashMap<String, u32> {
     let topology = &master.topology;
-    let statuses = master.statuses().await;
     let mut known = HashMap::new();
     for shard in 1..=topology.shards() {
-        let holds = |identity: &Identity| {
-            identity.shard == shard && identity.root == root && identity.of == topology.shards()
+        // The list is that of the newest state.
+        let holds = |&node: &NodeIndex| {
+            let newest = statuses.states(node, shard).next();
+            newest.is_some_and(|id| id.root == root && id.of == topology.shards())
         };
-        let holder = topology.replicas(shard).find(|&node| {
-            statuses.of(node).is_ok_and(|status| {
-                let mut identities = status.shards.iter().flat_map(|held| &held.identity);
-                identities.any(holds)
-            })
-        });
+        let holder = topology.replicas(shard).find(holds);
         let Some(node) = holder else { continue };
         match list(master, node, shard).await {
             Ok(files) => known.extend(files.into_iter().map(|entry| (entry.path, shard))),
@@ -99,7 +166,7 @@ async fn known_files(master: &Master, root: &str) -> HashMap<String, u32> {
 }
 
 /// The files of a shard.
-async fn list(master: &Master, node: NodeIndex, shard: u32) -> io::Result<Vec<Entry>> {
+async fn list(master: &Master, node: NodeIndex, shard: u32) -> Result<Vec<Entry>, Cause> {
     let pool = master.topology.pool(node);
     let request = wire::frame(Kind::List, &shard.to_le_bytes());
     let (mut connection, mut kind, mut payload) =
@@ -107,8 +174,9 @@ async fn list(master: &Master, node: NodeIndex, shard: u32) -> io::Result<Vec<En
     let mut files = Vec::new();
     while kind == Kind::Entries && !payload.is_empty() {
         let part = wire::decode_entries(&payload);
-        files.extend(part.ok_or(io::ErrorKind::InvalidData)?);
-        (kind, payload) = timeout(master.config.node_timeout, connection.receive()).await??;
+        files.extend(part.ok_or(Cause::Unexpected)?);
+        let next = timeout(master.config.node_timeout, connection.receive()).await;
+        (kind, payload) = next.map_err(|_| Cause::Silent)??;
     }
     pool.give_back(connection);
     Ok(files)
@@ -123,25 +191,30 @@ async fn update(
     serial: u64,
 ) -> Result<(), MasterError> {
     let fault = |cause| MasterError::Node(master.topology.fault(node, cause));
-    let request = UpdateRequest {
-        identity,
-        keep: master.topology.shards_of(node),
-    };
+    let request = UpdateRequest { identity };
     let json = serde_json::to_vec(&request).map_err(|_| fault(Cause::Unexpected))?;
+    let pool = master.topology.pool(node);
+    let is_outdated = || master.requests.state().requested > serial;
     loop {
-        match try_update(master, node, &json, part).await {
+        let attempt = tokio::select! {
+            attempt = try_update(master, node, &json, part) => attempt,
+            // A node that is frozen would hold up the job, and every one after it, for ever.
+            () = outdated_and_silent(&is_outdated, pool) => return Err(fault(Cause::Down)),
+        };
+        match attempt {
             Ok((Kind::Last, _)) => return Ok(()),
-            Ok((_, message)) => {
-                let said = String::from_utf8_lossy(&message).into_owned();
-                return Err(fault(Cause::Refused(said)));
-            }
-            Err(error) => {
-                if master.requests.state().requested > serial {
-                    return Err(fault(error.into()));
-                }
-                sleep(RETRY_AFTER).await;
-            }
+            Ok((Kind::Error, message)) => return Err(fault(Cause::of_error(&message))),
+            Ok(_) => return Err(fault(Cause::Unexpected)),
+            Err(error) if is_outdated() => return Err(fault(error.into())),
+            Err(_) => sleep(RETRY_AFTER).await,
         }
+    }
+}
+
+/// Resolves when there is a newer request and the node is known to be silent.
+async fn outdated_and_silent(is_outdated: &impl Fn() -> bool, pool: &Pool) {
+    while !(is_outdated() && pool.is_down()) {
+        sleep(RETRY_AFTER).await;
     }
 }
 

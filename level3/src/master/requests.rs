@@ -2,6 +2,8 @@
 //!
 //! A request only leaves its mark here and wakes the [keeper](super::keeper), which does the work.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::error::MasterError;
-use crate::corpus::Reject;
+use crate::corpus::{Listing, Reject};
 
 /// File in the data folder that names the folder to index.
 const WANTED: &str = "wanted";
@@ -41,6 +43,32 @@ pub(super) struct State {
     pub(super) job: u64,
     /// What the last walk had to leave out.
     pub(super) rejected: Vec<(String, Reject)>,
+    /// What the walk of the last job saw, if that job is done.
+    pub(super) seen: Option<Seen>,
+}
+
+/// What a walk saw of a tree, to compare with what another one sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    root: PathBuf,
+    digest: u64,
+    /// Whether all files are old enough for their stamps to be relied on.
+    is_settled: bool,
+}
+
+impl Seen {
+    pub(super) fn of(root: &Path, listing: &Listing) -> Self {
+        let mut digest = DefaultHasher::new();
+        for entry in &listing.entries {
+            (&entry.path, entry.stamp).hash(&mut digest);
+        }
+        listing.rejected.len().hash(&mut digest);
+        Self {
+            root: root.to_owned(),
+            digest: digest.finish(),
+            is_settled: !listing.entries.iter().any(|entry| entry.stamp.is_fresh()),
+        }
+    }
 }
 
 /// The part of `/status` about indexing.
@@ -120,6 +148,26 @@ impl Requests {
             }
             _ => {}
         }
+    }
+
+    /// Whether a walk of `root` saw what the last job did not; `None` if there was nothing to walk.
+    pub(crate) fn is_news(&self, root: &Path, listing: Option<&Listing>) -> bool {
+        let seen = listing.map(|listing| Seen::of(root, listing));
+        let state = self.state();
+        match (seen, &state.seen) {
+            (Some(now), Some(then)) => {
+                !then.is_settled || now.digest != then.digest || now.root != then.root
+            }
+            // It is gone, which is said once.
+            (None, _) => state.failure.is_none(),
+            (Some(_), None) => true,
+        }
+    }
+
+    /// Whether a state is being built that was asked for.
+    pub(crate) fn is_indexing(&self) -> bool {
+        let state = self.state();
+        state.requested > state.finished
     }
 
     /// Why the index is not ready for queries, judging by the jobs alone.

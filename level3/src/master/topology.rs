@@ -3,11 +3,16 @@
 //! Shard *s* has its first replica on node *s*, the next on the node behind it, and so on in a
 //! ring, so that each node holds as many shards as there are replicas.
 
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::error::{Cause, Fault};
 use super::pool::Pool;
-use crate::wire::{self, Endpoint, Kind, NodeStatus};
+use crate::index::Identity;
+use crate::wire::{self, Endpoint, Kind, NodeStatus, ShardStatus};
 
 /// A node's position among the master's nodes, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,8 +70,22 @@ impl Topology {
         }
     }
 
+    /// Asks nodes that are down until they answer again. Never ends.
+    pub(crate) async fn probe(&self, patience: Duration) {
+        join_all(self.pools.iter().map(|pool| pool.probe(patience))).await;
+    }
+
     /// What each node says about itself, or why it says nothing.
-    pub(crate) async fn statuses(&self, patience: std::time::Duration) -> Statuses {
+    pub(crate) async fn statuses(&self, patience: Duration) -> Statuses {
+        self.statuses_until(patience, |_| false).await
+    }
+
+    /// Likewise, without those who have not answered yet when the others are `enough`.
+    pub(crate) async fn statuses_until(
+        &self,
+        patience: Duration,
+        enough: impl Fn(&Statuses) -> bool,
+    ) -> Statuses {
         let request = wire::frame(Kind::Status, &[]);
         let ask = async |node: NodeIndex| {
             let pool = self.pool(node);
@@ -77,13 +96,22 @@ impl Topology {
             pool.give_back(connection);
             serde_json::from_slice(&payload).map_err(|_| Cause::Unexpected)
         };
-        let answers = join_all(self.nodes().map(ask)).await;
-        let answers = answers.into_iter().zip(self.nodes());
-        Statuses(
-            answers
-                .map(|(answer, node)| answer.map_err(|cause| self.fault(node, cause)))
-                .collect(),
-        )
+        let silent = |node| Err(self.fault(node, Cause::Silent));
+        let mut statuses = Statuses(self.nodes().map(silent).collect());
+        let mut running: FuturesUnordered<_> = self
+            .nodes()
+            .map(|node| {
+                let ask = &ask;
+                async move { (node, ask(node).await) }
+            })
+            .collect();
+        while let Some((node, answer)) = running.next().await {
+            statuses.0[node.0] = answer.map_err(|cause| self.fault(node, cause));
+            if enough(&statuses) {
+                break;
+            }
+        }
+        statuses
     }
 }
 
@@ -99,6 +127,20 @@ impl Statuses {
     /// The nodes that answered.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &NodeStatus> {
         self.0.iter().flatten()
+    }
+
+    /// The states of a shard on a node, the newest first; none if the node is silent.
+    pub(crate) fn states(&self, node: NodeIndex, shard: u32) -> impl Iterator<Item = &Identity> {
+        let shards = self.0[node.0].iter().flat_map(|status| &status.shards);
+        shards
+            .filter(move |held| held.shard == shard)
+            .flat_map(ShardStatus::states)
+    }
+
+    /// Whether a node holds a state of a shard that is not committed.
+    pub(crate) fn has_prepared(&self, node: NodeIndex, shard: u32) -> bool {
+        let mut shards = self.0[node.0].iter().flat_map(|status| &status.shards);
+        shards.any(|held| held.shard == shard && held.prepared.is_some())
     }
 
     /// The nodes that did not.

@@ -1,6 +1,7 @@
 //! One connection of a node: requests in, frames out, in turn.
 
 use std::io::{self, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use super::{Node, NodeError};
 use crate::corpus::Entry;
 use crate::index::{Shard, Snapshot};
 use crate::search::literal::{self, AnswerError, Sink};
-use crate::search::{self, SearchError};
-use crate::wire::{self, Kind, Stream, UpdateRequest};
+use crate::search::{self, Budget, Request, SearchError};
+use crate::wire::{self, CommitRequest, Kind, Stream, UpdateRequest};
 
 /// A reader that takes nothing for this long has its connection closed, so that a stopped master
 /// cannot hold a search's threads for ever.
@@ -24,36 +25,67 @@ pub(super) fn run(node: &Node, stream: Stream) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = Mutex::new(stream);
     while let Some((kind, payload)) = wire::read_frame(&mut reader)? {
-        let reply = match kind {
-            Kind::Query => query(node, &payload, &writer)?,
-            Kind::Status => json(&node.status()),
-            Kind::Search => search(node, &payload),
-            Kind::Update => {
-                let entries = read_entries(&mut reader)?;
-                match serde_json::from_slice::<UpdateRequest>(&payload) {
-                    Ok(request) => node.update(request, entries).map(|()| Vec::new()),
-                    Err(error) => Err(NodeError::Request(error)),
-                }
-            }
-            Kind::List => {
-                let stream = writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-                list(node, &payload, stream)?;
-                continue;
-            }
-            Kind::Entries | Kind::Items | Kind::Last | Kind::Error => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a reply is no request",
-                ));
-            }
+        let entries = if kind == Kind::Update {
+            read_entries(&mut reader)?
+        } else {
+            Vec::new()
         };
+        let peer = reader.get_ref();
+        // A bug that shows in one request must not take the shard away from all others.
+        let reply = catch_unwind(AssertUnwindSafe(|| {
+            answer(node, kind, &payload, entries, peer, &writer)
+        }));
+        let reply = reply.unwrap_or(Ok(Err(NodeError::Panicked)))?;
         let stream = writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         match reply {
-            Ok(payload) => wire::write_frame(stream, Kind::Last, &payload)?,
-            Err(error) => wire::write_frame(stream, Kind::Error, error.to_string().as_bytes())?,
+            Ok(payload) => wire::write_frame(stream, kind.last(), &payload)?,
+            Err(error) => {
+                let error = wire::encode_error(error.refusal(), &error.to_string());
+                wire::write_frame(stream, Kind::Error, &error)?;
+            }
         }
     }
     Ok(())
+}
+
+/// Payload of the last frame, or why there is none.
+type Reply = Result<Vec<u8>, NodeError>;
+
+/// Answers a request, all but the last frame.
+fn answer(
+    node: &Node,
+    kind: Kind,
+    payload: &[u8],
+    entries: Vec<Entry>,
+    peer: &Stream,
+    writer: &Mutex<Stream>,
+) -> io::Result<Reply> {
+    let asker_has_gone = || peer.has_hung_up();
+    Ok(match kind {
+        Kind::Query => return query(node, payload, &asker_has_gone, writer),
+        Kind::Status => json(&node.status()),
+        Kind::Search => search(node, payload, &asker_has_gone, search::search_within),
+        Kind::Count => search(node, payload, &asker_has_gone, search::count),
+        Kind::Update => match serde_json::from_slice::<UpdateRequest>(payload) {
+            Ok(request) => node.update(request, entries).map(|()| Vec::new()),
+            Err(error) => Err(NodeError::Request(error)),
+        },
+        Kind::Commit => match serde_json::from_slice::<CommitRequest>(payload) {
+            Ok(request) => node.commit(request).map(|()| Vec::new()),
+            Err(error) => Err(NodeError::Request(error)),
+        },
+        Kind::List => {
+            let mut stream = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            list(node, payload, &mut stream)?;
+            Ok(Vec::new())
+        }
+        Kind::Entries | Kind::Items | Kind::Last | Kind::Error => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a reply is no request",
+            ));
+        }
+    })
 }
 
 impl Sink for Mutex<Stream> {
@@ -63,52 +95,72 @@ impl Sink for Mutex<Stream> {
     }
 }
 
-/// Payload of the last frame, or why there is none.
-type Reply = Result<Vec<u8>, NodeError>;
-
 fn json(value: &impl serde::Serialize) -> Reply {
     serde_json::to_vec(value).map_err(NodeError::Answer)
 }
 
-/// The shard's state, or why it has none.
-fn snapshot(node: &Node, number: u32) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
+/// The state of a shard that a job made, or why it has none.
+fn snapshot(node: &Node, number: u32, job: u64) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
     let shard = node.shard(number).ok_or(NodeError::NotIndexed(number))?;
-    let snapshot = shard.snapshot().ok_or_else(|| match shard.damage() {
-        Some(what) => NodeError::Damaged {
-            shard: number,
-            what,
-        },
-        None => NodeError::NotIndexed(number),
-    })?;
+    let Some(snapshot) = shard.snapshot_of(job) else {
+        return Err(match shard.damage() {
+            Some(what) => NodeError::Damaged {
+                shard: number,
+                what,
+            },
+            None => NodeError::NoState { shard: number, job },
+        });
+    };
     Ok((shard, snapshot))
 }
 
-fn query(node: &Node, payload: &[u8], writer: &Mutex<Stream>) -> io::Result<Reply> {
-    let Some((number, needle)) = wire::decode_query(payload) else {
+fn query(
+    node: &Node,
+    payload: &[u8],
+    asker_has_gone: &(dyn Fn() -> bool + Sync),
+    writer: &Mutex<Stream>,
+) -> io::Result<Reply> {
+    let Some((number, job, needle)) = wire::decode_query(payload) else {
         return Ok(Err(NodeError::Query));
     };
-    let (shard, snapshot) = match snapshot(node, number) {
+    let (shard, snapshot) = match snapshot(node, number, job) {
         Ok(found) => found,
         Err(error) => return Ok(Err(error)),
     };
-    match literal::answer(&snapshot, needle, node.threads, writer) {
+    let turn = node.load.query(node.threads);
+    let budget = Budget::new(None, asker_has_gone, &node.load.bytes);
+    match literal::answer(&snapshot, needle, turn.threads(), &budget, writer) {
         Ok(rest) => Ok(Ok(rest)),
         Err(AnswerError::Delivery(error)) => Err(error),
+        Err(AnswerError::Spent(_)) => Ok(Err(NodeError::Search(SearchError::Abandoned))),
         Err(AnswerError::Index(error)) => {
             crate::note!("shard {number}: {error}");
-            shard.condemn(&snapshot, &error);
+            shard.give_up(&snapshot, &error);
             Ok(Err(error.into()))
         }
     }
 }
 
-fn search(node: &Node, payload: &[u8]) -> Reply {
-    let (number, request) = wire::decode_search(payload).map_err(NodeError::Request)?;
-    let (shard, snapshot) = snapshot(node, number)?;
-    let answer = search::search(&snapshot, &request, node.threads).inspect_err(|error| {
+/// Something that runs a request on a snapshot.
+type Run<T> = fn(&Snapshot, &Request, usize, &Budget<'_>) -> Result<T, SearchError>;
+
+fn search<T: serde::Serialize>(
+    node: &Node,
+    payload: &[u8],
+    asker_has_gone: &(dyn Fn() -> bool + Sync),
+    run: Run<T>,
+) -> Reply {
+    let (number, job, request) = wire::decode_search(payload).map_err(NodeError::Request)?;
+    let (shard, snapshot) = snapshot(node, number, job)?;
+    let limit = Duration::from_millis(request.time_limit_ms);
+    let budget = Budget::new(Some(limit), asker_has_gone, &node.load.bytes);
+    let is_heavy = request.regex || request.ignore_case;
+    // In vain if the time is up before its turn comes; the search will say so.
+    let turn = node.load.search(node.threads, is_heavy, &budget);
+    let answer = run(&snapshot, &request, turn.threads(), &budget).inspect_err(|error| {
         if let SearchError::Index(error) = error {
             crate::note!("shard {number}: {error}");
-            shard.condemn(&snapshot, error);
+            shard.give_up(&snapshot, error);
         }
     })?;
     json(&answer)
@@ -128,20 +180,19 @@ fn read_entries(reader: &mut BufReader<Stream>) -> io::Result<Vec<Entry>> {
     }
 }
 
-/// Writes the files of a shard; none if it has no state.
+/// Writes the files of a shard's newest state, all but the empty frame behind them.
 fn list(node: &Node, payload: &[u8], stream: &mut Stream) -> io::Result<()> {
     let number = payload.try_into().map_or(0, u32::from_le_bytes);
-    if let Ok((_, snapshot)) = snapshot(node, number) {
-        for live in &snapshot.segments {
-            let files: Vec<_> = live
-                .files()
-                .map(|(_, row)| (&*row.path, row.stamp))
-                .collect();
-            for part in files.chunks(ENTRIES) {
-                let payload = wire::encode_entries(part.iter().copied());
-                wire::write_frame(stream, Kind::Entries, &payload)?;
-            }
+    let snapshot = node.shard(number).and_then(|shard| shard.newest());
+    for live in snapshot.iter().flat_map(|snapshot| &snapshot.segments) {
+        let files: Vec<_> = live
+            .files()
+            .map(|(_, row)| (&*row.path, row.stamp))
+            .collect();
+        for part in files.chunks(ENTRIES) {
+            let payload = wire::encode_entries(part.iter().copied());
+            wire::write_frame(stream, Kind::Entries, &payload)?;
         }
     }
-    wire::write_frame(stream, Kind::Entries, &[])
+    Ok(())
 }

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::index::IndexError;
 use crate::search::SearchError;
+use crate::wire::Refusal;
 
 /// Why a node cannot do what it was asked.
 #[derive(Debug, Error)]
@@ -20,6 +21,14 @@ pub enum NodeError {
     /// The node has no such shard, or nothing in it.
     #[error("shard {0} is not indexed")]
     NotIndexed(u32),
+    /// The shard does not hold the state that was asked for: it has an older or a newer one.
+    #[error("shard {shard} does not hold state {job}")]
+    NoState {
+        /// Its number.
+        shard: u32,
+        /// The job that made the state.
+        job: u64,
+    },
     /// The shard is there and cannot be used.
     #[error("shard {shard} is damaged: {what}")]
     Damaged {
@@ -34,7 +43,21 @@ pub enum NodeError {
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Something that must not happen has happened, in this request only.
+    #[error("this request has run into a fault of the program; the node's log says where")]
+    Panicked,
     /// The search was refused or failed.
     #[error(transparent)]
     Search(#[from] SearchError),
+}
+
+impl NodeError {
+    /// What the master has to know of it.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoState { .. } | Self::NotIndexed(_) => Refusal::NoState,
+            Self::Search(SearchError::Pattern(_) | SearchError::Filter(_)) => Refusal::BadRequest,
+            _ => Refusal::Failed,
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod error;
+mod load;
 mod server;
 mod status;
 
@@ -16,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::corpus::Entry;
 use crate::index::{IndexError, Progress, Shard};
-use crate::wire::UpdateRequest;
+use crate::wire::{CommitRequest, UpdateRequest};
+use load::Load;
 
 pub use error::NodeError;
 pub use server::{NodeServer, serve};
@@ -33,6 +35,7 @@ pub struct Node {
     updates: Mutex<Updates>,
     /// Held by the update at work: two at once would need the memory of two.
     indexing: Mutex<()>,
+    load: Load,
     /// Keeps other processes out of the folder for as long as it is open.
     _lock: File,
 }
@@ -87,6 +90,7 @@ impl Node {
             shards: RwLock::new(shards),
             updates: Mutex::default(),
             indexing: Mutex::default(),
+            load: Load::new(),
             _lock: lock,
         })
     }
@@ -104,7 +108,7 @@ impl Node {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings a shard up to date. A request of a later job ends an earlier one that is at work.
+    /// Prepares a new state of a shard. A request of a later job ends an earlier one that is at work.
     fn update(&self, request: UpdateRequest, entries: Vec<Entry>) -> Result<(), NodeError> {
         let job = request.identity.job;
         {
@@ -127,7 +131,7 @@ impl Node {
             }
             updates.current = Some(Arc::clone(&progress));
         }
-        let outcome = self.update_shard(request, entries, &progress);
+        let outcome = self.prepare(request, entries, &progress);
         self.updates().current = None;
         match outcome {
             Ok(true) => Ok(()),
@@ -136,7 +140,7 @@ impl Node {
         }
     }
 
-    fn update_shard(
+    fn prepare(
         &self,
         request: UpdateRequest,
         entries: Vec<Entry>,
@@ -150,13 +154,17 @@ impl Node {
             let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(shards.entry(number).or_insert(opened))
         };
-        let done = shard
-            .update(request.identity, entries, self.threads, progress)?
-            .is_some();
-        if done {
-            self.drop_others(&request.keep.into_iter().chain([number]).collect())?;
+        shard.prepare(request.identity, entries, self.threads, progress)
+    }
+
+    /// Commits what an update has prepared.
+    fn commit(&self, request: CommitRequest) -> Result<(), NodeError> {
+        let CommitRequest { shard, job, keep } = request;
+        let held = self.shard(shard).ok_or(NodeError::NotIndexed(shard))?;
+        if !held.commit(job)? {
+            return Err(NodeError::NoState { shard, job });
         }
-        Ok(done)
+        Ok(self.drop_others(&keep.into_iter().chain([shard]).collect())?)
     }
 
     /// Removes the shards that are held by other nodes now.

@@ -25,6 +25,7 @@ impl Node {
             });
         NodeStatus {
             id: self.id,
+            folder: self.dir.display().to_string(),
             shards: shards
                 .iter()
                 .map(|(&number, shard)| shard_status(number, shard))
@@ -39,6 +40,7 @@ fn shard_status(number: u32, shard: &Shard) -> ShardStatus {
     let mut status = ShardStatus {
         shard: number,
         identity: None,
+        prepared: shard.prepared().map(|state| state.identity.clone()),
         damage: shard.damage(),
         files: 0,
         text_bytes: 0,

@@ -1,27 +1,28 @@
 //! The richer queries of `/search`: files in the order of their paths, a limit, context.
 //!
-//! Candidate files are searched in waves that grow, each spread over threads, until the limit is
-//! reached: a common needle costs a few files, a rare one is searched everywhere at full width.
+//! A search has two steps. The first finds matching lines: candidate files are searched in waves
+//! that grow, each spread over threads, until the limit is reached, so that a common needle costs
+//! a few files and a rare one is searched everywhere at full width. A line found costs a few bytes.
+//! The second makes hits for people, with text, marks and context, of those lines that are to be
+//! returned, one after the other within a budget of bytes. [`count`] is the first step alone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::filter::PathFilter;
+use super::budget::{Budget, BytePool, REQUEST_BYTES, Spent};
+use super::filter::{FilterError, PathFilter};
 use super::pattern::{Pattern, PatternError};
-use super::request::{Answer, Hit, Request};
-use crate::index::{IndexError, Snapshot};
+use super::request::{Answer, Counts, Request};
+use super::show::Shower;
+use crate::index::{ChunkSet, IndexError, Snapshot};
 use crate::parallel;
 
-/// Files in the first wave, and by how much the next is larger.
+/// Files in the first wave, by how much the next is larger, and in the largest. What a wave finds
+/// beyond the limit is for nothing.
 const FIRST_WAVE: usize = 16;
 const WAVE_GROWTH: usize = 4;
-
-/// A longer line is cut around its first match, in bytes.
-const MAX_LINE_BYTES: usize = 1000;
-
-/// Matches of one line that are marked.
-const MAX_SPANS: usize = 100;
+const MAX_WAVE: usize = 4096;
 
 /// Why a search was refused or failed.
 #[derive(Debug, Error)]
@@ -30,11 +31,14 @@ pub enum SearchError {
     #[error(transparent)]
     Pattern(#[from] PatternError),
     /// The path pattern is no good.
-    #[error("bad path pattern: {0}")]
-    Glob(#[from] globset::Error),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The index could not be read.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Whoever asked has gone.
+    #[error("whoever asked has gone")]
+    Abandoned,
 }
 
 /// Checks a request without running it, as the master does before it asks the nodes.
@@ -50,253 +54,260 @@ pub fn search(
     request: &Request,
     threads: usize,
 ) -> Result<Answer, SearchError> {
-    let pattern = Pattern::new(&request.query, request.regex, request.ignore_case)?;
-    let filter = request.path.as_deref().map(PathFilter::new).transpose()?;
-    let files = candidates(snapshot, &pattern, filter.as_ref())?;
-    let deadline = Instant::now() + Duration::from_millis(request.time_limit_ms);
-    let wave = Wave {
-        snapshot,
-        request,
-        pattern: &pattern,
-        deadline,
-    };
+    let pool = BytePool::new(REQUEST_BYTES * 4);
+    let limit = Duration::from_millis(request.time_limit_ms);
+    let budget = Budget::new(Some(limit), &|| false, &pool);
+    search_within(snapshot, request, threads, &budget)
+}
+
+/// Answers a request on up to `threads` threads and within a budget.
+pub(crate) fn search_within(
+    snapshot: &Snapshot,
+    request: &Request,
+    threads: usize,
+    budget: &Budget<'_>,
+) -> Result<Answer, SearchError> {
+    let scan = Scan::new(snapshot, request, budget)?;
+    let wanted = request.skip.saturating_add(request.limit);
+    let found = scan.run(wanted, threads)?;
     let mut answer = Answer {
-        pruned: pattern.plan().prunes(),
+        more: found.more,
+        timed_out: found.timed_out,
+        cut: found.cut,
+        pruned: scan.pattern.plan().prunes(),
         ..Answer::default()
     };
-    let (mut rest, mut size) = (files.as_slice(), FIRST_WAVE);
-    while !rest.is_empty() && answer.hits.len() <= request.limit && !answer.timed_out {
-        let (now, later) = rest.split_at(size.min(rest.len()));
-        let (hits, complete) = wave.run(now, threads)?;
-        answer.hits.extend(hits);
-        answer.timed_out = !complete;
-        (rest, size) = (later, size * WAVE_GROWTH);
+    let mut skip = request.skip;
+    let mut shower = Shower::new(snapshot, &scan.pattern, request.context, budget);
+    let mut bytes = 0;
+    for (candidate, lines) in &found.files {
+        let skipped = skip.min(lines.len());
+        skip -= skipped;
+        if skipped == lines.len() {
+            continue;
+        }
+        shower.open(candidate.segment, candidate.file)?;
+        for line in &lines[skipped..] {
+            if answer.hits.len() == request.limit {
+                answer.more = true;
+                return Ok(answer);
+            }
+            let (hit, cost) = shower.show(*line)?;
+            bytes += cost;
+            if !answer.hits.is_empty() && (bytes > REQUEST_BYTES || !budget.take(cost)) {
+                (answer.more, answer.cut) = (true, true);
+                return Ok(answer);
+            }
+            answer.hits.push(hit);
+        }
     }
-    answer.more = answer.hits.len() > request.limit || answer.timed_out;
-    answer.hits.truncate(request.limit);
     Ok(answer)
 }
 
-/// A file that may match: positions of its segment and of itself there.
-type Candidate = (usize, usize);
-
-/// The files that may match, in the order of their paths.
-fn candidates(
+/// How many lines of each file match: the files in the order of their paths, and up to
+/// `request.skip + request.limit` lines in all.
+pub(crate) fn count(
     snapshot: &Snapshot,
-    pattern: &Pattern,
-    filter: Option<&PathFilter>,
-) -> Result<Vec<Candidate>, IndexError> {
-    let mut files: Vec<Candidate> = Vec::new();
-    for (at, live) in snapshot.segments.iter().enumerate() {
-        let mut chunks = pattern.plan().candidates(&live.segment)?;
-        chunks.subtract(&live.dead_chunks);
-        let mut last = None;
-        for chunk in chunks.iter() {
-            let file = live.segment.file_of(chunk);
-            if last != Some(file) {
-                last = Some(file);
-                files.push((at, file));
-            }
-        }
-    }
-    let path =
-        |&(segment, file): &Candidate| &*snapshot.segments[segment].segment.files()[file].path;
-    if let Some(filter) = filter {
-        files.retain(|file| filter.admits(path(file)));
-    }
-    files.sort_unstable_by(|a, b| path(a).cmp(path(b)));
-    Ok(files)
-}
-
-/// What all waves of a search share.
-struct Wave<'a> {
-    snapshot: &'a Snapshot,
-    request: &'a Request,
-    pattern: &'a Pattern,
-    deadline: Instant,
-}
-
-impl Wave<'_> {
-    /// Hits of `files` in their order, and whether all were searched in time.
-    fn run(&self, files: &[Candidate], threads: usize) -> Result<(Vec<Hit>, bool), IndexError> {
-        // A wave of a few files is done sooner than a thread starts.
-        let threads = if files.len() <= FIRST_WAVE {
-            1
-        } else {
-            threads
-        };
-        let (found, _) = parallel::map(files, threads, Vec::new, |text, &(segment, file)| {
-            if Instant::now() > self.deadline {
-                return Ok(None);
-            }
-            let segment = &self.snapshot.segments[segment].segment;
-            segment.read_file(file, text)?;
-            Ok(Some(self.file(&segment.files()[file].path, text)))
-        })?;
-        let complete = found.iter().all(Option::is_some);
-        Ok((found.into_iter().flatten().flatten().collect(), complete))
-    }
-
-    /// Hits of one file, at most one more than the limit.
-    fn file(&self, path: &str, text: &[u8]) -> Vec<Hit> {
-        let mut hits = Vec::new();
-        let (mut line, mut counted) = (1, 0);
-        for range in self.pattern.lines(text).take(self.request.limit + 1) {
-            line += memchr::memchr_iter(b'\n', &text[counted..range.start]).count() as u64;
-            counted = range.start;
-            let shown = show(self.pattern, text, range.start, range.end);
-            let context = self.request.context;
-            hits.push(Hit {
-                file: path.to_owned(),
-                line,
-                before: lines_before(text, range.start, context),
-                after: lines_after(text, range.end, context),
-                ..shown
-            });
-        }
-        hits
-    }
-}
-
-/// A matching line for people: text, column, marks.
-fn show(pattern: &Pattern, text: &[u8], start: usize, end: usize) -> Hit {
-    // Matching goes on in the whole text up to the end of the line, so that an assertion at the
-    // start of the line sees what is in front of it.
-    let upto = &text[..end];
-    let line = &text[start..end];
-    let first = pattern.find(upto, start).map_or(start, |found| found.start) - start;
-    let chars = |from: usize, to: usize| String::from_utf8_lossy(&line[from..to]).chars().count();
-    let (from, to) = if line.len() <= MAX_LINE_BYTES {
-        (0, line.len())
-    } else {
-        let from = boundary(line, first.saturating_sub(MAX_LINE_BYTES / 4));
-        (
-            from,
-            boundary(line, (from + MAX_LINE_BYTES).min(line.len())),
-        )
+    request: &Request,
+    threads: usize,
+    budget: &Budget<'_>,
+) -> Result<Counts, SearchError> {
+    let scan = Scan::new(snapshot, request, budget)?;
+    let wanted = request.skip.saturating_add(request.limit);
+    let found = scan.run(wanted, threads)?;
+    let mut counts = Counts {
+        files: Vec::new(),
+        more: found.more,
+        timed_out: found.timed_out,
     };
-    let mut spans = Vec::new();
-    let mut at = start + from;
-    while let Some(found) = pattern.find(upto, at) {
-        let (open, close) = (found.start - start, (found.end - start).min(to));
-        if open >= to || spans.len() == MAX_SPANS {
-            break;
+    let mut left = wanted;
+    for (candidate, lines) in &found.files {
+        let count = lines.len().min(left);
+        left -= count;
+        counts.more |= count < lines.len();
+        if count > 0 {
+            counts.files.push((scan.path(candidate).to_owned(), count));
         }
-        if close > open {
-            let open_chars = chars(from, open) as u64;
-            spans.push((open_chars, open_chars + chars(open, close) as u64));
+    }
+    Ok(counts)
+}
+
+/// A file that may match: positions of its segment and of itself there.
+#[derive(Clone, Copy)]
+struct Candidate {
+    segment: usize,
+    file: usize,
+}
+
+/// A matching line: its number, and where it is in the text of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Counting from 1.
+    pub number: u32,
+    pub start: u32,
+    pub end: u32,
+}
+
+/// The first step: what to look for, and where.
+struct Scan<'a> {
+    snapshot: &'a Snapshot,
+    pattern: Pattern,
+    /// The chunks of each segment that may match.
+    chunks: Vec<ChunkSet>,
+    /// Their files in the order of their paths.
+    files: Vec<Candidate>,
+    budget: &'a Budget<'a>,
+}
+
+/// What the first step found.
+#[derive(Default)]
+struct Found {
+    files: Vec<(Candidate, Vec<Line>)>,
+    /// Whether there may be more.
+    more: bool,
+    timed_out: bool,
+    /// Whether it ends where memory did.
+    cut: bool,
+}
+
+/// The lines found in one file, and whether that is all of it.
+type Searched = (Vec<Line>, bool);
+
+impl<'a> Scan<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        request: &Request,
+        budget: &'a Budget<'a>,
+    ) -> Result<Self, SearchError> {
+        let pattern = Pattern::new(&request.query, request.regex, request.ignore_case)?;
+        let filter = request.path.as_deref().map(PathFilter::new).transpose()?;
+        let (mut chunks, mut files) = (Vec::new(), Vec::new());
+        for (segment, live) in snapshot.segments.iter().enumerate() {
+            let mut candidates = pattern.plan().candidates(&live.segment)?;
+            candidates.subtract(&live.dead_chunks);
+            let mut last = None;
+            for chunk in candidates.iter() {
+                let file = live.segment.file_of(chunk);
+                if last.replace(file) != Some(file) {
+                    files.push(Candidate { segment, file });
+                }
+            }
+            chunks.push(candidates);
         }
-        // An empty match would be found again for ever.
-        at = if found.is_empty() {
-            start + boundary_behind(line, found.end - start)
-        } else {
-            found.end
+        let mut scan = Self {
+            snapshot,
+            pattern,
+            chunks,
+            files,
+            budget,
         };
-        if at > end {
-            break;
+        let mut files = std::mem::take(&mut scan.files);
+        if let Some(filter) = filter {
+            files.retain(|file| filter.admits(scan.path(file)));
         }
+        files.sort_unstable_by(|a, b| scan.path(a).cmp(scan.path(b)));
+        scan.files = files;
+        Ok(scan)
     }
-    Hit {
-        file: String::new(),
-        line: 0,
-        column: chars(0, first) as u64 + 1,
-        text: String::from_utf8_lossy(&line[from..to]).into_owned(),
-        spans,
-        cut: to - from < line.len(),
-        before: Vec::new(),
-        after: Vec::new(),
+
+    fn path(&self, candidate: &Candidate) -> &str {
+        let segment = &self.snapshot.segments[candidate.segment].segment;
+        &segment.files()[candidate.file].path
+    }
+
+    /// Finds at least `wanted` lines and whether there is one more, or all that there are.
+    fn run(&self, wanted: usize, threads: usize) -> Result<Found, SearchError> {
+        let mut found = Found::default();
+        let (mut rest, mut size, mut lines) = (self.files.as_slice(), FIRST_WAVE, 0);
+        while !rest.is_empty() && lines <= wanted && !found.more {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            // A wave of a few files is done sooner than a thread starts.
+            let threads = if now.len() <= FIRST_WAVE { 1 } else { threads };
+            let room = wanted + 1 - lines;
+            let search = |text: &mut Vec<u8>, file: &Candidate| self.file(*file, room, text);
+            let (searched, _) = parallel::map(now, threads, Vec::new, search)?;
+            let is_late = self.budget.check().is_err();
+            for (file, (in_file, complete)) in now.iter().zip(searched) {
+                lines += in_file.len();
+                if !in_file.is_empty() {
+                    found.files.push((*file, in_file));
+                }
+                found.more |= !complete;
+                if !complete && !is_late {
+                    // What is behind would not be what comes next.
+                    found.cut = true;
+                    break;
+                }
+            }
+            (rest, size) = (later, (size * WAVE_GROWTH).min(MAX_WAVE));
+        }
+        match self.budget.check() {
+            Err(Spent::Asker) => return Err(SearchError::Abandoned),
+            Err(Spent::Time) => found.timed_out = true,
+            Ok(()) => {}
+        }
+        found.more |= found.timed_out || lines > wanted;
+        Ok(found)
+    }
+
+    /// The first matching lines of a file, up to `room`.
+    fn file(
+        &self,
+        Candidate { segment: at, file }: Candidate,
+        room: usize,
+        text: &mut Vec<u8>,
+    ) -> Result<Searched, SearchError> {
+        let segment = &self.snapshot.segments[at].segment;
+        let row = &segment.files()[file];
+        let chunks = row.first_chunk as usize..(row.first_chunk + row.chunks) as usize;
+        let (mut lines, mut complete) = (Vec::new(), true);
+        let mut offset = 0;
+        let mut chunk = chunks.start;
+        while chunk < chunks.end && lines.len() < room && complete {
+            // Neighbours are read and searched in one go.
+            let is_candidate = |chunk: &usize| self.chunks[at].contains(*chunk);
+            let run = (chunk..chunks.end).take_while(is_candidate).count();
+            if run == 0 {
+                offset += segment.chunk_bytes(chunk);
+                chunk += 1;
+                continue;
+            }
+            if self.budget.check().is_err() {
+                return Ok((lines, false));
+            }
+            segment.read(chunk, run, text)?;
+            let skipped = if offset == 0 { bom(text) } else { 0 };
+            let mut number = segment.lines_before(chunk) + 1;
+            let searched = &text[skipped..];
+            let mut counted = 0;
+            let each = |line: std::ops::Range<usize>| {
+                let newlines = memchr::memchr_iter(b'\n', &searched[counted..line.start]).count();
+                number += newlines as u32;
+                counted = line.start;
+                if !self.budget.take(size_of::<Line>()) {
+                    complete = false;
+                    return false;
+                }
+                lines.push(Line {
+                    number,
+                    start: (offset + skipped + line.start) as u32,
+                    end: (offset + skipped + line.end) as u32,
+                });
+                lines.len() < room
+            };
+            let outcome = self.pattern.lines(searched, self.budget, each);
+            if outcome.is_err() {
+                return Ok((lines, false));
+            }
+            offset += text.len();
+            chunk += run;
+        }
+        Ok((lines, complete))
     }
 }
 
-/// The start of the character that `at` lies in.
-fn boundary(line: &[u8], mut at: usize) -> usize {
-    while at > 0 && line.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
-        at -= 1;
-    }
-    at
-}
-
-/// The start of the character behind the one at `at`.
-fn boundary_behind(line: &[u8], at: usize) -> usize {
-    (at + 1..line.len())
-        .find(|&next| boundary(line, next) == next)
-        .unwrap_or(line.len().max(at + 1))
-}
-
-/// Up to `count` lines that end in front of `start`, in their order.
-fn lines_before(text: &[u8], start: usize, count: usize) -> Vec<String> {
-    let mut lines: Vec<String> = text[..start]
-        .strip_suffix(b"\n")
-        .into_iter()
-        .flat_map(|front| front.rsplit(|&byte| byte == b'\n'))
-        .take(count)
-        .map(shown)
-        .collect();
-    lines.reverse();
-    lines
-}
-
-/// Up to `count` lines behind the line that ends at `end`.
-fn lines_after(text: &[u8], end: usize, count: usize) -> Vec<String> {
-    let behind = text.get(end + 1..).unwrap_or_default();
-    behind
-        .split_inclusive(|&byte| byte == b'\n')
-        .take(count)
-        .map(shown)
-        .collect()
-}
-
-/// A context line for people.
-fn shown(line: &[u8]) -> String {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    String::from_utf8_lossy(&line[..boundary(line, line.len().min(MAX_LINE_BYTES))]).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown_hit(query: &str, text: &str) -> Hit {
-        let pattern = Pattern::new(query, true, false).unwrap();
-        let line = pattern.lines(text.as_bytes()).next().unwrap();
-        show(&pattern, text.as_bytes(), line.start, line.end)
-    }
-
-    #[test]
-    fn columns_and_marks_count_characters() {
-        let hit = shown_hit("a+", "b\n\u{e9}\u{e9}aa b a\n");
-        assert_eq!((hit.text.as_str(), hit.column), ("\u{e9}\u{e9}aa b a", 3));
-        assert_eq!(hit.spans, [(2, 4), (7, 8)]);
-    }
-
-    #[test]
-    fn long_lines_are_cut_around_the_match_between_characters() {
-        let text = format!("{}needle{}", "\u{e9}".repeat(3001), "\u{20ac}".repeat(3000));
-        let hit = shown_hit("needle", &text);
-        assert!(hit.cut && hit.text.len() <= MAX_LINE_BYTES && hit.column == 3002);
-        let (start, end) = hit.spans[0];
-        let marked: String = hit
-            .text
-            .chars()
-            .skip(start as usize)
-            .take((end - start) as usize)
-            .collect();
-        assert_eq!(marked, "needle");
-    }
-
-    #[test]
-    fn empty_matches_end() {
-        assert_eq!(shown_hit("x*", "a\u{e9}b").spans, []);
-        assert_eq!(shown_hit("$", "\n").spans, []);
-    }
-
-    #[test]
-    fn context_stops_at_the_ends_of_the_file() {
-        let text = b"one\ntwo\nthree\nfour";
-        assert_eq!(lines_before(text, 8, 5), ["one", "two"]);
-        assert_eq!(lines_before(text, 8, 1), ["two"]);
-        assert_eq!(lines_before(text, 0, 3), Vec::<String>::new());
-        assert_eq!(lines_after(text, 7, 5), ["three", "four"]);
-        assert_eq!(lines_after(text, 18, 5), Vec::<String>::new());
-    }
+/// Bytes of the mark that some editors put at the start of a file. It is no part of the first line.
+pub(super) fn bom(text: &[u8]) -> usize {
+    const BOM: &[u8] = "\u{feff}".as_bytes();
+    if text.starts_with(BOM) { BOM.len() } else { 0 }
 }

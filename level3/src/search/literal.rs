@@ -11,6 +11,7 @@ use std::io;
 use memchr::memmem::Finder;
 use thiserror::Error;
 
+use super::budget::{Budget, Spent};
 use super::plan::Plan;
 use crate::index::{IndexError, Segment, Snapshot};
 use crate::parallel;
@@ -32,7 +33,10 @@ pub enum AnswerError {
     Index(#[from] IndexError),
     /// Whoever asked has gone.
     #[error("the answer could not be delivered: {0}")]
-    Delivery(#[from] io::Error),
+    Delivery(io::Error),
+    /// Its budget is spent.
+    #[error("the query was ended early")]
+    Spent(Spent),
 }
 
 /// Where the items go. Called from several threads, one call at a time for each of them.
@@ -47,6 +51,7 @@ pub fn answer(
     snapshot: &Snapshot,
     needle: &[u8],
     threads: usize,
+    budget: &Budget<'_>,
     sink: &impl Sink,
 ) -> Result<Vec<u8>, AnswerError> {
     let (candidates, ends) = candidates(snapshot, needle)?;
@@ -60,6 +65,7 @@ pub fn answer(
     let worker = || Worker {
         snapshot,
         finder: &finder,
+        budget,
         sink,
         text: Vec::new(),
         items: Vec::new(),
@@ -114,6 +120,7 @@ fn candidates(
 struct Worker<'a, S> {
     snapshot: &'a Snapshot,
     finder: &'a Finder<'a>,
+    budget: &'a Budget<'a>,
     sink: &'a S,
     text: Vec<u8>,
     /// Items not yet handed on.
@@ -129,6 +136,7 @@ impl<S: Sink> Worker<'_, S> {
         while let Some(&first) = candidates.first() {
             let segment = &*self.snapshot.segments[first.segment as usize].segment;
             let run = neighbours(segment, candidates);
+            self.budget.check().map_err(AnswerError::Spent)?;
             let mut text = std::mem::take(&mut self.text);
             segment.read(first.chunk as usize, run, &mut text)?;
             let mut rest = text.as_slice();
@@ -160,11 +168,13 @@ impl<S: Sink> Worker<'_, S> {
         loop {
             line += memchr::memchr_iter(b'\n', &text[counted..at]).count() as u64;
             if self.items.len() >= PART_BYTES {
-                self.sink.items(&self.items)?;
+                let sent = self.sink.items(&self.items);
+                sent.map_err(AnswerError::Delivery)?;
                 self.items.clear();
             }
             self.items.extend_from_slice(&self.prefix);
-            push_decimal(&mut self.items, line);
+            self.items
+                .extend_from_slice(itoa::Buffer::new().format(line).as_bytes());
             self.items.push(b'"');
             // The line is listed once however often it matches.
             let Some(newline) = memchr::memchr(b'\n', &text[at..]) else {
@@ -209,23 +219,4 @@ fn neighbours(segment: &Segment, candidates: &[Candidate]) -> usize {
             neighbour && (*chunk == first.chunk || bytes <= READ_BYTES)
         })
         .count()
-}
-
-/// Appends a number in decimal.
-fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals_are_written_in_full() {
-        for number in [0, 9, 10, 65_535, u64::MAX] {
-            let mut out = Vec::new();
-            push_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
-    }
 }

@@ -7,14 +7,22 @@
 //! * [`search()`] produces the richer answers of `/search`: sorted, limited, with context, in the
 //!   terms of [`Request`] and [`Answer`].
 
+mod budget;
 mod filter;
 mod hits;
+mod line;
 pub(crate) mod literal;
 mod pattern;
 mod plan;
 mod request;
 mod required;
+mod show;
+mod stepper;
+mod weight;
 
+pub(crate) use budget::{Budget, BytePool, NODE_BYTES};
 pub use hits::{SearchError, check, search};
+pub(crate) use hits::{count, search_within};
 pub use pattern::PatternError;
+pub(crate) use request::Counts;
 pub use request::{Answer, Hit, Request};

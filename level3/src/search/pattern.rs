@@ -4,21 +4,42 @@
 //! would be slow, and running it on the text as it stands could match across lines, so the
 //! expression is rewritten: nothing in it can match a newline any more, and `\A` and `\z` mean
 //! the ends of the line. The rewritten one can then run over many lines at once.
+//!
+//! How much text it runs over at once depends on the expression's [weight](super::weight), so that
+//! a [`Budget`] is looked at often enough; a single line that is too long for that is searched by
+//! the [`Stepper`], a byte at a time.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use memchr::memmem::Finder;
 use regex_automata::{Input, meta};
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, ClassUnicode, ClassUnicodeRange};
-use regex_syntax::hir::{Hir, HirKind, Look};
+use regex_syntax::hir::Hir;
 use thiserror::Error;
 
+use super::budget::{Budget, Spent};
+use super::line::{uses_crlf, within_line};
 use super::plan::Plan;
 use super::required::required;
+use super::stepper::{Stepped, Stepper};
+use super::weight::weight;
 
 /// Memory that a compiled expression may take, in bytes.
 const COMPILED_BYTES: usize = 4 << 20;
+
+/// Memory for the states of an automaton that is built while it runs, in bytes for each thread.
+const AUTOMATON_BYTES: usize = 1 << 20;
+
+/// Expressions longer than this are refused, in bytes: parsing takes time and memory as well.
+const MAX_EXPRESSION_BYTES: usize = 16 << 10;
+
+/// What may be searched without a look at the budget, in bytes times the expression's weight. At
+/// some nanoseconds each that is less than 50 ms, at worst.
+const STEPS_AT_ONCE: usize = 8 << 20;
+
+/// Less text than this is not worth a call of its own, in bytes.
+const MIN_BLOCK_BYTES: usize = 64;
 
 /// Why an expression was refused.
 #[derive(Debug, Error)]
@@ -27,8 +48,13 @@ pub enum PatternError {
     #[error("the expression does not compile: {0}")]
     Syntax(String),
     /// It is one, but would need too much memory.
-    #[error("the expression is too costly: {0}")]
+    #[error(
+        "the expression is too costly: compiled, it exceeds the budget of {COMPILED_BYTES} bytes: {0}"
+    )]
     TooCostly(String),
+    /// It is too long to be looked at.
+    #[error("the expression is too costly: it exceeds the budget of {MAX_EXPRESSION_BYTES} bytes")]
+    TooLong,
 }
 
 /// What to look for.
@@ -41,12 +67,27 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Matcher {
     Literal(Box<Finder<'static>>),
-    Expression(meta::Regex),
+    Expression(Box<Expression>),
+}
+
+#[derive(Clone, Debug)]
+struct Expression {
+    regex: meta::Regex,
+    hir: Hir,
+    /// Text that is searched at once, in bytes.
+    block_bytes: usize,
+    /// Whether each line has to be searched by itself, because what is behind it would matter.
+    isolated: bool,
+    /// Made when the first line needs it.
+    stepper: Arc<OnceLock<Option<Stepper>>>,
 }
 
 impl Pattern {
     /// A pattern for the bytes of `query`, or for the expression it is if `regex` says so.
     pub fn new(query: &str, regex: bool, ignore_case: bool) -> Result<Self, PatternError> {
+        if query.len() > MAX_EXPRESSION_BYTES {
+            return Err(PatternError::TooLong);
+        }
         if !regex && !ignore_case {
             let matcher = Matcher::Literal(Box::new(Finder::new(query).into_owned()));
             return Ok(Self {
@@ -62,20 +103,30 @@ impl Pattern {
             &escaped
         };
         let parsed = ParserBuilder::new()
-            .multi_line(true)
             .case_insensitive(ignore_case)
             .build()
             .parse(expression)
             .map_err(|error| PatternError::Syntax(error.to_string()))?;
+        let isolated = uses_crlf(&parsed);
         let hir = within_line(parsed);
-        let config = meta::Config::new().nfa_size_limit(Some(COMPILED_BYTES));
-        let compiled = meta::Builder::new().configure(config).build_from_hir(&hir);
-        let matcher = compiled
-            .map(Matcher::Expression)
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(COMPILED_BYTES))
+            .hybrid_cache_capacity(AUTOMATON_BYTES);
+        let regex = meta::Builder::new()
+            .configure(config)
+            .build_from_hir(&hir)
             .map_err(|error| PatternError::TooCostly(error.to_string()))?;
+        let plan = required(&hir);
+        let expression = Expression {
+            regex,
+            block_bytes: (STEPS_AT_ONCE / weight(&hir).max(1)).max(MIN_BLOCK_BYTES),
+            isolated,
+            hir,
+            stepper: Arc::default(),
+        };
         Ok(Self {
-            matcher,
-            plan: required(&hir),
+            matcher: Matcher::Expression(Box::new(expression)),
+            plan,
         })
     }
 
@@ -84,64 +135,176 @@ impl Pattern {
         &self.plan
     }
 
-    /// The first match that starts at `from` or behind.
-    pub fn find(&self, text: &[u8], from: usize) -> Option<Range<usize>> {
+    /// Calls `each` for the lines of `text` that match, without their ends, until it says `false`.
+    ///
+    /// `text` is whole lines: it starts where a line does, and ends behind a newline or at the end
+    /// of the file.
+    pub(crate) fn lines(
+        &self,
+        text: &[u8],
+        budget: &Budget<'_>,
+        mut each: impl FnMut(Range<usize>) -> bool,
+    ) -> Result<(), Spent> {
+        let mut from = 0;
+        while from < text.len() {
+            budget.check()?;
+            let block = self.block_end(text, from);
+            while from < block {
+                let Some(at) = self.find_in_block(text, from..block, budget)? else {
+                    from = block;
+                    break;
+                };
+                // Behind the last newline there is no line, though an empty match would fit.
+                if at == text.len() && text.ends_with(b"\n") {
+                    return Ok(());
+                }
+                let start = memchr::memrchr(b'\n', &text[..at]).map_or(0, |newline| newline + 1);
+                let end = line_end(text, at);
+                from = end + 1;
+                if !each(start..end) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to stop searching at once: behind a newline, or at the end of the text.
+    fn block_end(&self, text: &[u8], from: usize) -> usize {
+        let bytes = match &self.matcher {
+            Matcher::Literal(_) => return text.len(),
+            Matcher::Expression(expression) if expression.isolated => 0,
+            Matcher::Expression(expression) => expression.block_bytes,
+        };
+        if text.len() - from <= bytes {
+            return text.len();
+        }
+        match memchr::memrchr(b'\n', &text[from..from + bytes]) {
+            Some(newline) => from + newline + 1,
+            None => (line_end(text, from) + 1).min(text.len()),
+        }
+    }
+
+    /// Where the first match in whole lines of `text` starts.
+    fn find_in_block(
+        &self,
+        text: &[u8],
+        block: Range<usize>,
+        budget: &Budget<'_>,
+    ) -> Result<Option<usize>, Spent> {
+        let found = match &self.matcher {
+            Matcher::Literal(_) => self.find(text, block.start, budget)?,
+            Matcher::Expression(expression) => {
+                let end = block.end;
+                // A block that is a single line is searched without its end.
+                let has_newline = text[block.clone()].ends_with(b"\n");
+                let line = block.start..end - usize::from(has_newline);
+                if expression.isolated {
+                    let found = Self::find_isolated(expression, &text[line.clone()], 0, budget)?;
+                    return Ok(found.map(|found| line.start + found.start));
+                }
+                let is_long = block.len() > expression.block_bytes;
+                if is_long && expression.stepper().is_some() {
+                    self.find_in_line(text, line.start, line, budget)?
+                } else {
+                    let input = Input::new(text).range(block);
+                    let found = expression.regex.find(input);
+                    // An empty match behind the block belongs to the next line.
+                    found
+                        .map(|found| found.range())
+                        .filter(|found| found.start < end || end == text.len())
+                }
+            }
+        };
+        Ok(found.map(|found| found.start))
+    }
+
+    /// The first match that starts at `from` or behind, in a line of `text` that ends with it.
+    pub(crate) fn find(
+        &self,
+        text: &[u8],
+        from: usize,
+        budget: &Budget<'_>,
+    ) -> Result<Option<Range<usize>>, Spent> {
+        if from > text.len() {
+            return Ok(None);
+        }
         match &self.matcher {
             Matcher::Literal(finder) => {
-                let start = from + finder.find(text.get(from..)?)?;
-                Some(start..start + finder.needle().len())
+                let found = finder.find(&text[from..]);
+                Ok(found.map(|start| from + start..from + start + finder.needle().len()))
             }
-            Matcher::Expression(regex) => {
-                let found = regex.find(Input::new(text).range(from..))?;
-                Some(found.range())
+            Matcher::Expression(expression) => {
+                let line = memchr::memrchr(b'\n', &text[..from]).map_or(0, |newline| newline + 1);
+                if expression.isolated {
+                    let found =
+                        Self::find_isolated(expression, &text[line..], from - line, budget)?;
+                    return Ok(found.map(|found| line + found.start..line + found.end));
+                }
+                self.find_in_line(text, from, line..text.len(), budget)
             }
         }
     }
 
-    /// The lines that match, without their ends.
-    pub fn lines<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
-        let mut from = 0;
-        std::iter::from_fn(move || {
-            // Behind the last newline there is no line, though an empty match would fit there.
-            let at = self.find(text, from).filter(|_| from < text.len())?.start;
-            if at == text.len() && text.ends_with(b"\n") {
-                return None;
+    /// The first match at `from` or behind in one line of `text`.
+    fn find_in_line(
+        &self,
+        text: &[u8],
+        from: usize,
+        line: Range<usize>,
+        budget: &Budget<'_>,
+    ) -> Result<Option<Range<usize>>, Spent> {
+        let Matcher::Expression(expression) = &self.matcher else {
+            return Ok(None);
+        };
+        if line.len() > expression.block_bytes
+            && let Some(stepper) = expression.stepper()
+        {
+            match stepper.find(text, from..line.end, budget)? {
+                Stepped::Found(found) => return Ok(Some(found)),
+                Stepped::Nothing => return Ok(None),
+                // Words beyond ASCII are for the other engines.
+                Stepped::Unknown => {}
             }
-            let start = memchr::memrchr(b'\n', &text[..at]).map_or(0, |newline| newline + 1);
-            let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length);
-            from = end + 1;
-            Some(start..end)
-        })
+        }
+        let found = expression
+            .regex
+            .find(Input::new(text).range(from..line.end));
+        Ok(found.map(|found| found.range()))
+    }
+
+    /// The first match in a line that is looked at as if it were all there is.
+    fn find_isolated(
+        expression: &Expression,
+        line: &[u8],
+        from: usize,
+        budget: &Budget<'_>,
+    ) -> Result<Option<Range<usize>>, Spent> {
+        if line.len() > expression.block_bytes
+            && let Some(stepper) = expression.stepper()
+        {
+            match stepper.find(line, from..line.len(), budget)? {
+                Stepped::Found(found) => return Ok(Some(found)),
+                Stepped::Nothing => return Ok(None),
+                Stepped::Unknown => {}
+            }
+        }
+        let found = expression.regex.find(Input::new(line).range(from..));
+        Ok(found.map(|found| found.range()))
     }
 }
 
-/// The same expression, confined to one line.
-fn within_line(hir: Hir) -> Hir {
-    match hir.into_kind() {
-        HirKind::Empty => Hir::empty(),
-        HirKind::Literal(literal) if literal.0.contains(&b'\n') => Hir::fail(),
-        HirKind::Literal(literal) => Hir::literal(literal.0),
-        HirKind::Class(Class::Unicode(mut class)) => {
-            class.difference(&ClassUnicode::new([ClassUnicodeRange::new('\n', '\n')]));
-            Hir::class(Class::Unicode(class))
-        }
-        HirKind::Class(Class::Bytes(mut class)) => {
-            class.difference(&ClassBytes::new([ClassBytesRange::new(b'\n', b'\n')]));
-            Hir::class(Class::Bytes(class))
-        }
-        HirKind::Look(Look::Start) => Hir::look(Look::StartLF),
-        HirKind::Look(Look::End) => Hir::look(Look::EndLF),
-        HirKind::Look(look) => Hir::look(look),
-        HirKind::Repetition(mut repetition) => {
-            repetition.sub = Box::new(within_line(*repetition.sub));
-            Hir::repetition(repetition)
-        }
-        HirKind::Capture(capture) => within_line(*capture.sub),
-        HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(within_line).collect()),
-        HirKind::Alternation(parts) => {
-            Hir::alternation(parts.into_iter().map(within_line).collect())
-        }
+impl Expression {
+    /// The engine for lines that are too long for the others.
+    fn stepper(&self) -> Option<&Stepper> {
+        let make = || Stepper::new(&self.hir, COMPILED_BYTES, weight(&self.hir));
+        self.stepper.get_or_init(make).as_ref()
     }
+}
+
+/// Where the line that `at` is in ends: its newline, or the end of the text.
+fn line_end(text: &[u8], at: usize) -> usize {
+    memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length)
 }
 
 #[cfg(test)]
@@ -149,6 +312,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::search::budget::BytePool;
 
     /// Line numbers that match, by running the expression on each line alone.
     fn plain(expression: &str, text: &str) -> Vec<usize> {
@@ -163,25 +327,109 @@ mod tests {
             .collect()
     }
 
-    fn ours(expression: &str, text: &str) -> Vec<usize> {
-        let pattern = Pattern::new(expression, true, false).unwrap();
-        pattern
-            .lines(text.as_bytes())
-            .map(|line| text[..line.start].matches('\n').count())
-            .collect()
+    fn ours(pattern: &Pattern, text: &str) -> Vec<usize> {
+        let pool = BytePool::new(0);
+        let budget = Budget::new(None, &|| false, &pool);
+        let mut lines = Vec::new();
+        let each = |line: Range<usize>| {
+            lines.push(text[..line.start].matches('\n').count());
+            true
+        };
+        pattern.lines(text.as_bytes(), &budget, each).unwrap();
+        lines
+    }
+
+    /// The pattern as it is, and as if it were so heavy that hardly anything is done at once.
+    fn light_and_heavy(expression: &str) -> [Pattern; 2] {
+        let light = Pattern::new(expression, true, false).unwrap();
+        let mut heavy = light.clone();
+        if let Matcher::Expression(expression) = &mut heavy.matcher {
+            expression.block_bytes = 1;
+        }
+        [light, heavy]
+    }
+
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[ab]{1,2}",
+            prop::sample::select(vec![
+                "\\n",
+                "\\r",
+                ".",
+                "^",
+                "$",
+                "\\A",
+                "\\z",
+                "\\b",
+                "\\B",
+                "\\s",
+                "\\S",
+                "\\w",
+                "[^a]",
+                "(?m:^)",
+                "(?-m:$)",
+                "(?s:.)",
+                "(?R:$)",
+                "(?R:^)",
+                "(?i:B)",
+                "\u{e9}",
+                "\\b{start}",
+                "(?-u:\\b)",
+                "(?-u:\\w)",
+                "[^\\n]",
+                "(\\n|$)",
+                "\\r?\\n",
+                "",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+                prop::collection::vec(inner.clone(), 1..3)
+                    .prop_map(|parts| format!("(?:{})", parts.join("|"))),
+                (
+                    inner,
+                    prop::sample::select(vec!["*", "+", "?", "{2}", "*?"])
+                )
+                    .prop_map(|(part, times)| format!("(?:{part}){times}")),
+            ]
+        })
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
         #[test]
         fn expressions_see_one_line_at_a_time(
-            at in 0..16_usize,
-            text in "[ab \n]{0,40}",
+            expression in expression(),
+            text in "[ab \r\n\u{e9}]{0,20}",
         ) {
-            let expression = [
-                "a[^b]*a", "a\\s+b", "^a", "b$", "^$", "\\Aa", "b\\z", "a*", "(?s)a.*b", "\\bab",
-                "x|a$", "(a|b){2,3}", "a\\nb", "[^a]b", "\\n", "(?m:^)b",
-            ][at];
-            prop_assert_eq!(ours(expression, &text), plain(expression, &text), "{}", expression);
+            let expected = plain(&expression, &text);
+            for pattern in light_and_heavy(&expression) {
+                prop_assert_eq!(ours(&pattern, &text), expected.clone(), "{:?} in {:?}", expression, text);
+            }
+        }
+    }
+
+    /// Each of these used to ask the matcher for a match behind the end of the text.
+    #[test]
+    fn matches_at_the_end_of_a_text_without_a_newline() {
+        for (expression, expected) in [
+            (r"\w\);(\n|$)", vec![1]),
+            (r"\w\(\n*", vec![1]),
+            (r"\s*;(\r?\n|$)", vec![1]),
+            ("x*", vec![0, 1]),
+            ("$", vec![0, 1]),
+            (r"\n", vec![]),
+        ] {
+            for pattern in light_and_heavy(expression) {
+                assert_eq!(
+                    ours(&pattern, "hello\nthe_end(x);"),
+                    expected,
+                    "{expression}"
+                );
+            }
         }
     }
 
@@ -193,11 +441,32 @@ mod tests {
             refusal("(\\w{100}){1000}"),
             Some(PatternError::TooCostly(_))
         ));
+        assert!(matches!(
+            refusal(&"a".repeat(1 << 20)),
+            Some(PatternError::TooLong)
+        ));
     }
 
     #[test]
     fn case_can_be_ignored_without_special_characters_becoming_special() {
         let pattern = Pattern::new("A.b", false, true).unwrap();
-        assert_eq!(pattern.find(b"xab a.B", 0), Some(4..7));
+        let pool = BytePool::new(0);
+        let budget = Budget::new(None, &|| false, &pool);
+        assert_eq!(pattern.find(b"xab a.B", 0, &budget), Ok(Some(4..7)));
+    }
+
+    /// 160 microseconds a byte made that minutes for a file of a mebibyte.
+    #[test]
+    fn a_heavy_expression_on_a_long_line_ends_with_its_time() {
+        let pattern = Pattern::new("a{100000}", true, false).unwrap();
+        let text = "ab".repeat(1 << 19);
+        let pool = BytePool::new(0);
+        let limit = std::time::Duration::from_millis(20);
+        let budget = Budget::new(Some(limit), &|| false, &pool);
+        let outcome = pattern.lines(text.as_bytes(), &budget, |_| true);
+        // It may be done in time; but what is said is never wrong.
+        if outcome.is_ok() {
+            assert_eq!(budget.check(), Ok(()));
+        }
     }
 }

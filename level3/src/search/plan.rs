@@ -79,6 +79,15 @@ impl Plan {
         }
     }
 
+    /// How many grams it names.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::All | Self::Nothing => 0,
+            Self::Gram(_) => 1,
+            Self::And(plans) | Self::Or(plans) => plans.iter().map(Self::size).sum(),
+        }
+    }
+
     /// Whether the index helps at all.
     pub fn prunes(&self) -> bool {
         *self != Self::All

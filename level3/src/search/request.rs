@@ -13,6 +13,9 @@ pub struct Request {
     pub ignore_case: bool,
     /// Only files whose path fits this pattern.
     pub path: Option<String>,
+    /// How many of the first hits to leave out.
+    #[serde(default)]
+    pub skip: usize,
     /// The most hits to return.
     pub limit: usize,
     /// Lines to show in front of and behind each hit.
@@ -22,7 +25,7 @@ pub struct Request {
 }
 
 /// A matching line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
     /// Path of the file below the indexed root.
     pub file: String,
@@ -54,8 +57,22 @@ pub struct Answer {
     pub more: bool,
     /// Whether the time limit ended the search.
     pub timed_out: bool,
+    /// Whether it ends early for want of memory; the hits are the first ones all the same.
+    #[serde(default)]
+    pub cut: bool,
     /// Whether the index narrowed the search down.
     pub pruned: bool,
+}
+
+/// How many lines match in which files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Files and matching lines, in the order of paths.
+    pub files: Vec<(String, usize)>,
+    /// Whether there are more.
+    pub more: bool,
+    /// Whether the time limit ended the search.
+    pub timed_out: bool,
 }
 
 impl Request {
@@ -66,6 +83,7 @@ impl Request {
             regex: false,
             ignore_case: false,
             path: None,
+            skip: 0,
             limit: 1000,
             context: 0,
             time_limit_ms: 10_000,

@@ -27,12 +27,23 @@ const MAX_CLASS: usize = 16;
 /// Copies of a repeated part that are looked at. Each copy beyond the first adds only the seam.
 const MAX_COPIES: u32 = 4;
 
+/// Conditions of a conjunction that are kept. A query reads the lists of ten.
+const MAX_CONDITIONS: usize = 64;
+
+/// What planning may spend, in strings made or looked up: some ten milliseconds. What is left of
+/// the expression then is taken to match anything.
+const MAX_STEPS: usize = 100_000;
+
 /// The condition for a match of `hir`, which must not match across lines.
-pub fn required(hir: &Hir) -> Plan {
-    read(hir).condition()
+///
+/// The work is linear in the size of the expression and ends at a fixed number of steps.
+pub(crate) fn required(hir: &Hir) -> Plan {
+    let mut planner = Planner { steps: MAX_STEPS };
+    planner.read(hir).condition()
 }
 
 /// What is known of the matches of a part.
+#[derive(Clone)]
 struct Part {
     /// Every match is one of `starts` as a whole (and `ends` says the same).
     exact: bool,
@@ -40,21 +51,11 @@ struct Part {
     starts: Strings,
     /// Every match ends with one of these.
     ends: Strings,
-    /// Every match fulfils this.
-    plan: Plan,
+    /// Every match fulfils all of these.
+    plans: Vec<Plan>,
 }
 
 impl Part {
-    fn exactly(strings: Strings) -> Self {
-        Self {
-            exact: true,
-            starts: strings.clone(),
-            ends: strings,
-            plan: Plan::All,
-        }
-        .bounded()
-    }
-
     /// Could be anything.
     fn unknown() -> Self {
         let empty = Strings::from([Vec::new()]);
@@ -62,134 +63,227 @@ impl Part {
             exact: false,
             starts: empty.clone(),
             ends: empty,
-            plan: Plan::All,
+            plans: Vec::new(),
+        }
+    }
+
+    /// The empty string.
+    fn empty() -> Self {
+        Self {
+            exact: true,
+            ..Self::unknown()
         }
     }
 
     /// All that is known, as a condition.
-    fn condition(self) -> Plan {
-        Plan::and([self.plan, any(&self.starts), any(&self.ends)])
+    fn condition(mut self) -> Plan {
+        self.plans.extend([any(&self.starts), any(&self.ends)]);
+        Plan::and(self.plans)
+    }
+
+    /// Adds a condition, if it is one.
+    fn demand(&mut self, plan: Plan) {
+        match plan {
+            Plan::All => {}
+            Plan::And(plans) => self.plans.extend(plans),
+            other => self.plans.push(other),
+        }
+        if self.plans.len() > 2 * MAX_CONDITIONS {
+            self.plans.sort_unstable();
+            self.plans.dedup();
+            // Those with the fewest alternatives say the most.
+            self.plans.sort_by_key(Plan::size);
+            self.plans.truncate(MAX_CONDITIONS);
+        }
+    }
+}
+
+/// Reads an expression bottom-up, while there are steps left.
+struct Planner {
+    steps: usize,
+}
+
+impl Planner {
+    /// Spends steps; `false` if there are too few.
+    fn spend(&mut self, steps: usize) -> bool {
+        let left = self.steps.checked_sub(steps);
+        self.steps = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn read(&mut self, hir: &Hir) -> Part {
+        if !self.spend(1) {
+            return Part::unknown();
+        }
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => Part::empty(),
+            HirKind::Literal(literal) => self.exactly(Strings::from([literal.0.to_vec()])),
+            HirKind::Class(class) => {
+                members(class).map_or_else(Part::unknown, |strings| self.exactly(strings))
+            }
+            HirKind::Capture(capture) => self.read(&capture.sub),
+            HirKind::Concat(parts) => {
+                let mut whole = Part::empty();
+                for part in parts {
+                    let part = self.read(part);
+                    whole = self.then(whole, part);
+                }
+                whole
+            }
+            HirKind::Alternation(parts) => {
+                let Some((first, rest)) = parts.split_first() else {
+                    return Part::unknown();
+                };
+                let mut whole = self.read(first);
+                for part in rest {
+                    let part = self.read(part);
+                    whole = self.or(whole, part);
+                }
+                whole
+            }
+            HirKind::Repetition(repetition) => self.repeated(repetition),
+        }
+    }
+
+    fn exactly(&mut self, strings: Strings) -> Part {
+        self.bounded(Part {
+            exact: true,
+            starts: strings.clone(),
+            ends: strings,
+            plans: Vec::new(),
+        })
     }
 
     /// Shortens strings that are too many or too long; what is lost goes into the condition.
-    fn bounded(mut self) -> Self {
-        let large = |strings: &Strings| {
+    fn bounded(&mut self, mut part: Part) -> Part {
+        let is_large = |strings: &Strings| {
             strings.len() > MAX_STRINGS || strings.iter().any(|string| string.len() > MAX_BYTES)
         };
-        if large(&self.starts) || large(&self.ends) {
-            self.plan = Plan::and([self.plan, any(&self.starts), any(&self.ends)]);
-            self.exact = false;
-            self.starts = shorten(&self.starts, |string, bytes| &string[..bytes]);
-            self.ends = shorten(&self.ends, |string, bytes| &string[string.len() - bytes..]);
-        }
-        self
-    }
-
-    fn then(self, next: Self) -> Self {
-        if self.exact && next.exact {
-            return Self {
-                plan: Plan::and([self.plan, next.plan]),
-                ..Self::joined(&self.starts, &next.starts)
+        if is_large(&part.starts) || is_large(&part.ends) {
+            let bytes = |strings: &Strings| strings.iter().map(Vec::len).sum::<usize>();
+            if !self.spend(bytes(&part.starts) + bytes(&part.ends)) {
+                return Part {
+                    plans: part.plans,
+                    ..Part::unknown()
+                };
             }
-            .bounded();
+            part.demand(any(&part.starts));
+            if !part.exact {
+                part.demand(any(&part.ends));
+            }
+            part.exact = false;
+            part.starts = shorten(&part.starts, |string, bytes| &string[..bytes]);
+            part.ends = shorten(&part.ends, |string, bytes| &string[string.len() - bytes..]);
         }
-        let seam = any(&cross(&self.ends, &next.starts));
-        let starts = if self.exact {
-            cross(&self.starts, &next.starts)
-        } else {
-            self.starts
-        };
-        let ends = if next.exact {
-            cross(&self.ends, &next.ends)
-        } else {
-            next.ends
-        };
-        let plan = Plan::and([self.plan, next.plan, seam]);
-        Self {
-            exact: false,
-            starts,
-            ends,
-            plan,
-        }
-        .bounded()
+        part
     }
 
-    fn joined(left: &Strings, right: &Strings) -> Self {
-        let both = cross(left, right);
-        Self {
-            exact: true,
-            starts: both.clone(),
-            ends: both,
-            plan: Plan::All,
+    /// One part and the other behind it.
+    fn then(&mut self, mut front: Part, mut back: Part) -> Part {
+        let pairs = front.ends.len() * back.starts.len()
+            + front.starts.len() * back.starts.len()
+            + front.ends.len() * back.ends.len();
+        if !self.spend(pairs) {
+            front.plans.append(&mut back.plans);
+            return Part {
+                plans: front.plans,
+                ..Part::unknown()
+            };
         }
+        let mut whole = if front.exact && back.exact {
+            let both = cross(&front.starts, &back.starts);
+            Part {
+                exact: true,
+                starts: both.clone(),
+                ends: both,
+                plans: front.plans,
+            }
+        } else {
+            let seam = any(&cross(&front.ends, &back.starts));
+            let starts = if front.exact {
+                cross(&front.starts, &back.starts)
+            } else {
+                front.starts
+            };
+            let ends = if back.exact {
+                cross(&front.ends, &back.ends)
+            } else {
+                back.ends
+            };
+            let mut whole = Part {
+                exact: false,
+                starts,
+                ends,
+                plans: front.plans,
+            };
+            whole.demand(seam);
+            whole
+        };
+        for plan in back.plans {
+            whole.demand(plan);
+        }
+        self.bounded(whole)
     }
 
-    fn or(self, other: Self) -> Self {
-        let exact = self.exact && other.exact;
+    /// One part or the other.
+    fn or(&mut self, one: Part, other: Part) -> Part {
+        let bytes = |part: &Part| -> usize {
+            let strings = part.starts.iter().chain(&part.ends);
+            strings.map(Vec::len).sum::<usize>() + part.plans.len()
+        };
+        if !self.spend(bytes(&one) + bytes(&other)) {
+            return Part::unknown();
+        }
+        let exact = one.exact && other.exact;
         let union = |a: &Strings, b: &Strings| a.union(b).cloned().collect::<Strings>();
-        let (starts, ends) = (
-            union(&self.starts, &other.starts),
-            union(&self.ends, &other.ends),
-        );
-        let plan = if exact {
-            Plan::All
-        } else {
-            Plan::or([self.condition(), other.condition()])
-        };
-        Self {
+        let starts = union(&one.starts, &other.starts);
+        let ends = union(&one.ends, &other.ends);
+        let mut whole = Part {
             exact,
             starts,
             ends,
-            plan,
-        }
-        .bounded()
-    }
-}
-
-fn read(hir: &Hir) -> Part {
-    match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => Part::exactly(Strings::from([Vec::new()])),
-        HirKind::Literal(literal) => Part::exactly(Strings::from([literal.0.to_vec()])),
-        HirKind::Class(class) => members(class).map_or_else(Part::unknown, Part::exactly),
-        HirKind::Capture(capture) => read(&capture.sub),
-        HirKind::Concat(parts) => {
-            let empty = Part::exactly(Strings::from([Vec::new()]));
-            parts.iter().map(read).fold(empty, Part::then)
-        }
-        HirKind::Alternation(parts) => parts
-            .iter()
-            .map(read)
-            .reduce(Part::or)
-            .unwrap_or_else(Part::unknown),
-        HirKind::Repetition(repetition) => repeated(repetition),
-    }
-}
-
-fn repeated(repetition: &Repetition) -> Part {
-    let Repetition {
-        min, max, ref sub, ..
-    } = *repetition;
-    if min == 0 {
-        let empty = Part::exactly(Strings::from([Vec::new()]));
-        return if max == Some(1) {
-            empty.or(read(sub))
-        } else {
-            Part::unknown()
+            plans: Vec::new(),
         };
+        if !(exact && one.plans.is_empty() && other.plans.is_empty()) {
+            whole.demand(Plan::or([one.condition(), other.condition()]));
+        }
+        self.bounded(whole)
     }
-    let copies = min.min(MAX_COPIES);
-    let once = (1..copies).map(|_| read(sub)).fold(read(sub), Part::then);
-    if max == Some(copies) {
-        return once;
-    }
-    // More copies follow, of which the last ends like one.
-    let last = read(sub);
-    let plan = Plan::and([once.plan, any(&once.starts), any(&once.ends)]);
-    Part {
-        exact: false,
-        starts: once.starts,
-        ends: last.ends,
-        plan,
+
+    fn repeated(&mut self, repetition: &Repetition) -> Part {
+        let Repetition {
+            min, max, ref sub, ..
+        } = *repetition;
+        if min == 0 && max != Some(1) {
+            return Part::unknown();
+        }
+        let once = self.read(sub);
+        if min == 0 {
+            return self.or(Part::empty(), once);
+        }
+        let copies = min.min(MAX_COPIES);
+        let mut several = once.clone();
+        for _ in 1..copies {
+            // The conditions of a copy are those of the first.
+            let copy = Part {
+                plans: Vec::new(),
+                ..once.clone()
+            };
+            several = self.then(several, copy);
+        }
+        if max == Some(copies) {
+            return several;
+        }
+        // More copies follow, of which the last ends like one.
+        let lost = [any(&several.starts), any(&several.ends)];
+        let mut whole = Part {
+            exact: false,
+            starts: several.starts,
+            ends: once.ends,
+            plans: several.plans,
+        };
+        lost.into_iter().for_each(|plan| whole.demand(plan));
+        whole
     }
 }
 
@@ -326,6 +420,27 @@ mod tests {
         assert!(!fulfils("abx", &plan("x+ab")));
         assert!(!plan(".*").prunes());
         assert!(!plan("\\w+\\s").prunes());
+    }
+
+    /// Each used to double the work: 40 levels were for ever.
+    #[test]
+    fn nested_repetitions_are_planned_in_linear_time() {
+        for depth in [22, 40, 100] {
+            let expression = format!("{}abc{}", "(?:".repeat(depth), ")+".repeat(depth));
+            assert!(fulfils("xabcx", &plan(&expression)));
+            assert!(!fulfils("xabx", &plan(&expression)));
+        }
+    }
+
+    #[test]
+    fn long_expressions_spend_no_more_than_their_steps() {
+        let letters: String = (0..16_000_u32)
+            .map(|at| char::from(b'a' + (at * at % 26) as u8))
+            .collect();
+        let folded = plan(&format!("(?i){letters}"));
+        assert!(folded.prunes());
+        assert!(folded.size() <= MAX_STEPS);
+        assert!(plan(&letters).prunes());
     }
 
     #[test]

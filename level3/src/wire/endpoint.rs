@@ -66,8 +66,16 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
             Endpoint::Unix(path) => {
-                if path.exists() && UnixStream::connect(path).is_err() {
-                    std::fs::remove_file(path)?;
+                use std::os::unix::fs::FileTypeExt as _;
+                match std::fs::symlink_metadata(path) {
+                    Ok(meta) if !meta.file_type().is_socket() => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::AlreadyExists,
+                            "there is a file of another kind, which is left alone",
+                        ));
+                    }
+                    Ok(_) if UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
+                    _ => {}
                 }
                 Ok(Self::Unix(UnixListener::bind(path)?, path.clone()))
             }
@@ -151,6 +159,22 @@ impl Stream {
         }
     }
 
+    /// Whether the peer has closed its end, without waiting for anything. Only for a peer that has
+    /// no more to say.
+    pub fn has_hung_up(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut polled = [match self {
+            Self::Tcp(stream) => PollFd::new(stream, PollFlags::RDHUP),
+            Self::Unix(stream) => PollFd::new(stream, PollFlags::RDHUP),
+        }];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(ended)
+    }
+
     /// Ends the connection for all handles, so that whoever waits on one wakes up.
     pub fn shutdown(&self) {
         // An error means that the connection has ended already.
@@ -214,5 +238,28 @@ mod tests {
         assert!(Listener::bind(&endpoint).is_err());
         drop(live);
         assert!(!dir.path().join("socket").exists());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("precious");
+        std::fs::write(&file, "text").unwrap();
+        std::os::unix::fs::symlink(&file, dir.path().join("link")).unwrap();
+        for name in ["precious", "link"] {
+            let endpoint = Endpoint::Unix(dir.path().join(name));
+            let error = Listener::bind(&endpoint).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"text");
+    }
+
+    #[test]
+    fn a_peer_that_closes_is_noticed() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(one);
+        assert!(!stream.has_hung_up());
+        drop(other);
+        assert!(stream.has_hung_up());
     }
 }

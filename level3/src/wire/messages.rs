@@ -2,20 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Reader, put_bytes, put_varint};
+use crate::codec::{Reader, put_bytes};
 use crate::corpus::{Entry, Reject, Stamp};
 use crate::index::Identity;
 use crate::search::Request;
 
-/// Packs a query: the shard to ask, and the needle.
-pub fn encode_query(shard: u32, needle: &[u8]) -> Vec<u8> {
-    [&shard.to_le_bytes(), needle].concat()
+/// Packs a query: the shard to ask, the job whose state is to answer, and the needle.
+pub fn encode_query(shard: u32, job: u64, needle: &[u8]) -> Vec<u8> {
+    [&shard.to_le_bytes()[..], &job.to_le_bytes(), needle].concat()
 }
 
 /// Unpacks a query.
-pub fn decode_query(payload: &[u8]) -> Option<(u32, &[u8])> {
+pub fn decode_query(payload: &[u8]) -> Option<(u32, u64, &[u8])> {
     let mut reader = Reader(payload);
-    Some((reader.u32()?, reader.0))
+    Some((reader.u32()?, reader.u64()?, reader.0))
+}
+
+/// What kind of failure an error is, as far as the master acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// Any failure.
+    Failed = 0,
+    /// The shard does not hold the state that was asked for.
+    NoState = 1,
+    /// The request itself is no good.
+    BadRequest = 2,
+}
+
+/// Packs an error.
+pub fn encode_error(refusal: Refusal, message: &str) -> Vec<u8> {
+    [&[refusal as u8], message.as_bytes()].concat()
+}
+
+/// Unpacks an error, whatever it is.
+pub fn decode_error(payload: &[u8]) -> (Refusal, String) {
+    let (code, message) = payload.split_first().unwrap_or((&0, &[]));
+    let refusal = match code {
+        1 => Refusal::NoState,
+        2 => Refusal::BadRequest,
+        _ => Refusal::Failed,
+    };
+    (refusal, String::from_utf8_lossy(message).into_owned())
 }
 
 /// Packs part of a list of files.
@@ -23,8 +51,7 @@ pub fn encode_entries<'a>(entries: impl IntoIterator<Item = (&'a str, Stamp)>) -
     let mut out = Vec::new();
     for (path, stamp) in entries {
         put_bytes(&mut out, path.as_bytes());
-        put_varint(&mut out, stamp.bytes);
-        out.extend(stamp.changed_ns.to_le_bytes());
+        stamp.put(&mut out);
     }
     out
 }
@@ -35,20 +62,26 @@ pub fn decode_entries(payload: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     while !reader.is_empty() {
         let path = reader.string()?.to_owned();
-        let stamp = Stamp {
-            bytes: reader.varint()?,
-            changed_ns: reader.i64()?,
-        };
+        let stamp = Stamp::take(&mut reader)?;
         entries.push(Entry { path, stamp });
     }
     Some(entries)
 }
 
-/// Makes a shard hold the files that follow in `Entries` frames.
+/// Prepares the state in which a shard holds the files that follow in `Entries` frames.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateRequest {
     /// What the shard will be a part of.
     pub identity: Identity,
+}
+
+/// Makes the state that a job prepared the committed one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRequest {
+    /// The shard.
+    pub shard: u32,
+    /// The job.
+    pub job: u64,
     /// The shards that this node is to hold from now on; others are removed.
     pub keep: Vec<u32>,
 }
@@ -60,6 +93,8 @@ pub struct NodeStatus {
     pub id: u32,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
+    /// Where it keeps its shards.
+    pub folder: String,
     /// The update at work, if any.
     pub indexing: Option<IndexingStatus>,
     /// Peak resident memory in bytes, as the kernel counts it.
@@ -71,8 +106,10 @@ pub struct NodeStatus {
 pub struct ShardStatus {
     /// Number of the shard.
     pub shard: u32,
-    /// What it can answer for, if it can answer.
+    /// The committed state, if it has one that it can answer from.
     pub identity: Option<Identity>,
+    /// The state that is prepared and not committed, if any.
+    pub prepared: Option<Identity>,
     /// What is wrong with its index, if anything is.
     pub damage: Option<String>,
     /// Files that can be found.
@@ -91,6 +128,13 @@ pub struct ShardStatus {
     pub rejected_files: Vec<(String, Reject)>,
 }
 
+impl ShardStatus {
+    /// The states that the shard can answer from, the newest first.
+    pub fn states(&self) -> impl Iterator<Item = &Identity> {
+        self.prepared.iter().chain(&self.identity)
+    }
+}
+
 /// How far an update has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexingStatus {
@@ -106,19 +150,27 @@ pub struct IndexingStatus {
 #[derive(Serialize, Deserialize)]
 struct SearchMessage<R> {
     shard: u32,
-    #[serde(flatten)]
+    job: u64,
     request: R,
 }
 
-/// Packs a search: the shard to ask, and what to look for.
-pub fn encode_search(shard: u32, request: &Request) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&SearchMessage { shard, request })
+/// Packs a search: the shard to ask, the job whose state is to answer, and what to look for.
+pub fn encode_search(
+    shard: u32,
+    job: u64,
+    request: &Request,
+) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&SearchMessage {
+        shard,
+        job,
+        request,
+    })
 }
 
 /// Unpacks a search.
-pub fn decode_search(payload: &[u8]) -> Result<(u32, Request), serde_json::Error> {
+pub fn decode_search(payload: &[u8]) -> Result<(u32, u64, Request), serde_json::Error> {
     let message: SearchMessage<Request> = serde_json::from_slice(payload)?;
-    Ok((message.shard, message.request))
+    Ok((message.shard, message.job, message.request))
 }
 
 #[cfg(test)]
@@ -129,8 +181,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_survive(paths in prop::collection::vec("\\PC{1,20}", 0..5), bytes in any::<u64>(), changed_ns in any::<i64>()) {
-            let stamp = Stamp { bytes, changed_ns };
+        fn entries_survive(paths in prop::collection::vec("\\PC{1,20}", 0..5), numbers in any::<[u64; 3]>(), times in any::<[i64; 2]>()) {
+            let ([device, inode, bytes], [modified_ns, changed_ns]) = (numbers, times);
+            let stamp = Stamp { device, inode, bytes, modified_ns, changed_ns };
             let packed = encode_entries(paths.iter().map(|path| (path.as_str(), stamp)));
             let back = decode_entries(&packed).unwrap();
             prop_assert!(back.iter().all(|entry| entry.stamp == stamp));
@@ -145,9 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn errors_keep_their_kind_and_message() {
+        for refusal in [Refusal::Failed, Refusal::NoState, Refusal::BadRequest] {
+            let packed = encode_error(refusal, "why");
+            assert_eq!(decode_error(&packed), (refusal, "why".to_owned()));
+        }
+        assert_eq!(decode_error(b""), (Refusal::Failed, String::new()));
+    }
+
+    #[test]
     fn queries_carry_any_bytes() {
-        let packed = encode_query(2, b"\xff\0");
-        assert_eq!(decode_query(&packed), Some((2, &b"\xff\0"[..])));
+        let packed = encode_query(2, 3, b"\xff\0");
+        assert_eq!(decode_query(&packed), Some((2, 3, &b"\xff\0"[..])));
         assert_eq!(decode_query(b"abc"), None);
     }
 }

@@ -12,8 +12,9 @@ use std::io::{self, Read, Write};
 
 pub use endpoint::{Endpoint, EndpointError, Listener, Stream};
 pub use messages::{
-    IndexingStatus, NodeStatus, ShardStatus, UpdateRequest, decode_entries, decode_query,
-    decode_search, encode_entries, encode_query, encode_search,
+    CommitRequest, IndexingStatus, NodeStatus, Refusal, ShardStatus, UpdateRequest, decode_entries,
+    decode_error, decode_query, decode_search, encode_entries, encode_error, encode_query,
+    encode_search,
 };
 
 /// Bytes in front of a payload.
@@ -34,29 +35,46 @@ pub enum Kind {
     /// [`search::Answer`](crate::search::Answer).
     Search = 3,
     /// An [`UpdateRequest`], followed by `Entries`, of which an empty one is the last; answered by
-    /// `Last` when the shard is up to date.
+    /// `Last` when the state is prepared.
     Update = 4,
     /// Asks for the files of a shard: `Entries` frames, of which an empty one is the last.
     List = 5,
     /// Part of a list of files.
     Entries = 6,
+    /// Like `Search`, answered by one `Last` with how many lines match in which files.
+    Count = 7,
+    /// A [`CommitRequest`]: makes a prepared state the committed one; answered by `Last`.
+    Commit = 8,
     /// Part of an answer, with more to come.
     Items = 0x81,
     /// The last part of an answer.
     Last = 0x82,
-    /// The request failed: a message for people.
+    /// The request failed: a [`Refusal`] and a message for people.
     Error = 0x83,
 }
 
 impl Kind {
     /// The kind with this code.
     pub fn of(code: u8) -> Option<Self> {
-        use Kind::{Entries, Error, Items, Last, List, Query, Search, Status, Update};
+        use Kind::{
+            Commit, Count, Entries, Error, Items, Last, List, Query, Search, Status, Update,
+        };
         [
-            Status, Query, Search, Update, List, Entries, Items, Last, Error,
+            Status, Query, Search, Update, List, Entries, Count, Commit, Items, Last, Error,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
+    }
+}
+
+impl Kind {
+    /// The kind of the frame that ends a good answer to a request of this kind.
+    pub fn last(self) -> Self {
+        if self == Self::List {
+            Self::Entries
+        } else {
+            Self::Last
+        }
     }
 }
 

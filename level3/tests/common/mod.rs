@@ -131,7 +131,7 @@ pub fn get(address: SocketAddr, target: &str, accept: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // HTTP/1.0, so that the body ends with the connection and is not chunked.
-    let head = format!("GET {target} HTTP/1.0\r\nHost: test\r\nAccept: {accept}\r\n\r\n");
+    let head = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::parameters::ParameterError;
+use crate::master::error::{Cause, MasterError};
 
 /// An answer that is not 200.
 #[derive(Debug)]
@@ -35,6 +36,44 @@ impl Failure {
 
     pub(crate) fn not_found(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error)
+    }
+}
+
+/// What errors say, for an answer that is without their parts.
+pub(crate) fn texts(errors: &[MasterError]) -> Vec<String> {
+    errors.iter().map(MasterError::to_string).collect()
+}
+
+impl Failure {
+    /// No shard has answered.
+    pub(crate) fn all_missing(errors: &[MasterError]) -> Self {
+        let causes = || {
+            let faults = errors.iter().flat_map(|error| match error {
+                MasterError::Shard { faults, .. } => faults.as_slice(),
+                _ => &[],
+            });
+            faults.map(|fault| &fault.cause)
+        };
+        if let Some(Cause::BadRequest(said)) = causes().next() {
+            return Self::bad_request(said);
+        }
+        let own = causes().all(|cause| matches!(cause, Cause::OutOfFiles));
+        let status = if own && causes().next().is_some() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::BAD_GATEWAY
+        };
+        Self::new(status, texts(errors).join("; "))
+    }
+}
+
+impl From<MasterError> for Failure {
+    fn from(error: MasterError) -> Self {
+        match error {
+            MasterError::Shard { .. } => Self::all_missing(&[error]),
+            MasterError::NotIndexed(_) => Self::bad_gateway(error.to_string()),
+            _ => Self::internal(error.to_string()),
+        }
     }
 }
 

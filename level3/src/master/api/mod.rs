@@ -1,19 +1,22 @@
 //! The URLs of the master.
 //!
 //! `parameters` decodes what was asked, `stream` and `search` answer the two kinds of queries,
-//! `page` holds the page for people, and `failure` is how an error looks over HTTP.
+//! `guard` says who may ask, `page` holds the page for people, and `failure` is how an error looks over HTTP.
 
 mod failure;
+mod guard;
 mod page;
 mod parameters;
 mod search;
 mod stream;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -33,15 +36,20 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/healthcheck", get(healthcheck))
-        .route("/index", get(index))
+        .route("/index", get(index).post(index))
         .route("/isIndexed", get(is_indexed))
         .route("/search", get(search::answer))
         .route("/status", get(status))
         .route("/assets/{name}", get(page::asset))
         .fallback(async || Failure::not_found("no such page"))
         .method_not_allowed_fallback(async || {
-            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is known here")
+            let error = "only GET is known here, and POST at /index";
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
         })
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&master),
+            guard::check,
+        ))
         .with_state(master)
 }
 
@@ -102,7 +110,7 @@ async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
     };
     let root = match canonical.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(root) => root,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Err(Failure::not_found(format!("{shown}: no such folder")));
         }
         Err(error) => return Err(Failure::internal(format!("{shown}: {error}"))),
@@ -144,6 +152,10 @@ async fn status(State(master): State<Arc<Master>>) -> Answer {
         "ready": ready.is_none(),
         "obstacle": ready,
         "jobs": master.requests.status(),
+        "state": master.served.known().map(|state| json!({
+            "job": state.job.to_string(), "root": state.root,
+        })),
+        "watch": master.config.watch.then(|| master.watching.status()),
         "replicas": master.config.replicas,
         "nodes": nodes,
     });

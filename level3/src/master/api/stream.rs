@@ -2,7 +2,7 @@
 //!
 //! Nodes send items as JSON text, each behind a comma, and no file is in two shards; so the master
 //! passes frames on as they come. A small answer is one frame from each shard and leaves in one
-//! piece. A large one is streamed: its status has been sent when a node dies in the middle, so the
+//! piece. All are of one state, which a header names. A large one is streamed: its status has been sent when a node dies in the middle, so the
 //! mark that something is missing comes behind the results.
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, Bytes};
 use futures_util::future::join_all;
@@ -21,27 +21,46 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Master;
-use super::failure::Failure;
+use super::failure::{Failure, texts};
+use crate::master::ask::Started;
 use crate::master::error::{Cause, MasterError};
 use crate::master::pool::Connection;
+use crate::master::served::State;
 use crate::master::topology::NodeIndex;
 use crate::wire::{self, Kind};
 
 const HEAD: &str = r#"{"success": true, "results": ["#;
 
+/// Names the state that an answer comes from, as `state` does in an answer of `/search`.
+const STATE: HeaderName = HeaderName::from_static("x-level3-state");
+
+/// Is there, and `true`, while another state is being built.
+const INDEXING: HeaderName = HeaderName::from_static("x-level3-indexing");
+
 /// Frames that may wait for a slow client before their node is held up.
 const FRAMES_AHEAD: usize = 8;
 
-/// Answers a query by all shards.
+/// How often to start over because the state that was asked for has been replaced meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// Answers a query by all shards, from one state.
 pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Response, Failure> {
-    let frames: Vec<Vec<u8>> = (1..=master.topology.shards())
-        .map(|shard| wire::frame(Kind::Query, &wire::encode_query(shard, needle)))
-        .collect();
-    let asked = (1..).zip(&frames);
-    let started = join_all(asked.map(|(shard, frame)| master.ask(shard, frame))).await;
+    let mut attempt = 0;
+    let (state, outcomes) = loop {
+        attempt += 1;
+        let state = master.served().await?;
+        let outcomes = ask_all(&master, &state, needle).await;
+        let is_about_state =
+            |outcome: &Outcome| outcome.as_ref().is_err_and(MasterError::is_about_state);
+        let is_old = outcomes.iter().any(is_about_state);
+        if !is_old || attempt == ATTEMPTS || !master.has_moved_on(&state).await {
+            break (state, outcomes);
+        }
+    };
+    let shards = outcomes.len();
     let mut answer = Answer::default();
     let mut open = Vec::new();
-    for (shard, outcome) in (1..).zip(started) {
+    for (shard, outcome) in (1..).zip(outcomes) {
         match outcome {
             Ok(started) => {
                 answer.items.push(started.payload);
@@ -52,15 +71,18 @@ pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Respons
                     open.push((shard, started.node, started.connection));
                 }
             }
-            Err(missing) => answer.missing.push(missing.to_string()),
+            Err(missing) => answer.missing.push(missing),
         }
     }
-    if answer.missing.len() == frames.len() {
-        return Err(Failure::bad_gateway(answer.missing.join("; ")));
+    if answer.missing.len() == shards {
+        return Err(Failure::all_missing(&answer.missing));
     }
-    let json = [(header::CONTENT_TYPE, "application/json")];
+    let head = (
+        [(header::CONTENT_TYPE, "application/json")],
+        state_headers(&master, &state),
+    );
     if open.is_empty() {
-        return Ok((json, answer.into_bytes()).into_response());
+        return Ok((head, answer.into_bytes()).into_response());
     }
     let (sender, parts) = mpsc::channel(FRAMES_AHEAD);
     for (shard, node, connection) in open {
@@ -76,15 +98,37 @@ pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Respons
     let body = Body::new(Streamed {
         answer,
         parts,
-        state: State::Head,
+        state: Progress::Head,
     });
-    Ok((StatusCode::OK, json, body).into_response())
+    Ok((StatusCode::OK, head, body).into_response())
+}
+
+type Outcome = Result<Started, MasterError>;
+
+/// The first frames of all shards, in their order.
+async fn ask_all(master: &Master, state: &State, needle: &[u8]) -> Vec<Outcome> {
+    let frames: Vec<Vec<u8>> = (1..=master.topology.shards())
+        .map(|shard| wire::frame(Kind::Query, &wire::encode_query(shard, state.job, needle)))
+        .collect();
+    let patience = master.config.node_timeout;
+    let asked = (1..).zip(&frames);
+    join_all(asked.map(|(shard, frame)| master.ask(shard, frame, patience))).await
+}
+
+/// Headers that name the state which an answer comes from, and whether another is being built.
+fn state_headers(master: &Master, state: &State) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(STATE, HeaderValue::from(state.job));
+    if master.requests.is_indexing() {
+        headers.insert(INDEXING, HeaderValue::from_static("true"));
+    }
+    headers
 }
 
 /// A part of a streamed answer.
 enum Part {
     Items(Bytes),
-    Missing(String),
+    Missing(MasterError),
 }
 
 /// Passes on the rest of a shard's answer.
@@ -98,10 +142,15 @@ async fn forward(
     let pool = master.topology.pool(node);
     let missing = |cause: Cause| {
         let faults = vec![master.topology.fault(node, cause)];
-        Part::Missing(MasterError::Shard { shard, faults }.to_string())
+        Part::Missing(MasterError::Shard { shard, faults })
     };
     loop {
-        let part = match timeout(master.config.node_timeout, connection.receive()).await {
+        let frame = tokio::select! {
+            frame = timeout(master.config.node_timeout, connection.receive()) => frame,
+            // The client has gone. So does the connection, which ends the work of the node.
+            () = parts.closed() => return,
+        };
+        let part = match frame {
             Ok(Ok((Kind::Items, items))) => Part::Items(items),
             Ok(Ok((Kind::Last, items))) => {
                 pool.give_back(connection);
@@ -109,13 +158,13 @@ async fn forward(
                 let _ = parts.send(Part::Items(items)).await;
                 return;
             }
-            Ok(Ok((Kind::Error, message))) => {
-                let said = String::from_utf8_lossy(&message).into_owned();
-                missing(Cause::Refused(said))
-            }
+            Ok(Ok((Kind::Error, message))) => missing(Cause::of_error(&message)),
             Ok(Ok(_)) => missing(Cause::Unexpected),
             Ok(Err(error)) => missing(error.into()),
-            Err(_) => missing(Cause::Silent),
+            Err(_) => {
+                pool.mark_down();
+                missing(Cause::Silent)
+            }
         };
         let last = matches!(part, Part::Missing(_));
         if parts.send(part).await.is_err() || last {
@@ -128,7 +177,7 @@ async fn forward(
 #[derive(Default)]
 struct Answer {
     items: Vec<Bytes>,
-    missing: Vec<String>,
+    missing: Vec<MasterError>,
 }
 
 impl Answer {
@@ -138,7 +187,7 @@ impl Answer {
         }
         format!(
             r#"], "partial": true, "missing": {}}}"#,
-            json!(self.missing)
+            json!(texts(&self.missing))
         )
     }
 
@@ -162,10 +211,10 @@ impl Answer {
 struct Streamed {
     answer: Answer,
     parts: mpsc::Receiver<Part>,
-    state: State,
+    state: Progress,
 }
 
-enum State {
+enum Progress {
     Head,
     Items,
     Done,
@@ -184,21 +233,21 @@ impl http_body::Body for Streamed {
             match self.state {
                 // At least one shard has more than one frame, so there is an item here already,
                 // and every further one needs the comma that it comes with.
-                State::Head => {
-                    self.state = State::Items;
+                Progress::Head => {
+                    self.state = Progress::Items;
                     let items = self.answer.joined();
                     return data([HEAD.as_bytes(), &items].concat().into());
                 }
-                State::Items => match std::task::ready!(self.parts.poll_recv(context)) {
+                Progress::Items => match std::task::ready!(self.parts.poll_recv(context)) {
                     Some(Part::Items(items)) if items.is_empty() => {}
                     Some(Part::Items(items)) => return data(items),
                     Some(Part::Missing(what)) => self.answer.missing.push(what),
                     None => {
-                        self.state = State::Done;
+                        self.state = Progress::Done;
                         return data(self.answer.tail().into());
                     }
                 },
-                State::Done => return Poll::Ready(None),
+                Progress::Done => return Poll::Ready(None),
             }
         }
     }
