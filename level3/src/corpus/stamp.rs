@@ -88,6 +88,7 @@ impl Stamp {
     }
 
     /// A stamp that equals no file's: it has to be read again.
+    #[must_use]
     pub fn never(self) -> Self {
         Self {
             changed_ns: i64::MIN,

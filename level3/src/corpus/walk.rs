@@ -36,6 +36,10 @@ pub fn walk(root: &Path) -> io::Result<Listing> {
 }
 
 /// [`walk`] that leaves out some folders and what is below them, whatever they are called.
+#[expect(
+    clippy::implicit_hasher,
+    reason = "no caller has a reason for another hasher"
+)]
 pub fn walk_without(root: &Path, excluded: &HashSet<FolderId>) -> io::Result<Listing> {
     let mut walk = Walk {
         excluded,

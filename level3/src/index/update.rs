@@ -95,13 +95,12 @@ impl Shard {
     ) -> Result<bool, IndexError> {
         let _only_one = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.build(identity, wanted, threads, progress);
-        if !matches!(outcome, Ok(true)) {
-            // The first error is the one to tell; a failed sweep is repeated by the next.
-            let swept = self.sweep();
-            outcome.and_then(|done| swept.map(|()| done))
-        } else {
-            outcome
+        if matches!(outcome, Ok(true)) {
+            return outcome;
         }
+        // The first error is the one to tell; a failed sweep is repeated by the next.
+        let swept = self.sweep();
+        outcome.and_then(|done| swept.map(|()| done))
     }
 
     fn build(

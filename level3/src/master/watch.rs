@@ -170,16 +170,21 @@ impl Signal {
             return;
         }
         let is_above = paths.iter().any(|path| root.starts_with(path));
-        match kind {
-            // Indexing reads files, which must not count as a change.
-            EventKind::Access(_) => return,
-            EventKind::Create(CreateKind::File)
-            | EventKind::Remove(RemoveKind::File)
-            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_))
-                if !is_above => {}
-            // Such as a file made in the folder that is above the root.
-            EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => return,
-            _ => self.structural.store(true, Ordering::Relaxed),
+        let is_content = matches!(
+            kind,
+            EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_))
+        );
+        let is_file = matches!(
+            kind,
+            EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File)
+        );
+        // Indexing reads files, which must not count as a change. A folder above the root changes
+        // with every file that is made beside it.
+        if matches!(kind, EventKind::Access(_)) || (is_above && is_content) {
+            return;
+        }
+        if is_above || !(is_content || is_file) {
+            self.structural.store(true, Ordering::Relaxed);
         }
         self.changed.notify_one();
     }

@@ -50,6 +50,10 @@ pub struct Hit {
 
 /// What one shard answers to a [`Request`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that do not depend on each other"
+)]
 pub struct Answer {
     /// Hits in the order of path and line.
     pub hits: Vec<Hit>,

@@ -282,7 +282,9 @@ impl Planner {
             ends: once.ends,
             plans: several.plans,
         };
-        lost.into_iter().for_each(|plan| whole.demand(plan));
+        for plan in lost {
+            whole.demand(plan);
+        }
         whole
     }
 }

@@ -7,11 +7,10 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// States of the automaton for `hir`, roughly, and at least 1.
 pub(crate) fn weight(hir: &Hir) -> usize {
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Bytes(_)) => 1,
         HirKind::Literal(literal) => literal.0.len(),
         // A range of characters takes one to four ranges of bytes.
         HirKind::Class(Class::Unicode(class)) => class.ranges().len() * 2 + 1,
-        HirKind::Class(Class::Bytes(_)) => 1,
         HirKind::Capture(capture) => weight(&capture.sub),
         HirKind::Repetition(repetition) => {
             let copies = repetition.max.unwrap_or(repetition.min).max(1);

@@ -69,6 +69,7 @@ impl Kind {
 
 impl Kind {
     /// The kind of the frame that ends a good answer to a request of this kind.
+    #[must_use]
     pub fn last(self) -> Self {
         if self == Self::List {
             Self::Entries
