@@ -1,0 +1,164 @@
+//! The translation of heads and bodies beside a second, slow reading written from RFC 9112, over random
+//! bytes and over mutated messages. The fuzz targets call the same functions.
+
+mod oracle;
+
+use proptest::prelude::*;
+
+/// Pieces of which heads are made, right and wrong.
+const PIECES: [&str; 44] = [
+    "GET",
+    "POST",
+    " ",
+    "  ",
+    "/",
+    "/a?b",
+    "*",
+    "http://a",
+    "http://u@a/",
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "HTTP/1.2",
+    "\r\n",
+    "\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    "Host: h",
+    "Host: a b",
+    "Content-Length: 3",
+    "Content-Length: 03",
+    "Content-Length: +3",
+    "Content-Length: 3, 3",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: gzip, chunked",
+    "Transfer-Encoding : chunked",
+    "Connection: close, x-a, host",
+    "Connection: keep-alive",
+    "X-A: 1",
+    "X-Forwarded-For: a, b",
+    "X_Forwarded_For: a",
+    "Forwarded: for=a",
+    "Expect: 100-continue",
+    "Upgrade: h2c",
+    "TE: trailers",
+    "Max-Forwards: 0",
+    ": x",
+    " folded",
+    "\t",
+    "\0",
+    "\u{7f}",
+    "é",
+    "OPTIONS",
+    "TRACE",
+];
+
+const ANSWERS: [&str; 24] = [
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.0 200 OK\r\n",
+    "HTTP/1.1 204 No Content\r\n",
+    "HTTP/1.1 103 x\r\n",
+    "HTTP/1.1 304\r\n",
+    "HTTP/1.1 200\r\n",
+    "\r\n",
+    "\r\n",
+    "Content-Length: 3\r\n",
+    "Content-Length: 4\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding : chunked\r\n",
+    "foo : x\r\n",
+    "foo: a\r\n b\r\n",
+    "foo: a\n\tb\r\n",
+    "Connection: close\r\n",
+    "Connection: x\r\n",
+    "X: 1\r\n",
+    "Date: d\r\n",
+    "Via: v\r\n",
+    "Upgrade: x\r\n",
+    "\n",
+    " ",
+    "\0",
+];
+
+const CHUNKS: [&str; 18] = [
+    "3\r\nabc\r\n",
+    "3;x=y\r\nabc\r\n",
+    "3 ;x\r\nabc\r\n",
+    "0003\r\nabc\r\n",
+    "0\r\n",
+    "\r\n",
+    "X: 1\r\n",
+    "a\r\n0123456789\r\n",
+    "A\r\n0123456789\r\n",
+    "3 \r\nabc\r\n",
+    "ffffffffffffffff\r\n",
+    "10000000000000000\r\n",
+    "g\r\n",
+    ";\r\n",
+    "\n",
+    "\r",
+    "abc",
+    "\0",
+];
+
+fn made_of(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let made = prop::collection::vec(prop::sample::select(pieces), 0..24);
+    let noise = (
+        any::<prop::sample::Index>(),
+        any::<u8>(),
+        prop::bool::weighted(0.2),
+    );
+    (made, noise).prop_map(|(parts, (place, byte, mutate))| {
+        let mut bytes = parts.concat().into_bytes();
+        if mutate && !bytes.is_empty() {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes
+    })
+}
+
+/// Requests that are right but for what their fields say.
+fn requests() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop::sample::select(
+        &[
+            "GET / HTTP/1.1",
+            "POST /x HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "GET http://a?b HTTP/1.0",
+        ][..],
+    );
+    let fields = prop::collection::vec(prop::sample::select(&PIECES[17..]), 0..8);
+    (line, fields).prop_map(|(line, fields)| {
+        format!("{line}\r\nHost: h\r\n{}\r\n\r\n", fields.join("\r\n")).into_bytes()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn requests_mean_the_same_to_both_readings(
+        input in prop_oneof![made_of(&PIECES), requests(), prop::collection::vec(any::<u8>(), 0..60)],
+        trusted in any::<bool>(),
+    ) {
+        oracle::check_request(&input, trusted);
+    }
+
+    #[test]
+    fn answers_go_out_framed_once(
+        input in prop_oneof![made_of(&ANSWERS), prop::collection::vec(any::<u8>(), 0..60)],
+        is_head in any::<bool>(),
+        http11 in any::<bool>(),
+    ) {
+        oracle::check_response(&input, is_head, http11);
+    }
+
+    #[test]
+    fn chunks_have_one_content_wherever_they_are_cut(
+        input in prop_oneof![made_of(&CHUNKS), prop::collection::vec(any::<u8>(), 0..60)],
+        cut in 1usize..20,
+    ) {
+        oracle::check_chunks(&input, cut);
+    }
+}
