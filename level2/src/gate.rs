@@ -288,3 +288,101 @@ fn take(
 ) -> Option<Flight> {
     policy.admit_at(now, client, |backend| wanted.allows(backend))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate::new(Settings {
+            backends: 2,
+            max_in_flight: Some(1),
+            max_wait: 60.0,
+            ..Settings::default()
+        })
+    }
+
+    fn in_flight(gate: &Gate) -> u32 {
+        gate.look(|policy| {
+            policy
+                .backends()
+                .iter()
+                .map(crate::policy::Backend::in_flight)
+                .sum()
+        })
+    }
+
+    /// Whoever leaves just as its verdict falls gives back what it was given, on whichever thread that
+    /// falls: no place is lost and none is freed twice.
+    #[test]
+    fn leaving_against_a_verdict_loses_no_place() {
+        let gate = gate();
+        thread::scope(|scope| {
+            for n in 0..4_u8 {
+                let gate = &gate;
+                scope.spawn(move || {
+                    for round in 0..3_000_u32 {
+                        let client = gate.client(&[n, round as u8]);
+                        let entry = if round % 3 == 0 {
+                            gate.claim(client, Wanted::Only(usize::from(n % 2)))
+                        } else {
+                            gate.enter(client)
+                        };
+                        match entry {
+                            Entry::Go(flight) => gate.finish(flight, Outcome::Answered),
+                            Entry::Wait(waiter) => gate.leave(waiter),
+                            Entry::Refuse(_) => {}
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(in_flight(&gate), 0);
+        assert_eq!(gate.look(Policy::waiting), 0);
+    }
+
+    #[test]
+    fn a_claim_has_the_next_place_at_its_backend() {
+        let gate = gate();
+        let client = gate.client(b"a");
+        let Entry::Go(first) = gate.claim(client, Wanted::Only(1)) else {
+            panic!("there was a place");
+        };
+        let Entry::Wait(mut waiter) = gate.claim(client, Wanted::Only(1)) else {
+            panic!("there was none");
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(waiter.poll(&mut cx).is_pending());
+        gate.finish(first, Outcome::Answered);
+        let Poll::Ready(Ok(second)) = waiter.poll(&mut cx) else {
+            panic!("its turn had come");
+        };
+        assert_eq!(second.backend, 1);
+        gate.finish(second, Outcome::Answered);
+        assert_eq!(in_flight(&gate), 0);
+    }
+
+    #[test]
+    fn a_second_attempt_goes_elsewhere_where_there_is_an_elsewhere() {
+        let gate = gate();
+        let client = gate.client(b"a");
+        let Entry::Go(other) = gate.claim(client, Wanted::Not(0)) else {
+            panic!("there was a place");
+        };
+        assert_eq!(other.backend, 1);
+        gate.finish(other, Outcome::Answered);
+        gate.eject(1);
+        let Entry::Go(same) = gate.claim(client, Wanted::Not(0)) else {
+            panic!("the same backend is better than none");
+        };
+        assert_eq!(same.backend, 0);
+        gate.finish(same, Outcome::Answered);
+        gate.eject(0);
+        assert!(matches!(
+            gate.claim(client, Wanted::Not(0)),
+            Entry::Refuse(Reason::NoBackend)
+        ));
+    }
+}

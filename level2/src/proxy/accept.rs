@@ -13,6 +13,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use super::answer::Answer;
 use super::client;
 use super::peers::Counted;
+use super::record::{Ended, Next, Record};
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::http::response::Recipient;
@@ -95,7 +96,7 @@ async fn welcome(worker: &Rc<Worker>, accepted: io::Result<(Stream, Peer)>) {
     };
     let Some(counted) = make_room(worker, peer).await else {
         count(&worker.stats().connections_refused);
-        refuse(worker, &stream);
+        refuse(worker, &stream, peer);
         return;
     };
     count(&worker.stats().connections);
@@ -130,7 +131,7 @@ async fn make_room(worker: &Rc<Worker>, peer: Peer) -> Option<Counted> {
 }
 
 /// Says why a connection is closed at once, as far as the kernel takes it without waiting.
-fn refuse(worker: &Worker, stream: &Stream) {
+fn refuse(worker: &Worker, stream: &Stream, peer: Peer) {
     let to = Recipient {
         is_head: false,
         http11: true,
@@ -145,8 +146,11 @@ fn refuse(worker: &Worker, stream: &Stream) {
         retry_after: Some(1),
     }
     .write(to, &[], &mut out);
-    worker
-        .stats()
-        .answered(503, None, Duration::ZERO, Duration::ZERO, None);
     stream.try_write(&out);
+    let ended = Ended {
+        status: 503,
+        bytes: 0,
+        next: Next::Drop,
+    };
+    Record::default().close(worker, &peer.to_string(), ended);
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_local;
 
 use super::call::{Call, Event};
 use super::permit::Permit;
@@ -39,7 +40,7 @@ pub async fn all_well(
         let permit = if has_place { first.take() } else { None };
         let (worker, request) = (worker.clone(), request.clone());
         // Goes on when nobody waits any more: the place is held until the backend is done.
-        asked.push(worker.clone().tasks.spawn_local(async move {
+        asked.push(spawn_local(async move {
             let most = worker.config().response_timeout;
             let asking = ask(&worker, backend, permit, client, &request);
             tokio::time::timeout(most, asking).await.unwrap_or(false)

@@ -8,6 +8,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use tokio::task::spawn_local;
+
 use super::call::{Call, Event};
 use super::conn::Conn;
 use super::permit::Permit;
@@ -37,10 +39,10 @@ pub struct Orphan {
     pub half_close: bool,
 }
 
-/// Lets a task of the worker's wait for the request's end.
+/// Lets a task wait for the request's end. Nobody waits for the task: it ends with the worker, at the
+/// latest.
 pub fn adopt(worker: &Rc<Worker>, orphan: Orphan) {
-    let held = worker.clone();
-    worker.tasks.spawn_local(orphan.run(held));
+    spawn_local(orphan.run(worker.clone()));
 }
 
 impl Orphan {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::budget::Budget;
 use crate::access_log::Log;
@@ -24,8 +24,8 @@ pub struct Shared {
     /// The policy.
     pub gate: Gate,
     health: Mutex<Health>,
-    /// Wakes whoever checks the backends.
-    pub check: Notify,
+    /// How often somebody has asked for the backends to be checked.
+    pub alarms: watch::Sender<u64>,
     /// Every worker's counters.
     pub stats: Vec<WorkerStats>,
     /// The access log.
@@ -44,7 +44,7 @@ impl Shared {
         Self {
             gate: Gate::new(config.policy.clone()),
             health: Mutex::new(Health::new(config.backends.len())),
-            check: Notify::new(),
+            alarms: watch::Sender::new(0),
             stats: (0..config.threads)
                 .map(|_| WorkerStats::default())
                 .collect(),
@@ -92,7 +92,7 @@ impl Shared {
         for backend in retired {
             self.gate.eject(backend);
         }
-        self.check.notify_one();
+        self.alarm();
         lines
     }
 
@@ -101,7 +101,7 @@ impl Shared {
         let now = self.started.elapsed();
         let change = lock(&self.health).report(now, backend, client, sign);
         match change {
-            Some(Change::Check) => self.check.notify_one(),
+            Some(Change::Check) => self.alarm(),
             Some(Change::Eject) => {
                 self.eject(
                     backend,
@@ -127,6 +127,11 @@ impl Shared {
         }
     }
 
+    /// Has all backends checked now.
+    fn alarm(&self) {
+        self.alarms.send_modify(|count| *count += 1);
+    }
+
     /// Whether a backend that is out of use is to be checked.
     pub fn wants_check(&self, backend: usize) -> bool {
         lock(&self.health).wants_check(self.started.elapsed(), backend)
@@ -138,7 +143,7 @@ impl Shared {
         let address = &config.backends[backend];
         self.notes
             .write(format_args!("backend {address} {why}; it gets no requests"));
-        self.check.notify_one();
+        self.alarm();
     }
 
     fn revive(&self, backend: usize, why: &str) {

@@ -23,6 +23,7 @@ const FAILURES: u32 = 2;
 /// Checks one backend, for as long as the proxy runs.
 pub async fn watch(shared: Arc<Shared>, backend: usize) {
     let (mut first, mut failures) = (true, 0);
+    let mut alarms = shared.alarms.subscribe();
     let mut last_asked = tokio::time::Instant::now();
     loop {
         let config = shared.config();
@@ -38,9 +39,8 @@ pub async fn watch(shared: Arc<Shared>, backend: usize) {
             }
         }
         tokio::select! {
-            // Somebody could not reach a backend: all look at once, which is cheap.
-            () = shared.check.notified() => {
-                shared.check.notify_waiters();
+            // Somebody could not reach a backend: all are looked at, which is cheap.
+            _ = alarms.changed() => {
                 failures = judge(&shared, backend, reach(&shared.config(), backend).await, failures);
             }
             () = tokio::time::sleep(PROBE) => {}

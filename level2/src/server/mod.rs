@@ -275,15 +275,7 @@ fn reload(shared: &Shared, flags: &Flags, inherits: usize) {
     }
     match flags.clone().resolve(inherits) {
         Ok(mut config) => {
-            let quiet = shared.config();
-            // What the limit on descriptors allowed at the start is what it allows now.
-            config.max_connections = config.max_connections.min(quiet.max_connections);
-            config.max_connections_per_peer = config.max_connections_per_peer.min(
-                config
-                    .max_connections
-                    .div_ceil(2)
-                    .max(quiet.max_connections_per_peer),
-            );
+            limits::fit(&mut config, notes);
             let lines = shared.reload(config);
             for line in &lines {
                 notes.write(format_args!("reload: {line}"));

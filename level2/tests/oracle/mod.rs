@@ -128,7 +128,7 @@ impl Head {
         }
         numbers.dedup();
         match (codings.as_slice(), numbers.as_slice()) {
-            ([], []) | ([], [0]) => Ok(Framing::Empty),
+            ([], [] | [0]) => Ok(Framing::Empty),
             ([], [length]) => Ok(Framing::Sized(*length)),
             ([one], []) if one.eq_ignore_ascii_case(b"chunked") && self.start[2] == "HTTP/1.1" => {
                 Ok(Framing::Chunked)
