@@ -4,11 +4,15 @@ use super::Seconds;
 use super::backend::{Backend, Outcome};
 use super::limit::Limit;
 
+/// Requests for which the same backend comes first among busy ones.
+const TURN: usize = 8;
+
 /// All backends. Only the healthy ones count.
 #[derive(Debug)]
 pub struct Capacity {
     backends: Vec<Backend>,
-    /// Who comes first among equally empty ones: they take turns.
+    /// Requests started, and the backend after the one that had the last: equally empty ones take turns.
+    starts: usize,
     turn: usize,
 }
 
@@ -18,6 +22,7 @@ impl Capacity {
         let backend = || Backend::new(limit.clone());
         Self {
             backends: std::iter::repeat_with(backend).take(backends).collect(),
+            starts: 0,
             turn: 0,
         }
     }
@@ -92,6 +97,7 @@ impl Capacity {
 
     /// Counts a request in at a backend; returns how many are in flight there with it.
     pub fn start(&mut self, now: Seconds, backend: usize) -> u32 {
+        self.starts = self.starts.wrapping_add(1);
         self.turn = backend + 1;
         self.backends[backend].start(now)
     }
@@ -141,10 +147,18 @@ impl Capacity {
             .enumerate()
             .filter(|(index, backend)| fit(*index, backend));
         let count = self.backends.len();
-        let place = |index: usize| (index + count - self.turn % count) % count;
+        let place = |(index, backend): (usize, &Backend)| {
+            // Idle ones take a request each. Among busy ones the same comes first for a while: a limit
+            // is learned from a backend that is kept full.
+            let first = match backend.in_flight() {
+                0 => self.turn,
+                _ => self.starts / TURN,
+            };
+            (index + count - first % count) % count
+        };
         fit.min_by(|a, b| {
             let by_load = a.1.load().total_cmp(&b.1.load());
-            by_load.then(place(a.0).cmp(&place(b.0)))
+            by_load.then_with(|| place(*a).cmp(&place(*b)))
         })
         .map(|(index, _)| index)
     }
