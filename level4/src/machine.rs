@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
+use sha2::{Digest as _, Sha256};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::consensus::{Answer, Apply, Members, decode_snapshot_members, encode_snapshot_members};
+use crate::consensus::{
+    Answer, AnswerKind, Apply, Members, decode_snapshot_members, encode_snapshot_members,
+};
 use crate::log::snapshot::assemble;
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
 
@@ -20,6 +23,8 @@ use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
 pub const KEY_LIFETIME: Index = 100_000;
 /// as long as all answers remembered under keys have no more than so many bytes.
 pub const KEY_BYTES: usize = 64 * 1024 * 1024;
+/// Answers that nobody is known to have got are remembered up to so many bytes.
+pub const HELD_BYTES: usize = 128 * 1024 * 1024;
 
 /// What varies from one execution to the next, the same on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,44 @@ struct Session {
     /// Everything below has been answered.
     floor: u64,
     answers: BTreeMap<u64, Answer>,
+    /// Of the answers.
+    bytes: usize,
+}
+
+impl Session {
+    /// Forgets the answers below `floor`.
+    fn raise_floor(&mut self, floor: u64) {
+        let kept = self.answers.split_off(&floor);
+        let gone = std::mem::replace(&mut self.answers, kept);
+        self.bytes -= gone.values().map(|answer| answer.body.len()).sum::<usize>();
+        self.floor = floor;
+    }
+
+    fn insert(&mut self, counter: u64, answer: Answer) {
+        self.bytes += answer.body.len();
+        self.answers.insert(counter, answer);
+    }
+
+    /// Forgets the output of its oldest answer that has any.
+    fn forget_oldest(&mut self) {
+        let oldest = self
+            .answers
+            .values_mut()
+            .find(|answer| !answer.body.is_empty());
+        if let Some(answer) = oldest {
+            self.bytes -= answer.body.len();
+            answer.body = Bytes::new();
+            answer.kind = AnswerKind::Forgotten;
+        }
+    }
+}
+
+/// An answer under a key, and what it answers.
+#[derive(Debug, Clone)]
+struct Keyed {
+    answer: Answer,
+    /// SHA-256 of the request.
+    request: [u8; 32],
 }
 
 /// The state that all nodes share.
@@ -86,7 +129,7 @@ pub struct Machine<E> {
     sequence: u64,
     time_ms: u64,
     sessions: BTreeMap<NodeId, Session>,
-    keys: BTreeMap<String, Answer>,
+    keys: BTreeMap<String, Keyed>,
     /// Keys by age.
     key_ages: VecDeque<(Index, String)>,
     /// Of keys and their answers.
@@ -216,38 +259,71 @@ impl<E: Executor> Machine<E> {
             return Ok(None);
         }
         if floor > session.floor {
-            session.floor = floor;
-            session.answers = session.answers.split_off(&floor);
+            session.raise_floor(floor);
         }
         if let Some(answer) = session.answers.get(&id.counter) {
             return Ok(Some((id, answer.clone())));
         }
         let known = key.as_ref().and_then(|key| self.keys.get(key));
         let answer = if let Some(known) = known {
-            known.clone()
+            if known.request == digest(&command) {
+                known.answer.clone()
+            } else {
+                Answer {
+                    kind: AnswerKind::OtherRequest,
+                    sequence: None,
+                    body: Bytes::new(),
+                }
+            }
         } else {
             let moment = Moment {
                 time_ms: self.time_ms,
                 seed: mix(self.applied.0, place as u64),
             };
             let body = self.executor.execute(moment, &command)?;
-            let sequence = matches!(command, Command::Shell(_)).then_some(self.sequence);
+            let sequence = command.is_numbered().then_some(self.sequence);
             self.sequence += u64::from(sequence.is_some());
-            let answer = Answer { sequence, body };
+            let answer = Answer {
+                kind: AnswerKind::Output,
+                sequence,
+                body,
+            };
             if let Some(key) = key {
-                self.remember_key(self.applied.0, key, answer.clone());
+                let keyed = Keyed {
+                    answer: answer.clone(),
+                    request: digest(&command),
+                };
+                self.remember_key(self.applied.0, key, keyed);
             }
             answer
         };
         if let Some(session) = self.sessions.get_mut(&id.node) {
-            session.answers.insert(id.counter, answer.clone());
+            session.insert(id.counter, answer.clone());
         }
+        self.bound_sessions();
         Ok(Some((id, answer)))
     }
 
-    fn remember_key(&mut self, index: Index, key: String, answer: Answer) {
-        self.key_bytes += key.len() + answer.body.len();
-        self.keys.insert(key.clone(), answer);
+    /// Forgets outputs beyond [`HELD_BYTES`]: the oldest of the gateway that has the most.
+    fn bound_sessions(&mut self) {
+        while self
+            .sessions
+            .values()
+            .map(|session| session.bytes)
+            .sum::<usize>()
+            > HELD_BYTES
+            && let Some(largest) = self
+                .sessions
+                .values_mut()
+                .max_by_key(|session| session.bytes)
+        {
+            largest.forget_oldest();
+        }
+    }
+
+    fn remember_key(&mut self, index: Index, key: String, keyed: Keyed) {
+        self.key_bytes += key.len() + keyed.answer.body.len();
+        self.keys.insert(key.clone(), keyed);
         self.key_ages.push_back((index, key));
     }
 
@@ -257,8 +333,8 @@ impl<E: Executor> Machine<E> {
             && (index + KEY_LIFETIME < now || self.key_bytes > KEY_BYTES)
             && let Some((_, key)) = self.key_ages.pop_front()
         {
-            if let Some(answer) = self.keys.remove(&key) {
-                self.key_bytes -= key.len() + answer.body.len();
+            if let Some(keyed) = self.keys.remove(&key) {
+                self.key_bytes -= key.len() + keyed.answer.body.len();
             }
         }
     }
@@ -286,14 +362,11 @@ impl<E: Executor> Machine<E> {
         for (index, key) in &self.key_ages {
             writer.uint(*index);
             writer.bytes(key.as_bytes());
-            let answer = self.keys.get(key).cloned();
-            encode_answer(
-                &answer.unwrap_or(Answer {
-                    sequence: None,
-                    body: Bytes::new(),
-                }),
-                &mut writer,
-            );
+            // Every key that has an age is there.
+            if let Some(keyed) = self.keys.get(key) {
+                writer.raw(&keyed.request);
+                encode_answer(&keyed.answer, &mut writer);
+            }
         }
         writer.raw(&self.executor.save()?);
         let (index, term) = self.applied;
@@ -320,12 +393,10 @@ impl<E: Executor> Machine<E> {
             let mut session = Session {
                 incarnation,
                 floor,
-                answers: BTreeMap::new(),
+                ..Session::default()
             };
             for _ in 0..reader.uint()? {
-                session
-                    .answers
-                    .insert(reader.uint()?, decode_answer(&mut reader)?);
+                session.insert(reader.uint()?, decode_answer(&mut reader)?);
             }
             self.sessions.insert(node, session);
         }
@@ -334,8 +405,12 @@ impl<E: Executor> Machine<E> {
         self.key_bytes = 0;
         for _ in 0..reader.uint()? {
             let (index, key) = (reader.uint()?, reader.text()?);
+            let mut request = [0; 32];
+            for byte in &mut request {
+                *byte = reader.byte()?;
+            }
             let answer = decode_answer(&mut reader)?;
-            self.remember_key(index, key, answer);
+            self.remember_key(index, key, Keyed { answer, request });
         }
         self.executor
             .restore(reader.rest())
@@ -345,13 +420,31 @@ impl<E: Executor> Machine<E> {
     }
 }
 
+/// What tells one request from another under the same key.
+fn digest(command: &Command) -> [u8; 32] {
+    let (_, command) = command.budget();
+    Sha256::digest(command.body()).into()
+}
+
 fn encode_answer(answer: &Answer, writer: &mut Writer) {
+    writer.byte(match answer.kind {
+        AnswerKind::Output => 0,
+        AnswerKind::OtherRequest => 1,
+        AnswerKind::Forgotten => 2,
+    });
     writer.uint(answer.sequence.map_or(0, |sequence| sequence + 1));
     writer.bytes(&answer.body);
 }
 
 fn decode_answer(reader: &mut Reader) -> Result<Answer, Malformed> {
+    let kind = match reader.byte()? {
+        0 => AnswerKind::Output,
+        1 => AnswerKind::OtherRequest,
+        2 => AnswerKind::Forgotten,
+        _ => return Err(Malformed { at: 0 }),
+    };
     Ok(Answer {
+        kind,
         sequence: reader.uint()?.checked_sub(1),
         body: reader.shared()?,
     })
@@ -455,14 +548,73 @@ mod tests {
     }
 
     #[test]
+    fn a_key_stands_for_one_request() {
+        let mut machine = machine();
+        let run = |machine: &mut Machine<Counter>, index, text: &'static [u8], factor| {
+            let request = Request {
+                command: Command::Shell(Bytes::from_static(text)).with_budget(factor),
+                ..request(1, index, 0, Some("k"))
+            };
+            let requests = vec![request];
+            let batch = Batch {
+                time_ms: 1,
+                requests,
+            };
+            let data = batch.encode().into();
+            let term = 1;
+            let step = Apply::Batch { index, term, data };
+            machine.apply(step).unwrap().remove(0).1
+        };
+        let first = run(&mut machine, 1, b"a", 1);
+        assert_eq!(run(&mut machine, 2, b"a", 5), first);
+        let other = run(&mut machine, 3, b"b", 1);
+        assert_eq!(other.kind, AnswerKind::OtherRequest);
+        assert_eq!(machine.executor.0, 1);
+        let mut copy = Machine::new(Counter::default());
+        copy.apply(Apply::Restore(machine.snapshot().unwrap()))
+            .unwrap();
+        assert_eq!(run(&mut copy, 4, b"b", 1), other);
+    }
+
+    #[test]
+    fn answers_that_wait_are_bounded_in_bytes() {
+        let mut machine = machine();
+        let session = machine.sessions.entry(1).or_default();
+        for counter in 0..5 {
+            let body = Bytes::from(vec![0; HELD_BYTES / 3]);
+            let (kind, sequence) = (AnswerKind::Output, None);
+            session.insert(
+                counter,
+                Answer {
+                    kind,
+                    sequence,
+                    body,
+                },
+            );
+        }
+        machine.bound_sessions();
+        let kinds = machine.sessions[&1]
+            .answers
+            .values()
+            .map(|answer| answer.kind);
+        let (gone, kept) = (AnswerKind::Forgotten, AnswerKind::Output);
+        assert_eq!(kinds.collect::<Vec<_>>(), [gone, gone, kept, kept, kept]);
+    }
+
+    #[test]
     fn answers_under_keys_are_bounded_in_bytes() {
         let mut machine = machine();
         let answer = Answer {
+            kind: AnswerKind::Output,
             sequence: None,
             body: Bytes::from(vec![0; KEY_BYTES / 3]),
         };
+        let keyed = Keyed {
+            answer,
+            request: [0; 32],
+        };
         for (index, key) in (1..).zip(["a", "b", "c", "d"]) {
-            machine.remember_key(index, key.to_owned(), answer.clone());
+            machine.remember_key(index, key.to_owned(), keyed.clone());
         }
         machine.forget_keys();
         assert_eq!(machine.keys.keys().collect::<Vec<_>>(), ["c", "d"]);

@@ -39,14 +39,72 @@ pub enum Command {
     Statements(Bytes),
     /// A whole SQLite database file that replaces the current one; answered like statements.
     Load(Bytes),
+    /// An encoded [`crate::database::Budget`], the one of every request from here on; answered like
+    /// statements.
+    Configure(Bytes),
+    /// A command with so many times the usual budget.
+    Budgeted {
+        /// At least 1.
+        factor: u64,
+        /// What to do; none of these again.
+        command: Box<Command>,
+    },
 }
 
 impl Command {
     /// Its content, whatever it is.
     pub fn body(&self) -> &Bytes {
         match self {
-            Self::Shell(body) | Self::Statements(body) | Self::Load(body) => body,
+            Self::Shell(body)
+            | Self::Statements(body)
+            | Self::Load(body)
+            | Self::Configure(body) => body,
+            Self::Budgeted { command, .. } => command.body(),
         }
+    }
+
+    /// This command with `factor` times the usual budget.
+    #[must_use]
+    pub fn with_budget(self, factor: u64) -> Self {
+        if factor <= 1 {
+            return self;
+        }
+        let command = Box::new(self);
+        Self::Budgeted { factor, command }
+    }
+
+    /// How many times the usual budget it has, and what it is.
+    pub fn budget(&self) -> (u64, &Self) {
+        match self {
+            Self::Budgeted { factor, command } => (*factor, command),
+            other => (1, other),
+        }
+    }
+
+    /// Whether it takes a sequence number.
+    pub fn is_numbered(&self) -> bool {
+        matches!(self.budget().1, Self::Shell(_))
+    }
+
+    /// What kind it is, for the wire.
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Shell(_) => 0,
+            Self::Statements(_) => 1,
+            Self::Load(_) => 2,
+            Self::Configure(_) => 3,
+            Self::Budgeted { .. } => 4,
+        }
+    }
+
+    fn of_kind(kind: u8, body: Bytes) -> Option<Self> {
+        Some(match kind {
+            0 => Self::Shell(body),
+            1 => Self::Statements(body),
+            2 => Self::Load(body),
+            3 => Self::Configure(body),
+            _ => return None,
+        })
     }
 }
 
@@ -123,12 +181,11 @@ impl Request {
         writer.uint(self.id.incarnation);
         writer.uint(self.id.counter);
         writer.uint(self.id.counter - self.floor.min(self.id.counter));
-        let kind = match &self.command {
-            Command::Shell(_) => 0,
-            Command::Statements(_) => 1,
-            Command::Load(_) => 2,
-        };
-        writer.byte(kind << 1 | u8::from(self.key.is_some()));
+        writer.byte(self.command.kind() << 1 | u8::from(self.key.is_some()));
+        if let Command::Budgeted { factor, command } = &self.command {
+            writer.uint(*factor);
+            writer.byte(command.kind());
+        }
         if let Some(key) = &self.key {
             writer.bytes(key.as_bytes());
         }
@@ -143,18 +200,20 @@ impl Request {
         };
         let floor = id.counter.saturating_sub(reader.uint()?);
         let kind = reader.byte()?;
+        let budgeted = if kind >> 1 == 4 {
+            Some((reader.uint()?, reader.byte()?))
+        } else {
+            None
+        };
         let key = if kind & 1 == 1 {
             Some(reader.text()?)
         } else {
             None
         };
         let body = reader.shared()?;
-        let command = match kind >> 1 {
-            0 => Command::Shell(body),
-            1 => Command::Statements(body),
-            2 => Command::Load(body),
-            _ => return Err(Malformed { at: 0 }),
-        };
+        let (factor, kind) = budgeted.unwrap_or((1, kind >> 1));
+        let command = Command::of_kind(kind, body).ok_or(Malformed { at: 0 })?;
+        let command = command.with_budget(factor);
         Ok(Self {
             id,
             floor,
@@ -331,7 +390,7 @@ mod tests {
             },
             floor: counter.saturating_sub(2),
             key: (counter % 2 == 1).then(|| "key".to_owned()),
-            command: Command::Shell(Bytes::from_static(b"SELECT 1;")),
+            command: Command::Shell(Bytes::from_static(b"SELECT 1;")).with_budget(counter),
         }
     }
 

@@ -182,7 +182,7 @@ fn request(list: Vec<Statement>, rows: bool) -> Statements {
 /// What a reader of the database as it is now gets.
 fn query(db: &Database, sql: &str) -> Vec<Outcome> {
     let readers = Readers::start().unwrap();
-    let (read, answer, _wanted) = Read::new(request(vec![Statement::plain(sql)], true), None);
+    let (read, answer, _wanted) = Read::new(request(vec![Statement::plain(sql)], true), 1, None);
     readers.submit(db.view(), MOMENT, read);
     answer.blocking_recv().unwrap().0
 }
@@ -273,7 +273,7 @@ fn what_a_connection_remembers_makes_no_difference() {
 
 /// The database file without the header's counters of changes and schema changes, which no SQL sees.
 fn content(db: &mut Database) -> Vec<u8> {
-    let mut file = db.save().unwrap();
+    let mut file = db.view().to_vec();
     for counter in [24..28, 40..44, 92..96] {
         file[counter].fill(0);
     }
@@ -292,7 +292,7 @@ fn randomblob_takes_its_length_as_sqlites_own_does() {
 fn files_are_checked_before_they_replace_the_database() {
     let mut db = database();
     run(&mut db, "CREATE TABLE t (a); INSERT INTO t VALUES (1);");
-    let mut wal = db.save().unwrap();
+    let mut wal = db.view().to_vec();
     wal[18..20].fill(2);
     let mut other = database();
     let load = |db: &mut Database, file: Vec<u8>| {

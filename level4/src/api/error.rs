@@ -20,6 +20,9 @@ pub enum ApiError {
     /// 409: not as the cluster is now.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// 422: an `Idempotency-Key` that stands for another request.
+    #[error("{0}")]
+    Unprocessable(Cow<'static, str>),
     /// 500: the node cannot do what it should.
     #[error("{0}")]
     Internal(String),
@@ -50,6 +53,7 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

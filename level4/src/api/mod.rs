@@ -1,5 +1,6 @@
 //! The HTTP interface: `/sql` of 2014, rqlite's endpoints, and what an operator asks for.
 
+mod budget;
 mod cluster;
 mod error;
 mod metrics;
@@ -18,8 +19,9 @@ use axum::routing::{delete, get, post};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::consensus::Status;
+use crate::consensus::{Answer, AnswerKind, Status};
 use crate::database::ReadAnswer;
+use crate::message::Command;
 use crate::node::{Node, PendingRead};
 use crate::transport::Transport;
 use error::ApiError;
@@ -47,6 +49,7 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
         .route("/remove", delete(cluster::remove))
+        .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
         .route("/readyz", get(cluster::ready))
         .route("/status", get(rqlite::status))
@@ -71,6 +74,25 @@ impl Api {
             return Err(ApiError::unavailable("the node is ending"));
         }
         Ok(())
+    }
+}
+
+impl Api {
+    /// Puts a command through the log and waits for what came of it, at most for `limit`.
+    async fn execute(
+        &self,
+        key: Option<String>,
+        command: Command,
+        limit: Option<Duration>,
+    ) -> Result<Answer, ApiError> {
+        self.is_open()?;
+        let pending = self.node.execute(key, command);
+        let done = answer(pending, limit, MAYBE_EXECUTED).await?;
+        match done.kind {
+            AnswerKind::Output => Ok(done),
+            AnswerKind::OtherRequest => Err(ApiError::Unprocessable(OTHER_REQUEST.into())),
+            AnswerKind::Forgotten => Err(ApiError::unavailable(FORGOTTEN)),
+        }
     }
 }
 
@@ -119,6 +141,12 @@ async fn wait<T>(
 
 /// What a node has to say that will never know the answer.
 const GONE: &str = "the node is ending or has been removed: the request may have been executed";
+/// What a key has to say that has been used before.
+const OTHER_REQUEST: &str =
+    "this Idempotency-Key stands for another request; this one has not been executed";
+/// What a node has to say that has lost an answer.
+const FORGOTTEN: &str =
+    "the request has been executed, but its answer was too long to be remembered";
 /// What a timed-out write has to say.
 const MAYBE_EXECUTED: &str =
     "timed out: the request has not been executed here yet, and may still be executed";

@@ -37,6 +37,26 @@ pub fn time(parameters: &Parameters, name: &str) -> Result<Option<Duration>, Api
     duration(text).ok_or_else(bad).map(Some)
 }
 
+/// The most times the usual budget that a request may ask for.
+const BUDGET_LIMIT: u64 = 1000;
+
+/// `?budget=N`: how many times the usual budget the request may use.
+///
+/// # Errors
+///
+/// 400 if it is no number, or too large.
+pub fn budget(parameters: &Parameters) -> Result<u64, ApiError> {
+    let Some(text) = parameters.get("budget") else {
+        return Ok(1);
+    };
+    match text.parse() {
+        Ok(factor @ 1..=BUDGET_LIMIT) => Ok(factor),
+        _ => Err(ApiError::bad(format!(
+            "budget={text} is not a number from 1 to {BUDGET_LIMIT}: how many times the usual budget"
+        ))),
+    }
+}
+
 /// The client's own name for the request, if it gave one. Names of different `kind`s of requests, which
 /// are answered in different forms, have nothing to do with each other.
 ///

@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 
-use super::params::{Parameters, key, time};
-use super::{Api, ApiError, MAYBE_EXECUTED, answer};
+use super::params::{Parameters, budget, key, time};
+use super::{Api, ApiError};
 use crate::message::Command;
 
 /// Executes the body once, in the order common to all nodes.
@@ -26,9 +26,8 @@ pub async fn execute(
     }
     let key = key(&headers, "sql")?;
     let limit = time(&parameters, "timeout")?;
-    api.is_open()?;
-    let pending = api.node.execute(key, Command::Shell(body));
-    let answer = answer(pending, limit, MAYBE_EXECUTED).await?;
+    let command = Command::Shell(body).with_budget(budget(&parameters)?);
+    let answer = api.execute(key, command, limit).await?;
     let mut output = match answer.sequence {
         Some(sequence) => format!("SequenceNumber: {sequence}\n").into_bytes(),
         None => Vec::new(),

@@ -41,9 +41,22 @@ pub struct Start {
     pub seed: u64,
 }
 
+/// What an [`Answer`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// What the request gave.
+    Output,
+    /// Its `Idempotency-Key` stands for another request; it was not executed.
+    OtherRequest,
+    /// The request was executed, but its output took too much room to be remembered.
+    Forgotten,
+}
+
 /// The answer to an executed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
+    /// What it is.
+    pub kind: AnswerKind,
     /// Its place among the shell requests, from 0; other requests take none.
     pub sequence: Option<u64>,
     /// What was printed, or JSON.

@@ -25,7 +25,7 @@ use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-pub use effects::{Answer, Apply, Effects, Persist, Start, Status, Timing};
+pub use effects::{Answer, AnswerKind, Apply, Effects, Persist, Start, Status, Timing};
 pub use gateway::Token;
 pub use membership::{
     Members, decode_members, decode_snapshot_members, encode_members, encode_snapshot_members,

@@ -49,7 +49,7 @@ fn commands() -> Vec<Command> {
         shell("DELETE FROM t WHERE a > 30; VACUUM"),
         shell("SELECT count(DISTINCT b), group_concat(c) FROM t GROUP BY a % 3 ORDER BY 2"),
         Command::Statements(statements.encode().into()),
-        Command::Load(file.save().unwrap().into()),
+        Command::Load(file.view().to_vec().into()),
     ]
 }
 
@@ -141,7 +141,7 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
 
 /// The file without the header's counters of changes, which no SQL sees.
 fn content(database: &mut Database) -> Vec<u8> {
-    let mut file = database.save().unwrap();
+    let mut file = database.view().to_vec();
     for counter in [24..28, 40..44, 92..96] {
         file[counter].fill(0);
     }

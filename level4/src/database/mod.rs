@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use crate::codec::Malformed;
+use crate::codec::{Malformed, Reader, Writer};
 use crate::machine::{Executor, Moment};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
@@ -36,6 +36,8 @@ pub struct Database {
     writer: Session,
     /// Tells this database from others that this process has had.
     generation: u64,
+    /// What a request may use that asks for no more.
+    budget: Budget,
 }
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
@@ -58,6 +60,9 @@ pub enum DatabaseError {
     /// SQLite refuses it.
     #[error("not a usable SQLite database: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// A snapshot that is not in the format.
+    #[error("the database's snapshot cannot be read: {0}")]
+    Malformed(#[from] Malformed),
     /// SQLite's check found something.
     #[error("the SQLite database is damaged: {0}")]
     Damaged(String),
@@ -79,12 +84,13 @@ impl Database {
             file,
             writer,
             generation: GENERATIONS.fetch_add(1, Relaxed),
+            budget: Budget::default(),
         })
     }
 
     /// The database as it is now, for readers.
     pub fn view(&self) -> View {
-        View::new(self.file.image(), self.generation)
+        View::new(self.file.image(), self.generation, self.budget)
     }
 
     /// Runs a request with a budget.
@@ -110,6 +116,21 @@ impl Database {
                 Err(error) => Ok(unreadable(error)),
             },
             Command::Load(file) => self.load(moment, budget, file),
+            Command::Configure(encoded) => Ok(self.configure(encoded)),
+            Command::Budgeted { factor, command } => {
+                self.run(moment, budget.times(*factor), command)
+            }
+        }
+    }
+
+    /// Gives all requests from here on another budget.
+    fn configure(&mut self, encoded: &[u8]) -> Bytes {
+        match Budget::decode(&mut Reader::new(encoded)) {
+            Ok(budget) => {
+                self.budget = budget;
+                Outcome::encode_all(&[DONE]).into()
+            }
+            Err(error) => unreadable(error),
         }
     }
 
@@ -129,17 +150,17 @@ impl Database {
             }
         }
         let outcome = match check(&image, moment, budget.bulk()) {
-            Ok(()) => Self::open(image).map(|database| *self = database),
+            Ok(()) => Self::open(image).map(|database| {
+                let budget = self.budget;
+                *self = Self { budget, ..database };
+            }),
             Err(error) => Err(error),
         };
         if let Some(fault) = meter::end() {
             return Err(DatabaseError::Environment(fault));
         }
         let outcome = match outcome {
-            Ok(()) => Outcome::Done {
-                last_insert_id: None,
-                rows_affected: None,
-            },
+            Ok(()) => DONE,
             Err(error @ DatabaseError::Environment(_)) => return Err(error),
             Err(error) => Outcome::Error(error.to_string()),
         };
@@ -162,6 +183,11 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
     }
 }
 
+const DONE: Outcome = Outcome::Done {
+    last_insert_id: None,
+    rows_affected: None,
+};
+
 /// The answer to statements that were written by another version, alike on all nodes of this one.
 fn unreadable(error: Malformed) -> Bytes {
     let reason = format!("the request cannot be read: {error}");
@@ -172,15 +198,21 @@ impl Executor for Database {
     type Error = DatabaseError;
 
     fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, DatabaseError> {
-        self.run(moment, Budget::default(), command)
+        self.run(moment, self.budget, command)
     }
 
     fn save(&mut self) -> Result<Vec<u8>, DatabaseError> {
-        Ok(self.file.image().to_vec())
+        let mut writer = Writer::new();
+        self.budget.encode(&mut writer);
+        writer.raw(&self.file.image().to_vec());
+        Ok(writer.finish())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        *self = Self::open(Image::new(state))?;
+        let mut reader = Reader::new(state);
+        let budget = Budget::decode(&mut reader)?;
+        let database = Self::open(Image::new(reader.rest()))?;
+        *self = Self { budget, ..database };
         Ok(())
     }
 }

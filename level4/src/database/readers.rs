@@ -28,11 +28,21 @@ pub struct View {
     /// Another number after the database was replaced as a whole: what a connection knows of the schema
     /// is then of another database.
     generation: u64,
+    budget: Budget,
 }
 
 impl View {
-    pub(super) fn new(image: Image, generation: u64) -> Self {
-        Self { image, generation }
+    pub(super) fn new(image: Image, generation: u64, budget: Budget) -> Self {
+        Self {
+            image,
+            generation,
+            budget,
+        }
+    }
+
+    /// What a request may use here that asks for no more.
+    pub fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// As a SQLite file; empty if nothing was ever written.
@@ -62,6 +72,7 @@ impl Drop for Cancel {
 #[derive(Debug)]
 pub struct Read {
     statements: Statements,
+    factor: u64,
     limit: Option<Duration>,
     cancelled: Arc<AtomicBool>,
     reply: oneshot::Sender<ReadAnswer>,
@@ -71,15 +82,18 @@ pub struct Read {
 pub type ReadAnswer = (Vec<Outcome>, Vec<Duration>);
 
 impl Read {
-    /// A read, which may take `limit` once it runs, and what its client holds.
+    /// A read, which may take `factor` times the usual budget and `limit` once it runs, and what its
+    /// client holds.
     pub fn new(
         statements: Statements,
+        factor: u64,
         limit: Option<Duration>,
     ) -> (Self, oneshot::Receiver<ReadAnswer>, Cancel) {
         let (reply, answer) = oneshot::channel();
         let cancel = Cancel::default();
         let read = Self {
             statements,
+            factor,
             limit,
             cancelled: cancel.flag(),
             reply,
@@ -177,11 +191,11 @@ impl Reader {
         moment: Moment,
         read: &Read,
     ) -> Result<ReadAnswer, DatabaseError> {
+        let budget = view.budget.times(read.factor);
         self.file.set(view.image);
         let deadline = read.limit.map(|limit| Instant::now() + limit);
         self.session.watch(read.cancelled.clone(), deadline)?;
         let mut answer = ReadAnswer::default();
-        let budget = Budget::default();
         self.session.request(&self.file, moment, budget, |work| {
             answer = statements::run(work, &read.statements, true);
             Vec::new()

@@ -198,14 +198,15 @@ impl Node {
         Some(answer)
     }
 
-    /// Runs read-only statements that see everything acknowledged before; they may take `limit` once
-    /// they run. `None`: too many wait already.
+    /// Runs read-only statements that see everything acknowledged before; they may take `factor` times
+    /// the usual budget, and `limit` once they run. `None`: too many wait already.
     pub fn read(
         self: &Arc<Self>,
         statements: Statements,
+        factor: u64,
         limit: Option<Duration>,
     ) -> Option<PendingRead> {
-        let (read, pending) = self.pending(statements, limit);
+        let (read, pending) = self.pending(statements, factor, limit);
         {
             let mut reads = locked(&self.reads);
             if reads.len() >= WAITING_LIMIT {
@@ -222,9 +223,10 @@ impl Node {
     pub fn read_local(
         self: &Arc<Self>,
         statements: Statements,
+        factor: u64,
         limit: Option<Duration>,
     ) -> PendingRead {
-        let (read, pending) = self.pending(statements, limit);
+        let (read, pending) = self.pending(statements, factor, limit);
         let _ = self.state.send(StateWork::ReadNow(read));
         pending
     }
@@ -232,9 +234,10 @@ impl Node {
     fn pending(
         self: &Arc<Self>,
         statements: Statements,
+        factor: u64,
         limit: Option<Duration>,
     ) -> (Read, PendingRead) {
-        let (read, answer, cancel) = Read::new(statements, limit);
+        let (read, answer, cancel) = Read::new(statements, factor, limit);
         let pending = PendingRead {
             node: self.clone(),
             token: self.tokens.fetch_add(1, Relaxed),

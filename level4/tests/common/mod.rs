@@ -68,6 +68,11 @@ impl Node {
         self.child = Some(child);
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -5,11 +5,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 
-use super::super::params::Parameters;
+use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
 use super::params::{Level, Options};
+use crate::database::is_in_wal_mode;
 use crate::message::Command;
 use crate::statement::{Statement, Statements};
+
+/// What a file has to hear that may not be whole.
+const WAL_MODE: &str = "the file is in WAL mode: its last changes may be in a file -wal beside it. Load it \
+    after PRAGMA journal_mode = DELETE, or with ?wal if the database was closed well";
 
 /// A SQLite file, consistent at one point of the log.
 pub async fn backup(
@@ -29,7 +34,7 @@ pub async fn backup(
             transaction: false,
             rows: true,
         };
-        let probe = api.node.read(probe, options.db_timeout);
+        let probe = api.node.read(probe, options.budget, options.db_timeout);
         read_answer(probe, options.timeout).await?;
     }
     let view = answer(Some(api.node.view()), options.timeout, NOT_READ).await?;
@@ -47,6 +52,9 @@ pub async fn load(
 ) -> Result<impl IntoResponse, ApiError> {
     let options = Options::of(&parameters)?;
     let command = if body.starts_with(b"SQLite format 3\0") {
+        if is_in_wal_mode(&body) && !flag(&parameters, "wal") {
+            return Err(ApiError::bad(WAL_MODE));
+        }
         Command::Load(body)
     } else if let Ok(text) = std::str::from_utf8(&body) {
         let script = Statements {

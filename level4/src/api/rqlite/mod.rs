@@ -19,7 +19,7 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 
 use super::params::{Parameters, key};
-use super::{Api, ApiError, MAYBE_EXECUTED, answer, read_answer};
+use super::{Api, ApiError, read_answer};
 use crate::message::Command;
 use crate::statement::{Outcome, Statement, Statements};
 use params::{Level, Options};
@@ -91,9 +91,8 @@ async fn run(
 ) -> Result<impl IntoResponse + use<>, ApiError> {
     let start = Instant::now();
     let key = key(headers, "db")?;
-    api.is_open()?;
-    let pending = api.node.execute(key, command);
-    let done = answer(pending, options.timeout, MAYBE_EXECUTED).await?;
+    let command = command.with_budget(options.budget);
+    let done = api.execute(key, command, options.timeout).await?;
     let outcomes = Outcome::decode_all(&done.body);
     let outcomes = outcomes.map_err(|error| ApiError::Internal(error.to_string()))?;
     render(&outcomes, &[], options, start)
@@ -111,9 +110,10 @@ async fn read(
         transaction: false,
         rows: true,
     };
+    let (factor, limit) = (options.budget, options.db_timeout);
     let pending = match options.level {
-        Level::None => Some(api.node.read_local(request, options.db_timeout)),
-        Level::Linearizable => api.node.read(request, options.db_timeout),
+        Level::None => Some(api.node.read_local(request, factor, limit)),
+        Level::Linearizable => api.node.read(request, factor, limit),
     };
     let (outcomes, times) = read_answer(pending, options.timeout).await?;
     render(&outcomes, &times, &options, start)

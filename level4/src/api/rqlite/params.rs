@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::ApiError;
-use super::super::params::{Parameters, flag, time};
+use super::super::params::{Parameters, budget, flag, time};
 
 /// How sure a read wants to be that it misses nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// How long a read may run.
     pub db_timeout: Option<Duration>,
+    /// How many times the usual budget it may use.
+    pub budget: u64,
     /// How results are written.
     pub style: Style,
 }
@@ -67,6 +69,7 @@ impl Options {
             level,
             timeout: time(parameters, "timeout")?,
             db_timeout: time(parameters, "db_timeout")?.filter(|limit| !limit.is_zero()),
+            budget: budget(parameters)?,
             style: Style {
                 associative: flag(parameters, "associative"),
                 blob_array: flag(parameters, "blob_array"),

@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 
+use crate::codec::{Malformed, Reader, Writer};
+
 /// What one request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -43,6 +45,26 @@ impl Budget {
             memory: self.memory.saturating_mul(factor),
             answer: self.answer.saturating_mul(factor),
         }
+    }
+
+    /// Appends the bytes that [`Budget::decode`] reads.
+    pub fn encode(self, writer: &mut Writer) {
+        writer.uint(self.steps);
+        writer.uint(self.memory);
+        writer.uint(self.answer);
+    }
+
+    /// Reads [`Budget::encode`]'s bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there are too few of them.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            steps: reader.uint()?,
+            memory: reader.uint()?,
+            answer: reader.uint()?,
+        })
     }
 
     /// For what has to go through the whole database: loads, VACUUM, CREATE INDEX, REINDEX.
