@@ -387,3 +387,164 @@ fn statements_give_rows_and_counts() {
         [Outcome::Error(_)]
     ));
 }
+
+#[test]
+fn a_transaction_is_the_requests_own() {
+    let mut db = database();
+    run(&mut db, "CREATE TABLE t (a UNIQUE)");
+    let count = |db: &mut Database| run(db, "SELECT count(*) FROM t");
+    for word in [
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "BEGIN",
+        "commit transaction",
+        "SELECT 1; COMMIT",
+        "INSERT OR ROLLBACK INTO t VALUES (1)",
+    ] {
+        let list = [
+            "INSERT INTO t VALUES (1)",
+            word,
+            "INSERT INTO t VALUES (2)",
+            "nonsense",
+        ];
+        let request = Statements {
+            list: list.map(Statement::plain).to_vec(),
+            transaction: true,
+            rows: false,
+        };
+        let command = Command::Statements(request.encode().into());
+        let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();
+        assert_eq!(outcomes.len(), 2, "{word}: {outcomes:?}");
+        assert!(
+            matches!(outcomes[1], Outcome::Error(_)),
+            "{word}: {outcomes:?}"
+        );
+        assert_eq!(count(&mut db), "0\n", "{word}");
+    }
+    // Savepoints are within it.
+    let list = [
+        "SAVEPOINT s",
+        "INSERT INTO t VALUES (1)",
+        "ROLLBACK TO s",
+        "RELEASE s",
+    ];
+    let request = Statements {
+        list: list.map(Statement::plain).to_vec(),
+        transaction: true,
+        rows: false,
+    };
+    let command = Command::Statements(request.encode().into());
+    let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();
+    assert!(
+        !outcomes.iter().any(|one| matches!(one, Outcome::Error(_))),
+        "{outcomes:?}"
+    );
+    assert_eq!(count(&mut db), "0\n");
+}
+
+/// The check of a loaded file evaluates the file's own expressions: with the request's chance, and within
+/// its budget.
+#[test]
+fn the_check_of_a_loaded_file_is_guarded() {
+    let file = |sql: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // By the system's files: the process's usual ones are in memory.
+        let flags = rusqlite::OpenFlags::default();
+        let sqlite = rusqlite::Connection::open_with_flags_and_vfs(&path, flags, c"unix").unwrap();
+        sqlite.execute_batch(sql).unwrap();
+        drop(sqlite);
+        std::fs::read(&path).unwrap()
+    };
+    let load = |db: &mut Database, file: &[u8], seed| {
+        let moment = Moment { seed, ..MOMENT };
+        let command = Command::Load(Bytes::copy_from_slice(file));
+        Outcome::decode_all(&db.execute(moment, &command).unwrap()).unwrap()
+    };
+    database();
+    let chance = file(
+        "CREATE TABLE t (a, CHECK (random() > -9000000000000000000)); INSERT INTO t VALUES (1)",
+    );
+    let (mut first, mut second) = (database(), database());
+    // One of the two has drawn before.
+    run(
+        &mut first,
+        "SELECT random(), random(); CREATE TABLE x AS SELECT 1 a, 2 a, 3 a, 4 a, 5 a",
+    );
+    for seed in 0..20 {
+        assert_eq!(
+            load(&mut first, &chance, seed),
+            load(&mut second, &chance, seed)
+        );
+        assert_eq!(
+            run(&mut first, "SELECT * FROM t"),
+            run(&mut second, "SELECT * FROM t")
+        );
+    }
+    let costly = file(
+        "CREATE TABLE t (a, CHECK (length(replace(hex(zeroblob(a)), '0', 'abc')) > 0));
+         WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 50) INSERT INTO t SELECT 1 FROM r;
+         PRAGMA ignore_check_constraints = ON; UPDATE t SET a = 2500000",
+    );
+    let outcomes = load(&mut first, &costly, 1);
+    assert!(
+        matches!(&outcomes[..], [Outcome::Error(reason)] if reason.contains("budget exceeded")),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn like_and_its_relatives_are_sqlites() {
+    let mut db = database();
+    let sqlite = rusqlite::Connection::open_in_memory().unwrap();
+    let texts = [
+        "''",
+        "'a'",
+        "'aXb'",
+        "'ABC'",
+        "'%_'",
+        "'äöü€'",
+        "x'4100ff'",
+        "12.50",
+        "NULL",
+        "'a[b'",
+        "'  x '",
+        "char(0)||'a'",
+    ];
+    let patterns = [
+        "'a%'", "'%'", "'_X_'", "'\\%\\_'", "'*[ax]*'", "'[^a]?*'", "'ä%€'", "'a[[]b'", "''",
+        "' '", "x'41'", "NULL", "'x'",
+    ];
+    for text in texts {
+        for pattern in patterns {
+            let sql = format!(
+                "SELECT {text} LIKE {pattern}, {text} LIKE {pattern} ESCAPE '\\', {text} GLOB {pattern}, \
+                 instr({text}, {pattern}), hex(replace({text}, {pattern}, 'yz')), hex(trim({text}, {pattern})), \
+                 hex(ltrim({text}, {pattern})), hex(rtrim({text})), typeof(replace({text}, {pattern}, 1))"
+            );
+            let expected = sqlite
+                .query_row(&sql, [], |row| {
+                    (0..9)
+                        .map(|column| {
+                            Ok(match row.get::<_, rusqlite::types::Value>(column)? {
+                                rusqlite::types::Value::Integer(number) => number.to_string(),
+                                rusqlite::types::Value::Text(text) => text,
+                                _ => String::new(),
+                            })
+                        })
+                        .collect::<Result<Vec<_>, _>>()
+                })
+                .unwrap();
+            assert_eq!(run(&mut db, &sql), expected.join("|") + "\n", "{sql}");
+        }
+    }
+    assert_eq!(
+        run(
+            &mut db,
+            "PRAGMA case_sensitive_like = ON; SELECT 'a' LIKE 'A', 'a' LIKE 'a'"
+        ),
+        "0|1\n"
+    );
+    assert_eq!(run(&mut db, "SELECT 'a' LIKE 'A'"), "1\n");
+}

@@ -218,4 +218,6 @@ impl Executor for Database {
 }
 
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod faults;

@@ -1,6 +1,6 @@
 //! SQLite's page cache, with every page that is asked for charged to the request.
 //!
-//! The cache itself is SQLite's own. Around it, a page counts whether it was there or not, and the pages
+//! The cache itself is SQLite's own. Around it, every page counts, and the pages
 //! of a cache beyond its usual size count as memory: these are changed ones, and those of temporary
 //! tables. Changed pages are never written before the commit, so that nothing depends on how full the
 //! cache was when the request began.

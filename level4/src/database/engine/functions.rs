@@ -424,7 +424,7 @@ unsafe extern "C" fn replace(context: Context, _: c_int, arguments: Arguments) {
             return;
         };
         if pattern.first().is_none_or(|&byte| byte == 0) {
-            ffi::sqlite3_result_value(context, *arguments);
+            give(context, subject);
             return;
         }
         let Some(replacement) = text(arguments, 2) else {

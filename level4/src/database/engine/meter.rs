@@ -111,13 +111,18 @@ pub enum Phase {
 
 /// Steps between two calls of the progress callback.
 pub const STEPS_A_LOOK: u64 = 100;
-/// Charged for every page that is asked for, in steps.
-const PAGE_STEPS: u64 = 8;
+/// Charged for every page that is asked for, in steps,
+const PAGE_STEPS: u64 = 1;
+/// and for one that has to be read. Each request begins with an empty cache, so that these are the same
+/// ones on every node.
+const READ_STEPS: u64 = 8;
 /// Charged for each time the compiler reports progress, in steps.
 const COMPILER_STEPS: u64 = 2_000;
 /// Blocks from this size on are charged while a statement runs, bytes. Smaller ones come from the
 /// connection's own pool or not, and are few a step.
 const LARGE_BLOCK: u64 = 2_048;
+/// Values from this length on make a statement's steps dearer, bytes. SQLite's own buffers are shorter.
+const LONG_VALUE: u64 = 16 * 1024;
 /// So many bytes of a fresh block take one step to fill.
 const BLOCK_BYTES_A_STEP: u64 = 8;
 /// Once a statement has handled a long value each of its steps may go through so much of it: a step's
@@ -354,7 +359,7 @@ pub fn finish_statement(steps: u64) {
 /// A statement holds a value of so many bytes, which no allocation tells of.
 pub fn value(bytes: u64) {
     METER.with(|meter| {
-        if bytes >= LARGE_BLOCK {
+        if bytes >= LONG_VALUE {
             meter.longest.set(bytes.max(meter.longest.get()));
         }
     });
@@ -386,6 +391,11 @@ pub fn answer(bytes: u64) -> Result<(), Exceeded> {
 /// Charges a page that is asked for; `false`: refuse it, once, to end the statement.
 pub fn page() -> bool {
     METER.with(|meter| !meter.counts() || meter.charge(PAGE_STEPS))
+}
+
+/// Charges a page that is read.
+pub fn page_read() {
+    charge(READ_STEPS);
 }
 
 /// Holds memory that the allocator does not see; `false`: refuse it, once.
@@ -426,7 +436,9 @@ pub fn allocate(bytes: u64) -> Block {
         }
         let mut allowed = true;
         if meter.phase.get() == Phase::Step {
-            meter.longest.set(bytes.max(meter.longest.get()));
+            if bytes >= LONG_VALUE {
+                meter.longest.set(bytes.max(meter.longest.get()));
+            }
             allowed = meter.charge(bytes / BLOCK_BYTES_A_STEP);
         }
         if allowed && meter.hold(bytes) {

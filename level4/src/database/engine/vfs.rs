@@ -223,6 +223,7 @@ unsafe extern "C" fn read(
             std::slice::from_raw_parts_mut(bytes, length as usize),
         )
     };
+    meter::page_read();
     let there = locked(&state.content).read(offset as usize, buffer);
     if there < buffer.len() {
         return ffi::SQLITE_IOERR_SHORT_READ;
