@@ -159,11 +159,7 @@ fn text_of_a_loaded_file_comes_as_it_is_in_any_encoding() {
 /// What a fresh SQLite says of the table: its columns, and its rows as JSON.
 fn expected(sqlite: &rusqlite::Connection, sql: &str) -> (Json, Json) {
     let mut statement = sqlite.prepare(sql).unwrap();
-    let columns: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query([]).unwrap();
     let mut values = Vec::new();
     while let Some(row) = rows.next().unwrap() {

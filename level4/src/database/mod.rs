@@ -5,6 +5,7 @@
 //! a connection that remembers more of the request than the data is replaced. Readers work on copies of
 //! the file as it was between two requests, on threads of their own.
 
+mod complete;
 mod engine;
 mod guard;
 mod readers;

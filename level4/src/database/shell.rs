@@ -4,8 +4,9 @@
 //! ends its group, not the input. Rows are printed in list mode. If anything failed, the output is the
 //! error lines only.
 
+use super::complete::Completeness;
 use super::engine::meter;
-use super::engine::statement::{Script, Statement, is_complete};
+use super::engine::statement::{Script, Statement};
 use super::session::Work;
 
 /// Runs `sql`, to which a `;` is appended, and gives the output.
@@ -14,6 +15,7 @@ pub fn run(work: &Work, sql: &[u8]) -> Vec<u8> {
     let mut errors = Vec::new();
     let text = [sql, b";"].concat();
     let mut group: Vec<u8> = Vec::new();
+    let mut completeness = Completeness::default();
     let mut start = 0;
     for (line, number) in text.split(|&byte| byte == b'\n').zip(1..) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -22,7 +24,7 @@ pub fn run(work: &Work, sql: &[u8]) -> Vec<u8> {
         if group.is_empty() && is_blank(line) {
             continue;
         }
-        if is_terminator(line) && is_complete(&[&group[..], b";"].concat()) {
+        if is_terminator(line) && completeness.with_line(b";").is_complete() {
             line = b";";
         }
         if group.is_empty() {
@@ -32,13 +34,15 @@ pub fn run(work: &Work, sql: &[u8]) -> Vec<u8> {
             group.push(b'\n');
         }
         group.extend_from_slice(line);
-        if line.contains(&b';') && is_complete(&group) {
+        completeness = completeness.with_line(line);
+        if line.contains(&b';') && completeness.is_complete() {
             if let Err(message) = run_group(work, &group, &mut output) {
                 errors
                     .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
             }
             group.clear();
-        } else if is_blank(&group) {
+            completeness = Completeness::default();
+        } else if completeness.is_blank() {
             group.clear();
         }
     }

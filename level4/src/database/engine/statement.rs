@@ -52,6 +52,7 @@ pub fn forget_last_rowid(connection: &Connection) {
 
 /// Whether the text ends outside of any statement (a `;` that ends one, and only blanks and comments
 /// after it).
+#[cfg(test)]
 pub fn is_complete(sql: &[u8]) -> bool {
     // In 2014 the text's end ended a `--` comment; for today's SQLite only a line's end does.
     let line = [sql, b"\n"].concat();
