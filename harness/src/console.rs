@@ -29,3 +29,8 @@ pub fn print(line: &str) {
 pub fn log(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// Writes a line of a node's to stderr.
+pub fn log_node(node: usize, line: &str) {
+    log(&format!("[node{node}] {line}"));
+}

@@ -8,9 +8,10 @@
 //! - [`solution`] finds or builds the program; [`octopus`] gives it a private folder, runs it as a
 //!   process group that never outlives us, and simulates flaky networks;
 //! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`] and
-//!   [`monkey_args`] those of today;
+//!   [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do;
 //! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
-//!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
+//!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do,
+//!   [`output_file`] tries files before a run;
 //! - [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
@@ -21,6 +22,7 @@ pub mod case;
 pub mod classic;
 pub mod cli;
 pub mod console;
+pub mod dry_run;
 pub mod duration;
 pub mod http;
 pub mod level0;
@@ -28,8 +30,10 @@ pub mod level1;
 pub mod level2;
 pub mod level3;
 pub mod level4;
+pub mod live;
 pub mod monkey_args;
 pub mod noise;
+pub mod output_file;
 pub mod report;
 pub mod settings;
 pub mod simulate;

@@ -4,5 +4,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let _watched = octopus::watcher::enable();
     harness::cli::main(std::env::args_os())
 }

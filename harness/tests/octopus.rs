@@ -343,7 +343,7 @@ fn murdered_nodes_come_back_with_their_state() {
     assert!(
         fs::read_to_string(bed.path("events.jsonl"))
             .unwrap()
-            .contains("started again")
+            .contains("runs again")
     );
     bed.assert_clean();
 }
@@ -418,6 +418,29 @@ fn the_example_of_the_readme_measures_a_lossy_network() {
     }
     let events = fs::read_to_string(bed.path("events.jsonl")).unwrap();
     assert!(events.contains("\"monkey\":\"oneway\""), "{events}");
+    let start: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    assert_eq!(start["event"], "start");
+    assert_eq!(start["schema"], 2);
+    assert_eq!(start["seed"], "1");
+    assert!(start["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(start["addresses"].as_array().unwrap().len(), 3);
+    let listen = start["addresses"][2]["listen"].as_str().unwrap();
+    assert!(listen.ends_with("/node2/node2.sock"), "{listen}");
+    // An event of a link says something new each time.
+    for link in start["links"].as_array().unwrap() {
+        let state = |event: &Value| {
+            let fields = ["up", "delay_ms", "jitter_ms", "loses", "bytes_per_s"];
+            fields.map(|field| event[field].clone())
+        };
+        let mut before = state(link);
+        for line in events.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            if event["event"] == "link" && event["link"] == link["link"] {
+                assert_ne!(state(&event), before, "{event}");
+                before = state(&event);
+            }
+        }
+    }
     let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
     let read = |direction: &Value| direction["bytes_read"].as_u64().unwrap();
     let total: u64 = last["links"]["directions"]

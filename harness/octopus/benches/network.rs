@@ -73,10 +73,7 @@ fn start(folder: &Path, link: LinkState) -> Network {
 fn delay_error(connections: usize, per_second: u64) {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("1")).unwrap();
-    let link = LinkState {
-        latency_ms: LATENCY.as_millis() as u64,
-        ..LinkState::default()
-    };
+    let link = LinkState::new(LATENCY.as_millis() as u64, 0);
     let network = start(folder.path(), link);
     let origin = Instant::now();
     let mut receivers = Vec::new();

@@ -5,13 +5,17 @@
 //! the partial report is written. A second signal, or a run that does not unwind within
 //! `PATIENCE`, is answered by removing the folders here and exiting at once.
 
-use std::{io, sync::LazyLock, thread, time::Duration};
+use std::{
+    io,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tokio::sync::watch;
 
 use crate::{process, workdir};
 
@@ -21,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The exit status of an interrupted run, as shells have it for SIGINT.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-static REQUESTED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+static REQUESTED: Mutex<bool> = Mutex::new(false);
+static CHANGED: Condvar = Condvar::new();
 
 /// The error that unwinds an interrupted run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +48,10 @@ pub fn install() -> io::Result<()> {
         .name("signals".into())
         .spawn(move || {
             for _ in signals.forever() {
-                if REQUESTED.send_replace(true) {
+                if std::mem::replace(&mut *flag(), true) {
                     leave_at_once();
                 }
+                CHANGED.notify_all();
                 process::kill_all();
                 thread::spawn(|| {
                     thread::sleep(PATIENCE);
@@ -58,7 +64,7 @@ pub fn install() -> io::Result<()> {
 
 /// Whether the run has been asked to end.
 pub fn requested() -> bool {
-    *REQUESTED.borrow()
+    *flag()
 }
 
 /// Fails once the run has been asked to end; long work calls it between its steps.
@@ -70,15 +76,23 @@ pub fn check() -> Result<(), Interrupted> {
     }
 }
 
-/// Completes when the run is asked to end.
-pub async fn wait() {
-    let mut requested = REQUESTED.subscribe();
-    // The sender is static, so the only way out is the value.
-    let _ = requested.wait_for(|requested| *requested).await;
+/// Waits until the run is asked to end.
+pub fn wait() {
+    let mut requested = flag();
+    while !*requested {
+        requested = CHANGED
+            .wait(requested)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn flag() -> MutexGuard<'static, bool> {
+    REQUESTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn leave_at_once() -> ! {
     process::kill_all();
     workdir::remove_all();
+    process::watcher::end();
     std::process::exit(i32::from(EXIT_INTERRUPTED));
 }

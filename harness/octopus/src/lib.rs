@@ -6,12 +6,55 @@
 //! - [`Network`] stands between any programs over unix sockets or TCP: links that lag, split, lose.
 //! - [`Schedule`] is what goes wrong and when, a pure function of a seed; [`Performer`] carries it
 //!   out on any [`Stage`], in real time or in a test's.
-//! - [`ProcessGroup`] and [`WorkDir`] are processes and folders that never outlive their owner;
-//!   [`interrupt`] turns Ctrl-C into an orderly end, and [`random`] has streams of random numbers.
+//! - [`ProcessGroup`] and [`WorkDir`] are processes and folders that never outlive their owner,
+//!   with a [`watcher`] not even when it is killed; [`interrupt`] turns Ctrl-C into an orderly end, and [`random`] has streams of random numbers.
 //!
 //! The crate knows nothing of what its nodes say to each other.
+//!
+//! A link of 20 ms between two sockets, without nodes and monkeys; `examples/three_nodes.rs` has
+//! both:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::os::unix::net::{UnixListener, UnixStream};
+//! use std::time::{Duration, Instant};
+//!
+//! use octopus::{Change, Endpoint, LinkState, Network, NetworkConfig, Pair, Route, WorkDir};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = WorkDir::temporary()?;
+//! let path = |name: &str| folder.path().join(name);
+//! let network = Network::start(NetworkConfig {
+//!     nodes: 2,
+//!     seed: 1,
+//!     links: vec![LinkState::new(20, 0)],
+//!     routes: vec![Route {
+//!         from: 0,
+//!         to: 1,
+//!         listen: Endpoint::Unix(path("0-to-1")),
+//!         dial: Endpoint::Unix(path("1")),
+//!     }],
+//! })?;
+//! let listener = UnixListener::bind(path("1"))?;
+//!
+//! let start = Instant::now();
+//! let mut near = UnixStream::connect(path("0-to-1"))?;
+//! near.write_all(b"hello")?;
+//! let (mut far, _) = listener.accept()?;
+//! let mut heard = [0; 5];
+//! far.read_exact(&mut heard)?;
+//! assert_eq!(&heard, b"hello");
+//! // One delay to set the connection up, one for the words.
+//! assert!(start.elapsed() >= Duration::from_millis(40));
+//!
+//! network.change(Pair::new(0, 1), Change::Down);
+//! assert_eq!(far.read(&mut heard)?, 0, "a link that is down closes its connections");
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
+mod error;
 mod events;
 pub mod interrupt;
 mod monkeys;
@@ -22,15 +65,19 @@ pub mod random;
 mod simulation;
 mod workdir;
 
-pub use events::EventLog;
+pub use error::Error;
+pub use events::{
+    ActEvent, EVENTS_SCHEMA, Event, EventLog, LinkNow, NodeAddress, NodeNow, Own, PeerAddress,
+    Record, Sample, Start,
+};
 pub use monkeys::{
-    Act, Intensity, Monkey, MonkeySettings, Pace, Performer, Progress, Schedule, Stage, What,
+    Act, Intensity, Monkey, MonkeySettings, News, Pace, Performer, Progress, Schedule, Stage, What,
 };
 pub use network::{
-    CHUNK_BYTES, Change, Deliverable, DirectionTraffic, Endpoint, LinkState, Moment, Network,
-    NetworkConfig, NodeId, Pair, Pipe, Route, Traffic, UNDER_DELAY, WAITING, pairs,
+    CHUNK_BYTES, Change, Deliverable, Direction, DirectionTraffic, Endpoint, LinkState, Moment,
+    Network, NetworkConfig, NodeId, Pair, Pipe, Route, Traffic, UNDER_DELAY, WAITING, pairs,
 };
-pub use nodes::{NodeSpec, NodeState, Nodes, SmallDisk};
-pub use process::{ProcessGroup, Signal};
+pub use nodes::{Echo, NodeSpec, NodeState, Nodes, SmallDisk};
+pub use process::{ProcessGroup, Signal, watcher};
 pub use simulation::{Config, Octopus, Place, Transport};
 pub use workdir::{MARKER, WorkDir};

@@ -1,13 +1,16 @@
 //! Octopus: a flaky network with nodes on it and monkeys at work, put together.
 //!
-//! This is what `harness network` and `harness level4` share. It lays out the folders and
-//! sockets, starts network and nodes, lets the monkeys loose when told, and takes everything down
-//! again. Neither this module nor those below it know what the nodes say to each other.
+//! It lays out the folders and sockets, starts network and nodes, lets the monkeys loose when told,
+//! writes everything down, and takes everything down again. Neither this module nor those below it
+//! know what the nodes say to each other.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError},
@@ -16,14 +19,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use serde_json::json;
-
 use crate::{
-    events::EventLog,
-    monkeys::{Act, MonkeySettings, Performer, Progress, Schedule, Stage},
-    network::{Change, Endpoint, Network, NetworkConfig, NodeId, Pair, Route, Traffic, pairs},
-    nodes::{NodeSpec, NodeState, Nodes, SmallDisk},
+    error::{Doing, Error},
+    events::{
+        ActEvent, EVENTS_SCHEMA, Event, EventLog, LinkNow, NodeAddress, PeerAddress, Sample, Start,
+        object,
+    },
+    monkeys::{Monkey, MonkeySettings, News, Performer, Progress, Schedule, Stage},
+    network::{
+        Change, Endpoint, LinkState, Network, NetworkConfig, NodeId, Pair, Route, Traffic, pairs,
+    },
+    nodes::{Echo, NodeSpec, NodeState, Nodes, SmallDisk},
 };
 
 /// The longest path of a unix socket, in bytes.
@@ -56,8 +62,8 @@ pub struct Config {
     pub transport: Transport,
     /// Size of each node's own file system, if it has one.
     pub disk_bytes: Option<u64>,
-    /// Whether the nodes' output is echoed to stderr.
-    pub echo: bool,
+    /// Hears what the nodes print.
+    pub echo: Option<Echo>,
 }
 
 /// Where a node lives, and where it finds the others.
@@ -81,11 +87,13 @@ pub struct Octopus {
     log: Arc<EventLog>,
     schedule: Schedule,
     monkeys: Option<Monkeys>,
-    trouble: Trouble,
+    fault: Fault,
+    /// Nodes whose own ends are in the log.
+    ended: Mutex<BTreeSet<NodeId>>,
 }
 
 /// The first error that a monkey met, for whoever watches the run.
-type Trouble = Arc<Mutex<Option<io::Error>>>;
+type Fault = Arc<Mutex<Option<io::Error>>>;
 
 #[derive(Debug)]
 struct Monkeys {
@@ -104,22 +112,30 @@ enum Order {
 impl Octopus {
     /// Lays out the folders below `root`, starts the network, and prepares the nodes; `spec` says
     /// how to start the one at a place.
-    pub fn new(config: &Config, root: &Path, spec: impl Fn(&Place) -> NodeSpec) -> Result<Self> {
-        ensure!(config.nodes > 0, "a simulation needs at least one node");
+    pub fn new(
+        config: &Config,
+        root: &Path,
+        spec: impl Fn(&Place) -> NodeSpec,
+    ) -> Result<Self, Error> {
+        if config.nodes == 0 {
+            return Err(Error::NoNodes);
+        }
+        let log = Arc::new(EventLog::default());
         let mut folders = Vec::new();
         let mut disks = Vec::new();
         for node in 0..config.nodes {
             let folder = root.join(format!("node{node}"));
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
+            fs::create_dir_all(&folder).doing(|| format!("cannot create {}", folder.display()))?;
             if let Some(bytes) = config.disk_bytes {
                 disks.push(SmallDisk::mount(&folder, bytes)?);
             }
             folders.push(folder);
         }
+        // Held until the network listens, so that it takes none of the nodes' ports.
+        let mut reserved = Vec::new();
         let listens = match config.transport {
             Transport::Unix => unix_endpoints(&folders)?,
-            Transport::Tcp => free_ports(config.nodes)?,
+            Transport::Tcp => free_ports(config.nodes, &mut reserved)?,
         };
         let duration_us = config.duration.as_micros() as u64;
         let schedule = Schedule::new(config.seed, config.nodes, duration_us, &config.monkeys);
@@ -129,31 +145,47 @@ impl Octopus {
             links: schedule.links.clone(),
             routes: routes(config, &folders, &listens),
         })
-        .context("cannot set up the network")?;
-        let place = |node: NodeId| Place {
-            node,
-            folder: folders[node].clone(),
-            listen: listens[node].clone(),
-            peers: network
-                .routes()
-                .iter()
-                .filter(|route| route.from == node)
-                .map(|route| (route.to, route.listen.clone()))
+        .doing(|| "cannot set up the network".to_owned())?;
+        drop(reserved);
+        let places: Vec<Place> = (0..config.nodes)
+            .map(|node| place(node, &network, &folders[node], &listens[node]))
+            .collect();
+        let specs: Vec<NodeSpec> = places.iter().map(spec).collect();
+        let addresses = places.iter().zip(&specs);
+        log.note(Event::Start(Box::new(Start {
+            schema: EVENTS_SCHEMA,
+            seed: config.seed,
+            nodes: config.nodes,
+            duration_us,
+            monkeys: config.monkeys.clone(),
+            addresses: addresses
+                .map(|(place, spec)| address(place, spec, root))
                 .collect(),
-        };
-        let specs = (0..config.nodes).map(|node| spec(&place(node))).collect();
-        let nodes = Nodes::new(specs, root, config.echo);
+            links: links_now(&network),
+            schedule: schedule.acts.clone(),
+        })));
+        let nodes = Nodes::new(specs, root, config.echo.clone());
         for (node, disk) in disks.into_iter().enumerate() {
             nodes.give_disk(node, disk);
         }
         Ok(Self {
             network: Arc::new(network),
             nodes: Arc::new(nodes),
-            log: Arc::new(EventLog::default()),
+            log,
             schedule,
             monkeys: None,
-            trouble: Trouble::default(),
+            fault: Fault::default(),
+            ended: Mutex::default(),
         })
+    }
+
+    /// Starts the nodes.
+    pub fn start(&self) -> Result<(), Error> {
+        self.nodes.start()?;
+        for node in 0..self.nodes.count() {
+            self.log.note(Event::Node(self.nodes.now(node)));
+        }
+        Ok(())
     }
 
     /// The network.
@@ -177,23 +209,24 @@ impl Octopus {
     }
 
     /// Lets the monkeys loose; their time starts now.
-    pub fn start_monkeys<P>(&mut self, progress: P) -> Result<()>
+    pub fn start_monkeys<P>(&mut self, progress: P) -> Result<(), Error>
     where
         P: Fn() -> Progress + Send + 'static,
     {
-        self.log.record("monkeys_start", json!({}));
+        self.log.note(Event::MonkeysStart);
         let (orders, inbox) = mpsc::channel();
         let performer = Performer::new(&self.schedule, self.nodes.count());
         let stage = LiveStage {
             network: Arc::clone(&self.network),
             nodes: Arc::clone(&self.nodes),
             log: Arc::clone(&self.log),
-            trouble: Arc::clone(&self.trouble),
+            fault: Arc::clone(&self.fault),
             progress,
         };
         let thread = thread::Builder::new()
             .name("monkeys".to_owned())
-            .spawn(move || perform(performer, stage, &inbox))?;
+            .spawn(move || perform(performer, stage, &inbox))
+            .doing(|| "cannot start the monkeys' thread".to_owned())?;
         self.monkeys = Some(Monkeys { orders, thread });
         Ok(())
     }
@@ -203,56 +236,65 @@ impl Octopus {
         self.end_monkeys(Order::Heal);
     }
 
+    /// The nodes that have ended by themselves, with their status. Looks afresh.
+    pub fn exited(&self) -> Result<Vec<(NodeId, ExitStatus)>, Error> {
+        let exited = self.nodes.exited();
+        let exited = exited.doing(|| "cannot watch the nodes".to_owned())?;
+        for (node, status) in &exited {
+            if lock(&self.ended).insert(*node) {
+                self.log.note(Event::Exit {
+                    node: *node,
+                    text: status.to_string(),
+                });
+                self.log.note(Event::Node(self.nodes.now(*node)));
+            }
+        }
+        Ok(exited)
+    }
+
     /// Fails if network or monkeys have met an error of the system's.
-    pub fn check(&self) -> Result<()> {
-        if let Some(error) = lock(&self.trouble).take() {
-            return Err(error).context("a monkey could not act");
+    pub fn check(&self) -> Result<(), Error> {
+        if let Some(error) = lock(&self.fault).take() {
+            return Err(error).doing(|| "a monkey could not act".to_owned());
         }
         if !self.network.is_running() {
-            self.network.stop().context("the network ended early")?;
+            self.stop_network()?;
         }
         Ok(())
     }
 
     /// Ends everything, and returns what the network carried until then.
-    pub fn stop(mut self) -> Result<Traffic> {
+    pub fn stop(mut self) -> Result<Traffic, Error> {
         self.end_monkeys(Order::Leave);
         let traffic = self.network.traffic();
         self.nodes.stop();
-        self.network.stop().context("the network ended early")?;
+        self.stop_network()?;
         Ok(traffic)
     }
 
-    /// Records what network and nodes are doing now, with `more` fields.
+    /// Records what network and nodes are doing now, with `more` fields, a JSON object.
     pub fn sample(&self, more: serde_json::Value) {
-        let total = self.network.traffic().total();
-        let states: Vec<NodeState> = (0..self.nodes.count())
-            .map(|n| self.nodes.state(n))
-            .collect();
-        let links: Vec<_> = pairs(self.network.nodes())
-            .iter()
-            .zip(self.network.links())
-            .map(|(pair, link)| {
-                json!({
-                    "link": [pair.low(), pair.high()],
-                    "delay_ms": link.latency_ms + link.spike_ms,
-                    "jitter_ms": link.jitter_ms,
-                    "up": link.is_up(),
-                    "loses": [link.loses(0), link.loses(1)],
-                })
-            })
-            .collect();
-        let mut fields = json!({
-            "bytes_read": total.bytes_read,
-            "bytes_written": total.bytes_written,
-            "connections": total.connections,
-            "nodes": states,
-            "links": links,
-        });
-        if let (Some(fields), serde_json::Value::Object(more)) = (fields.as_object_mut(), more) {
-            fields.extend(more);
-        }
-        self.log.record("sample", fields);
+        let traffic = self.network.traffic();
+        let total = traffic.total();
+        let nodes = (0..self.nodes.count()).map(|node| self.nodes.state(node));
+        self.log.note(Event::Sample(Sample {
+            bytes_read: total.bytes_read,
+            bytes_written: total.bytes_written,
+            connections: total.connections,
+            nodes: nodes.collect(),
+            links: links_now(&self.network),
+            delivered: traffic
+                .directions
+                .iter()
+                .map(|way| way.bytes_written)
+                .collect(),
+            more: object(more),
+        }));
+    }
+
+    fn stop_network(&self) -> Result<Traffic, Error> {
+        let stopped = self.network.stop();
+        stopped.doing(|| "the network ended early".to_owned())
     }
 
     fn end_monkeys(&mut self, order: Order) {
@@ -271,28 +313,69 @@ impl Drop for Octopus {
     }
 }
 
-fn unix_endpoints(folders: &[PathBuf]) -> Result<Vec<Endpoint>> {
+fn place(node: NodeId, network: &Network, folder: &Path, listen: &Endpoint) -> Place {
+    let routes = network.routes().iter().filter(|route| route.from == node);
+    Place {
+        node,
+        folder: folder.to_owned(),
+        listen: listen.clone(),
+        peers: routes
+            .map(|route| (route.to, route.listen.clone()))
+            .collect(),
+    }
+}
+
+fn address(place: &Place, spec: &NodeSpec, root: &Path) -> NodeAddress {
+    let peers = place.peers.iter().map(|(node, endpoint)| PeerAddress {
+        node: *node,
+        address: endpoint.to_string(),
+    });
+    let program = spec.program.as_os_str();
+    let command = std::iter::once(program).chain(spec.arguments.iter().map(OsString::as_os_str));
+    NodeAddress {
+        node: place.node,
+        listen: place.listen.to_string(),
+        peers: peers.collect(),
+        folder: place.folder.clone(),
+        log: root.join(format!("node{}.log", place.node)),
+        command: command
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+    }
+}
+
+fn links_now(network: &Network) -> Vec<LinkNow> {
+    let links = network.links();
+    let all = pairs(network.nodes()).into_iter().zip(&links);
+    all.map(|(pair, state)| LinkNow::new(pair, state)).collect()
+}
+
+fn unix_endpoints(folders: &[PathBuf]) -> Result<Vec<Endpoint>, Error> {
     let endpoint = |(node, folder): (usize, &PathBuf)| {
         let path = folder.join(format!("node{node}.sock"));
         let bytes = path.as_os_str().len();
-        ensure!(
-            bytes <= SOCKET_PATH_BYTES,
-            "{} has {bytes} bytes, a socket's path at most {SOCKET_PATH_BYTES}: use a shorter --root",
-            path.display()
-        );
+        if bytes > SOCKET_PATH_BYTES {
+            return Err(Error::LongPath {
+                path,
+                bytes,
+                most: SOCKET_PATH_BYTES,
+            });
+        }
         Ok(Endpoint::Unix(path))
     };
     folders.iter().enumerate().map(endpoint).collect()
 }
 
-/// Ports that are free now. All are taken at once and given back together, so that they differ.
-fn free_ports(nodes: usize) -> Result<Vec<Endpoint>> {
-    let listeners: Vec<TcpListener> = (0..nodes)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<io::Result<_>>()
-        .context("cannot find free ports")?;
-    let address = |listener: &TcpListener| Ok(Endpoint::Tcp(listener.local_addr()?));
-    listeners.iter().map(address).collect()
+/// Ports that are free now, all different. They stay taken until `reserved` goes.
+fn free_ports(nodes: usize, reserved: &mut Vec<TcpListener>) -> Result<Vec<Endpoint>, Error> {
+    let mut free = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        reserved.push(listener);
+        Ok(Endpoint::Tcp(address))
+    };
+    let ports: io::Result<Vec<Endpoint>> = (0..nodes).map(|_| free()).collect();
+    ports.doing(|| "cannot find free ports".to_owned())
 }
 
 fn routes(config: &Config, folders: &[PathBuf], listens: &[Endpoint]) -> Vec<Route> {
@@ -340,62 +423,118 @@ fn perform<P: Fn() -> Progress>(
     }
 }
 
-/// The running network and nodes, as the monkeys see them.
+/// The running network and nodes, as the monkeys see them. Writes down what changes.
 struct LiveStage<P> {
     network: Arc<Network>,
     nodes: Arc<Nodes>,
     log: Arc<EventLog>,
-    trouble: Trouble,
+    fault: Fault,
     progress: P,
 }
 
 impl<P> LiveStage<P> {
-    fn note(&self, outcome: io::Result<()>) {
-        if let Err(error) = outcome {
-            lock(&self.trouble).get_or_insert(error);
+    /// Does something to nodes, and writes down which of them changed.
+    fn act(&self, nodes: &[NodeId], deed: impl FnOnce(&Nodes) -> io::Result<()>) {
+        // The signal is what counts; waiting for the ends of processes may take a while.
+        let at_us = self.log.now_us();
+        let before: Vec<_> = nodes.iter().map(|&node| self.nodes.now(node)).collect();
+        if let Err(error) = deed(&self.nodes) {
+            lock(&self.fault).get_or_insert(error);
+        }
+        for before in before {
+            let now = self.nodes.now(before.node);
+            if now != before {
+                self.log.note_at(at_us, Event::Node(now));
+            }
+        }
+    }
+
+    fn act_on_disk(&self, node: NodeId, deed: impl FnOnce(&Nodes) -> io::Result<()>) {
+        let before = self.nodes.disk_is_full(node);
+        self.act(&[], deed);
+        let full = self.nodes.disk_is_full(node);
+        if full != before {
+            self.log.note(Event::Disk { node, full });
         }
     }
 }
 
 impl<P: Fn() -> Progress> Stage for LiveStage<P> {
     fn change(&mut self, link: Pair, change: Change) {
+        let before = LinkNow::new(link, &self.network.link(link));
         self.network.change(link, change);
+        let now = LinkNow::new(link, &self.network.link(link));
+        if now != before {
+            self.log.note(Event::Link(now));
+        }
     }
 
     fn freeze(&mut self, node: NodeId) {
-        self.note(self.nodes.freeze(node));
+        self.act(&[node], |nodes| nodes.freeze(node));
     }
 
     fn thaw(&mut self, node: NodeId) {
-        self.note(self.nodes.thaw(node));
+        self.act(&[node], |nodes| nodes.thaw(node));
     }
 
-    fn kill(&mut self, node: NodeId) {
-        self.note(self.nodes.kill(node));
+    fn kill(&mut self, killed: &[NodeId]) {
+        self.act(killed, |nodes| nodes.kill(killed));
     }
 
-    fn revive(&mut self, node: NodeId) {
-        self.note(self.nodes.revive(node));
+    fn revive(&mut self, revived: &[NodeId]) {
+        self.act(revived, |nodes| nodes.revive(revived));
     }
 
-    fn set_disk_full(&mut self, node: NodeId, full: bool) {
-        self.note(self.nodes.set_disk_full(node, full));
+    fn fill_disk(&mut self, node: NodeId) {
+        self.act_on_disk(node, |nodes| nodes.fill_disk(node));
     }
 
-    fn begins(&mut self, act: &Act) {
-        let mut fields = serde_json::to_value(act).unwrap_or_default();
-        if let Some(fields) = fields.as_object_mut() {
-            fields.insert("text".to_owned(), act.what.to_string().into());
-        }
-        self.log.record("act", fields);
+    fn free_disk(&mut self, node: NodeId) {
+        self.act_on_disk(node, |nodes| nodes.free_disk(node));
     }
 
-    fn tells(&mut self, what: String) {
-        self.log.record("act", json!({ "text": what }));
+    fn link(&self, link: Pair) -> LinkState {
+        self.network.link(link)
+    }
+
+    fn node(&self, node: NodeId) -> NodeState {
+        self.nodes.state(node)
+    }
+
+    fn disk_is_full(&self, node: NodeId) -> bool {
+        self.nodes.disk_is_full(node)
     }
 
     fn progress(&self) -> Progress {
         (self.progress)()
+    }
+
+    fn hears(&mut self, news: News<'_>) {
+        let spof = Monkey::Spof;
+        self.log.note(Event::Act(match news {
+            News::Begins(number, act) => ActEvent::Begins {
+                number,
+                act: act.clone(),
+                text: act.what.to_string(),
+            },
+            News::Ends(number, act, text) => ActEvent::Ends {
+                number,
+                monkey: act.monkey,
+                text,
+            },
+            News::Holds(number, node) => ActEvent::Holds {
+                number,
+                monkey: spof,
+                node,
+                text: format!("spof: node {node} stopped and cut off"),
+            },
+            News::Releases(number, node) => ActEvent::Releases {
+                number,
+                monkey: spof,
+                node,
+                text: format!("spof: node {node} back"),
+            },
+        }));
     }
 }
 

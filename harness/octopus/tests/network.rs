@@ -85,10 +85,7 @@ fn link() -> Pair {
 }
 
 fn slow() -> LinkState {
-    LinkState {
-        latency_ms: LINK_MS,
-        ..LinkState::default()
-    }
+    LinkState::new(LINK_MS, 0)
 }
 
 fn fast() -> LinkState {
@@ -143,11 +140,7 @@ fn the_first_byte_takes_two_delays_and_an_answer_one_more() {
 
 #[test]
 fn everything_arrives_in_order_and_is_counted_exactly() {
-    let bed = Bed::new(LinkState {
-        latency_ms: 1,
-        jitter_ms: 3,
-        ..fast()
-    });
+    let bed = Bed::new(LinkState::new(1, 3));
     let echo = echo(bed.listen(), 1);
     let mut stream = bed.connect();
     let sent = numbered(100_000);
@@ -279,10 +272,7 @@ fn what_is_on_its_way_when_a_link_goes_down_never_arrives() {
 
 #[test]
 fn a_connect_that_meets_a_down_on_its_way_is_closed() {
-    let bed = Bed::new(LinkState {
-        latency_ms: 3_600_000,
-        ..fast()
-    });
+    let bed = Bed::new(LinkState::new(3_600_000, 0));
     let _listener = bed.listen();
     let mut near = bed.connect();
     while bed.network.traffic().total().connections == 0 {
@@ -324,10 +314,7 @@ fn a_slow_receiver_stops_the_sender() {
 
 #[test]
 fn a_loss_in_one_direction_leaves_the_other_and_ends() {
-    let bed = Bed::new(LinkState {
-        latency_ms: 1,
-        ..fast()
-    });
+    let bed = Bed::new(LinkState::new(1, 0));
     let (listener, mut near, mut far) = bed.established();
     bed.change(Change::Loss(0));
     near.write_all(b"b").unwrap();
@@ -354,7 +341,7 @@ fn a_loss_in_one_direction_leaves_the_other_and_ends() {
 fn a_limited_bandwidth_takes_its_time() {
     let bed = Bed::new(fast());
     let listener = bed.listen();
-    bed.change(Change::Bandwidth(Some(64 * 1024)));
+    bed.change(Change::Limit(64 * 1024));
     let start = Instant::now();
     let mut near = bed.connect();
     near.write_all(&[0; 8 * 1024]).unwrap();
@@ -365,10 +352,7 @@ fn a_limited_bandwidth_takes_its_time() {
 
 #[test]
 fn broken_connections_leave_the_link_up() {
-    let bed = Bed::new(LinkState {
-        latency_ms: 1,
-        ..fast()
-    });
+    let bed = Bed::new(LinkState::new(1, 0));
     let (listener, mut near, mut far) = bed.established();
     bed.change(Change::DropConnections);
     assert!(is_closed(&mut near) && is_closed(&mut far));

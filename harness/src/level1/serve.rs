@@ -61,8 +61,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         &workdir.path().join("bots"),
         args.bots.settings(),
     )?;
-    tokio::runtime::Builder::new_current_thread()
-        .build()?
-        .block_on(interrupt::wait());
+    interrupt::wait();
     Ok(())
 }

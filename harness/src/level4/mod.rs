@@ -9,7 +9,6 @@ mod client;
 pub mod history;
 mod http;
 pub mod judge;
-mod live;
 mod page;
 pub mod query;
 mod replicas;
@@ -32,7 +31,7 @@ use run::{Outcome, Setup};
 
 use crate::{
     case::Case,
-    console,
+    console, dry_run, output_file,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
 };
@@ -53,6 +52,18 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             print_schedule(args, task.seed);
         }
         return Ok(());
+    }
+    for task in &tasks {
+        let files = [
+            ("the result", &args.write),
+            ("the events", &args.events),
+            ("the report", &args.report),
+        ];
+        for (what, path) in files {
+            if let Some(path) = path {
+                output_file::check(what, &named(args, task, path))?;
+            }
+        }
     }
     let disk_bytes = args.monkeys.disk_bytes()?;
     let solution = Solution::find(4, &args.solution)?;
@@ -118,10 +129,7 @@ fn print_schedule(args: &Args, seed: i64) {
     let nodes = usize::from(args.nodes);
     let duration_us = args.duration.as_micros() as u64;
     let schedule = Schedule::new(seed as u64, nodes, duration_us, args.monkeys.settings());
-    for line in schedule.lines(nodes) {
-        console::print(&line);
-    }
-    console::print(&format!("sha256 {}", schedule.digest(nodes)));
+    dry_run::print(&schedule, nodes);
 }
 
 /// The result of a run, for the report.
@@ -168,23 +176,22 @@ fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
     }
 }
 
+/// Where a task's file goes. With several cases each has its own: `result.json` becomes
+/// `result-CASE.json`.
+fn named(args: &Args, task: &Task, path: &Path) -> PathBuf {
+    if args.case.len() < 2 {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path
+        .extension()
+        .map(|e| format!(".{}", e.to_string_lossy()));
+    let extension = extension.unwrap_or_default();
+    path.with_file_name(format!("{stem}-{}{extension}", task.name))
+}
+
 fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> Result<()> {
-    let several = args.case.len() > 1;
-    let named = |path: &Path| {
-        // Several cases: each its own file, `result.json` becomes `result-CASE.json`.
-        if !several {
-            return path.to_owned();
-        }
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let extension = path
-            .extension()
-            .map(|e| format!(".{}", e.to_string_lossy()));
-        path.with_file_name(format!(
-            "{stem}-{}{}",
-            task.name,
-            extension.unwrap_or_default()
-        ))
-    };
+    let named = |path: &Path| named(args, task, path);
     if let Some(path) = args.write.as_deref().map(named) {
         let text = serde_json::to_string(&outcome.score)?;
         fs::write(&path, text + "\n")
@@ -194,7 +201,7 @@ fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> 
         outcome.log.write(&path)?;
     }
     if let Some(path) = args.report.as_deref().map(named) {
-        let text = page::render(summary, &outcome.score.pretty, &outcome.log.sorted())?;
+        let text = page::render(summary, &outcome.score.pretty, &outcome.log.to_json())?;
         fs::write(&path, text)
             .with_context(|| format!("cannot write the report to {}", path.display()))?;
     }

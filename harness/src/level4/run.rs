@@ -2,6 +2,7 @@
 //! everything down, and put together what came of it.
 
 use std::{
+    collections::VecDeque,
     ffi::OsString,
     path::{Path, PathBuf},
     sync::{
@@ -22,13 +23,12 @@ use super::{
     client::{Board, Client, Tidings},
     history::{History, Outcome as Ended, Verdict},
     judge::Judge,
-    live::Screen,
     percentile, replicas,
     score::Score,
 };
-use crate::{report::Failure, solution::Solution};
+use crate::{console, live::Screen, report::Failure, solution::Solution};
 use octopus::{
-    Config, Endpoint, EventLog, NodeSpec, Octopus, Place, Traffic, Transport, interrupt,
+    Config, Echo, Endpoint, EventLog, NodeSpec, Octopus, Place, Traffic, Transport, interrupt,
 };
 
 /// How often the state is recorded for the report.
@@ -95,18 +95,15 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
         monkeys: args.monkeys.settings().clone(),
         transport: Transport::Unix,
         disk_bytes: setup.disk_bytes,
-        echo: args.verbose,
+        echo: args.verbose.then(|| Echo::new(console::log_node)),
     };
     let mut octopus = Octopus::new(&config, root, |place| spec(setup.solution, place))?;
     let log = Arc::clone(octopus.log());
     log.record(
-        "start",
+        "level4",
         json!({
             "seed": (setup.seed as i64).to_string(),
-            "nodes": config.nodes,
-            "duration_us": args.duration.as_micros() as u64,
             "solution": setup.solution.shown(),
-            "schedule": octopus.schedule().acts,
         }),
     );
     let board = Arc::new(Board::default());
@@ -118,7 +115,7 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
             .name("judge".to_owned())
             .spawn(move || preside(&inbox, &bench))?
     };
-    octopus.nodes().start()?;
+    octopus.start()?;
     let client = Client::start(
         setup.seed,
         sockets(root, config.nodes),
@@ -203,11 +200,8 @@ fn watch(
     bench: &Bench,
 ) -> Result<()> {
     let log = Arc::clone(octopus.log());
-    let mut screen = Screen::new(
-        octopus.network().nodes(),
-        setup.args.duration,
-        setup.args.verbose,
-    );
+    let mut screen = Screen::new("level 4", setup.args.duration, setup.args.verbose);
+    let mut rate = Rate::default();
     let mut monkeys_loose = false;
     let mut next_sample_us = 0;
     while log.elapsed() < setup.args.duration && !interrupt::requested() {
@@ -216,7 +210,7 @@ fn watch(
             let board = Arc::clone(board);
             octopus.start_monkeys(move || board.progress())?;
         }
-        if let Some((node, status)) = octopus.nodes().exited()?.first()
+        if let Some((node, status)) = octopus.exited()?.first()
             && !interrupt::requested()
         {
             let message = format!("node {node} ended by itself ({status})");
@@ -234,16 +228,37 @@ fn watch(
                 "answered": board.answered(),
                 "correct": bench.correct.load(Ordering::Relaxed),
             }));
-            screen.show(
-                octopus,
-                board.answered(),
-                bench.correct.load(Ordering::Relaxed),
-            );
+            let per_s = rate.per_s(log.elapsed(), board.answered());
+            let facts = [
+                format!("{} answered", board.answered()),
+                format!("{} correct", bench.correct.load(Ordering::Relaxed)),
+                format!("{per_s:.0} queries/s"),
+            ];
+            screen.show(octopus, facts.to_vec());
         }
         thread::sleep(TICK);
     }
-    screen.close();
     Ok(())
+}
+
+/// How many queries a second were answered in the last five samples.
+#[derive(Default)]
+struct Rate(VecDeque<(Duration, u64)>);
+
+impl Rate {
+    fn per_s(&mut self, now: Duration, answered: u64) -> f64 {
+        self.0.push_back((now, answered));
+        if self.0.len() > 5 {
+            self.0.pop_front();
+        }
+        let (then, before) = self.0[0];
+        let seconds = now.saturating_sub(then).as_secs_f64();
+        if seconds > 0.0 {
+            (answered - before) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
 }
 
 impl Outcome {

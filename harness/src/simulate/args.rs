@@ -15,6 +15,7 @@ use octopus::{Endpoint, Monkey, MonkeySettings, Place};
 /// Addresses are unix sockets such as `./node2.sock`, or with --tcp `host:port`. Whatever a node
 /// says to another goes through these addresses.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
 Examples:
   harness network --nodes 3 -- ./node --id {id} --listen {listen} --peers {peers}
@@ -51,7 +52,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
 
-    /// Do not echo what the nodes print; it is in nodeI.log below --root
+    /// On a terminal, too: lines as they come instead of the live view
+    #[arg(long)]
+    pub(super) plain: bool,
+
+    /// Do not show what the nodes print; it is in nodeI.log below --root
     #[arg(short, long)]
     pub(super) quiet: bool,
 

@@ -2,18 +2,18 @@
 
 mod args;
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
 pub use args::Args;
 
-use crate::console;
+use crate::{console, dry_run, live::Screen, output_file};
 use octopus::{
-    Config, MonkeySettings, NodeSpec, Octopus, Progress, Schedule, Traffic, Transport, WorkDir,
-    interrupt, pairs,
+    Config, Event, MonkeySettings, NodeSpec, Octopus, Progress, Schedule, Traffic, Transport,
+    WorkDir, interrupt, pairs,
 };
 
 /// How often the state of a run is looked at.
@@ -30,8 +30,12 @@ pub fn run(args: &Args) -> Result<bool> {
         print_schedule(args, nodes, &monkeys);
         return Ok(true);
     }
+    if let Some(path) = &args.events {
+        output_file::check("the events", path)?;
+    }
     let command = args.command()?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;
+    let mut screen = Screen::new("network", args.duration, args.plain);
     let config = Config {
         nodes,
         seed: args.seed,
@@ -43,28 +47,19 @@ pub fn run(args: &Args) -> Result<bool> {
             Transport::Unix
         },
         disk_bytes: args.monkeys.disk_bytes()?,
-        echo: !args.quiet,
+        echo: (!args.quiet).then(|| screen.echo()),
     };
     let mut octopus = Octopus::new(&config, workdir.path(), |place| NodeSpec {
         program: command.program.clone(),
         arguments: command.arguments(place),
         folder: place.folder.clone(),
     })?;
-    octopus.log().record(
-        "start",
-        json!({
-            "seed": args.seed.to_string(),
-            "nodes": nodes,
-            "duration_us": args.duration.as_micros() as u64,
-            "schedule": octopus.schedule().acts,
-        }),
-    );
-    octopus.nodes().start()?;
+    octopus.start()?;
     octopus.start_monkeys(Progress::default)?;
-    let exits = watch(args, &octopus)?;
+    let exits = watch(args, &octopus, &mut screen)?;
     let log = octopus.log().clone();
     let seconds = log.elapsed().as_secs_f64();
-    let acts = log.last("act", usize::MAX).len();
+    let acts = log.count(|event| matches!(event, Event::Act(_)));
     let traffic = octopus.stop()?;
     log.record("end", json!({ "links": traffic }));
     print_report(&traffic, seconds, acts);
@@ -87,27 +82,26 @@ pub fn run(args: &Args) -> Result<bool> {
 }
 
 /// Waits until the time is over, or every node has ended by itself.
-fn watch(args: &Args, octopus: &Octopus) -> Result<Vec<(usize, std::process::ExitStatus)>> {
+fn watch(
+    args: &Args,
+    octopus: &Octopus,
+    screen: &mut Screen,
+) -> Result<Vec<(usize, std::process::ExitStatus)>> {
     let log = octopus.log();
-    let mut known = BTreeSet::new();
     let mut next_sample_us = 0;
     loop {
         octopus.check()?;
         if interrupt::requested() {
             return Ok(Vec::new());
         }
-        let exits = octopus.nodes().exited().context("cannot watch the nodes")?;
-        for (node, status) in &exits {
-            if known.insert(*node) {
-                log.record("exit", json!({"node": node, "text": status.to_string()}));
-            }
-        }
+        let exits = octopus.exited()?;
         if exits.len() == octopus.nodes().count() || log.elapsed() >= args.duration {
             return Ok(exits);
         }
         if log.now_us() >= next_sample_us {
             next_sample_us += SAMPLE_US;
             octopus.sample(json!({}));
+            screen.show(octopus, Vec::new());
         }
         thread::sleep(TICK);
     }
@@ -115,10 +109,7 @@ fn watch(args: &Args, octopus: &Octopus) -> Result<Vec<(usize, std::process::Exi
 
 fn print_schedule(args: &Args, nodes: usize, monkeys: &MonkeySettings) {
     let schedule = Schedule::new(args.seed, nodes, args.duration.as_micros() as u64, monkeys);
-    for line in schedule.lines(nodes) {
-        console::print(&line);
-    }
-    console::print(&format!("sha256 {}", schedule.digest(nodes)));
+    dry_run::print(&schedule, nodes);
 }
 
 fn print_report(traffic: &Traffic, seconds: f64, acts: usize) {

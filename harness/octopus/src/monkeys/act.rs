@@ -1,13 +1,19 @@
 //! Carrying out a schedule: acts begin when their time has come, and what they did is undone when
-//! theirs is over. The performer is driven by whoever has the clock, so tests run it in virtual
-//! time; [`Stage`] is what it acts on.
+//! theirs is over, each exactly once. The performer is driven by whoever has the clock, so tests
+//! run it in virtual time; [`Stage`] is what it acts on. Whatever acts do to links and nodes is
+//! counted there, so acts may overlap in any way; what the end of an act says is what is true then.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use super::schedule::{Act, Schedule, What};
-use crate::network::{Change, NodeId, Pair};
+use crate::network::{Change, LinkState, NodeId, Pair};
+use crate::nodes::NodeState;
 
-/// What the monkeys can do things to.
+/// What the monkeys can do things to. Everything is counted: what was done twice has to be taken
+/// back twice.
 pub trait Stage {
     /// Changes a link.
     fn change(&mut self, link: Pair, change: Change);
@@ -15,18 +21,39 @@ pub trait Stage {
     fn freeze(&mut self, node: NodeId);
     /// Takes one freeze back.
     fn thaw(&mut self, node: NodeId);
-    /// Kills a node once more.
-    fn kill(&mut self, node: NodeId);
-    /// Takes one kill back.
-    fn revive(&mut self, node: NodeId);
-    /// Fills a node's disk, or frees it.
-    fn set_disk_full(&mut self, node: NodeId, full: bool);
-    /// Hears of each act when it begins.
-    fn begins(&mut self, act: &Act);
-    /// Hears of what an act or the end of one does, in words.
-    fn tells(&mut self, what: String);
+    /// Kills nodes once more, all at the same time.
+    fn kill(&mut self, nodes: &[NodeId]);
+    /// Takes one kill of each of them back.
+    fn revive(&mut self, nodes: &[NodeId]);
+    /// Fills a node's disk once more.
+    fn fill_disk(&mut self, node: NodeId);
+    /// Takes one filling back.
+    fn free_disk(&mut self, node: NodeId);
+
+    /// The state of a link.
+    fn link(&self, link: Pair) -> LinkState;
+    /// The state of a node.
+    fn node(&self, node: NodeId) -> NodeState;
+    /// Whether a node's disk is full.
+    fn disk_is_full(&self, node: NodeId) -> bool;
     /// How far the clients have come; asked by the spof monkey.
     fn progress(&self) -> Progress;
+
+    /// Hears what the performer does.
+    fn hears(&mut self, news: News<'_>);
+}
+
+/// What a performer does. Acts have the numbers that they have in their schedule, from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// An act begins.
+    Begins(usize, &'a Act),
+    /// An act is over, and its doings are undone; what is true now, in words.
+    Ends(usize, &'a Act, String),
+    /// The spof act stops a node and cuts it off.
+    Holds(usize, NodeId),
+    /// The spof act lets a node go.
+    Releases(usize, NodeId),
 }
 
 /// How far the clients have come.
@@ -38,37 +65,10 @@ pub struct Progress {
     pub newest_answered: u64,
 }
 
-/// What an act leaves to be undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Undo {
-    Links(Vec<Pair>, Change),
-    Thaw(NodeId),
-    Revive(Vec<NodeId>),
-    Disk(NodeId),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Due {
-    at_us: u64,
-    order: u64,
-    undo: Undo,
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_us, self.order).cmp(&(other.at_us, other.order))
-    }
-}
-
 /// The spof monkey at work.
 #[derive(Debug)]
 struct Spof {
+    number: usize,
     /// Nodes still to come, the next one last.
     left: Vec<NodeId>,
     /// The node that is cut off, and the request that was the newest one queued then.
@@ -79,32 +79,35 @@ struct Spof {
 #[derive(Debug)]
 pub struct Performer {
     nodes: usize,
-    /// Acts still to come, the next one last.
     acts: Vec<Act>,
-    undos: BinaryHeap<Reverse<Due>>,
-    order: u64,
+    /// The number of the next act to begin.
+    next: usize,
+    /// When the acts that last are over: microseconds, and the order of their beginnings.
+    ends: BinaryHeap<Reverse<(u64, u64)>>,
+    /// The acts that last, by the order of their beginnings.
+    lasting: BTreeMap<u64, usize>,
+    begun: u64,
     spof: Option<Spof>,
 }
 
 impl Performer {
     /// Will carry out the acts of a schedule.
     pub fn new(schedule: &Schedule, nodes: usize) -> Self {
-        let mut acts = schedule.acts.clone();
-        acts.reverse();
         Self {
             nodes,
-            acts,
-            undos: BinaryHeap::new(),
-            order: 0,
+            acts: schedule.acts.clone(),
+            next: 0,
+            ends: BinaryHeap::new(),
+            lasting: BTreeMap::new(),
+            begun: 0,
             spof: None,
         }
     }
 
     /// When something is to be done next, in microseconds after the start of the monkeys.
     pub fn next_us(&self) -> Option<u64> {
-        let act = self.acts.last().map(|act| act.at_us);
-        let undo = self.undos.peek().map(|Reverse(due)| due.at_us);
-        act.into_iter().chain(undo).min()
+        let act = self.acts.get(self.next).map(|act| act.at_us);
+        act.into_iter().chain(self.next_end_us()).min()
     }
 
     /// Whether the spof monkey waits for progress, which no clock announces.
@@ -115,17 +118,13 @@ impl Performer {
     /// Does what is due. Ends of acts come before beginnings of the same moment.
     pub fn advance(&mut self, now_us: u64, stage: &mut impl Stage) {
         while let Some(next) = self.next_us().filter(|&next| next <= now_us) {
-            let undo_is_due = self
-                .undos
-                .peek()
-                .is_some_and(|Reverse(due)| due.at_us == next);
-            if undo_is_due {
-                if let Some(Reverse(due)) = self.undos.pop() {
-                    undo(&due.undo, stage);
+            if self.next_end_us() == Some(next) {
+                if let Some(Reverse((_, order))) = self.ends.pop() {
+                    self.end(order, stage);
                 }
-            } else if let Some(act) = self.acts.pop() {
+            } else {
                 // What comes late must not end early: the end counts from the real beginning.
-                self.begin(&act, now_us, stage);
+                self.begin_next(now_us, stage);
             }
         }
         self.watch(stage);
@@ -133,71 +132,50 @@ impl Performer {
 
     /// Undoes everything at once and does nothing more.
     pub fn heal(&mut self, stage: &mut impl Stage) {
-        self.acts.clear();
-        if let Some(Spof {
-            held: Some((node, _)),
-            ..
-        }) = self.spof.take()
-        {
-            self.let_go(node, stage);
+        self.next = self.acts.len();
+        if let Some(spof) = self.spof.take() {
+            if let Some((node, _)) = spof.held {
+                self.let_go(spof.number, node, stage);
+            }
+            let act = &self.acts[spof.number];
+            stage.hears(News::Ends(spof.number, act, "spof: over".to_owned()));
         }
-        while let Some(Reverse(due)) = self.undos.pop() {
-            undo(&due.undo, stage);
+        while let Some(Reverse((_, order))) = self.ends.pop() {
+            self.end(order, stage);
         }
     }
 
-    fn begin(&mut self, act: &Act, now_us: u64, stage: &mut impl Stage) {
-        stage.begins(act);
-        match &act.what {
-            What::Latency { link, ms } => stage.change(*link, Change::Latency(*ms)),
-            What::Jitter { link, ms } => stage.change(*link, Change::Jitter(*ms)),
-            What::Spike { links, ms, for_us } => {
-                change_all(links, Change::AddSpike(*ms), stage);
-                let end = Undo::Links(links.clone(), Change::RemoveSpike(*ms));
-                self.after(now_us, *for_us, end);
-            }
-            What::Down { links, for_us } => {
-                change_all(links, Change::Down, stage);
-                self.after(now_us, *for_us, Undo::Links(links.clone(), Change::Up));
-            }
-            What::Freeze { node, for_us } => {
-                stage.freeze(*node);
-                self.after(now_us, *for_us, Undo::Thaw(*node));
-            }
-            What::Kill { nodes, for_us } => {
-                for &node in nodes {
-                    stage.kill(node);
-                }
-                self.after(now_us, *for_us, Undo::Revive(nodes.clone()));
-            }
-            What::Loss { link, from, for_us } => {
-                stage.change(*link, Change::Loss(*from));
-                let end = Undo::Links(vec![*link], Change::LossEnd(*from));
-                self.after(now_us, *for_us, end);
-            }
-            What::Bandwidth {
-                link,
-                bytes_per_s,
-                for_us,
-            } => {
-                stage.change(*link, Change::Bandwidth(Some(*bytes_per_s)));
-                self.after(
-                    now_us,
-                    *for_us,
-                    Undo::Links(vec![*link], Change::Bandwidth(None)),
-                );
-            }
-            What::DropConnections { links } => {
-                change_all(links, Change::DropConnections, stage);
-            }
-            What::FullDisk { node, for_us } => {
-                stage.set_disk_full(*node, true);
-                self.after(now_us, *for_us, Undo::Disk(*node));
-            }
-            What::Spof { order } => {
-                let left = order.iter().rev().copied().collect();
-                self.spof = Some(Spof { left, held: None });
-            }
+    fn next_end_us(&self) -> Option<u64> {
+        self.ends.peek().map(|Reverse((at_us, _))| *at_us)
+    }
+
+    fn begin_next(&mut self, now_us: u64, stage: &mut impl Stage) {
+        let number = self.next;
+        self.next += 1;
+        let act = &self.acts[number];
+        stage.hears(News::Begins(number, act));
+        begin(&act.what, stage);
+        if let What::Spof { order } = &act.what {
+            let left = order.iter().rev().copied().collect();
+            self.spof = Some(Spof {
+                number,
+                left,
+                held: None,
+            });
+        }
+        if let Some(for_us) = act.what.for_us() {
+            self.begun += 1;
+            self.lasting.insert(self.begun, number);
+            self.ends.push(Reverse((now_us + for_us, self.begun)));
+        }
+    }
+
+    fn end(&mut self, order: u64, stage: &mut impl Stage) {
+        if let Some(number) = self.lasting.remove(&order) {
+            let act = &self.acts[number];
+            undo(&act.what, stage);
+            let truth = truth(&act.what, stage);
+            stage.hears(News::Ends(number, act, truth));
         }
     }
 
@@ -212,21 +190,25 @@ impl Performer {
                 self.spof = Some(spof);
                 return;
             }
-            self.let_go(node, stage);
+            self.let_go(spof.number, node, stage);
         }
         if let Some(node) = spof.left.pop() {
-            stage.tells(format!("spof: node {node} stopped and cut off"));
+            stage.hears(News::Holds(spof.number, node));
             stage.freeze(node);
             self.cut(node, Change::Down, stage);
             spof.held = Some((node, progress.newest_queued));
             self.spof = Some(spof);
+        } else {
+            let text = "spof: every node had its turn".to_owned();
+            stage.hears(News::Ends(spof.number, &self.acts[spof.number], text));
         }
     }
 
-    fn let_go(&self, node: NodeId, stage: &mut impl Stage) {
-        stage.tells(format!("spof: node {node} back"));
+    /// Links come back first, then the node.
+    fn let_go(&self, number: usize, node: NodeId, stage: &mut impl Stage) {
         self.cut(node, Change::Up, stage);
         stage.thaw(node);
+        stage.hears(News::Releases(number, node));
     }
 
     fn cut(&self, node: NodeId, change: Change, stage: &mut impl Stage) {
@@ -234,14 +216,43 @@ impl Performer {
             stage.change(Pair::new(node, other), change);
         }
     }
+}
 
-    fn after(&mut self, now_us: u64, for_us: u64, undo: Undo) {
-        self.order += 1;
-        self.undos.push(Reverse(Due {
-            at_us: now_us + for_us,
-            order: self.order,
-            undo,
-        }));
+fn begin(what: &What, stage: &mut impl Stage) {
+    match what {
+        What::Latency { link, ms } => stage.change(*link, Change::Latency(*ms)),
+        What::Jitter { link, ms } => stage.change(*link, Change::Jitter(*ms)),
+        What::Spike { links, ms, .. } => change_all(links, Change::AddSpike(*ms), stage),
+        What::Down { links, .. } => change_all(links, Change::Down, stage),
+        What::Freeze { node, .. } => stage.freeze(*node),
+        What::Kill { nodes, .. } => stage.kill(nodes),
+        What::Loss { link, from, .. } => stage.change(*link, Change::Loss(*from)),
+        What::Bandwidth {
+            link, bytes_per_s, ..
+        } => stage.change(*link, Change::Limit(*bytes_per_s)),
+        What::DropConnections { links } => change_all(links, Change::DropConnections, stage),
+        What::FullDisk { node, .. } => stage.fill_disk(*node),
+        // Acts when it watches.
+        What::Spof { .. } => {}
+    }
+}
+
+fn undo(what: &What, stage: &mut impl Stage) {
+    match what {
+        What::Spike { links, ms, .. } => change_all(links, Change::RemoveSpike(*ms), stage),
+        What::Down { links, .. } => change_all(links, Change::Up, stage),
+        What::Freeze { node, .. } => stage.thaw(*node),
+        What::Kill { nodes, .. } => stage.revive(nodes),
+        What::Loss { link, from, .. } => stage.change(*link, Change::LossEnd(*from)),
+        What::Bandwidth {
+            link, bytes_per_s, ..
+        } => stage.change(*link, Change::LiftLimit(*bytes_per_s)),
+        What::FullDisk { node, .. } => stage.free_disk(*node),
+        // These last.
+        What::Latency { .. }
+        | What::Jitter { .. }
+        | What::DropConnections { .. }
+        | What::Spof { .. } => {}
     }
 }
 
@@ -251,35 +262,75 @@ fn change_all(links: &[Pair], change: Change, stage: &mut impl Stage) {
     }
 }
 
-fn undo(undo: &Undo, stage: &mut impl Stage) {
-    match undo {
-        Undo::Links(links, change) => {
-            change_all(links, *change, stage);
-            let links: Vec<String> = links.iter().map(ToString::to_string).collect();
-            let what = match change {
-                Change::Up => "up again",
-                Change::RemoveSpike(_) => "fast again",
-                Change::LossEnd(_) => "heard again",
-                _ => "wide again",
+/// What is true of the links or nodes of an act after its end; other acts may still hold them.
+fn truth(what: &What, stage: &impl Stage) -> String {
+    match what {
+        What::Spike { links, .. } => of_links(links, |link| match stage.link(link).spike_ms {
+            0 => "fast again".to_owned(),
+            ms => format!("still {ms} ms slower"),
+        }),
+        What::Down { links, .. } => of_links(links, |link| {
+            let up = stage.link(link).is_up();
+            if up { "up again" } else { "still down" }.to_owned()
+        }),
+        What::Loss { link, from, .. } => {
+            let loses = stage.link(*link).loses(link.direction_from(*from));
+            let word = if loses {
+                "still loses"
+            } else {
+                "carries again"
             };
-            stage.tells(format!("link {} {what}", links.join(" ")));
+            format!("link {link} {word} what comes from node {from}")
         }
-        Undo::Thaw(node) => {
-            stage.thaw(*node);
-            stage.tells(format!("node {node} continued"));
+        What::Bandwidth { link, .. } => match stage.link(*link).bandwidth() {
+            None => format!("link {link} wide again"),
+            Some(rate) => format!("link {link} still carries {rate} bytes/s"),
+        },
+        What::Freeze { node, .. } => of_nodes(&[*node], stage),
+        What::Kill { nodes, .. } => of_nodes(nodes, stage),
+        What::FullDisk { node, .. } => {
+            let full = stage.disk_is_full(*node);
+            let word = if full { "still full" } else { "has room again" };
+            format!("disk of node {node} {word}")
         }
-        Undo::Revive(nodes) => {
-            for &node in nodes {
-                stage.revive(node);
-            }
-            let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-            stage.tells(format!("node {} started again", nodes.join(" ")));
-        }
-        Undo::Disk(node) => {
-            stage.set_disk_full(*node, false);
-            stage.tells(format!("disk of node {node} has room again"));
-        }
+        What::Latency { .. }
+        | What::Jitter { .. }
+        | What::DropConnections { .. }
+        | What::Spof { .. } => what.to_string(),
     }
+}
+
+/// "link 0-1 0-2 up again, link 1-2 still down".
+fn of_links(links: &[Pair], word: impl Fn(Pair) -> String) -> String {
+    grouped(
+        "link",
+        links.iter().map(|link| (link.to_string(), word(*link))),
+    )
+}
+
+fn of_nodes(nodes: &[NodeId], stage: &impl Stage) -> String {
+    let word = |node: &NodeId| match stage.node(*node) {
+        NodeState::Running => "runs again",
+        NodeState::Frozen => "still stopped",
+        NodeState::Killed => "still dead",
+        NodeState::Exited => "has ended by itself",
+    };
+    let nodes = nodes
+        .iter()
+        .map(|node| (node.to_string(), word(node).to_owned()));
+    grouped("node", nodes)
+}
+
+fn grouped(noun: &str, items: impl Iterator<Item = (String, String)>) -> String {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, word) in items {
+        groups.entry(word).or_default().push(name);
+    }
+    let texts: Vec<String> = groups
+        .iter()
+        .map(|(word, names)| format!("{noun} {} {word}", names.join(" ")))
+        .collect();
+    texts.join(", ")
 }
 
 #[cfg(test)]

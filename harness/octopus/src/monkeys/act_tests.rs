@@ -1,76 +1,106 @@
-//! Tests of the performer in virtual time.
+//! Tests of the performer in virtual time, on links and nodes that are the real ones' values
+//! without sockets and processes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
     monkeys::{Intensity, Monkey, MonkeySettings},
-    network::{LinkState, pairs},
+    network::{Direction, pairs},
+    nodes::Lifecycle,
 };
 
 /// Network and nodes as plain values.
-#[derive(Default)]
 struct Model {
-    links: BTreeMap<Pair, LinkState>,
-    frozen: BTreeMap<NodeId, i32>,
-    killed: BTreeMap<NodeId, i32>,
-    full: BTreeMap<NodeId, bool>,
+    nodes: usize,
+    links: Vec<LinkState>,
+    lives: Vec<Lifecycle>,
+    fillings: Vec<u32>,
     progress: Progress,
     told: Vec<String>,
 }
 
 impl Model {
+    fn new(nodes: usize) -> Self {
+        let mut lives = vec![Lifecycle::default(); nodes];
+        for life in &mut lives {
+            life.start();
+        }
+        Self {
+            nodes,
+            links: vec![LinkState::default(); pairs(nodes).len()],
+            lives,
+            fillings: vec![0; nodes],
+            progress: Progress::default(),
+            told: Vec::new(),
+        }
+    }
+
     fn is_calm(&self) -> bool {
         let calm = |link: &LinkState| {
             link.is_up()
                 && link.spike_ms == 0
-                && !link.loses(0)
-                && !link.loses(1)
-                && link.bandwidth.is_none()
+                && !Direction::BOTH.iter().any(|&way| link.loses(way))
+                && link.bandwidth().is_none()
         };
-        self.links.values().all(calm)
-            && self.frozen.values().all(|&count| count == 0)
-            && self.killed.values().all(|&count| count == 0)
-            && self.full.values().all(|&full| !full)
+        self.links.iter().all(calm)
+            && self
+                .lives
+                .iter()
+                .all(|life| life.state() == NodeState::Running)
+            && self.fillings.iter().all(|&count| count == 0)
     }
 
-    fn is_cut_off(&self, node: NodeId, nodes: usize) -> bool {
-        let down = |other| {
-            self.links
-                .get(&Pair::new(node, other))
-                .is_some_and(|l| !l.is_up())
-        };
-        (0..nodes).filter(|&other| other != node).all(down)
+    fn is_cut_off(&self, node: NodeId) -> bool {
+        let mut others = (0..self.nodes).filter(|&other| other != node);
+        others.all(|other| !self.link(Pair::new(node, other)).is_up())
     }
 }
 
 impl Stage for Model {
     fn change(&mut self, link: Pair, change: Change) {
-        self.links.entry(link).or_default().apply(link, change);
+        self.links[link.index(self.nodes)].apply(link, change);
     }
     fn freeze(&mut self, node: NodeId) {
-        *self.frozen.entry(node).or_default() += 1;
+        self.lives[node].freeze();
     }
     fn thaw(&mut self, node: NodeId) {
-        *self.frozen.entry(node).or_default() -= 1;
+        self.lives[node].thaw();
     }
-    fn kill(&mut self, node: NodeId) {
-        *self.killed.entry(node).or_default() += 1;
+    fn kill(&mut self, nodes: &[NodeId]) {
+        for &node in nodes {
+            self.lives[node].kill();
+        }
     }
-    fn revive(&mut self, node: NodeId) {
-        *self.killed.entry(node).or_default() -= 1;
+    fn revive(&mut self, nodes: &[NodeId]) {
+        for &node in nodes {
+            self.lives[node].revive();
+        }
     }
-    fn set_disk_full(&mut self, node: NodeId, full: bool) {
-        self.full.insert(node, full);
+    fn fill_disk(&mut self, node: NodeId) {
+        self.fillings[node] += 1;
     }
-    fn begins(&mut self, act: &Act) {
-        self.told.push(act.what.to_string());
+    fn free_disk(&mut self, node: NodeId) {
+        self.fillings[node] -= 1;
     }
-    fn tells(&mut self, what: String) {
-        self.told.push(what);
+    fn link(&self, link: Pair) -> LinkState {
+        self.links[link.index(self.nodes)].clone()
+    }
+    fn node(&self, node: NodeId) -> NodeState {
+        self.lives[node].state()
+    }
+    fn disk_is_full(&self, node: NodeId) -> bool {
+        self.fillings[node] > 0
     }
     fn progress(&self) -> Progress {
         self.progress
+    }
+    fn hears(&mut self, news: News<'_>) {
+        if let News::Ends(_, _, truth) = news {
+            self.told.push(truth);
+        }
     }
 }
 
@@ -94,17 +124,17 @@ fn an_act_begins_on_time_and_ends_on_time() {
         for_us: 50,
     };
     let mut performer = Performer::new(&schedule(vec![(100, Monkey::Link, down)]), 2);
-    let mut model = Model::default();
+    let mut model = Model::new(2);
     assert_eq!(performer.next_us(), Some(100));
     performer.advance(99, &mut model);
-    assert!(model.links.is_empty());
+    assert!(model.is_calm());
     performer.advance(100, &mut model);
-    assert!(!model.links[&link].is_up());
+    assert!(!model.link(link).is_up());
     assert_eq!(performer.next_us(), Some(150));
     performer.advance(149, &mut model);
-    assert!(!model.links[&link].is_up());
+    assert!(!model.link(link).is_up());
     performer.advance(150, &mut model);
-    assert!(model.links[&link].is_up());
+    assert!(model.link(link).is_up());
     assert_eq!(performer.next_us(), None);
 }
 
@@ -121,14 +151,14 @@ fn overlapping_spikes_add_up() {
         (10, Monkey::Lagsplit, spike(5, 20)),
     ];
     let mut performer = Performer::new(&schedule(acts), 2);
-    let mut model = Model::default();
+    let mut model = Model::new(2);
     performer.advance(0, &mut model);
     performer.advance(10, &mut model);
-    assert_eq!(model.links[&link].spike_ms, 35);
+    assert_eq!(model.link(link).spike_ms, 35);
     performer.advance(30, &mut model);
-    assert_eq!(model.links[&link].spike_ms, 30);
+    assert_eq!(model.link(link).spike_ms, 30);
     performer.advance(100, &mut model);
-    assert_eq!(model.links[&link].spike_ms, 0);
+    assert_eq!(model.link(link).spike_ms, 0);
 }
 
 #[test]
@@ -144,7 +174,7 @@ fn after_every_end_everything_is_as_before() {
     };
     let schedule = Schedule::new(21, 5, 20_000_000, &settings);
     let mut performer = Performer::new(&schedule, 5);
-    let mut model = Model::default();
+    let mut model = Model::new(5);
     let mut was_disturbed = false;
     while let Some(next) = performer.next_us() {
         performer.advance(next, &mut model);
@@ -154,7 +184,7 @@ fn after_every_end_everything_is_as_before() {
     assert!(model.is_calm());
     // And when it is cut short.
     let mut performer = Performer::new(&schedule, 5);
-    let mut model = Model::default();
+    let mut model = Model::new(5);
     performer.advance(10_000_000, &mut model);
     assert!(!model.is_calm());
     performer.heal(&mut model);
@@ -173,15 +203,13 @@ fn spof_holds_each_node_until_an_answer_to_a_newer_query_comes() {
         newest_queued: 10,
         newest_answered: 4,
     };
-    let mut model = Model {
-        progress,
-        ..Model::default()
-    };
+    let mut model = Model::new(3);
+    model.progress = progress;
     performer.advance(1000, &mut model);
     for &node in &order {
         assert!(performer.watches_progress());
-        assert!(model.is_cut_off(node, 3));
-        assert_eq!(model.frozen[&node], 1);
+        assert!(model.is_cut_off(node));
+        assert_eq!(model.node(node), NodeState::Frozen);
         // An answer to what was queued already is no progress.
         let queued_then = model.progress.newest_queued;
         model.progress = Progress {
@@ -189,11 +217,11 @@ fn spof_holds_each_node_until_an_answer_to_a_newer_query_comes() {
             newest_answered: queued_then,
         };
         performer.advance(u64::MAX, &mut model);
-        assert!(model.is_cut_off(node, 3));
+        assert!(model.is_cut_off(node));
         model.progress.newest_answered += 1;
         performer.advance(u64::MAX, &mut model);
-        assert!(!model.is_cut_off(node, 3));
-        assert_eq!(model.frozen[&node], 0);
+        assert!(!model.is_cut_off(node));
+        assert_eq!(model.node(node), NodeState::Running);
     }
     assert!(!performer.watches_progress());
     assert!(model.is_calm());
@@ -203,12 +231,165 @@ fn spof_holds_each_node_until_an_answer_to_a_newer_query_comes() {
 fn spof_without_progress_holds_its_node_to_the_end() {
     let spof = What::Spof { order: vec![0, 1] };
     let mut performer = Performer::new(&schedule(vec![(0, Monkey::Spof, spof)]), 2);
-    let mut model = Model::default();
+    let mut model = Model::new(2);
     for time in 0..1000 {
         performer.advance(time * 1_000_000, &mut model);
     }
-    assert!(model.is_cut_off(0, 2));
-    assert_eq!(model.links.len(), pairs(2).len());
+    assert!(model.is_cut_off(0));
     performer.heal(&mut model);
     assert!(model.is_calm());
+}
+
+#[test]
+fn the_end_of_an_act_says_what_is_true_then() {
+    let link = Pair::new(0, 1);
+    let down = |for_us| What::Down {
+        links: vec![link],
+        for_us,
+    };
+    let limit = |bytes_per_s, for_us| What::Bandwidth {
+        link,
+        bytes_per_s,
+        for_us,
+    };
+    let loss = |for_us| What::Loss {
+        link,
+        from: 1,
+        for_us,
+    };
+    let kill = |nodes, for_us| What::Kill { nodes, for_us };
+    let freeze = |for_us| What::Freeze { node: 1, for_us };
+    let full = |for_us| What::FullDisk { node: 0, for_us };
+    let acts = vec![
+        (0, Monkey::Link, down(100)),
+        (1, Monkey::Link, down(10)),
+        (2, Monkey::Bandwidth, limit(1024, 10)),
+        (3, Monkey::Bandwidth, limit(4096, 100)),
+        (4, Monkey::Oneway, loss(10)),
+        (5, Monkey::Oneway, loss(100)),
+        (6, Monkey::Blackout, kill(vec![0, 1], 10)),
+        (7, Monkey::Murder, kill(vec![1], 100)),
+        (8, Monkey::Freeze, freeze(10)),
+        (9, Monkey::Fulldisk, full(10)),
+        (10, Monkey::Fulldisk, full(100)),
+    ];
+    let mut performer = Performer::new(&schedule(acts), 2);
+    let mut model = Model::new(2);
+    while let Some(next) = performer.next_us() {
+        performer.advance(next, &mut model);
+    }
+    assert_eq!(
+        model.told,
+        [
+            "link 0-1 still down",
+            "link 0-1 still carries 4096 bytes/s",
+            "link 0-1 still loses what comes from node 1",
+            "node 0 runs again, node 1 still dead",
+            "node 1 still dead",
+            "disk of node 0 still full",
+            "link 0-1 up again",
+            "link 0-1 wide again",
+            "link 0-1 carries again what comes from node 1",
+            "node 1 runs again",
+            "disk of node 0 has room again",
+        ]
+    );
+}
+
+/// What the acts that last at a moment say of everything; the slow way to the same answer.
+fn assert_equal_to_what_lasts(model: &Model, acts: &[Act], now_us: u64) {
+    let lasting: Vec<&What> = acts
+        .iter()
+        .filter(|act| {
+            let for_us = act.what.for_us().unwrap_or(0);
+            act.at_us <= now_us && now_us < act.at_us + for_us
+        })
+        .map(|act| &act.what)
+        .collect();
+    for pair in pairs(model.nodes) {
+        let link = model.link(pair);
+        let (mut downs, mut spikes, mut limit) = (0, 0, None);
+        let mut unheard = BTreeSet::new();
+        for what in &lasting {
+            match what {
+                What::Down { links, .. } => downs += links.iter().filter(|&&l| l == pair).count(),
+                What::Spike { links, ms, .. } if links.contains(&pair) => spikes += ms,
+                What::Loss { link, from, .. } if *link == pair => {
+                    unheard.insert(*from);
+                }
+                What::Bandwidth {
+                    link, bytes_per_s, ..
+                } if *link == pair => {
+                    limit = Some(limit.map_or(*bytes_per_s, |l: u64| l.min(*bytes_per_s)));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((link.is_up(), link.spike_ms), (downs == 0, spikes));
+        assert_eq!(link.bandwidth(), limit);
+        for node in [pair.low(), pair.high()] {
+            let loses = link.loses(pair.direction_from(node));
+            assert_eq!(loses, unheard.contains(&node), "{pair} from {node}");
+        }
+    }
+    for node in 0..model.nodes {
+        let holds = |what: &&&What| match what {
+            What::Freeze { node: held, .. } => *held == node,
+            What::Kill { nodes, .. } => nodes.contains(&node),
+            _ => false,
+        };
+        let held = lasting.iter().any(|what| holds(&what));
+        let killed = lasting
+            .iter()
+            .any(|what| matches!(what, What::Kill { nodes, .. } if nodes.contains(&node)));
+        let state = model.node(node);
+        assert_eq!(state == NodeState::Running, !held, "node {node}");
+        assert!(!killed || state == NodeState::Killed, "node {node}");
+        let full = lasting
+            .iter()
+            .any(|what| matches!(what, What::FullDisk { node: full, .. } if *full == node));
+        assert_eq!(model.disk_is_full(node), full);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn at_any_time_everything_is_as_the_acts_that_last_say(
+        seed: u64,
+        nodes in 1..6_usize,
+        gap_scale in 0.01..0.3_f64,
+        cut_at_us in 0..4_000_000_u64,
+        jumps in proptest::collection::vec(1..60_000_u64, 50..100),
+    ) {
+        let settings = MonkeySettings {
+            enabled: Monkey::ALL.into_iter().filter(|&monkey| monkey != Monkey::Spof).collect(),
+            intensity: Intensity::Fixed(1.0),
+            offset_scale: 0.0,
+            gap_scale,
+        };
+        let schedule = Schedule::new(seed, nodes, 3_000_000, &settings);
+        // Moment by moment, and at moments where nothing happens.
+        let mut performer = Performer::new(&schedule, nodes);
+        let mut model = Model::new(nodes);
+        let mut jumps = jumps.into_iter().cycle();
+        let mut now = 0;
+        while let Some(next) = performer.next_us() {
+            now = next.min(now + jumps.next().unwrap_or(1));
+            performer.advance(now, &mut model);
+            assert_equal_to_what_lasts(&model, &schedule.acts, now);
+        }
+        prop_assert!(model.is_calm());
+        // Cut short at any moment, everything is undone once.
+        let mut performer = Performer::new(&schedule, nodes);
+        let mut model = Model::new(nodes);
+        while performer.next_us().is_some_and(|next| next <= cut_at_us) {
+            let next = performer.next_us().unwrap_or(cut_at_us);
+            performer.advance(next, &mut model);
+        }
+        performer.heal(&mut model);
+        prop_assert!(model.is_calm());
+        prop_assert_eq!(performer.next_us(), None);
+    }
 }

@@ -9,6 +9,6 @@ mod act;
 mod schedule;
 mod settings;
 
-pub use act::{Performer, Progress, Stage};
+pub use act::{News, Performer, Progress, Stage};
 pub use schedule::{Act, Schedule, What};
 pub use settings::{Intensity, Monkey, MonkeySettings, Pace};

@@ -4,7 +4,6 @@
 
 use rand_chacha::ChaCha12Rng;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::settings::{Monkey, MonkeySettings};
 use crate::network::{LinkState, NodeId, Pair, pairs};
@@ -102,6 +101,25 @@ pub enum What {
     },
 }
 
+impl What {
+    /// How long it lasts, in microseconds; `None` if nothing has to be undone at a known time.
+    pub fn for_us(&self) -> Option<u64> {
+        match self {
+            Self::Spike { for_us, .. }
+            | Self::Down { for_us, .. }
+            | Self::Freeze { for_us, .. }
+            | Self::Kill { for_us, .. }
+            | Self::Loss { for_us, .. }
+            | Self::Bandwidth { for_us, .. }
+            | Self::FullDisk { for_us, .. } => Some(*for_us),
+            Self::Latency { .. }
+            | Self::Jitter { .. }
+            | Self::DropConnections { .. }
+            | Self::Spof { .. } => None,
+        }
+    }
+}
+
 /// One act of a monkey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Act {
@@ -129,11 +147,7 @@ impl Schedule {
         let mut rng = stream(seed, START_STREAM);
         let links = pairs(nodes)
             .iter()
-            .map(|_| LinkState {
-                latency_ms: draw_latency_ms(&mut rng),
-                jitter_ms: draw_jitter_ms(&mut rng),
-                ..LinkState::default()
-            })
+            .map(|_| LinkState::new(draw_latency_ms(&mut rng), draw_jitter_ms(&mut rng)))
             .collect();
         let mut acts = Vec::new();
         for &monkey in &settings.enabled {
@@ -156,16 +170,6 @@ impl Schedule {
                 )
             });
         links.chain(self.acts.iter().map(ToString::to_string))
-    }
-
-    /// SHA-256 of [`Self::lines`], each with its line feed, in hexadecimal.
-    pub fn digest(&self, nodes: usize) -> String {
-        let mut hash = Sha256::new();
-        for line in self.lines(nodes) {
-            hash.update(line.as_bytes());
-            hash.update(b"\n");
-        }
-        hex::encode(hash.finalize())
     }
 }
 

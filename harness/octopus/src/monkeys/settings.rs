@@ -145,7 +145,8 @@ impl Serialize for Monkey {
 }
 
 /// How hard the monkeys act, from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Intensity {
     /// As in 2014: a wave of 30 s that begins calm.
     Wave,
@@ -164,7 +165,7 @@ impl Intensity {
 }
 
 /// Which monkeys act, how hard and how often.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MonkeySettings {
     /// Those that act.
     pub enabled: BTreeSet<Monkey>,

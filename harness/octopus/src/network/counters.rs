@@ -53,7 +53,7 @@ impl Traffic {
 
 /// The live counters of one direction.
 #[derive(Debug, Default)]
-pub(super) struct Direction {
+pub(super) struct LiveTally {
     pub bytes_read: AtomicU64,
     pub bytes_written: AtomicU64,
     pub chunks: AtomicU64,
@@ -65,18 +65,18 @@ pub(super) struct Direction {
 #[derive(Debug)]
 pub(super) struct Counters {
     nodes: usize,
-    directions: Vec<Direction>,
+    directions: Vec<LiveTally>,
 }
 
 impl Counters {
     pub fn new(nodes: usize) -> Self {
         Self {
             nodes,
-            directions: (0..nodes * nodes).map(|_| Direction::default()).collect(),
+            directions: (0..nodes * nodes).map(|_| LiveTally::default()).collect(),
         }
     }
 
-    pub fn direction(&self, from: NodeId, to: NodeId) -> &Direction {
+    pub fn direction(&self, from: NodeId, to: NodeId) -> &LiveTally {
         &self.directions[from * self.nodes + to]
     }
 

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Token, Waker};
 
 use super::config::{NetworkConfig, Route};
-use super::connection::{Connection, End, FAR, Link, Moved, NEAR, Stage, add};
+use super::connection::{Connection, Link, Side, Stage, add};
 use super::counters::Counters;
-use super::link::{Change, Moment, NodeId, Pair, pairs};
+use super::end::End;
+use super::link::{Change, Direction, Moment, NodeId, Pair, PerDirection, pairs};
 use super::socket::{Endpoint, Listener, Stream};
 use super::timer::{Timers, Waiter};
 
@@ -43,14 +44,13 @@ type ConnectionId = usize;
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// The connect in hand at this listener, its so-and-so-many-th, has waited its delay.
+    /// The connect in hand at this listener, if it is still that number, has waited its delay.
     Turn(usize, u64),
     /// Look for connects again.
     Accept(usize),
     Dial(ConnectionId),
-    /// Something came due in the pipe from this end.
-    Pipe(ConnectionId, usize),
-    Close(ConnectionId, usize),
+    /// Something comes due on this connection.
+    Due(ConnectionId),
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(super) struct Engine {
     nodes: usize,
     links: Vec<Link>,
     gates: Vec<Gate>,
-    connections: HashMap<ConnectionId, Connection>,
+    connections: HashMap<ConnectionId, Connection<Stream>>,
     next_connection: ConnectionId,
     /// Connections that have more to do at once.
     unfinished: VecDeque<ConnectionId>,
@@ -107,7 +107,7 @@ impl Engine {
                 pair,
                 state,
                 rng: crate::random::stream(config.seed, LINK_STREAMS + number as u64),
-                busy_until: [Moment::ZERO; 2],
+                busy_until: PerDirection::default(),
             })
             .collect();
         let mut gates = Vec::new();
@@ -184,17 +184,22 @@ impl Engine {
             self.accept(number);
             return;
         };
-        let (id, end) = (end_number / 2, end_number % 2);
+        let id = end_number / 2;
+        let end = if end_number.is_multiple_of(2) {
+            End::Near
+        } else {
+            End::Far
+        };
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.ends[end].readable |= event.is_readable() || event.is_read_closed();
-        connection.ends[end].writable |= event.is_writable() || event.is_write_closed();
-        if event.is_error() {
-            connection.ends[end].readable = true;
-            connection.ends[end].writable = true;
-        }
-        if connection.stage == Stage::Dialling {
+        let dialling = connection.stage == Stage::Dialling && end == End::Far;
+        let side = &mut connection.sides[end];
+        side.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        side.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        // While it is dialled a socket looks closed, too.
+        side.deaf |= !dialling && event.is_write_closed();
+        if dialling {
             self.finish_dial(id);
         } else {
             self.advance(id);
@@ -207,16 +212,12 @@ impl Engine {
             Timer::Turn(..) => {}
             Timer::Accept(gate) => self.accept(gate),
             Timer::Dial(id) => self.dial(id),
-            Timer::Pipe(id, end) => {
+            Timer::Due(id) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.armed[end] = None;
+                    if connection.armed.is_some_and(|at| at <= self.waiter.now()) {
+                        connection.armed = None;
+                    }
                     self.advance(id);
-                }
-            }
-            Timer::Close(id, end) => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.ends[end].stream = None;
-                    self.forget_if_over(id);
                 }
             }
         }
@@ -280,7 +281,7 @@ impl Engine {
                 let pair = Pair::new(gate.route.from, gate.route.to);
                 let link = &mut self.links[pair.index(self.nodes)];
                 // A handshake needs both directions.
-                if link.state.loses(0) || link.state.loses(1) {
+                if Direction::BOTH.iter().any(|&way| link.state.loses(way)) {
                     gate.hand = Hand::Lost(id);
                     return Ok(());
                 }
@@ -294,26 +295,26 @@ impl Engine {
 
     /// Begins to read from the near side; the far side is dialled after `delay`.
     fn set_up(&mut self, id: ConnectionId, delay: Duration) -> io::Result<()> {
-        let token = self.end_token(id, NEAR);
+        let token = self.end_token(id, End::Near);
         let Some(connection) = self.connections.get_mut(&id) else {
             return Ok(());
         };
         if connection.stage != Stage::Accepted {
             return Ok(());
         }
-        if let Some(stream) = &mut connection.ends[NEAR].stream {
+        if let Some(stream) = &mut connection.sides.near.stream {
             stream.register(self.waiter.registry(), token)?;
         }
         let dial_at = self.waiter.now() + delay;
         connection.stage = Stage::SetUp;
-        connection.pipes[NEAR].hold_until(dial_at);
+        connection.pipes.near.hold_until(dial_at);
         self.timers.at(dial_at, Timer::Dial(id));
         self.advance(id);
         Ok(())
     }
 
     fn dial(&mut self, id: ConnectionId) {
-        let token = self.end_token(id, FAR);
+        let token = self.end_token(id, End::Far);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -332,14 +333,15 @@ impl Engine {
         match Stream::connect(endpoint) {
             Ok(mut stream) => {
                 if stream.register(self.waiter.registry(), token).is_err() {
-                    self.connections.remove(&id);
+                    self.close(id);
                     return;
                 }
                 let ready = matches!(stream, Stream::Unix(_));
-                connection.ends[FAR] = End {
+                connection.sides.far = Side {
                     stream: Some(stream),
                     readable: ready,
                     writable: ready,
+                    deaf: false,
                 };
                 connection.stage = Stage::Dialling;
                 self.finish_dial(id);
@@ -348,9 +350,7 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.timers.at(self.waiter.now() + PAUSE, Timer::Dial(id));
             }
-            Err(_nobody_listens) => {
-                self.connections.remove(&id);
-            }
+            Err(_nobody_listens) => self.close(id),
         }
     }
 
@@ -358,98 +358,43 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        match connection.ends[FAR]
-            .stream
-            .as_ref()
-            .map(Stream::is_connected)
-        {
+        let stream = connection.sides.far.stream.as_ref();
+        match stream.map(Stream::is_connected) {
             Some(Ok(true)) => {
-                connection.stage = Stage::Open;
-                // A loss that began meanwhile holds this connection's pipes as any other's.
-                let pair = Pair::new(connection.from, connection.to);
-                let link = &self.links[pair.index(self.nodes)];
-                let now = self.waiter.now();
-                for end in [NEAR, FAR] {
-                    let loses = link.state.loses(pair.direction_from(connection.node(end)));
-                    connection.pipes[end].set_lossy(loses, now, Duration::ZERO);
-                }
+                let link = &self.links[connection.pair().index(self.nodes)];
+                connection.open(self.waiter.now(), link);
                 self.advance(id);
             }
             Some(Ok(false)) => {}
-            Some(Err(_)) | None => {
-                self.connections.remove(&id);
-            }
+            Some(Err(_)) | None => self.close(id),
         }
     }
 
-    /// Moves what can be moved on a connection and sets the wake-ups for the rest.
+    /// Moves what can be moved on a connection and sets the wake-up for the rest.
     fn advance(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let pair = Pair::new(connection.from, connection.to);
-        let link = &mut self.links[pair.index(self.nodes)];
-        let mut more = false;
-        let mut broken = None;
-        for sender in [NEAR, FAR] {
-            let count = self
-                .counters
-                .direction(connection.node(sender), connection.node(1 - sender));
-            let clock = || self.waiter.now();
-            match connection.advance(sender, link, count, clock) {
-                Moved::Settled => {}
-                Moved::More => more = true,
-                Moved::Broken(end) => {
-                    broken = Some(end);
-                    break;
-                }
-            }
-        }
-        if let Some(end) = broken {
-            let delay = link.draw_delay();
-            self.break_off(id, end, delay);
+        let link = &mut self.links[connection.pair().index(self.nodes)];
+        let more = connection.advance(link, &self.counters, || self.waiter.now());
+        if connection.is_over() {
+            self.close(id);
             return;
         }
-        let now = self.waiter.now();
-        for sender in [NEAR, FAR] {
-            let next = connection.pipes[sender].next_change(now);
-            if connection.armed[sender].is_none()
-                && let Some(moment) = next
-            {
-                connection.armed[sender] = next;
-                self.timers.at(moment, Timer::Pipe(id, sender));
-            }
+        if let Some(next) = connection.next_change(self.waiter.now())
+            && connection.armed.is_none_or(|armed| next < armed)
+        {
+            connection.armed = Some(next);
+            self.timers.at(next, Timer::Due(id));
         }
         if more && !self.unfinished.contains(&id) {
             self.unfinished.push_back(id);
         }
-        self.forget_if_over(id);
     }
 
-    /// One end is gone. The other sees it after a delay, and after what is on its way to it.
-    fn break_off(&mut self, id: ConnectionId, end: usize, delay: Duration) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        if connection.stage != Stage::Open {
-            if connection.stage != Stage::Closing {
-                self.connections.remove(&id);
-            }
-            return;
-        }
-        connection.stage = Stage::Closing;
-        connection.ends[end].stream = None;
-        connection.pipes[1 - end].sever();
-        let at = connection.pipes[end]
-            .last_due()
-            .max(self.waiter.now() + delay);
-        connection.pipes[end].hold_until(at);
-        self.timers.at(at, Timer::Close(id, 1 - end));
-    }
-
-    fn forget_if_over(&mut self, id: ConnectionId) {
-        if self.connections.get(&id).is_some_and(Connection::is_over) {
-            self.connections.remove(&id);
+    fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.close();
         }
     }
 
@@ -460,30 +405,29 @@ impl Engine {
             Change::Down if was_up => self.close_all(pair),
             Change::DropConnections => self.close_all(pair),
             Change::Loss(_) | Change::LossEnd(_) => self.apply_losses(pair),
-            Change::Bandwidth(None) => {
-                self.links[pair.index(self.nodes)].busy_until = [Moment::ZERO; 2];
+            Change::LiftLimit(_) => {
+                let link = &mut self.links[pair.index(self.nodes)];
+                if link.state.bandwidth().is_none() {
+                    link.busy_until = PerDirection::default();
+                }
             }
             _ => {}
         }
     }
 
-    /// Closes every connection of a link: what is on its way is lost, and each end sees the close
-    /// after a delay of its own.
+    /// Closes every connection of a link.
     fn close_all(&mut self, pair: Pair) {
         let now = self.waiter.now();
         let link = &mut self.links[pair.index(self.nodes)];
+        let mut touched = Vec::new();
         for (&id, connection) in &mut self.connections {
-            if !joins(connection, pair) || connection.stage == Stage::Closing {
-                continue;
+            if connection.pair() == pair {
+                connection.break_off(now, link);
+                touched.push(id);
             }
-            connection.stage = Stage::Closing;
-            for end in [NEAR, FAR] {
-                connection.pipes[end].sever();
-                if connection.ends[end].stream.is_some() {
-                    self.timers
-                        .at(now + link.draw_delay(), Timer::Close(id, end));
-                }
-            }
+        }
+        for id in touched {
+            self.advance(id);
         }
     }
 
@@ -494,14 +438,11 @@ impl Engine {
         let link = &mut self.links[pair.index(self.nodes)];
         let mut touched = Vec::new();
         for (&id, connection) in &mut self.connections {
-            if !joins(connection, pair) {
+            if connection.pair() != pair {
                 continue;
             }
             touched.push(id);
-            for end in [NEAR, FAR] {
-                let loses = link.state.loses(pair.direction_from(connection.node(end)));
-                connection.pipes[end].set_lossy(loses, now, link.draw_delay());
-            }
+            connection.apply_losses(now, link);
             if connection.stage == Stage::DialLost {
                 self.timers.at(now + link.draw_delay(), Timer::Dial(id));
             }
@@ -518,8 +459,12 @@ impl Engine {
         }
     }
 
-    fn end_token(&self, id: ConnectionId, end: usize) -> Token {
-        Token(FIRST_LISTENER + self.gates.len() + id * 2 + end)
+    fn end_token(&self, id: ConnectionId, end: End) -> Token {
+        let place = match end {
+            End::Near => 0,
+            End::Far => 1,
+        };
+        Token(FIRST_LISTENER + self.gates.len() + id * 2 + place)
     }
 }
 
@@ -534,11 +479,7 @@ impl Drop for Engine {
     }
 }
 
-fn joins(connection: &Connection, pair: Pair) -> bool {
-    pair.touches(connection.from) && pair.touches(connection.to)
-}
-
-fn far_endpoint<'a>(gates: &'a [Gate], connection: &Connection) -> Option<&'a Endpoint> {
+fn far_endpoint<'a>(gates: &'a [Gate], connection: &Connection<Stream>) -> Option<&'a Endpoint> {
     let ends: (NodeId, NodeId) = (connection.from, connection.to);
     gates
         .iter()

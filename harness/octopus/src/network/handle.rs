@@ -74,6 +74,12 @@ impl Network {
             .clone()
     }
 
+    /// The state of the link of a pair.
+    pub fn link(&self, pair: Pair) -> LinkState {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links[pair.index(self.nodes)].clone()
+    }
+
     /// What it has carried so far.
     pub fn traffic(&self) -> Traffic {
         self.counters.snapshot()

@@ -12,7 +12,7 @@ pub type Moment = Duration;
 pub type NodeId = usize;
 
 /// An unordered pair of nodes, which is what a link joins. `low < high` always holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pair {
     low: NodeId,
     high: NodeId,
@@ -46,9 +46,13 @@ impl Pair {
         self.low == node || self.high == node
     }
 
-    /// The number of the direction that begins at this node: 0 at the lower one, 1 at the higher.
-    pub fn direction_from(self, from: NodeId) -> usize {
-        usize::from(from == self.high)
+    /// The direction that begins at this node, which is one of the two.
+    pub fn direction_from(self, from: NodeId) -> Direction {
+        if from == self.high {
+            Direction::FromHigh
+        } else {
+            Direction::FromLow
+        }
     }
 
     /// The place of this pair in [`pairs`]`(nodes)`.
@@ -58,9 +62,57 @@ impl Pair {
     }
 }
 
+/// One of the two directions of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the node with the lower number to the other.
+    FromLow,
+    /// From the node with the higher number to the other.
+    FromHigh,
+}
+
+impl Direction {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::FromLow, Self::FromHigh];
+}
+
+/// A value for each direction of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PerDirection<T> {
+    from_low: T,
+    from_high: T,
+}
+
+impl<T> std::ops::Index<Direction> for PerDirection<T> {
+    type Output = T;
+
+    fn index(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::FromLow => &self.from_low,
+            Direction::FromHigh => &self.from_high,
+        }
+    }
+}
+
+impl<T> std::ops::IndexMut<Direction> for PerDirection<T> {
+    fn index_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::FromLow => &mut self.from_low,
+            Direction::FromHigh => &mut self.from_high,
+        }
+    }
+}
+
 impl std::fmt::Display for Pair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.low, self.high)
+    }
+}
+
+/// As both nodes, the lower one first.
+impl serde::Serialize for Pair {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.low, self.high].serialize(serializer)
     }
 }
 
@@ -82,10 +134,10 @@ pub struct LinkState {
     pub spike_ms: u64,
     /// How many times it was taken down and not yet brought up again.
     pub downs: u32,
-    /// Per direction (from the lower node, from the higher node): losses in force.
-    pub losses: [u32; 2],
-    /// Bytes per second that each direction carries; `None` is no limit.
-    pub bandwidth: Option<u64>,
+    /// Losses in force.
+    losses: PerDirection<u32>,
+    /// Limits in force, in bytes per second, each as often as it was set.
+    limits: Vec<u64>,
 }
 
 /// A change of a link's state.
@@ -107,13 +159,24 @@ pub enum Change {
     Loss(NodeId),
     /// Takes one loss back; what was lost is sent again.
     LossEnd(NodeId),
-    /// A limit in bytes per second and direction, or none.
-    Bandwidth(Option<u64>),
+    /// Limits each direction to so many bytes per second; of several limits the lowest counts.
+    Limit(u64),
+    /// Takes one such limit back.
+    LiftLimit(u64),
     /// Closes the connections of the link, which stays up.
     DropConnections,
 }
 
 impl LinkState {
+    /// A link that is up and has nothing but this latency and jitter, in milliseconds.
+    pub fn new(latency_ms: u64, jitter_ms: u64) -> Self {
+        Self {
+            latency_ms,
+            jitter_ms,
+            ..Self::default()
+        }
+    }
+
     /// Applies a change to the link of `pair`.
     pub fn apply(&mut self, pair: Pair, change: Change) {
         match change {
@@ -128,14 +191,24 @@ impl LinkState {
                 let losses = &mut self.losses[pair.direction_from(from)];
                 *losses = losses.saturating_sub(1);
             }
-            Change::Bandwidth(limit) => self.bandwidth = limit,
+            Change::Limit(rate) => self.limits.push(rate),
+            Change::LiftLimit(rate) => {
+                if let Some(place) = self.limits.iter().position(|&limit| limit == rate) {
+                    self.limits.swap_remove(place);
+                }
+            }
             Change::DropConnections => {}
         }
     }
 
-    /// Whether anything in this direction (0 from the lower node, 1 from the higher) is lost.
-    pub fn loses(&self, direction: usize) -> bool {
+    /// Whether everything in this direction is lost.
+    pub fn loses(&self, direction: Direction) -> bool {
         self.losses[direction] > 0
+    }
+
+    /// Bytes per second that each direction carries; `None` is no limit.
+    pub fn bandwidth(&self) -> Option<u64> {
+        self.limits.iter().copied().min()
     }
 
     /// Whether connections can be made and kept.
@@ -192,14 +265,26 @@ mod tests {
     }
 
     #[test]
+    fn of_several_limits_the_lowest_counts_and_each_is_lifted_once() {
+        let pair = Pair::new(0, 1);
+        let mut link = LinkState::default();
+        let mut after = |change| {
+            link.apply(pair, change);
+            link.bandwidth()
+        };
+        assert_eq!(after(Change::Limit(2048)), Some(2048));
+        assert_eq!(after(Change::Limit(1024)), Some(1024));
+        assert_eq!(after(Change::Limit(1024)), Some(1024));
+        assert_eq!(after(Change::LiftLimit(1024)), Some(1024));
+        assert_eq!(after(Change::LiftLimit(2048)), Some(1024));
+        assert_eq!(after(Change::LiftLimit(1024)), None);
+    }
+
+    #[test]
     fn delay_is_latency_plus_spike_plus_floored_exponential() {
         let mut rng = ChaCha12Rng::seed_from_u64(5);
-        let link = LinkState {
-            latency_ms: 20,
-            jitter_ms: 10,
-            spike_ms: 7,
-            ..Default::default()
-        };
+        let mut link = LinkState::new(20, 10);
+        link.apply(Pair::new(0, 1), Change::AddSpike(7));
         let draws: Vec<u64> = (0..100_000)
             .map(|_| link.draw_delay(&mut rng).as_millis() as u64 - 27)
             .collect();
@@ -209,10 +294,7 @@ mod tests {
         let zeros = draws.iter().filter(|&&d| d == 0).count() as f64 / draws.len() as f64;
         // P(Exp(1) < 0.1) = 0.0952.
         assert!((zeros - 0.0952).abs() < 0.005, "{zeros}");
-        let still = LinkState {
-            latency_ms: 3,
-            ..Default::default()
-        };
+        let still = LinkState::new(3, 0);
         assert!((0..100).all(|_| still.draw_delay(&mut rng) == Duration::from_millis(3)));
     }
 }

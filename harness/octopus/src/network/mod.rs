@@ -12,6 +12,7 @@
 mod config;
 mod connection;
 mod counters;
+mod end;
 mod engine;
 mod handle;
 mod link;
@@ -22,6 +23,6 @@ mod timer;
 pub use config::{NetworkConfig, Route};
 pub use counters::{DirectionTraffic, Traffic};
 pub use handle::Network;
-pub use link::{Change, LinkState, Moment, NodeId, Pair, pairs};
+pub use link::{Change, Direction, LinkState, Moment, NodeId, Pair, pairs};
 pub use pipe::{CHUNK_BYTES, Deliverable, Pipe, UNDER_DELAY, WAITING};
 pub use socket::Endpoint;

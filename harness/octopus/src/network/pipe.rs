@@ -45,6 +45,18 @@ pub enum Deliverable<'a> {
     NotBefore(Option<Moment>),
 }
 
+/// How far a pipe's stream has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// More may be read from the sender.
+    #[default]
+    Open,
+    /// The sender's end of stream was read; nothing can follow.
+    Ended,
+    /// The end of stream was delivered, or nobody is there to take it.
+    Finished,
+}
+
 /// One direction of one connection. See the module's text.
 #[derive(Debug, Default)]
 pub struct Pipe {
@@ -53,12 +65,11 @@ pub struct Pipe {
     taken: usize,
     /// Nothing is delivered before what was pushed earlier.
     last_due: Moment,
-    /// The sender's end of stream was read; nothing can follow.
-    ended: bool,
-    /// The end of stream was delivered.
-    finished: bool,
+    stage: Stage,
     /// The direction loses everything at the moment.
     lossy: bool,
+    /// The receiver is gone: whatever is pushed is lost.
+    discarding: bool,
 }
 
 impl Pipe {
@@ -69,7 +80,8 @@ impl Pipe {
 
     /// Whether a chunk may be read from the sender now.
     pub fn has_room(&self, now: Moment) -> bool {
-        !self.ended && self.queue.len() - self.due_count(now).min(WAITING) < UNDER_DELAY
+        self.stage == Stage::Open
+            && self.queue.len() - self.due_count(now).min(WAITING) < UNDER_DELAY
     }
 
     /// Takes a chunk that was read at `now` and travels for `delay`.
@@ -80,11 +92,15 @@ impl Pipe {
 
     /// Takes the sender's end of stream, which travels like a chunk.
     pub fn push_end(&mut self, now: Moment, delay: Duration) {
-        self.ended = true;
+        self.stage = Stage::Ended;
         self.push_load(now + delay, Load::EndOfStream);
     }
 
     fn push_load(&mut self, due: Moment, load: Load) {
+        if self.discarding {
+            self.discard();
+            return;
+        }
         self.last_due = self.last_due.max(due);
         self.queue.push_back(Parcel {
             due: self.last_due,
@@ -128,7 +144,7 @@ impl Pipe {
 
     /// The receiver was told of the end of stream.
     pub fn took_end(&mut self) {
-        self.finished = true;
+        self.stage = Stage::Finished;
         self.queue.clear();
     }
 
@@ -151,21 +167,34 @@ impl Pipe {
         self.lossy = lossy;
     }
 
+    /// Drops what is on its way and what comes yet: the receiver is gone.
+    pub fn discard(&mut self) {
+        self.queue.clear();
+        self.taken = 0;
+        self.discarding = true;
+        if self.stage == Stage::Ended {
+            self.stage = Stage::Finished;
+        }
+    }
+
+    /// Whether the sender's end of stream is due, and with it everything before it.
+    pub fn is_all_due(&self, now: Moment) -> bool {
+        match self.stage {
+            Stage::Open => false,
+            Stage::Ended => !self.lossy && self.last_due <= now,
+            Stage::Finished => true,
+        }
+    }
+
     /// Drops what is on its way and takes nothing more.
     pub fn sever(&mut self) {
         self.queue.clear();
-        self.ended = true;
-        self.finished = true;
+        self.stage = Stage::Finished;
     }
 
     /// Whether the end of stream was delivered (or the pipe severed).
     pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    /// When the last thing on its way arrives, at the earliest.
-    pub fn last_due(&self) -> Moment {
-        self.last_due
+        self.stage == Stage::Finished
     }
 
     fn due_count(&self, now: Moment) -> usize {

@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token, event::Source};
 
+use super::connection::Socket;
+
+/// How many reads empty a socket before it is closed; one whose node never stops is closed anyway.
+const DRAINS: usize = 512;
+
 /// A place to listen at or to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -102,28 +107,6 @@ impl Stream {
         }
     }
 
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(into),
-            Self::Tcp(stream) => stream.read(into),
-        }
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
-        }
-    }
-
-    /// Tells the receiver that nothing more comes. A receiver that is gone already is no error.
-    pub fn end_of_stream(&self) {
-        let _already_gone = match self {
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-        };
-    }
-
     /// Whether the connect has come through; `Err` if it failed.
     pub fn is_connected(&self) -> io::Result<bool> {
         match self {
@@ -136,6 +119,52 @@ impl Stream {
                     Ok(_) => Ok(true),
                     Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
                     Err(error) => Err(error),
+                }
+            }
+        }
+    }
+}
+
+impl Socket for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(into),
+            Self::Tcp(stream) => stream.read(into),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn end_of_stream(&mut self) {
+        let _already_gone = match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    fn refuse_more(&mut self) -> bool {
+        match self {
+            Self::Unix(stream) => {
+                let _already_gone = stream.shutdown(Shutdown::Read);
+                true
+            }
+            Self::Tcp(_) => false,
+        }
+    }
+
+    /// A TCP socket that is closed with something unread answers with a reset, which throws away
+    /// what it has not sent yet: what is unread is read first.
+    fn close(mut self) {
+        if matches!(self, Self::Tcp(_)) {
+            let mut unread = [0; 16 * 1024];
+            for _ in 0..DRAINS {
+                if !matches!(self.read(&mut unread), Ok(1..)) {
+                    break;
                 }
             }
         }

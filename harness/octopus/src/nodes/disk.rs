@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[cfg(target_os = "linux")]
-use anyhow::Context;
-use anyhow::Result;
+use crate::{
+    error::Error,
+    process::watcher::{self, Notice},
+};
 
 /// The file that fills the disk up.
 const BALLAST: &str = ".ballast";
@@ -26,16 +27,20 @@ impl SmallDisk {
     /// # Errors
     /// Not on Linux, or no right to mount.
     #[cfg(target_os = "linux")]
-    pub fn mount(folder: &Path, bytes: u64) -> Result<Self> {
+    pub fn mount(folder: &Path, bytes: u64) -> Result<Self, Error> {
+        use crate::error::Doing;
         use rustix::mount::{MountFlags, mount};
-        let options = std::ffi::CString::new(format!("size={bytes},mode=0777"))?;
+        let options = std::ffi::CString::new(format!("size={bytes},mode=0777"))
+            .map_err(io::Error::from)
+            .doing(|| "cannot name a size".to_owned())?;
         let flags = MountFlags::NODEV | MountFlags::NOSUID;
-        mount("tmpfs", folder, "tmpfs", flags, options.as_c_str()).with_context(|| {
-            format!(
-                "cannot mount a small disk at {} (it needs root)",
-                folder.display()
-            )
-        })?;
+        mount("tmpfs", folder, "tmpfs", flags, options.as_c_str())
+            .map_err(io::Error::from)
+            .doing(|| {
+                let shown = folder.display();
+                format!("cannot mount a small disk at {shown} (it needs root)")
+            })?;
+        watcher::tell(&Notice::Mounted(folder));
         Ok(Self {
             folder: folder.to_owned(),
         })
@@ -43,8 +48,8 @@ impl SmallDisk {
 
     /// Small disks need Linux's tmpfs.
     #[cfg(not(target_os = "linux"))]
-    pub fn mount(_folder: &Path, _bytes: u64) -> Result<Self> {
-        anyhow::bail!("small disks (the fulldisk monkey) need Linux")
+    pub fn mount(_folder: &Path, _bytes: u64) -> Result<Self, Error> {
+        Err(Error::NoSmallDisks)
     }
 
     /// Takes all the room that is left.
@@ -76,6 +81,7 @@ impl Drop for SmallDisk {
         #[cfg(target_os = "linux")]
         let _already_gone =
             rustix::mount::unmount(&self.folder, rustix::mount::UnmountFlags::DETACH);
+        watcher::tell(&Notice::Unmounted(&self.folder));
     }
 }
 

@@ -1,11 +1,11 @@
 //! The nodes: real processes, each a group of its own, that are started, stopped, killed and
 //! started again, and whose output is collected.
 //!
-//! Freezes and kills are counted, as several monkeys may have their hands on one node: it runs
-//! again only when both counts are back at 0. SIGSTOP and SIGKILL go to the whole group and cannot
-//! be caught.
+//! `lifecycle` decides what becomes of a node, here it is done to the process. SIGSTOP and SIGKILL
+//! go to the whole group and cannot be caught.
 
 mod disk;
+mod lifecycle;
 mod output;
 
 use std::{
@@ -16,15 +16,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result};
-
 use crate::{
+    error::{Doing, Error},
+    events::NodeNow,
     network::NodeId,
-    process::{ProcessGroup, Signal},
+    process::{self, ProcessGroup, Signal},
 };
 
 pub use disk::SmallDisk;
+pub(crate) use lifecycle::{Deed, Lifecycle};
 use output::Collector;
+pub use output::Echo;
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -73,27 +75,25 @@ pub struct Nodes {
 #[derive(Debug)]
 struct Node {
     spec: NodeSpec,
+    life: Lifecycle,
     process: Option<ProcessGroup>,
     disk: Option<SmallDisk>,
-    freezes: u32,
-    kills: u32,
-    /// How many times it was killed in all.
-    killed: u64,
+    /// How often its disk was filled and not yet freed.
+    fillings: u32,
     exited: Option<ExitStatus>,
 }
 
 impl Nodes {
-    /// Nodes that are not started yet. Their output goes to `ROOT/nodeI.log`, and with `echo` to
-    /// stderr too, each line with its node in front.
-    pub fn new(specs: Vec<NodeSpec>, root: &Path, echo: bool) -> Self {
+    /// Nodes that are not started yet. Their output goes to `ROOT/nodeI.log`, and to `echo`, line
+    /// by line.
+    pub fn new(specs: Vec<NodeSpec>, root: &Path, echo: Option<Echo>) -> Self {
         let node = |spec| {
             Mutex::new(Node {
                 spec,
+                life: Lifecycle::default(),
                 process: None,
                 disk: None,
-                freezes: 0,
-                kills: 0,
-                killed: 0,
+                fillings: 0,
                 exited: None,
             })
         };
@@ -114,10 +114,11 @@ impl Nodes {
     }
 
     /// Starts them, one right after the other.
-    pub fn start(&self) -> Result<()> {
+    pub fn start(&self) -> Result<(), Error> {
         for node in 0..self.count() {
             let mut guard = self.lock(node);
-            self.launch(node, &mut guard).with_context(|| {
+            let deed = guard.life.start();
+            self.perform(node, &mut guard, deed).doing(|| {
                 let program = guard.spec.program.display();
                 format!("cannot start node {node} ({program})")
             })?;
@@ -128,65 +129,89 @@ impl Nodes {
     /// Stops a node once more.
     pub fn freeze(&self, node: NodeId) -> io::Result<()> {
         let mut guard = self.lock(node);
-        guard.freezes += 1;
-        match &guard.process {
-            Some(process) if guard.freezes == 1 => process.signal(Signal::STOP),
-            _ => Ok(()),
-        }
+        let deed = guard.life.freeze();
+        self.perform(node, &mut guard, deed)
     }
 
     /// Takes one freeze back.
     pub fn thaw(&self, node: NodeId) -> io::Result<()> {
         let mut guard = self.lock(node);
-        guard.freezes = guard.freezes.saturating_sub(1);
-        self.run_again(node, &mut guard)
+        let deed = guard.life.thaw();
+        self.perform(node, &mut guard, deed)
     }
 
-    /// Kills a node once more.
-    pub fn kill(&self, node: NodeId) -> io::Result<()> {
-        let mut guard = self.lock(node);
-        guard.kills += 1;
-        // One that ended by itself, just before, stays that way: it must not be hidden.
-        if guard.has_exited()? {
-            return Ok(());
+    /// Kills nodes once more: all are signalled before the end of any is waited for.
+    pub fn kill(&self, nodes: &[NodeId]) -> io::Result<()> {
+        let mut dying = Vec::new();
+        for &node in nodes {
+            let mut guard = self.lock(node);
+            guard.look()?;
+            if guard.life.kill() == Deed::Kill {
+                dying.extend(guard.process.take());
+            }
         }
-        if let Some(mut process) = guard.process.take() {
-            guard.killed += 1;
-            process.kill()?;
+        process::kill_together(dying)
+    }
+
+    /// Takes one kill of each of them back.
+    pub fn revive(&self, nodes: &[NodeId]) -> io::Result<()> {
+        for &node in nodes {
+            let mut guard = self.lock(node);
+            let deed = guard.life.revive();
+            self.perform(node, &mut guard, deed)?;
         }
         Ok(())
     }
 
-    /// Takes one kill back.
-    pub fn revive(&self, node: NodeId) -> io::Result<()> {
+    /// Fills a node's disk once more.
+    pub fn fill_disk(&self, node: NodeId) -> io::Result<()> {
         let mut guard = self.lock(node);
-        guard.kills = guard.kills.saturating_sub(1);
-        self.run_again(node, &mut guard)
+        guard.fillings += 1;
+        let first = guard.fillings == 1;
+        match &mut guard.disk {
+            Some(disk) if first => disk.fill(),
+            _ => Ok(()),
+        }
     }
 
-    /// Fills a node's disk, or makes room on it again.
-    pub fn set_disk_full(&self, node: NodeId, full: bool) -> io::Result<()> {
-        match &mut self.lock(node).disk {
-            Some(disk) if full => disk.fill(),
-            Some(disk) => disk.free(),
-            None => Ok(()),
+    /// Takes one filling back; the last one makes room.
+    pub fn free_disk(&self, node: NodeId) -> io::Result<()> {
+        let mut guard = self.lock(node);
+        if guard.fillings == 0 {
+            return Ok(());
         }
+        guard.fillings -= 1;
+        let last = guard.fillings == 0;
+        match &mut guard.disk {
+            Some(disk) if last => disk.free(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a node's disk is full.
+    pub fn disk_is_full(&self, node: NodeId) -> bool {
+        self.lock(node).fillings > 0
     }
 
     /// What a node does at the moment.
     pub fn state(&self, node: NodeId) -> NodeState {
+        self.lock(node).life.state()
+    }
+
+    /// What a node does at the moment, with its process.
+    pub fn now(&self, node: NodeId) -> NodeNow {
         let guard = self.lock(node);
-        match &guard.process {
-            _ if guard.exited.is_some() => NodeState::Exited,
-            None => NodeState::Killed,
-            Some(_) if guard.freezes > 0 => NodeState::Frozen,
-            Some(_) => NodeState::Running,
+        NodeNow {
+            node,
+            state: guard.life.state(),
+            incarnation: guard.life.incarnation(),
+            pid: guard.process.as_ref().map(ProcessGroup::id),
         }
     }
 
     /// How many times a node was killed: who sees the number change knows why an answer broke off.
     pub fn killed(&self, node: NodeId) -> u64 {
-        self.lock(node).killed
+        self.lock(node).life.killed()
     }
 
     /// The nodes that ended by themselves, with their status. Looks afresh.
@@ -194,32 +219,28 @@ impl Nodes {
         let mut found = Vec::new();
         for node in 0..self.count() {
             let mut guard = self.lock(node);
-            if guard.has_exited()?
-                && let Some(status) = guard.exited
-            {
-                found.push((node, status));
-            }
+            guard.look()?;
+            found.extend(guard.exited.map(|status| (node, status)));
         }
         Ok(found)
     }
 
     /// Kills them all, and waits until their output is collected.
     pub fn stop(&self) {
-        for node in 0..self.count() {
-            let mut guard = self.lock(node);
-            // A guard that goes kills its process.
-            guard.process = None;
-        }
+        let dying = (0..self.count()).filter_map(|node| self.lock(node).process.take());
+        // Errors mean that processes are gone; that is what we want.
+        let _gone = process::kill_together(dying.collect());
+        // A daemon that hides its descent would hold the output open.
+        process::evict(self.output.root());
         self.output.finish();
     }
 
-    fn run_again(&self, node: NodeId, guard: &mut Node) -> io::Result<()> {
-        if guard.freezes > 0 || guard.kills > 0 || guard.exited.is_some() {
-            return Ok(());
-        }
-        match &guard.process {
-            Some(process) => process.signal(Signal::CONT),
-            None => self.launch(node, guard),
+    fn perform(&self, node: NodeId, guard: &mut Node, deed: Deed) -> io::Result<()> {
+        match (deed, &mut guard.process) {
+            (Deed::Stop, Some(process)) => process.signal(Signal::STOP),
+            (Deed::Continue, Some(process)) => process.signal(Signal::CONT),
+            (Deed::Launch, _) => self.launch(node, guard),
+            _ => Ok(()),
         }
     }
 
@@ -246,13 +267,17 @@ impl Nodes {
 }
 
 impl Node {
-    fn has_exited(&mut self) -> io::Result<bool> {
+    /// Looks whether it has ended by itself.
+    fn look(&mut self) -> io::Result<()> {
         if self.exited.is_none()
             && let Some(process) = &mut self.process
         {
             self.exited = process.try_wait()?;
+            if self.exited.is_some() {
+                self.life.exit();
+            }
         }
-        Ok(self.exited.is_some())
+        Ok(())
     }
 }
 
@@ -268,7 +293,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             folder: root.path().to_owned(),
         };
-        Nodes::new(vec![spec], root.path(), false)
+        Nodes::new(vec![spec], root.path(), None)
     }
 
     fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
@@ -314,10 +339,10 @@ mod tests {
         nodes.start().unwrap();
         wait_for("first life", || log(&root).lines().count() == 1);
         nodes.freeze(0).unwrap();
-        nodes.kill(0).unwrap();
+        nodes.kill(&[0]).unwrap();
         assert_eq!(nodes.state(0), NodeState::Killed);
         assert_eq!(nodes.killed(0), 1);
-        nodes.revive(0).unwrap();
+        nodes.revive(&[0]).unwrap();
         assert_eq!(nodes.state(0), NodeState::Killed, "it is still frozen");
         nodes.thaw(0).unwrap();
         wait_for("second life", || log(&root).lines().count() == 2);
@@ -334,8 +359,8 @@ mod tests {
         let nodes = shells("echo bye; exit 0", &root);
         nodes.start().unwrap();
         wait_for("exit", || !nodes.exited().unwrap().is_empty());
-        nodes.kill(0).unwrap();
-        nodes.revive(0).unwrap();
+        nodes.kill(&[0]).unwrap();
+        nodes.revive(&[0]).unwrap();
         assert_eq!(nodes.state(0), NodeState::Exited);
         nodes.stop();
         assert_eq!(log(&root), "bye\n");

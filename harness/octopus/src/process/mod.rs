@@ -1,36 +1,44 @@
-//! Solution processes: each is a process group of its own that never outlives the harness.
+//! Processes that never outlive their owner: each is a process group of its own.
 //!
 //! A group is killed when its guard is dropped (so also when we unwind), and on a signal through
-//! [`kill_all`]. Processes that left the group (`setsid`) are found on Linux by an environment
-//! variable that they inherited.
+//! [`kill_all`]. What left the group (`setsid`) is found on Linux by `family`. Should this process
+//! itself be killed, `watcher` does the same from outside.
+
+mod family;
+pub mod watcher;
 
 use std::{
     io,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+pub(crate) use family::evict;
 pub use rustix::process::Signal;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 
 /// The environment variable that marks every process started here, and all its descendants.
-const TOKEN_VARIABLE: &str = "CTF3_HARNESS_PROCESS";
+const TOKEN_VARIABLE: &str = "OCTOPUS_PROCESS";
 
 /// How often a wait looks again where the system has no way to be told of a process's end.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How often processes are looked at again; one that keeps an empty environment is nobody's stray.
-#[cfg(target_os = "linux")]
-const MAX_SCANS: usize = 10;
-
 static LIVE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// What the tokens of this process begin with. Numbers of processes come again and differ between
+/// containers, so the time is part of it.
+static RUN: LazyLock<String> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanoseconds = since.unwrap_or_default().as_nanos();
+    format!("{}.{nanoseconds}-", std::process::id())
+});
 
 #[derive(Debug, Clone)]
 struct Member {
@@ -51,7 +59,7 @@ impl ProcessGroup {
     /// Starts `command` as the leader of a new process group.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let token = format!("{}-{serial}", std::process::id());
+        let token = format!("{}{serial}", *RUN);
         command.process_group(0).env(TOKEN_VARIABLE, &token);
         // Held across the spawn, so that a signal between it and the registration cannot
         // overlook the newcomer.
@@ -60,6 +68,7 @@ impl ProcessGroup {
         let group = Pid::from_child(&child);
         let member = Member { group, token };
         live.push(member.clone());
+        watcher::tell(&watcher::Notice::GroupStarted(group));
         Ok(Self {
             child,
             member,
@@ -118,19 +127,13 @@ impl ProcessGroup {
         }
     }
 
-    /// Collects the leader's status. Its group is killed first: until the leader is reaped, its
-    /// number cannot be given to a stranger.
+    /// Collects the leader's status.
     fn reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
         }
-        wait_without_reaping(self.member.group, Duration::MAX)?;
-        let mut live = live();
-        kill_member(&self.member);
-        live.retain(|member| member.token != self.member.token);
-        let status = self.child.wait()?;
-        self.status = Some(status);
-        Ok(status)
+        reap_together(std::slice::from_mut(self))?;
+        self.status.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -141,21 +144,48 @@ impl Drop for ProcessGroup {
     }
 }
 
+/// Kills several groups: all are signalled before the end of any is waited for.
+pub(crate) fn kill_together(mut groups: Vec<ProcessGroup>) -> io::Result<()> {
+    for group in &groups {
+        group.signal(Signal::KILL)?;
+    }
+    reap_together(&mut groups)
+}
+
+/// Waits for the leaders to end and collects their statuses. What else is left of their groups is
+/// killed before: until a leader is reaped, its number cannot be given to a stranger.
+fn reap_together(groups: &mut [ProcessGroup]) -> io::Result<()> {
+    for group in groups.iter().filter(|group| group.status.is_none()) {
+        wait_without_reaping(group.member.group, Duration::MAX)?;
+    }
+    let mut live = live();
+    let dying: Vec<Member> = groups.iter().map(|group| group.member.clone()).collect();
+    kill_members(&dying);
+    for group in groups.iter_mut().filter(|group| group.status.is_none()) {
+        group.status = Some(group.child.wait()?);
+        live.retain(|member| member.token != group.member.token);
+        watcher::tell(&watcher::Notice::GroupEnded(group.member.group));
+    }
+    Ok(())
+}
+
 /// Kills every process started here; their guards notice by themselves.
 pub fn kill_all() {
-    for member in live().iter() {
-        kill_member(member);
-    }
+    kill_members(&live());
 }
 
 fn live() -> MutexGuard<'static, Vec<Member>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn kill_member(member: &Member) {
-    let _ = rustix::process::kill_process_group(member.group, Signal::KILL);
-    for stray in strays(&member.token) {
-        let _ = rustix::process::kill_process(stray, Signal::KILL);
+fn kill_members(members: &[Member]) {
+    let groups: Vec<Pid> = members.iter().map(|member| member.group).collect();
+    for &group in &groups {
+        let _gone = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let is_token = |token: &str| members.iter().any(|member| member.token == token);
+    for stray in family::find(&groups, is_token) {
+        let _gone = rustix::process::kill_process(stray, Signal::KILL);
     }
 }
 
@@ -213,58 +243,6 @@ fn has_ended(pid: Pid) -> io::Result<bool> {
         .is_some_and(|s: &WaitIdStatus| s.exited() || s.killed() || s.dumped()))
 }
 
-/// Processes outside the group that carry its token in their environment.
-///
-/// A process that is just taking on another program (`exec`) has no environment for a moment; it is
-/// looked at again rather than overlooked.
-#[cfg(target_os = "linux")]
-fn strays(token: &str) -> Vec<Pid> {
-    let wanted = format!("{TOKEN_VARIABLE}={token}");
-    let (mut found, mut changing) = scan(&wanted);
-    for _ in 0..MAX_SCANS {
-        if !changing {
-            break;
-        }
-        thread::sleep(POLL_INTERVAL);
-        (found, changing) = scan(&wanted);
-    }
-    found
-}
-
-/// Processes with a variable in their environment, and whether any process had none to show.
-#[cfg(target_os = "linux")]
-fn scan(wanted: &str) -> (Vec<Pid>, bool) {
-    let mut found = Vec::new();
-    let mut changing = false;
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let Ok(environment) = std::fs::read(entry.path().join("environ")) else {
-            continue;
-        };
-        if environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == wanted.as_bytes())
-        {
-            found.extend(Pid::from_raw(id));
-        }
-        // Threads of the kernel and processes that have ended have no program either.
-        changing |= environment.is_empty() && entry.path().join("exe").read_link().is_ok();
-    }
-    (found, changing)
-}
-
-/// Other systems do not show a process's environment; there the group has to do.
-#[cfg(not(target_os = "linux"))]
-fn strays(_token: &str) -> Vec<Pid> {
-    Vec::new()
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -300,7 +278,7 @@ mod tests {
                 start.elapsed() < Duration::from_secs(20),
                 "process {id} is still there"
             );
-            thread::yield_now();
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -329,6 +307,26 @@ mod tests {
         let stray = first_line(&mut group);
         drop(group);
         wait_until_gone(&stray);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_that_hides_its_descent_is_killed_as_long_as_its_parent_lives() {
+        let script = "setsid sh -c 'env -i setsid sh -c \"echo \\$\\$; exec sleep 600\"; :' & wait";
+        let mut group = ProcessGroup::spawn(&mut shell(script)).unwrap();
+        let stray = first_line(&mut group);
+        drop(group);
+        wait_until_gone(&stray);
+    }
+
+    #[test]
+    fn several_groups_die_together() {
+        let mut groups: Vec<ProcessGroup> = (0..5)
+            .map(|_| ProcessGroup::spawn(&mut shell("echo $$; exec sleep 600")).unwrap())
+            .collect();
+        let ids: Vec<String> = groups.iter_mut().map(first_line).collect();
+        kill_together(groups).unwrap();
+        assert!(ids.iter().all(|id| !exists(id)));
     }
 
     #[test]

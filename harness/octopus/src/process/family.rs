@@ -1,0 +1,139 @@
+//! Which processes belong to a group, wherever they went: those in the group, those that carry its
+//! token in their environment, and the descendants of all of these. Linux shows this in `/proc`;
+//! on other systems only the group itself is known.
+
+use std::path::Path;
+
+use rustix::process::Pid;
+
+/// The processes that belong to the groups or carry a token that `is_token` knows. Those that have
+/// ended and wait to be reaped are not among them.
+#[cfg(target_os = "linux")]
+pub(super) fn find(groups: &[Pid], is_token: impl Fn(&str) -> bool) -> Vec<Pid> {
+    linux::find(groups, &is_token)
+}
+
+/// Other systems do not show a process's environment.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn find(_groups: &[Pid], _is_token: impl Fn(&str) -> bool) -> Vec<Pid> {
+    Vec::new()
+}
+
+/// Kills whatever works in a folder and has no terminal: a daemon that a run has left there, whose
+/// descent cannot be told any more.
+pub(crate) fn evict(folder: &Path) {
+    #[cfg(target_os = "linux")]
+    for process in linux::inhabitants(folder) {
+        let _gone = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = folder;
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{collections::HashSet, fs, path::Path, thread};
+
+    use rustix::process::Pid;
+
+    use crate::process::{POLL_INTERVAL, TOKEN_VARIABLE};
+
+    /// How often processes are looked at again; one that keeps an empty environment is nobody's.
+    const MAX_SCANS: usize = 10;
+
+    struct Process {
+        id: i32,
+        parent: i32,
+        group: i32,
+        has_terminal: bool,
+        /// It carries a token that is looked for.
+        marked: bool,
+        /// It is just taking on another program (`exec`) and has no environment for a moment.
+        changing: bool,
+    }
+
+    pub fn find(groups: &[Pid], is_token: &dyn Fn(&str) -> bool) -> Vec<Pid> {
+        let mut all = scan(is_token);
+        for _ in 0..MAX_SCANS {
+            // Rather look again than overlook one.
+            if !all.iter().any(|process| process.changing) {
+                break;
+            }
+            thread::sleep(POLL_INTERVAL);
+            all = scan(is_token);
+        }
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let groups: HashSet<i32> = groups
+            .iter()
+            .map(|group| group.as_raw_nonzero().get())
+            .collect();
+        let mut family: HashSet<i32> = HashSet::new();
+        loop {
+            let before = family.len();
+            for process in &all {
+                let belongs = process.marked
+                    || groups.contains(&process.group)
+                    || family.contains(&process.parent)
+                    || groups.contains(&process.parent);
+                if belongs && process.id != own {
+                    family.insert(process.id);
+                }
+            }
+            if family.len() == before {
+                return family.into_iter().filter_map(Pid::from_raw).collect();
+            }
+        }
+    }
+
+    pub fn inhabitants(folder: &Path) -> Vec<Pid> {
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let works_there = |process: &Process| {
+            let place = Path::new("/proc").join(process.id.to_string()).join("cwd");
+            place.read_link().is_ok_and(|cwd| cwd.starts_with(folder))
+        };
+        scan(&|_| false)
+            .iter()
+            .filter(|process| !process.has_terminal && process.id != own)
+            .filter(|process| works_there(process))
+            .filter_map(|process| Pid::from_raw(process.id))
+            .collect()
+    }
+
+    fn scan(is_token: &dyn Fn(&str) -> bool) -> Vec<Process> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let id = entry.file_name().to_str()?.parse().ok()?;
+                look(id, &entry.path(), is_token)
+            })
+            .collect()
+    }
+
+    /// `None` for a process that has ended, or that is not ours to look at.
+    fn look(id: i32, folder: &Path, is_token: &dyn Fn(&str) -> bool) -> Option<Process> {
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name in brackets may hold anything, brackets too.
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        if matches!(fields.next()?, "Z" | "X") {
+            return None;
+        }
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        // The session, then the terminal.
+        let has_terminal = fields.nth(1)? != "0";
+        let environment = fs::read(folder.join("environ")).unwrap_or_default();
+        let token = environment.split(|byte| *byte == 0).find_map(|variable| {
+            let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+            (name == TOKEN_VARIABLE).then_some(value)
+        });
+        Some(Process {
+            id,
+            parent,
+            group,
+            has_terminal,
+            marked: token.is_some_and(is_token),
+            // Threads of the kernel have no program either.
+            changing: environment.is_empty() && folder.join("exe").read_link().is_ok(),
+        })
+    }
+}

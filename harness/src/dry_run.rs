@@ -1,0 +1,18 @@
+//! What `--dry-run` prints: the schedule of the monkeys, and a digest by which two of them can be
+//! compared at a glance.
+
+use octopus::Schedule;
+use sha2::{Digest, Sha256};
+
+use crate::console;
+
+/// Prints the schedule of so many nodes, and its digest.
+pub fn print(schedule: &Schedule, nodes: usize) {
+    let mut hash = Sha256::new();
+    for line in schedule.lines(nodes) {
+        hash.update(line.as_bytes());
+        hash.update(b"\n");
+        console::print(&line);
+    }
+    console::print(&format!("sha256 {}", hex::encode(hash.finalize())));
+}
