@@ -7,9 +7,13 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
+
+/// How often a test looks whether something has come true.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A folder of its own for each test; everything the harness leaves behind would show in it.
 struct Bench {
@@ -421,14 +425,14 @@ fn announced(harness: &mut Child, file: &Path) -> String {
         }
         let ended = harness.try_wait().unwrap();
         assert!(ended.is_none(), "the solution did not start: {ended:?}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 
 /// Whether a process has ended; one that was killed may take a moment to leave.
 fn is_gone(id: &str) -> bool {
-    (0..1_000_000).any(|_| {
-        std::thread::yield_now();
+    (0..2000).any(|_| {
+        std::thread::sleep(LOOK);
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")
     })

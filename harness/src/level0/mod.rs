@@ -77,19 +77,10 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     if args.bench {
         return bench::run(args, &arena, report);
     }
-    let floor = Floor::build(&arena.folder);
-    let mut checked = None;
+    let mut bench = Bench::default();
     for task in &tasks {
         let watch = Watch::start();
-        let mut result = play(args, &arena, task, &floor)?;
-        if result.failure.is_none() {
-            let checked = match &mut checked {
-                Some(checked) => checked,
-                None => checked.insert(checks::run(&arena, args.seed, args.time_limit)?),
-            };
-            result = with_checks(result, checked);
-        }
-        let result = result.under(watch.stop());
+        let result = play(args, &arena, task, &mut bench)?.under(watch.stop());
         if !result.passed() {
             console::log(&format!(
                 "level 0: the run's files are kept in {}",
@@ -101,12 +92,11 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn with_checks(result: CaseResult, checked: &Checked) -> CaseResult {
-    let result = result.figure("checked_words", checked.words);
-    match &checked.failure {
-        Some(failure) => result.fail(failure.clone()),
-        None => result,
-    }
+/// What all cases share, made when the first of them needs it.
+#[derive(Default)]
+struct Bench {
+    checked: Option<Checked>,
+    floor: Option<Floor>,
 }
 
 /// Where and how the solution is run: its folder, its arguments, its files.
@@ -175,8 +165,9 @@ fn original(path: &Path) -> Result<Task> {
     })
 }
 
-/// Runs the solution on the case as often as asked, and an empty program after each run.
-fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseResult> {
+/// Runs the solution on the case as often as asked, and an empty program after each run. After the
+/// first comes what belongs to every judgement.
+fn play(args: &Args, arena: &Arena, task: &Task, bench: &mut Bench) -> Result<CaseResult> {
     let mut result = CaseResult::new(0, &task.name, &arena.solution, Unit::S);
     if let Some(file) = &task.file {
         result = result.setting("case", file.to_string_lossy());
@@ -192,6 +183,20 @@ fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseRe
             }
             Err(failure) => return Ok(result.fail(failure)),
         }
+        if run == 0 {
+            let checked = match bench.checked.take() {
+                Some(checked) => checked,
+                None => checks::run(arena, args.seed, args.time_limit)?,
+            };
+            let checked = bench.checked.insert(checked);
+            result = result.figure("checked_words", checked.words);
+            if let Some(failure) = &checked.failure {
+                return Ok(result.fail(failure.clone()));
+            }
+        }
+        let floor = bench
+            .floor
+            .get_or_insert_with(|| Floor::build(&arena.folder));
         floors.extend(floor.time()?.map(|wall| wall.as_secs_f64()));
     }
     let (best, median) = timing::best_and_median(&mut walls);
@@ -201,12 +206,13 @@ fn play(args: &Args, arena: &Arena, task: &Task, floor: &Floor) -> Result<CaseRe
         // In 2014 the score was the ratio in percent.
         result = result.figure("score_2014_percent", ratio * 100.0);
     }
+    let floor = bench.floor.as_ref().map(Floor::name);
     Ok(result
         .figure("wall_best_s", best)
         .figure("wall_median_s", median)
         .figure("floor_best_s", floor_best)
         .figure("floor_median_s", floor_median)
-        .figure("floor", floor.name())
+        .figure("floor", floor)
         .figure("runs", walls.len()))
 }
 

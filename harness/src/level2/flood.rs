@@ -12,7 +12,7 @@ use super::reactor::{Actor, Interests};
 use super::secret::{Nonces, Secret};
 use super::socket::{Address, Incoming, Wire};
 use super::traffic::{Arrival, Traffic};
-use crate::http::{Answer, AnswerReader};
+use crate::http::{Answer, AnswerReader, Malformed};
 
 /// A request is given up after so much silence on its connection.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -277,6 +277,9 @@ impl Actor for Flood {
                 connection.give_up = now + PATIENCE;
                 match connection.reader.feed(&bytes) {
                     Ok(None) => {}
+                    Ok(Some(answer)) if answer.surplus => {
+                        self.break_connection(key, &Malformed::Trailing.to_string(), now);
+                    }
                     Ok(Some(answer)) => self.answered(key, &answer, now),
                     Err(error) => self.break_connection(key, &error.to_string(), now),
                 }

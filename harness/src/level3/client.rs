@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::http::{Answer, AnswerReader};
+use crate::http::{Answer, AnswerReader, Malformed};
 
 /// Bytes read at a time.
 const PIECE: usize = 256 * 1024;
@@ -74,9 +74,13 @@ impl Client {
                 .read(&mut self.piece)
                 .map_err(|error| self.in_words(error))?;
             if count == 0 {
-                return reader.end().map_err(|_| ErrorKind::UnexpectedEof.into());
+                let cut = |error| io::Error::new(ErrorKind::UnexpectedEof, error);
+                return reader.end().map_err(cut);
             }
             if let Some(answer) = reader.feed(&self.piece[..count]).map_err(malformed)? {
+                if answer.surplus {
+                    return Err(malformed(Malformed::Trailing));
+                }
                 if answer.keep_alive {
                     self.connection = Some(connection);
                 }
