@@ -102,15 +102,15 @@ where
         console::log(&format!("harness: {error:#}"));
         return ExitCode::from(SETUP_ERROR);
     }
-    let well = match cli.command {
+    match cli.command {
         Some(command) => judge_or_stumble(command, settings, &mut report),
         None => judge_all(&settings, &mut report),
-    };
-    conclude(&mut report, target.as_ref(), well)
+    }
+    conclude(&report, target.as_ref())
 }
 
 /// Prints and writes the report; the exit status that follows from it.
-fn conclude(report: &mut Report, target: Option<&Target>, well: bool) -> ExitCode {
+fn conclude(report: &Report, target: Option<&Target>) -> ExitCode {
     report.print();
     let interrupted = interrupt::requested();
     let mut status = if interrupted {
@@ -118,7 +118,7 @@ fn conclude(report: &mut Report, target: Option<&Target>, well: bool) -> ExitCod
         EXIT_INTERRUPTED
     } else if report.has_errors() {
         SETUP_ERROR
-    } else if !well || report.has_failed() {
+    } else if report.has_failed() {
         FAILED
     } else {
         PASSED
@@ -146,54 +146,46 @@ where
 
 /// Judges our solutions of all levels, built by one call of cargo. What cannot be set up for one
 /// level does not keep the others from being judged.
-fn judge_all(settings: &Settings, report: &mut Report) -> bool {
+fn judge_all(settings: &Settings, report: &mut Report) {
     if let Err(error) = solution::build_all() {
-        report.stumble(&error);
-        return false;
+        if !interrupt::requested() {
+            report.stumble(&error);
+        }
+        return;
     }
-    let mut well = true;
     for run in DEFAULT_RUNS {
         if interrupt::requested() {
-            return false;
+            return;
         }
         let words = std::iter::once(settings.program()).chain(run.iter().copied());
         match parse(words.map(OsString::from)) {
             Ok((cli, settings)) => {
-                well &= cli
-                    .command
-                    .is_none_or(|command| judge_or_stumble(command, settings, report));
+                if let Some(command) = cli.command {
+                    judge_or_stumble(command, settings, report);
+                }
             }
             Err(error) => report.stumble(&error.into()),
         }
     }
-    well
 }
 
-/// Judges what the command names, and puts into the report what could not be set up; `false` if
-/// what it ran failed and the report does not say so.
-fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) -> bool {
+/// Judges what the command names, and puts into the report what could not be set up.
+fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) {
     report.begin(settings);
-    match judge(command, report) {
-        Ok(well) => well,
-        // Said when the report is concluded.
-        Err(_) if interrupt::requested() => false,
-        Err(error) => {
-            report.stumble(&error);
-            false
-        }
+    let outcome = match command {
+        Command::Level0(args) => level0::run(&args, report),
+        Command::Level1(args) => level1::run(&args, report),
+        Command::Level2(args) => level2::run(&args, report),
+        Command::Level3(args) => level3::run(&args, report),
+        Command::Level4(args) => level4::run(&args, report),
+        Command::Network(args) => simulate::run(&args, report),
+    };
+    // An interrupt is said when the report is concluded.
+    if let Err(error) = outcome
+        && !interrupt::requested()
+    {
+        report.stumble(&error);
     }
-}
-
-fn judge(command: Command, report: &mut Report) -> Result<bool> {
-    match command {
-        Command::Level0(args) => level0::run(&args, report)?,
-        Command::Level1(args) => level1::run(&args, report)?,
-        Command::Level2(args) => level2::run(&args, report)?,
-        Command::Level3(args) => level3::run(&args, report)?,
-        Command::Level4(args) => level4::run(&args, report)?,
-        Command::Network(args) => return simulate::run(&args),
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 //! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`] and
 //!   [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do;
 //! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
-//!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do,
+//!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
+//! - [`recording`] writes what happened in a run as events and as a page with charts,
 //!   [`output_file`] tries files before a run;
 //! - [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
@@ -34,6 +35,7 @@ pub mod live;
 pub mod monkey_args;
 pub mod noise;
 pub mod output_file;
+pub mod recording;
 pub mod report;
 pub mod settings;
 pub mod simulate;

@@ -219,7 +219,7 @@ sys.stdout.buffer.write(re.sub(rb\"[^ \\n]+\", mark, sys.stdin.buffer.read()))' 
         ("a Bloom filter", bloom.to_owned()),
     ] {
         let solution = bench.script(&script);
-        let output = bench.judge(&solution, &["--words", "20", "--runs", "1"]);
+        let output = bench.judge(&solution, &["--words", "20"]);
         assert_eq!(
             output.status.code(),
             Some(1),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::world::{Regime, WorldName};
-use crate::{duration, solution::SolutionArgs};
+use crate::{duration, recording::RecordingArgs, solution::SolutionArgs};
 
 /// Judges a level 2 solution: a proxy that lets the mice through under a flood of elephants.
 ///
@@ -15,7 +15,7 @@ use crate::{duration, solution::SolutionArgs};
 Examples:
   harness level2 --case level2-aUSeyGpde8.json --runs 3
   harness level2 --seed anything --regime open
-  harness level2 --world backend-dies
+  harness level2 --world backend-dies --report run.html --events run.jsonl
   harness level2 --solution harness/examples/level2.py")]
 pub struct Args {
     #[command(flatten)]
@@ -50,6 +50,9 @@ pub struct Args {
     /// Talk to the solution and let it talk to the backends over unix sockets instead of TCP
     #[arg(long)]
     pub(super) unix: bool,
+
+    #[command(flatten)]
+    pub(super) recording: RecordingArgs,
 
     /// A backend that overflows dies, as in 2014, and the solution fails
     #[arg(long)]

@@ -43,6 +43,8 @@ pub struct BackendTally {
     pub answered_since_revival: Option<usize>,
     /// Work begun, in milliseconds, whoever still listens when it ends.
     pub work_ms: u64,
+    /// When it held more or fewer requests than before, and how many then.
+    pub occupancy: Vec<(Instant, usize)>,
 }
 
 /// A backend as a server of connections.
@@ -232,6 +234,14 @@ impl Backend {
         }
     }
 
+    /// Notes how many requests it holds, if that has changed.
+    fn note(&mut self, now: Instant) {
+        let held = self.queue.held();
+        if self.tally.occupancy.last().map_or(0, |(_, held)| *held) != held {
+            self.tally.occupancy.push((now, held));
+        }
+    }
+
     fn admit(&mut self, task: Task, now: Instant) {
         let key = task.connection;
         if let Some(connection) = self.connections.get_mut(&key) {
@@ -249,6 +259,7 @@ impl Backend {
             }
             _ => {}
         }
+        self.note(now);
     }
 
     fn start(&mut self, task: Task, from: Instant) {
@@ -271,6 +282,7 @@ impl Backend {
             if let Some(next) = next {
                 self.start(next, due);
             }
+            self.note(now);
             if self.connections.contains_key(&task.connection) {
                 self.tally.answered += 1;
                 if let Some(answered) = &mut self.tally.answered_since_revival {

@@ -14,6 +14,7 @@ mod population;
 mod probe;
 mod queue;
 mod reactor;
+mod record;
 mod secret;
 mod seed_random;
 mod socket;
@@ -36,6 +37,7 @@ use crate::{
     case::Case,
     console,
     noise::Watch,
+    recording::Recording,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
     solution_log,
@@ -65,10 +67,14 @@ struct Task {
 /// Judges a solution in the world and on the cases that the flags name.
 pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     let tasks = tasks(args)?;
+    args.recording.check()?;
     let solution = Solution::find(2, &args.solution)?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     for task in &tasks {
-        let result = judge(args, task, &solution, &workdir)?;
+        let (result, recording) = judge(args, task, &solution, &workdir)?;
+        let case = (tasks.len() > 1).then_some(task.name.as_str());
+        let summary = report.describe(&result)?;
+        args.recording.write(case, &summary, &recording)?;
         if !result.passed() {
             let folder = workdir.keep().display();
             console::log(&format!(
@@ -113,8 +119,13 @@ fn tasks(args: &Args) -> Result<Vec<Task>> {
     args.case.iter().map(original).collect()
 }
 
-/// Plays a case as often as asked and judges the run with the median score.
-fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Result<CaseResult> {
+/// Plays a case as often as asked and judges the run with the median score, whose record it gives.
+fn judge(
+    args: &Args,
+    task: &Task,
+    solution: &Solution,
+    workdir: &WorkDir,
+) -> Result<(CaseResult, Recording)> {
     let regime = args.regime.unwrap_or(match args.world {
         WorldName::Contest => Regime::Y2014,
         _ => Regime::Open,
@@ -159,7 +170,10 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
     let watch = Watch::start();
     let tallies = match play_all(args, &setting, &world)? {
         Ok(tallies) => tallies,
-        Err(failure) => return Ok(result.fail(failure).under(watch.stop())),
+        Err(failure) => {
+            let result = result.fail(failure).under(watch.stop());
+            return Ok((result, Recording::default()));
+        }
     };
     let noise = watch.stop();
     let median = tallies
@@ -178,12 +192,11 @@ fn judge(args: &Args, task: &Task, solution: &Solution, workdir: &WorkDir) -> Re
     result = result
         .figure("overflows_all_runs", overflows)
         .under(noise.at_least_late(percentile(&median.lateness_ms, 0.99)));
-    Ok(match failure(median, &tallies, &world.demands) {
-        Some(failure) => result.fail(failure.said(solution_log::last_lines(
-            &workdir.path().join(solution_log::NAME),
-        ))),
-        None => result,
-    })
+    if let Some(failure) = failure(median, &tallies, &world.demands) {
+        let said = solution_log::last_lines(&workdir.path().join(solution_log::NAME));
+        result = result.fail(failure.said(said));
+    }
+    Ok((result, median.recording.clone()))
 }
 
 /// Plays a world as often as asked; the tallies by ascending score, or the solution's failure.
@@ -273,7 +286,11 @@ fn failure(median: &Tally, tallies: &[Tally], demands: &[Demand]) -> Option<Fail
     for sample in &median.samples.broken {
         message.extend(["\n    ", sample]);
     }
-    Some(Failure::slow("demands_unmet", message).hint("--runs 3 judges the median of three runs."))
+    Some(
+        Failure::slow("demands_unmet", message)
+            .hint("--report FILE draws the backends' queues and who was served when.")
+            .hint("--runs 3 judges the median of three runs."),
+    )
 }
 
 /// How the requests of one side ended, in a line.

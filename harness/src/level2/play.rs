@@ -13,6 +13,7 @@ use super::loris::Lorises;
 use super::population::BACKENDS;
 use super::probe;
 use super::reactor::{self, Actor};
+use super::record::record;
 use super::secret::Secret;
 use super::socket::Address;
 use super::tally::Tally;
@@ -134,12 +135,11 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
         .terminate(GRACE)
         .context("cannot stop the solution")?;
     let length_ms = u64::from(world.seconds) * 1000;
-    Ok(Ok(Tally::count(
-        &played,
-        tallies,
-        world.capacity,
-        length_ms,
-    )))
+    let recording = record(&played, &tallies, started);
+    Ok(Ok(Tally {
+        recording,
+        ..Tally::count(&played, tallies, world.capacity, length_ms)
+    }))
 }
 
 fn start(

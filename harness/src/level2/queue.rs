@@ -64,6 +64,11 @@ impl<T> Queue<T> {
         None
     }
 
+    /// How many requests are in work or wait.
+    pub fn held(&self) -> usize {
+        self.in_work + self.waiting.len()
+    }
+
     /// The most requests that ever waited at once.
     pub fn longest(&self) -> usize {
         self.longest

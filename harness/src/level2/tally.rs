@@ -6,6 +6,7 @@ use super::backend::BackendTally;
 use super::flood::{Played, Samples, Verdict};
 use super::population::score;
 use super::traffic::Kind;
+use crate::recording::Recording;
 
 /// Counts for the clients of one kind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +53,8 @@ pub struct Tally {
     pub slow_closed: usize,
     /// Requests that ended oddly.
     pub samples: Samples,
+    /// What happened, for `--events` and `--report`.
+    pub recording: Recording,
 }
 
 impl Tally {
@@ -122,6 +125,7 @@ impl Tally {
             evenness,
             slow_closed: played.slow_closed,
             samples: played.samples.clone(),
+            recording: Recording::default(),
         }
     }
 

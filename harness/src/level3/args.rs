@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::generator::Flags;
-use crate::{duration, solution::SolutionArgs};
+use crate::{duration, recording::RecordingArgs, solution::SolutionArgs};
 
 /// Judges a level 3 solution: a code search over three nodes.
 ///
@@ -16,7 +16,7 @@ Examples:
   harness level3 --case level3-IIypI1AvuY.json
   harness level3 --seed 7 --num-trees 10
   harness level3 --tree linux-source-6.1 --queries needles.txt
-  harness level3 --kill-node
+  harness level3 --kill-node --report run.html
   harness level3 --solution harness/examples/level3.py")]
 pub struct Args {
     #[command(flatten)]
@@ -58,6 +58,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 2,
         value_parser = clap::value_parser!(u32).range(1..=3))]
     pub(super) fault_node: u32,
+
+    #[command(flatten)]
+    pub(super) recording: RecordingArgs,
 
     /// Fail a solution that has not answered everything after this long, from its start
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration::parse)]

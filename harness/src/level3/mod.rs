@@ -13,6 +13,7 @@ mod nodes;
 mod oracle;
 mod python_random;
 mod queries;
+mod record;
 mod servers;
 
 use std::fs;
@@ -25,12 +26,14 @@ pub use args::Args;
 use generator::{Flags, Tree};
 use oracle::Expected;
 use queries::{Fault, Latencies};
+use record::record;
 use servers::Servers;
 
 use crate::{
     case::Case,
     console,
     noise::Watch,
+    recording::Recording,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
 };
@@ -75,13 +78,17 @@ struct Task {
 
 /// Judges a solution on the trees that the flags name.
 pub fn run(args: &Args, report: &mut Report) -> Result<()> {
+    args.recording.check()?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     let solution = Solution::find(3, &args.solution)?;
     for number in 0..args.case.len().max(1) {
         let folder = workdir.path().join(format!("run{number}"));
         fs::create_dir_all(&folder).context("cannot make a folder for the run")?;
         let task = task(args, args.case.get(number), &folder)?;
-        let result = judge(args, &task, &solution, &folder)?;
+        let (result, recording) = judge(args, &task, &solution, &folder)?;
+        let case = (args.case.len() > 1).then_some(task.name.as_str());
+        let summary = report.describe(&result)?;
+        args.recording.write(case, &summary, &recording)?;
         if !result.passed() {
             let folder = workdir.keep().display();
             console::log(&format!("level 3: the run's files are kept in {folder}"));
@@ -151,7 +158,12 @@ fn generated(name: String, flags: &Flags, folder: &Path) -> Result<Task> {
     })
 }
 
-fn judge(args: &Args, task: &Task, solution: &Solution, folder: &Path) -> Result<CaseResult> {
+fn judge(
+    args: &Args,
+    task: &Task,
+    solution: &Solution,
+    folder: &Path,
+) -> Result<(CaseResult, Recording)> {
     let empty = task.queries.iter().filter(|query| query.is_empty()).count();
     if empty > 0 {
         console::log(&format!("level 3: {empty} empty queries are not sent"));
@@ -183,16 +195,29 @@ fn judge(args: &Args, task: &Task, solution: &Solution, folder: &Path) -> Result
     if asked.len() < FEW_QUERIES {
         result = result.remark(format!("{} queries", asked.len()));
     }
+    let questions = Questions {
+        task,
+        asked: &asked,
+        expected: &expected,
+    };
     let watch = Watch::start();
     let mut servers = Servers::start(solution, folder, args.base_port, args.time_limit)?;
-    let examined = examine(&mut servers, task, &asked, &expected, fault(args), result)?;
+    let mut recording = Recording::default();
+    let examined = examine(
+        &mut servers,
+        &questions,
+        fault(args),
+        result,
+        &mut recording,
+    )?;
     let said = servers.last_lines();
     servers.stop()?;
     let result = examined.under(watch.stop());
-    Ok(match result.failure.clone() {
+    let result = match result.failure.clone() {
         Some(failure) if failure.said.is_empty() => result.fail(failure.said(said)),
         _ => result,
-    })
+    };
+    Ok((result, recording))
 }
 
 fn fault(args: &Args) -> Option<Fault> {
@@ -203,15 +228,26 @@ fn fault(args: &Args) -> Option<Fault> {
     }
 }
 
+/// What is asked, and what must be answered.
+struct Questions<'a> {
+    task: &'a Task,
+    asked: &'a [&'a str],
+    expected: &'a Expected,
+}
+
 /// Lets the running servers index the tree, asks all queries, and completes the result.
 fn examine(
     servers: &mut Servers,
-    task: &Task,
-    asked: &[&str],
-    expected: &Expected,
+    questions: &Questions<'_>,
     fault: Option<Fault>,
     mut result: CaseResult,
+    recording: &mut Recording,
 ) -> Result<CaseResult> {
+    let Questions {
+        task,
+        asked,
+        expected,
+    } = questions;
     if let Some(failure) = servers.wait_until_up()? {
         return Ok(result.fail(failure));
     }
@@ -225,6 +261,7 @@ fn examine(
     }
     servers.look_at_memory();
     let outcome = queries::ask_all(servers, asked, expected, fault)?;
+    *recording = record(&outcome.answers, asked, expected);
     servers.look_at_memory();
     result = memory_figures(result, servers)
         .figure("marked_incomplete", outcome.marked)
@@ -353,7 +390,7 @@ mod tests {
 
     #[test]
     fn too_slow_is_told_in_numbers() {
-        let result = CaseResult::of_program("c", Vec::new(), Unit::S);
+        let result = CaseResult::of_program("c", Vec::new());
         let slow = too_slow(&result.clone().scored(0.040, Some(0.080))).unwrap();
         assert_eq!(
             slow.message,

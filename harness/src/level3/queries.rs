@@ -1,7 +1,7 @@
 //! The queries, one after another, each answer compared with the oracle's.
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::process::Signal;
@@ -29,8 +29,8 @@ const SHOWN: usize = 3;
 /// What came of the queries.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How long each answer took, right or wrong.
-    pub times: Vec<Duration>,
+    /// The answers that came, right or wrong, in the order of the queries.
+    pub answers: Vec<Answered>,
     /// Answers that said by themselves that they are not complete; only a fault excuses them.
     pub marked: usize,
     /// Queries that were answered wrongly.
@@ -39,10 +39,23 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
+/// A query that was answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The query's place, from 0.
+    pub place: usize,
+    /// When it was asked, from the first query.
+    pub asked: Duration,
+    /// From the first byte of the question to the last of the answer.
+    pub time: Duration,
+    /// Whether the answer was whole and right.
+    pub right: bool,
+}
+
 impl Outcome {
     /// The latencies of all answers; none if there is none.
     pub fn latencies(&self) -> Option<Latencies> {
-        Latencies::of(self.times.clone())
+        Latencies::of(self.answers.iter().map(|answer| answer.time).collect())
     }
 }
 
@@ -97,6 +110,7 @@ pub fn ask_all(
         _ => None,
     };
     let mut wrong = Vec::new();
+    let begun = Instant::now();
     for (place, query) in queries.iter().enumerate() {
         interrupt::check()?;
         if let Some(Fault::Kill(node)) = fault
@@ -106,8 +120,15 @@ pub fn ask_all(
             outcome.failure = Some(no_such_node(node));
             return Ok(outcome);
         }
-        let asked = ask(servers, place, query, expected, &mut outcome.times)?;
-        match asked {
+        let asked = begun.elapsed();
+        let (came, time) = ask(servers, place, query, expected)?;
+        outcome.answers.extend(time.map(|time| Answered {
+            place,
+            asked,
+            time,
+            right: matches!(came, Asked::Judged(Verdict::Right)),
+        }));
+        match came {
             Asked::Judged(Verdict::Right) => {}
             Asked::Judged(Verdict::Incomplete(_)) if fault.is_some() => outcome.marked += 1,
             Asked::Judged(Verdict::Incomplete(why)) => {
@@ -136,36 +157,37 @@ enum Asked {
     Over(Failure),
 }
 
+/// Asks a query; also how long the answer took, if one came.
 fn ask(
     servers: &mut Servers,
     place: usize,
     query: &str,
     expected: &Expected,
-    times: &mut Vec<Duration>,
-) -> Result<Asked> {
+) -> Result<(Asked, Option<Duration>)> {
     if let Some(failure) = servers.out_of_time() {
-        return Ok(Asked::Over(failure));
+        return Ok((Asked::Over(failure), None));
     }
     let answered = servers.client.get(&format!("/?q={}", encoded(query)));
     interrupt::check()?;
     Ok(match answered {
         Ok((answer, time)) => {
-            times.push(time);
             let body = Body::read(&answer);
-            Asked::Judged(judge(answer.status, body, |results| {
+            let verdict = judge(answer.status, body, |results| {
                 let difference = expected.compare(place, results)?;
                 Some(Failure::new("wrong_output", difference.to_string()))
-            }))
+            });
+            (Asked::Judged(verdict), Some(time))
         }
         Err(error) => {
             let message = format!("no answer: {error}");
-            match (servers.ended()?, servers.out_of_time()) {
+            let asked = match (servers.ended()?, servers.out_of_time()) {
                 (Some(failure), _) | (None, Some(failure)) => Asked::Over(failure),
                 _ if error.kind() == ErrorKind::TimedOut => {
                     Asked::Over(Failure::slow("not_answered", message))
                 }
                 _ => Asked::Judged(Verdict::Incomplete(message)),
-            }
+            };
+            (asked, None)
         }
     })
 }

@@ -86,7 +86,7 @@ struct Judged<'a> {
     score: Option<f64>,
     reference: Option<f64>,
     ratio: Option<f64>,
-    unit: Unit,
+    unit: Option<Unit>,
     figures: &'a Map<String, Value>,
     load: Option<Value>,
     noisy: Option<bool>,
@@ -194,7 +194,7 @@ mod tests {
             load_before: Some(0.5),
             ..Noise::measured(Some(60.0), Some(9.0), None)
         };
-        let result = CaseResult::of_program("generated-1", vec!["./mine".into()], Unit::S)
+        let result = CaseResult::of_program("generated-1", vec!["./mine".into()])
             .scored(0.5, Some(2.0))
             .figure("wall_best_s", 0.5)
             .remark("10 words")
@@ -214,7 +214,7 @@ mod tests {
                 "level": null, "case": "generated-1", "solution": ["./mine"],
                 "solution_sha256": null, "settings": {"seed": "9007199254740993"},
                 "verdict": "failed", "passed": false, "remarks": ["10 words"],
-                "score": 0.5, "reference": 2.0, "ratio": 4.0, "unit": "s",
+                "score": 0.5, "reference": 2.0, "ratio": 4.0, "unit": null,
                 "figures": {"wall_best_s": 0.5},
                 "load": {"before": 0.5, "after": null}, "noisy": true,
                 "noise": {
@@ -235,7 +235,7 @@ mod tests {
     fn nothing_judged_and_nothing_set_up_are_no_passes() {
         let mut report = Report::new(Vec::new());
         assert_eq!(rendered(&report, None)["passed"], false);
-        report.add(CaseResult::of_program("c", Vec::new(), Unit::S));
+        report.add(CaseResult::of_program("c", Vec::new()));
         assert_eq!(rendered(&report, None)["passed"], true);
         let unfinished = rendered(&report, Some("interrupted"));
         assert_eq!(unfinished["passed"], false);

@@ -59,8 +59,8 @@ pub struct CaseResult {
     pub reference: Option<f64>,
     /// How many times better than the reference.
     pub ratio: Option<f64>,
-    /// What score and reference are counted in.
-    pub unit: Unit,
+    /// What score and reference are counted in; none where there is no score.
+    pub unit: Option<Unit>,
     /// Everything else that was measured; names end in their unit.
     pub figures: Map<String, Value>,
     /// In what respect the case was easier than the contest, or judged by less: `no monkeys`.
@@ -79,12 +79,13 @@ impl CaseResult {
         Self {
             level: Some(level),
             solution_sha256: solution.sha256.clone(),
-            ..Self::of_program(case, solution.shown(), unit)
+            unit: Some(unit),
+            ..Self::of_program(case, solution.shown())
         }
     }
 
-    /// The result of a program that plays no level.
-    pub fn of_program(case: impl Into<String>, command: Vec<String>, unit: Unit) -> Self {
+    /// The result of a program that plays no level, and has no score.
+    pub fn of_program(case: impl Into<String>, command: Vec<String>) -> Self {
         Self {
             level: None,
             case: case.into(),
@@ -93,7 +94,7 @@ impl CaseResult {
             score: None,
             reference: None,
             ratio: None,
-            unit,
+            unit: None,
             figures: Map::new(),
             remarks: Vec::new(),
             chosen: Vec::new(),
@@ -108,8 +109,8 @@ impl CaseResult {
         self.score = Some(score);
         self.reference = reference;
         self.ratio = reference.map(|reference| match self.unit {
-            Unit::S => reference / score,
-            Unit::Points | Unit::Coins => score / reference,
+            Some(Unit::S) | None => reference / score,
+            Some(Unit::Points | Unit::Coins) => score / reference,
         });
         self
     }
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn only_what_slowness_can_cause_is_undecided_on_a_noisy_machine() {
-        let result = CaseResult::of_program("c", Vec::new(), Unit::S);
+        let result = CaseResult::of_program("c", Vec::new());
         let quiet = Noise::measured(Some(1.0), Some(60.0), Some(0.1));
         let noisy = Noise::measured(Some(80.0), Some(10.0), Some(30.0));
         let verdict = |failure: Failure, noise: &Noise| {

@@ -90,12 +90,12 @@ fn details(entry: &Entry) -> String {
     lines.join("\n")
 }
 
-fn amount(value: Option<f64>, unit: Unit) -> String {
+fn amount(value: Option<f64>, unit: Option<Unit>) -> String {
     value.map_or_else(dash, |value| match unit {
-        Unit::S if value < 1.0 => format!("{} ms", significant(value * 1e3)),
-        Unit::S => format!("{} s", significant(value)),
-        Unit::Points => significant(value),
-        Unit::Coins => format!("{value} coins"),
+        Some(Unit::S) if value < 1.0 => format!("{} ms", significant(value * 1e3)),
+        Some(Unit::S) => format!("{} s", significant(value)),
+        Some(Unit::Points) | None => significant(value),
+        Some(Unit::Coins) => format!("{value} coins"),
     })
 }
 
@@ -149,7 +149,7 @@ mod tests {
             .at("line 2")
             .said(vec!["no such dictionary".into()])
             .hint("look at output.txt.");
-        let result = CaseResult::of_program("c", Vec::new(), Unit::S).fail(failure);
+        let result = CaseResult::of_program("c", Vec::new()).fail(failure);
         let text = render(&[Entry {
             result,
             settings: Settings::default(),
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_pass_is_seen_for_what_it_is() {
         let noisy = Noise::measured(Some(50.0), None, None);
-        let result = CaseResult::of_program("c", Vec::new(), Unit::S)
+        let result = CaseResult::of_program("c", Vec::new())
             .remark("no monkeys")
             .under(noisy);
         assert_eq!(verdict(&result), "passed (no monkeys, noisy machine)");

@@ -102,6 +102,15 @@ impl Args {
 }
 
 impl Command {
+    /// The command line for the report, with its braces.
+    pub fn shown(&self) -> Vec<String> {
+        let program = self.program.to_string_lossy().into_owned();
+        let templates = self.templates.iter();
+        std::iter::once(program)
+            .chain(templates.map(|template| template.to_string_lossy().into_owned()))
+            .collect()
+    }
+
     /// The arguments of the node at a place.
     pub fn arguments(&self, place: &Place) -> Vec<OsString> {
         self.templates

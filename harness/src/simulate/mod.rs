@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::{thread, time::Duration};
+use std::{path::Path, process::ExitStatus, thread, time::Duration};
 
 use anyhow::Result;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
@@ -10,7 +10,14 @@ use serde_json::json;
 
 pub use args::Args;
 
-use crate::{console, dry_run, live::Screen, output_file};
+use crate::{
+    console, dry_run,
+    live::Screen,
+    noise::Watch,
+    output_file,
+    report::{CaseResult, Failure, Report},
+    solution_log,
+};
 use octopus::{
     Config, Event, MonkeySettings, NodeSpec, Octopus, Progress, Schedule, Traffic, Transport,
     WorkDir, interrupt, pairs,
@@ -22,13 +29,13 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often it is recorded.
 const SAMPLE_US: u64 = 250_000;
 
-/// Runs the program on the network; whether every node that ended by itself did so with status 0.
-pub fn run(args: &Args) -> Result<bool> {
+/// Runs the program on the network, and adds a result to the report.
+pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     let monkeys = args.monkey_settings()?;
     let nodes = usize::from(args.nodes);
     if args.dry_run {
         print_schedule(args, nodes, &monkeys);
-        return Ok(true);
+        return Ok(());
     }
     if let Some(path) = &args.events {
         output_file::check("the events", path)?;
@@ -49,6 +56,7 @@ pub fn run(args: &Args) -> Result<bool> {
         disk_bytes: args.monkeys.disk_bytes()?,
         echo: (!args.quiet).then(|| screen.echo()),
     };
+    let watch = Watch::start();
     let mut octopus = Octopus::new(&config, workdir.path(), |place| NodeSpec {
         program: command.program.clone(),
         arguments: command.arguments(place),
@@ -56,37 +64,66 @@ pub fn run(args: &Args) -> Result<bool> {
     })?;
     octopus.start()?;
     octopus.start_monkeys(Progress::default)?;
-    let exits = watch(args, &octopus, &mut screen)?;
+    let exits = look_after(args, &octopus, &mut screen)?;
     let log = octopus.log().clone();
     let seconds = log.elapsed().as_secs_f64();
     let acts = log.count(|event| matches!(event, Event::Act(_)));
     let traffic = octopus.stop()?;
     log.record("end", json!({ "links": traffic }));
     print_report(&traffic, seconds, acts);
-    let mut well = true;
-    for (node, status) in exits {
-        well &= status.success();
+    for (node, status) in &exits {
         console::print(&format!("node {node} ended by itself: {status}"));
     }
     if let Some(path) = &args.events {
         log.write(path)?;
     }
-    if !well {
+    let mut result = judged(args, command.shown(), &exits, workdir.path()).under(watch.stop());
+    interrupt::check()?;
+    if !result.passed() {
         console::log(&format!(
             "network: the nodes' files are kept in {}",
             workdir.keep().display()
         ));
     }
-    interrupt::check()?;
-    Ok(well)
+    result = result.figure("acts", acts);
+    report.add(result);
+    Ok(())
+}
+
+/// The result of a run: it is passed if every node that ended by itself did so with status 0.
+fn judged(
+    args: &Args,
+    command: Vec<String>,
+    exits: &[(usize, ExitStatus)],
+    folder: &Path,
+) -> CaseResult {
+    let case = format!("{} nodes, seed {}", args.nodes, args.seed);
+    let mut result = CaseResult::of_program(case, command).figure("nodes_ended", exits.len());
+    if args.monkeys.settings().enabled.is_empty() {
+        result = result.remark("no monkeys");
+    }
+    let mut failed = exits.iter().filter(|(_, status)| !status.success());
+    let Some((node, status)) = failed.next() else {
+        return result;
+    };
+    let mut message = format!("node {node} ended by itself with {status}");
+    for (node, status) in failed {
+        message.extend([format!("\nnode {node} ended by itself with {status}")]);
+    }
+    let said = solution_log::last_lines(&folder.join(format!("node{node}.log")));
+    let failure = Failure::new("exit_status", message)
+        .at(format!("node {node}"))
+        .said(said)
+        .hint("--events FILE writes what happened to links and nodes until then.");
+    result.fail(failure)
 }
 
 /// Waits until the time is over, or every node has ended by itself.
-fn watch(
+fn look_after(
     args: &Args,
     octopus: &Octopus,
     screen: &mut Screen,
-) -> Result<Vec<(usize, std::process::ExitStatus)>> {
+) -> Result<Vec<(usize, ExitStatus)>> {
     let log = octopus.log();
     let mut next_sample_us = 0;
     loop {

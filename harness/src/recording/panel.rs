@@ -1,0 +1,57 @@
+//! A chart as plain data.
+
+use serde::Serialize;
+
+/// One chart: series over a common x axis.
+#[derive(Clone, Debug, Serialize)]
+pub struct Panel {
+    /// What it shows.
+    pub title: String,
+    /// The x axis with its unit.
+    pub x: &'static str,
+    /// The y axis with its unit.
+    pub y: &'static str,
+    /// Whether both axes are logarithmic; values below 1 in x and 0.001 in y are drawn there.
+    pub logarithmic: bool,
+    /// A horizontal line with its name: a limit.
+    pub limit: Option<(f64, &'static str)>,
+    /// What is drawn.
+    pub series: Vec<Series>,
+}
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// A dot a point.
+    Dots,
+    /// A line that keeps its value until the next point.
+    Steps,
+    /// A bar a point, stacked on those of the series before.
+    Bars,
+}
+
+/// Points that belong together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Series {
+    /// Its name in the legend.
+    pub name: &'static str,
+    /// A colour by meaning: `good`, `bad`, `lost`, `other`.
+    pub colour: &'static str,
+    /// How it is drawn.
+    pub mark: Mark,
+    /// In the order of x.
+    pub points: Vec<Point>,
+}
+
+/// A value, and what is said of it under the pointer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point(
+    /// x
+    pub f64,
+    /// y
+    pub f64,
+    /// A few words; none for a point that says all by its values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub Option<String>,
+);
