@@ -34,6 +34,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod checks;
 mod cluster;
 mod codec;
 mod corpus;

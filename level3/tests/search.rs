@@ -86,11 +86,31 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, |_| {}));
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         "[abc]{1,4}",
-        Just(".".to_owned()),
-        Just("\\s".to_owned()),
-        Just("^".to_owned()),
-        Just("$".to_owned()),
-        Just("[^a]".to_owned())
+        prop::sample::select(vec![
+            ".",
+            "\\s",
+            "\\S",
+            "\\w",
+            "^",
+            "$",
+            "[^a]",
+            "\\n",
+            "\\r",
+            "\\r?\\n",
+            "(\\n|$)",
+            "\\b",
+            "\\B",
+            "\\A",
+            "\\z",
+            "(?m)^",
+            "(?s).",
+            "(?i)b",
+            "(?-u:\\w)",
+            "[^\\n]",
+            "[\\n]",
+            "",
+        ])
+        .prop_map(str::to_owned),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -99,40 +119,96 @@ fn expression() -> impl Strategy<Value = String> {
                 .prop_map(|parts| format!("({})", parts.join("|"))),
             (
                 inner,
-                prop_oneof![Just("*"), Just("+"), Just("?"), Just("{2}")]
+                prop::sample::select(vec!["*", "+", "?", "{2}", "*?"])
             )
                 .prop_map(|(part, times)| format!("({part}){times}")),
         ]
     })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+/// Texts with and without a newline at the end, with CR LF, with a mark at the start.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[abcAB \n]{0,80}",
+        "([abc ]{0,6}\r\n){0,6}[abc]{0,3}",
+        "\u{feff}[abc \n]{0,20}",
+        "[a\u{e9}\r\n]{0,20}",
+    ]
+}
 
-    /// The oracle runs the expression on every line by itself.
+/// Places, and columns, by running the expression on every line by itself. The mark that some
+/// editors put at the start of a file is no part of its first line.
+fn scan(texts: &[String], expression: &str, ignore_case: bool) -> Vec<(String, u64)> {
+    let syntax = regex_automata::util::syntax::Config::new().case_insensitive(ignore_case);
+    let regex = regex_automata::meta::Builder::new()
+        .syntax(syntax)
+        .build(expression)
+        .unwrap();
+    let mut found = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = text.split_inclusive('\n').enumerate();
+        for (number, line) in
+            lines.map(|(at, line)| (at + 1, line.strip_suffix('\n').unwrap_or(line)))
+        {
+            if let Some(first) = regex.find(line) {
+                let column = line[..first.start()].chars().count() as u64 + 1;
+                found.push((format!("file-{at}:{number}"), column));
+            }
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
     #[test]
-    fn expressions_equal_the_oracle(
-        texts in prop::collection::vec("[abcAB \n]{0,80}", 1..6),
-        expressions in prop::collection::vec((expression(), any::<bool>()), 6),
+    fn expressions_equal_a_scan_by_line(
+        texts in prop::collection::vec(text(), 1..6),
+        expressions in prop::collection::vec((expression(), any::<bool>()), 12),
     ) {
         let tree = tempfile::tempdir().unwrap();
         write_tree(tree.path(), texts.iter().enumerate().map(|(at, text)| (format!("file-{at}"), text)));
         CLUSTER.master.index(tree.path());
-        for (expression, ignore_case) in expressions {
-            let regex = regex_automata::meta::Builder::new()
-                .syntax(regex_automata::util::syntax::Config::new().case_insensitive(ignore_case))
-                .build(&expression)
-                .unwrap();
-            let mut expected = Vec::new();
-            for (at, text) in texts.iter().enumerate() {
-                let lines = text.split_inclusive('\n').map(|line| line.trim_end_matches('\n'));
-                let matching = lines.enumerate().filter(|(_, line)| regex.is_match(line));
-                expected.extend(matching.map(|(line, _)| format!("file-{at}:{}", line + 1)));
-            }
+        for (expression, ignore_case) in expressions.into_iter().filter(|(text, _)| !text.is_empty()) {
+            let expected = scan(&texts, &expression, ignore_case);
             let target = format!("/search?regex=true&ignore_case={ignore_case}&q={}", encode(expression.as_bytes()));
             let (status, json) = CLUSTER.master.json(&target);
             prop_assert_eq!(status, 200, "{}: {}", expression, json);
-            prop_assert_eq!(places(&json), expected, "{}", expression);
+            prop_assert!(json.get("partial").is_none(), "{}: {}", expression, json);
+            let columns = json["results"].as_array().unwrap().iter().map(|hit| hit["column"].as_u64().unwrap());
+            let found: Vec<(String, u64)> = places(&json).into_iter().zip(columns).collect();
+            prop_assert_eq!(found, expected, "{:?} in {:?}", expression, texts);
         }
     }
+}
+
+/// Each of them used to panic a node, which lost its shard.
+#[test]
+fn matches_at_the_end_of_a_file_without_a_newline_lose_no_shard() {
+    let tree = tempfile::tempdir().unwrap();
+    write_tree(
+        tree.path(),
+        [
+            ("a", "hello\nthe_end(x);"),
+            ("b", "\u{feff}test\nbest test"),
+        ],
+    );
+    let cluster = Cluster::start(2, |_| {});
+    cluster.master.index(tree.path());
+    for (expression, expected) in [
+        (r"\w\);(\n|$)", vec!["a:2"]),
+        (r"\w\(\n*", vec!["a:2"]),
+        (r"\s*;(\r?\n|$)", vec!["a:2"]),
+        ("^test", vec!["b:1"]),
+        ("x*$", vec!["a:1", "a:2", "b:1", "b:2"]),
+    ] {
+        let target = format!("/search?regex=true&q={}", encode(expression.as_bytes()));
+        let (_, json) = cluster.master.json(&target);
+        assert!(json.get("partial").is_none(), "{json}");
+        assert_eq!(places(&json), expected, "{expression}");
+    }
+    let (_, json) = cluster.master.json("/search?q=test");
+    assert_eq!(json["results"][0]["column"], 1, "{json}");
 }

@@ -257,6 +257,112 @@ fn sigkill_while_indexing_is_recovered_from() {
     nodes.stop();
 }
 
+/// Peak resident memory of a process, in bytes.
+fn peak_memory(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.unwrap().trim().strip_suffix("kB").unwrap().trim();
+    kilobytes.parse::<u64>().unwrap() * 1024
+}
+
+/// One of these used to take more than a gigabyte of each node.
+#[test]
+fn twenty_heavy_requests_at_once_stay_within_the_memory_of_a_server() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let line = "some line of text with an e and others, as long as lines of text may well be\n";
+    for at in 0..90 {
+        fs::write(tree.path().join(format!("file-{at}")), line.repeat(5_000)).unwrap();
+    }
+    let servers = Servers::start(dir.path(), &[]);
+    servers.until("/healthcheck", |status, _| status == 200);
+    servers
+        .ask(&format!("/index?path={}", tree.path().display()))
+        .unwrap();
+    servers.until("/isIndexed", |status, _| status == 200);
+    let requests = [
+        "/search?q=e&limit=10000&offset=100000&context=20",
+        "/search?q=e&limit=10000&context=20",
+        "/search?q=e.*s&regex=true&limit=10000&offset=90000",
+        "/search?q=%5cw{1,40}%5cs&regex=true&limit=10000&context=20",
+    ];
+    std::thread::scope(|scope| {
+        for at in 0..20 {
+            let (servers, target) = (&servers, requests[at % requests.len()]);
+            scope.spawn(move || {
+                let (status, json) = servers.ask(target).unwrap();
+                assert_eq!(status, 200, "{target}");
+                assert!(!json["results"].as_array().unwrap().is_empty(), "{target}");
+                assert_eq!(json["more"], true, "{target}");
+                assert!(
+                    json["missing"].as_array().is_none_or(Vec::is_empty),
+                    "{target}: {}",
+                    json["missing"]
+                );
+            });
+        }
+    });
+    for flag in ["--master", "--id 1", "--id 2", "--id 3"] {
+        let peak = peak_memory(servers.server(flag).unwrap());
+        assert!(peak < 500_000_000, "{flag}: {peak} bytes");
+    }
+    servers.stop();
+}
+
+/// A file-size limit stands for a full disk: writing fails in the middle, on the real program.
+#[test]
+fn a_full_disk_leaves_the_old_state_and_no_rubbish() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_tree(tree.path(), [("file", "needle\n")]);
+    let data = dir.path().join("data");
+    let address = format!("unix:{}", dir.path().join("n").display());
+    let node = |limit: &str| {
+        let program = env!("CARGO_BIN_EXE_level3");
+        let data = data.display();
+        let command =
+            format!("ulimit -f {limit}; exec {program} --id 1 --listen={address} --data={data}");
+        Command::new("sh").args(["-c", &command]).spawn().unwrap()
+    };
+    // Blocks of 512 or 1,024 bytes: 200 to 400 kB a file.
+    let mut child = node("400");
+    let mut config = level3::Config::new(vec![address.parse().unwrap()]);
+    config.data = None;
+    let master = common::Master::start(config);
+    master.until("/healthcheck", |status, _| status == 200);
+    master.index(tree.path());
+    let files = || fs::read_dir(data.join("node-1/shard-1")).unwrap().count();
+    let before = files();
+    // Different numbers, so that the index takes room as well.
+    let numbers = (0..200_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_string() + " ");
+    let text: String = numbers.collect();
+    for at in 0..3 {
+        fs::write(tree.path().join(format!("large-{at}")), &text[at..900_000]).unwrap();
+    }
+    master.json(&format!("/index?path={}", tree.path().display()));
+    let failed = master.until("/isIndexed", |_, json| {
+        json["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("indexing failed"))
+    });
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains(data.to_str().unwrap()), "{error}");
+    assert_eq!(master.find(b"needle"), ["file:1"]);
+    assert_eq!(files(), before);
+    let (_, json) = master.json("/search?q=needle");
+    assert!(
+        json["stale"].as_str().unwrap().contains("indexing failed"),
+        "{json}"
+    );
+    // With room again, all is well without anybody's help but the question.
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
+    let mut child = node("unlimited");
+    master.until("/healthcheck", |status, _| status == 200);
+    master.index(tree.path());
+    assert_eq!(master.find(b"needle"), ["file:1"]);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn wrong_flags_are_refused_in_one_line() {
     for (flags, expected) in [
@@ -275,6 +381,8 @@ fn wrong_flags_are_refused_in_one_line() {
             &["--id=1", "--listen=127.0.0.1:0", "--data=/dev/null/x"],
             "/dev/null/x",
         ),
+        (&["--id=1", "--listen=unix:/dev/null"], "left alone"),
+        (&["--master", "--watch-limit=1"], "--watch"),
         (&["--id=0"], "--id"),
         (&["--master", "--id=1"], "cannot be used with"),
         (&["--nodes=a", "--master"], "no node address"),
@@ -288,5 +396,6 @@ fn wrong_flags_are_refused_in_one_line() {
             !run.status.success() && said.contains(expected),
             "{flags:?}: {said}"
         );
+        assert!(said.matches("Not a directory").count() < 2, "{said}");
     }
 }

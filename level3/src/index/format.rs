@@ -131,6 +131,13 @@ impl Header {
         Self::fields(&mut reader).ok_or("header cut short")
     }
 
+    /// Reads the fields of a header whatever its magic, version and checksum are.
+    pub(crate) fn unchecked(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        reader.take(MAGIC.len() + size_of_val(&VERSION))?;
+        Self::fields(&mut reader)
+    }
+
     fn fields(reader: &mut Reader<'_>) -> Option<Self> {
         reader.u32()?;
         let (files, chunks, grams) = (reader.u32()?, reader.u32()?, reader.u32()?);

@@ -82,6 +82,11 @@ impl Manifest {
         serde_json::from_slice(json).map_err(|_| "not the expected JSON")
     }
 
+    /// JSON behind the line that belongs to it.
+    pub(crate) fn sealed(json: &[u8]) -> Vec<u8> {
+        [first_line(json).as_bytes(), json].concat()
+    }
+
     /// Makes this the prepared state in `dir`, durably.
     pub(crate) fn prepare(&self, dir: &Path) -> Result<(), IndexError> {
         let (path, draft) = (dir.join(PREPARED), dir.join("manifest.new"));
@@ -89,8 +94,7 @@ impl Manifest {
         let json = json.map_err(IndexError::io(&draft))?;
         let write = || {
             let mut file = File::create(&draft)?;
-            file.write_all(first_line(&json).as_bytes())?;
-            file.write_all(&json)?;
+            file.write_all(&Self::sealed(&json))?;
             file.sync_all()
         };
         write().map_err(|error| {

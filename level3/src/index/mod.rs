@@ -12,13 +12,13 @@
 //!
 //! `DESIGN.md` gives the byte formats and the reasons.
 
-mod builder;
+pub(crate) mod builder;
 mod chunk;
-mod format;
+pub(crate) mod format;
 mod gram;
-mod manifest;
-mod posting;
-mod segment;
+pub(crate) mod manifest;
+pub(crate) mod posting;
+pub(crate) mod segment;
 mod shard;
 mod update;
 

@@ -319,7 +319,7 @@ fn parse_chunks(table: &[u8], header: Header, files: &[FileRow]) -> Option<Vec<C
                 crc,
             });
             offset += u64::from(bytes);
-            lines_before += lines;
+            lines_before = lines.checked_add(lines_before)?;
         }
     }
     (reader.is_empty() && offset == header.text_bytes).then_some(chunks)

@@ -31,11 +31,7 @@ pub(super) fn run(node: &Node, stream: Stream) -> io::Result<()> {
             Vec::new()
         };
         let peer = reader.get_ref();
-        // A bug that shows in one request must not take the shard away from all others.
-        let reply = catch_unwind(AssertUnwindSafe(|| {
-            answer(node, kind, &payload, entries, peer, &writer)
-        }));
-        let reply = reply.unwrap_or(Ok(Err(NodeError::Panicked)))?;
+        let reply = guarded(|| answer(node, kind, &payload, entries, peer, &writer))?;
         let stream = writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         match reply {
             Ok(payload) => wire::write_frame(stream, kind.last(), &payload)?,
@@ -50,6 +46,13 @@ pub(super) fn run(node: &Node, stream: Stream) -> io::Result<()> {
 
 /// Payload of the last frame, or why there is none.
 type Reply = Result<Vec<u8>, NodeError>;
+
+/// Turns a panic into an error of the request: a bug that shows in one of them must not take the
+/// shard away from all others.
+fn guarded(work: impl FnOnce() -> io::Result<Reply>) -> io::Result<Reply> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or(Ok(Err(NodeError::Panicked)))
+}
 
 /// Answers a request, all but the last frame.
 fn answer(
@@ -195,4 +198,16 @@ fn list(node: &Node, payload: &[u8], stream: &mut Stream) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_its_request() {
+        let reply = guarded(|| panic!("on purpose")).unwrap();
+        assert!(matches!(reply, Err(NodeError::Panicked)));
+        assert!(matches!(guarded(|| Ok(Ok(vec![1]))), Ok(Ok(answer)) if answer == [1]));
+    }
 }

@@ -43,6 +43,11 @@ impl Load {
         }
     }
 
+    /// Queries and searches at work.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
     /// A turn for what takes little memory: at once, on up to `threads` threads.
     pub(super) fn query(&self, threads: usize) -> Turn<'_> {
         self.turn(threads, false)

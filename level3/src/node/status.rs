@@ -31,6 +31,7 @@ impl Node {
                 .map(|(&number, shard)| shard_status(number, shard))
                 .collect(),
             indexing,
+            searching: self.load.running(),
             peak_memory_bytes: peak_memory_bytes(),
         }
     }

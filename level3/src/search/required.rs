@@ -356,19 +356,8 @@ mod tests {
         required(&regex_syntax::parse(expression).unwrap())
     }
 
-    /// Whether a text fulfils a plan, looking at the text itself.
     fn fulfils(text: &str, plan: &Plan) -> bool {
-        match plan {
-            Plan::All => true,
-            Plan::Nothing => false,
-            Plan::Gram(gram) => (1..=3).any(|len| {
-                text.as_bytes()
-                    .windows(len)
-                    .any(|w| crate::index::Gram::of(w) == Some(*gram))
-            }),
-            Plan::And(plans) => plans.iter().all(|plan| fulfils(text, plan)),
-            Plan::Or(plans) => plans.iter().any(|plan| fulfils(text, plan)),
-        }
+        crate::checks::holds(plan, text.as_bytes())
     }
 
     fn expression() -> impl Strategy<Value = String> {

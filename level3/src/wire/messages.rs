@@ -97,6 +97,8 @@ pub struct NodeStatus {
     pub folder: String,
     /// The update at work, if any.
     pub indexing: Option<IndexingStatus>,
+    /// Queries and searches at work.
+    pub searching: usize,
     /// Peak resident memory in bytes, as the kernel counts it.
     pub peak_memory_bytes: Option<u64>,
 }

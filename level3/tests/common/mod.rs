@@ -126,13 +126,46 @@ pub fn results(json: &Value) -> Vec<String> {
     results
 }
 
+/// An answer with its headers.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header, by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.to_owned())
+    }
+}
+
 /// A GET over a connection of its own.
 pub fn get(address: SocketAddr, target: &str, accept: &str) -> (u16, Vec<u8>) {
+    let answer = request(address, "GET", target, &[("Accept", accept)]);
+    (answer.status, answer.body)
+}
+
+/// A request over a connection of its own. Without a `Host` it is for `localhost`.
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // HTTP/1.0, so that the body ends with the connection and is not chunked.
-    let head = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
+    let mut head = format!("{method} {target} HTTP/1.0\r\n");
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        head += "Host: localhost\r\n";
+    }
+    stream.write_all((head + "\r\n").as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer
@@ -143,7 +176,12 @@ pub fn get(address: SocketAddr, target: &str, accept: &str) -> (u16, Vec<u8>) {
         .unwrap()
         .parse()
         .unwrap();
-    (status, answer.split_off(end + 4))
+    let body = answer.split_off(end + 4);
+    Answer {
+        status,
+        head: String::from_utf8(answer).unwrap(),
+        body,
+    }
 }
 
 /// Percent-encodes everything but letters and digits.
@@ -163,13 +201,23 @@ pub struct Cluster {
     pub master: Master,
     pub nodes: Vec<Option<NodeServer>>,
     pub config: Config,
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removed at the end, if it is ours.
+    temporary: Option<TempDir>,
 }
 
 impl Cluster {
     /// Starts `nodes` nodes and a master whose settings `adjust` may change.
     pub fn start(nodes: u32, adjust: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let mut cluster = Self::start_in(temporary.path(), nodes, adjust);
+        cluster.temporary = Some(temporary);
+        cluster
+    }
+
+    /// Likewise, with the nodes' data below `dir`.
+    pub fn start_in(dir: &Path, nodes: u32, adjust: impl FnOnce(&mut Config)) -> Self {
+        let dir = dir.to_owned();
         let nodes: Vec<_> = (1..=nodes)
             .map(|id| {
                 Some(start_node(
@@ -191,6 +239,7 @@ impl Cluster {
             nodes,
             config,
             dir,
+            temporary: None,
         }
     }
 
@@ -211,8 +260,8 @@ impl Cluster {
     }
 }
 
-fn node_dir(dir: &TempDir, id: u32) -> PathBuf {
-    dir.path().join(format!("node-{id}"))
+fn node_dir(dir: &Path, id: u32) -> PathBuf {
+    dir.join(format!("node-{id}"))
 }
 
 fn start_node(id: u32, dir: &Path, endpoint: &Endpoint) -> NodeServer {
