@@ -44,7 +44,8 @@ impl Identity {
         })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the file's content.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != FORMAT {
             return None;

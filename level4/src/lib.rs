@@ -23,6 +23,8 @@ mod api;
 mod codec;
 pub mod consensus;
 pub mod database;
+#[doc(hidden)]
+pub mod decoders;
 mod identity;
 pub mod log;
 pub mod machine;

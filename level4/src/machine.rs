@@ -5,7 +5,9 @@
 //! remembered together with their answers, so a second copy in the log changes nothing, and a node that
 //! was brought up to date by a snapshot still finds the answers its clients wait for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -14,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{
-    Answer, AnswerKind, Apply, Members, decode_snapshot_members, encode_snapshot_members,
+    Answer, AnswerKind, Apply, Chain, Link, Members, decode_snapshot_members,
+    encode_snapshot_members,
 };
 use crate::log::snapshot::assemble;
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
@@ -40,6 +43,16 @@ pub trait Executor {
     /// Why a snapshot could not be taken or put in place.
     type Error: std::error::Error + Send + Sync + 'static;
 
+    /// Names what the results depend on besides the log: the engine and its version, hashed.
+    fn engine(&self) -> u64;
+    /// Whether replicas' answers to this command have to be equal.
+    fn is_comparable(&self, _command: &Command) -> bool {
+        true
+    }
+    /// What the last command did beyond its answer: how many rows it changed.
+    fn changes(&self) -> u64 {
+        0
+    }
     /// Runs a command. The result depends on the state, the command and the moment alone.
     ///
     /// # Errors
@@ -134,12 +147,35 @@ pub struct Machine<E> {
     key_ages: VecDeque<(Index, String)>,
     /// Of keys and their answers.
     key_bytes: usize,
+    /// Digests everything applied.
+    chain: Link,
+    /// The digests after entries applied since somebody looked.
+    links: Vec<Link>,
+    /// Entries that are not to be executed.
+    skips: BTreeSet<Index>,
+    /// The place in its entry of the request that is being executed.
+    place: Arc<AtomicUsize>,
 }
+
+/// The chain of digests begins anew after so many entries, so that replicas whose engines differed for a
+/// while can be compared again.
+const CHAIN_LENGTH: Index = 65_536;
 
 impl<E: Executor> Machine<E> {
     /// Nothing has been applied.
     pub fn new(executor: E) -> Self {
         Self {
+            chain: Link {
+                chain: Chain {
+                    engine: executor.engine(),
+                    since: 0,
+                },
+                index: 0,
+                value: 0,
+            },
+            links: Vec::new(),
+            skips: BTreeSet::new(),
+            place: Arc::default(),
             executor,
             applied: (0, 0),
             conf_state: ConfState::default(),
@@ -168,12 +204,58 @@ impl<E: Executor> Machine<E> {
         &mut self.executor
     }
 
+    /// The data, to be looked at.
+    pub fn look(&self) -> &E {
+        &self.executor
+    }
+
     /// The time of the last entry: what reads see as `now`.
     pub fn moment(&self) -> Moment {
         Moment {
             time_ms: self.time_ms,
             seed: self.applied.0,
         }
+    }
+
+    /// These entries are not to be executed: their requests get an error.
+    pub fn skip(&mut self, entries: &BTreeSet<Index>) {
+        self.skips.extend(entries);
+    }
+
+    /// Whether the entry at `index` is to be skipped, as far as is known.
+    pub fn skips(&self, index: Index) -> bool {
+        self.skips.contains(&index)
+    }
+
+    /// Tells, to whoever looks from outside, which request of its entry is being executed.
+    pub fn place(&self) -> Arc<AtomicUsize> {
+        self.place.clone()
+    }
+
+    /// The digests after entries applied since the last call.
+    pub fn take_links(&mut self) -> Vec<Link> {
+        std::mem::take(&mut self.links)
+    }
+
+    /// An entry is applied.
+    fn link(&mut self, index: Index) {
+        if self.chain.index.is_multiple_of(CHAIN_LENGTH) {
+            self.chain.chain.since = self.chain.index;
+            self.chain.value = 0;
+        }
+        self.chain.index = index;
+        self.chain.value = mix(self.chain.value, index);
+    }
+
+    /// Adds what an entry's request gave to the digest.
+    fn digest(&mut self, command: &Command, answer: &Answer) {
+        let sequence = answer.sequence.map_or(0, |sequence| sequence + 1);
+        let mut value = mix(self.chain.value, sequence);
+        if self.executor.is_comparable(command) {
+            value = mix(value, u64::from(crc32c::crc32c(&answer.body)));
+            value = mix(value, answer.body.len() as u64);
+        }
+        self.chain.value = mix(value, self.executor.changes());
     }
 
     /// Applies one step; gives the requests that are executed by now, with their answers.
@@ -185,15 +267,21 @@ impl<E: Executor> Machine<E> {
         match step {
             Apply::Batch { index, term, data } => {
                 self.applied = (index, term);
+                self.link(index);
+                let is_skipped = self.skips.remove(&index);
                 // An unreadable entry could only be from another version, and is skipped by all alike.
                 let batch = Batch::decode(&data).unwrap_or_default();
                 self.time_ms = self.time_ms.max(batch.time_ms);
                 self.forget_keys();
                 let requests = batch.requests.into_iter().enumerate();
-                requests
-                    .filter_map(|(place, request)| self.execute(place, request).transpose())
+                let executed = requests
+                    .filter_map(|(place, request)| {
+                        self.execute(place, request, is_skipped).transpose()
+                    })
                     .collect::<Result<_, _>>()
-                    .map_err(|cause| ApplyError::Execute { index, cause })
+                    .map_err(|cause| ApplyError::Execute { index, cause })?;
+                self.links.push(self.chain);
+                Ok(executed)
             }
             Apply::Members {
                 index,
@@ -202,6 +290,8 @@ impl<E: Executor> Machine<E> {
                 members,
             } => {
                 self.applied = (index, term);
+                self.link(index);
+                self.links.push(self.chain);
                 self.sessions.retain(|node, _| members.contains_key(node));
                 self.conf_state = conf_state;
                 self.members = members;
@@ -209,6 +299,7 @@ impl<E: Executor> Machine<E> {
             }
             Apply::Restore(snapshot) => {
                 self.restore(&snapshot)?;
+                self.links = vec![self.chain];
                 let sessions = self.sessions.iter();
                 Ok(sessions
                     .flat_map(|(&node, session)| {
@@ -233,6 +324,7 @@ impl<E: Executor> Machine<E> {
         &mut self,
         place: usize,
         request: Request,
+        is_skipped: bool,
     ) -> Result<Option<(RequestId, Answer)>, E::Error> {
         let Request {
             id,
@@ -275,7 +367,10 @@ impl<E: Executor> Machine<E> {
                     body: Bytes::new(),
                 }
             }
+        } else if is_skipped {
+            Answer::skipped()
         } else {
+            self.place.store(place, Relaxed);
             let moment = Moment {
                 time_ms: self.time_ms,
                 seed: mix(self.applied.0, place as u64),
@@ -288,6 +383,7 @@ impl<E: Executor> Machine<E> {
                 sequence,
                 body,
             };
+            self.digest(&command, &answer);
             if let Some(key) = key {
                 let keyed = Keyed {
                     answer: answer.clone(),
@@ -341,11 +437,16 @@ impl<E: Executor> Machine<E> {
 
     /// The whole state at the last applied entry.
     pub fn snapshot(&mut self) -> Result<Snapshot, E::Error> {
+        let state = self.executor.save()?;
         let mut writer = Writer::new();
         // The members come first, where the core finds them without the machine.
         encode_snapshot_members(&self.members, &mut writer);
+        writer.uint(state.len() as u64);
         writer.uint(self.sequence);
         writer.uint(self.time_ms);
+        writer.uint(self.chain.chain.engine);
+        writer.uint(self.chain.chain.since);
+        writer.uint(self.chain.value);
         writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
         writer.uint(self.sessions.len() as u64);
         for (&node, session) in &self.sessions {
@@ -368,7 +469,7 @@ impl<E: Executor> Machine<E> {
                 encode_answer(&keyed.answer, &mut writer);
             }
         }
-        writer.raw(&self.executor.save()?);
+        writer.raw(&state);
         let (index, term) = self.applied;
         Ok(assemble(
             index,
@@ -382,8 +483,26 @@ impl<E: Executor> Machine<E> {
         let metadata = snapshot.get_metadata();
         let mut reader = Reader::new(&snapshot.data);
         self.members = decode_snapshot_members(&mut reader)?;
+        let length = reader.length(snapshot.data.len())?;
         self.sequence = reader.uint()?;
         self.time_ms = reader.uint()?;
+        let chain = Chain {
+            engine: reader.uint()?,
+            since: reader.uint()?,
+        };
+        self.chain = Link {
+            chain,
+            index: metadata.index,
+            value: reader.uint()?,
+        };
+        let engine = self.executor.engine();
+        if chain.engine != engine {
+            // The values of another version cannot be gone on with; from the next beginning they can.
+            self.chain.chain = Chain {
+                engine,
+                since: metadata.index,
+            };
+        }
         self.conf_state =
             ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: 1 })?;
         self.sessions.clear();
@@ -412,9 +531,11 @@ impl<E: Executor> Machine<E> {
             let answer = decode_answer(&mut reader)?;
             self.remember_key(index, key, Keyed { answer, request });
         }
-        self.executor
-            .restore(reader.rest())
-            .map_err(ApplyError::Restore)?;
+        let state = reader.rest();
+        if state.len() != length {
+            return Err(Malformed { at: 2 }.into());
+        }
+        self.executor.restore(state).map_err(ApplyError::Restore)?;
         self.applied = (metadata.index, metadata.term);
         Ok(())
     }
@@ -426,11 +547,24 @@ fn digest(command: &Command) -> [u8; 32] {
     Sha256::digest(command.body()).into()
 }
 
+/// The executor's part of a snapshot.
+///
+/// # Errors
+///
+/// If it is not in the format.
+pub fn executor_state(snapshot: &Snapshot) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(&snapshot.data);
+    decode_snapshot_members(&mut reader)?;
+    let length = reader.length(snapshot.data.len())?;
+    Ok(&snapshot.data[snapshot.data.len() - length..])
+}
+
 fn encode_answer(answer: &Answer, writer: &mut Writer) {
     writer.byte(match answer.kind {
         AnswerKind::Output => 0,
         AnswerKind::OtherRequest => 1,
         AnswerKind::Forgotten => 2,
+        AnswerKind::Skipped => 3,
     });
     writer.uint(answer.sequence.map_or(0, |sequence| sequence + 1));
     writer.bytes(&answer.body);
@@ -441,6 +575,7 @@ fn decode_answer(reader: &mut Reader) -> Result<Answer, Malformed> {
         0 => AnswerKind::Output,
         1 => AnswerKind::OtherRequest,
         2 => AnswerKind::Forgotten,
+        3 => AnswerKind::Skipped,
         _ => return Err(Malformed { at: 0 }),
     };
     Ok(Answer {
@@ -471,6 +606,9 @@ mod tests {
 
     impl Executor for Counter {
         type Error = Infallible;
+        fn engine(&self) -> u64 {
+            1
+        }
         fn execute(&mut self, _: Moment, _: &Command) -> Result<Bytes, Infallible> {
             self.0 += 1;
             Ok(Bytes::from(self.0.to_string()))

@@ -1,12 +1,14 @@
 //! `level4`: flags, the folder, signals.
 
+use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use level4::{Settings, note, run, set_verbose};
+use level4::{Fault, RunError, Settings, note, run, set_verbose};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// SQLite, replicated: any node takes any SQL, every request runs exactly once, in one order.
@@ -58,12 +60,31 @@ fn main() -> ExitCode {
             };
         }
     };
+    let origin = std::env::current_dir();
     match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             note(format_args!("{error:#}"));
+            if let Some(RunError::Fault(Fault::Skip { .. })) = error.downcast_ref() {
+                note(format_args!("{}", start_again(origin)));
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Replaces the process by a new one with the same arguments; gives the reason why it cannot. A temporary
+/// folder goes with the old one, and is nothing that others would miss: its node was alone or has peers.
+fn start_again(origin: io::Result<PathBuf>) -> io::Error {
+    match origin.and_then(|origin| Ok((origin, std::env::current_exe()?))) {
+        Ok((origin, program)) => {
+            let arguments = std::env::args_os().skip(1);
+            Command::new(program)
+                .args(arguments)
+                .current_dir(origin)
+                .exec()
+        }
+        Err(error) => error,
     }
 }
 

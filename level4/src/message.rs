@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protobuf::Message as _;
-use raft::eraftpb::{Message as RaftMessage, MessageType};
+use raft::eraftpb::Message as RaftMessage;
 
 use crate::codec::{Malformed, Reader, Writer};
+use crate::consensus::{Digests, SnapshotMessage};
 
 /// A node of the cluster: drawn at random when a node first starts with an empty folder. A wiped node
 /// gets a new one, so it cannot vote as if it remembered.
@@ -170,6 +171,22 @@ pub enum PeerMessage {
     },
     /// The round trips that the sender has measured, in eighths of a tick, told to the leader.
     Distances(BTreeMap<NodeId, u64>),
+    /// About a snapshot.
+    Snapshot(SnapshotMessage),
+    /// Digests of what the sender applied.
+    Digests(Digests),
+    /// How far the sender has applied, and whether its state is known to be another than the others'.
+    Progress {
+        /// The last applied entry.
+        applied: Index,
+        /// Its state is to be rebuilt: it is no leader, and nobody to learn from.
+        parted: bool,
+    },
+    /// "The entry at `index` is to be skipped", on its way to the leader.
+    Skip {
+        /// The entry.
+        index: Index,
+    },
 }
 
 /// Format of [`Batch`] in log entries; the first byte of each.
@@ -268,11 +285,6 @@ impl Batch {
 }
 
 impl PeerMessage {
-    /// Whether it carries a snapshot.
-    pub fn is_snapshot(&self) -> bool {
-        matches!(self, Self::Raft(message) if message.msg_type == MessageType::MsgSnapshot)
-    }
-
     /// Roughly the encoded size, bytes.
     pub fn size(&self) -> usize {
         match self {
@@ -283,7 +295,14 @@ impl PeerMessage {
             Self::Forward(requests) => requests.iter().map(Request::size).sum(),
             Self::Distances(report) => 16 * report.len() + 1,
             Self::Join { name, .. } => name.len() + 16,
-            Self::Ack { .. } | Self::Remove { .. } | Self::Ping { .. } | Self::Pong { .. } => 20,
+            Self::Snapshot(message) => message.size(),
+            Self::Digests(digests) => 8 * digests.values.len() + 32,
+            Self::Progress { .. }
+            | Self::Skip { .. }
+            | Self::Ack { .. }
+            | Self::Remove { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. } => 20,
         }
     }
 
@@ -332,6 +351,23 @@ impl PeerMessage {
                     writer.uint(*distance);
                 }
             }
+            Self::Snapshot(message) => {
+                writer.byte(8);
+                message.encode(&mut writer);
+            }
+            Self::Digests(digests) => {
+                writer.byte(9);
+                digests.encode(&mut writer);
+            }
+            Self::Progress { applied, parted } => {
+                writer.byte(10);
+                writer.uint(*applied);
+                writer.byte(u8::from(*parted));
+            }
+            Self::Skip { index } => {
+                writer.byte(11);
+                writer.uint(*index);
+            }
         }
         writer.finish()
     }
@@ -372,6 +408,15 @@ impl PeerMessage {
                 }
                 Self::Distances(report)
             }
+            8 => Self::Snapshot(SnapshotMessage::decode(&mut reader)?),
+            9 => Self::Digests(Digests::decode(&mut reader)?),
+            10 => Self::Progress {
+                applied: reader.uint()?,
+                parted: reader.byte()? == 1,
+            },
+            11 => Self::Skip {
+                index: reader.uint()?,
+            },
             _ => return Err(Malformed { at: 0 }),
         })
     }
@@ -427,6 +472,11 @@ mod tests {
             PeerMessage::Ping { sent: 1 << 40 },
             PeerMessage::Pong { sent: 0 },
             PeerMessage::Distances(BTreeMap::from([(u64::MAX, 40), (3, 0)])),
+            PeerMessage::Progress {
+                applied: 1 << 50,
+                parted: true,
+            },
+            PeerMessage::Skip { index: 5 },
         ] {
             let PeerMessage::Raft(_) = &message else {
                 assert_eq!(

@@ -73,6 +73,8 @@ impl Settings {
             election_step: (election / 4).max(2),
             resend: 2 * election as u64,
             snapshot: 3_000,
+            piece: 64 * 1024,
+            compare: 150,
         }
     }
 }
@@ -206,7 +208,7 @@ async fn hand_over(node: &Node) {
     let deadline = Instant::now() + HANDOVER;
     while let Ok(status) = node.status().await
         && status.role == "leader"
-        && status.members.len() > 1
+        && status.voters.len() > 1
         && Instant::now() < deadline
     {
         sleep(Duration::from_millis(5)).await;

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{sleep, timeout};
 
 use super::params::{Parameters, time};
-use super::{Api, ApiError};
+use super::{Api, ApiError, operate};
 use crate::message::NodeId;
 
 /// A removal is asked for again this often, until it has happened.
@@ -40,7 +40,12 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
         .iter()
         .filter(|(id, _)| **id != status.id)
         .map(|(id, name)| {
-            json!({ "id": id_text(*id), "address": name, "connected": connected.contains(id) })
+            json!({
+                "id": id_text(*id),
+                "address": name,
+                "connected": connected.contains(id),
+                "voter": status.voters.contains(id),
+            })
         })
         .collect();
     Ok(json_reply(&json!({
@@ -54,6 +59,8 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
         "commit_index": status.commit_index,
         "applied_index": status.applied_index,
         "changing": status.changing,
+        "voter": status.voters.contains(&status.id),
+        "replicas": operate::describe(&api, &status),
         "peers": peers,
     })))
 }
@@ -111,7 +118,13 @@ pub async fn healthcheck(State(api): State<Api>) -> Result<&'static str, ApiErro
 
 /// `GET /readyz`: 200 when the node belongs to a cluster with a leader.
 pub async fn ready(State(api): State<Api>) -> Result<&'static str, ApiError> {
-    if api.status().await?.leader == 0 {
+    let status = api.status().await?;
+    if let Some(reason) = operate::objection(&status) {
+        return Err(ApiError::unavailable(format!(
+            "[+]node ok\n[-]state: {reason}"
+        )));
+    }
+    if status.leader == 0 {
         return Err(ApiError::unavailable("[+]node ok\n[-]leader not known"));
     }
     Ok("[+]node ok\n[+]leader ok\n")

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::{Api, ApiError};
-use crate::consensus::Status;
+use super::{Api, ApiError, operate};
+use crate::consensus::{Standing, Status};
 
 /// A figure: its name without the prefix, Prometheus' type, what it tells, and its value.
 type Row = (&'static str, &'static str, &'static str, u64);
@@ -60,7 +60,7 @@ fn work(api: &Api) -> [Row; 5] {
 }
 
 /// Where this node stands.
-fn position(api: &Api, status: &Status) -> [Row; 6] {
+fn position(api: &Api, status: &Status) -> [Row; 9] {
     let gauge = "gauge";
     let leads = u64::from(status.role == "leader");
     let members = status.members.len() as u64;
@@ -79,6 +79,24 @@ fn position(api: &Api, status: &Status) -> [Row; 6] {
             gauge,
             "Of this node's state.",
             status.applied_index,
+        ),
+        (
+            "apply_backlog",
+            gauge,
+            "Committed entries that are not applied here.",
+            status.commit_index.saturating_sub(status.applied_index),
+        ),
+        (
+            "state_sound",
+            gauge,
+            "0 if this node's state is not known to be the majority's.",
+            u64::from(status.standing == Standing::Sound),
+        ),
+        (
+            "parted_at_index",
+            gauge,
+            "Where this node's state parted from the majority's; 0: nowhere.",
+            operate::parted_at(status).unwrap_or_default(),
         ),
         ("members", gauge, "Of the cluster.", members),
         ("peers_connected", gauge, "Connections.", connected),

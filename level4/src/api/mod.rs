@@ -4,6 +4,7 @@ mod budget;
 mod cluster;
 mod error;
 mod metrics;
+mod operate;
 mod params;
 mod rqlite;
 mod sql;
@@ -48,6 +49,7 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/db/load", post(rqlite::load))
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
+        .route("/cluster/skip", post(operate::skip))
         .route("/remove", delete(cluster::remove))
         .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
@@ -91,6 +93,7 @@ impl Api {
         match done.kind {
             AnswerKind::Output => Ok(done),
             AnswerKind::OtherRequest => Err(ApiError::Unprocessable(OTHER_REQUEST.into())),
+            AnswerKind::Skipped => Err(ApiError::Internal(SKIPPED.to_owned())),
             AnswerKind::Forgotten => Err(ApiError::unavailable(FORGOTTEN)),
         }
     }
@@ -140,7 +143,10 @@ async fn wait<T>(
 }
 
 /// What a node has to say that will never know the answer.
-const GONE: &str = "the node is ending or has been removed: the request may have been executed";
+const GONE: &str =
+    "the node is ending, has been removed or is being rebuilt: the request may have been executed";
+/// What a skipped request's client is told.
+const SKIPPED: &str = "not executed: its entry was skipped by an operator";
 /// What a key has to say that has been used before.
 const OTHER_REQUEST: &str =
     "this Idempotency-Key stands for another request; this one has not been executed";

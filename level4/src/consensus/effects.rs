@@ -1,12 +1,15 @@
 //! What goes into a core at its start and what comes out of each flush: plain values.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 
+use super::agreement::{Link, Standing};
 use super::gateway::Token;
 use super::membership::Members;
 use super::memory::MemoryLog;
-use crate::message::{Index, NodeId, PeerMessage, Term};
+use crate::message::{Index, NodeId, PeerMessage, RequestId, Term};
 
 /// Timing of one node, in ticks.
 #[derive(Debug, Clone)]
@@ -19,8 +22,12 @@ pub struct Timing {
     pub election_step: usize,
     /// An unanswered request is forwarded again after this long.
     pub resend: u64,
-    /// A snapshot that has not been acknowledged for this long is sent again.
+    /// A snapshot that nobody has pulled a piece of for this long is given up.
     pub snapshot: u64,
+    /// A snapshot is pulled in pieces of this length, bytes.
+    pub piece: u64,
+    /// The leader has replicas compared this often, beside every so many entries.
+    pub compare: u64,
 }
 
 /// What a node has to know at its start.
@@ -39,6 +46,23 @@ pub struct Start {
     pub timing: Timing,
     /// For election timeouts.
     pub seed: u64,
+    /// The state is known not to be that of the other replicas since this index.
+    pub parted: Option<Index>,
+    /// Entries that the recovered state leaves out, or will ([`super::MemoryLog::skips`]).
+    pub skipped: BTreeSet<Index>,
+}
+
+/// What the environment has applied.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The last applied entry.
+    pub index: Index,
+    /// The digests after the entries applied.
+    pub links: Vec<Link>,
+    /// The requests executed by now, with their answers.
+    pub executed: Vec<(RequestId, Answer)>,
+    /// The state was replaced by a snapshot, from another node.
+    pub restored: bool,
 }
 
 /// What an [`Answer`] is.
@@ -48,6 +72,8 @@ pub enum AnswerKind {
     Output,
     /// Its `Idempotency-Key` stands for another request; it was not executed.
     OtherRequest,
+    /// Its entry was skipped by an operator; it was not executed.
+    Skipped,
     /// The request was executed, but its output took too much room to be remembered.
     Forgotten,
 }
@@ -61,6 +87,17 @@ pub struct Answer {
     pub sequence: Option<u64>,
     /// What was printed, or JSON.
     pub body: Bytes,
+}
+
+impl Answer {
+    /// The answer to a request whose entry was skipped, which has not been executed and takes no number.
+    pub fn skipped() -> Self {
+        Self {
+            kind: AnswerKind::Skipped,
+            sequence: None,
+            body: Bytes::new(),
+        }
+    }
 }
 
 /// A step of the replicated state machine.
@@ -103,6 +140,13 @@ pub struct Persist {
     pub hard_state: Option<HardState>,
 }
 
+impl Persist {
+    /// What the entries hold, bytes.
+    pub fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.data.len()).sum()
+    }
+}
+
 /// What the environment has to do after [`super::Core::flush`].
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -120,6 +164,10 @@ pub struct Effects {
     pub reads: Vec<Token>,
     /// The membership changed to this.
     pub members: Option<Members>,
+    /// What is known about this node's state has changed to this.
+    pub standing: Option<Standing>,
+    /// An entry that has not been applied here is to be skipped: start again from what is on disk.
+    pub skip: Option<Index>,
     /// A follower needs a snapshot: make one and give it to [`super::Core::offer_snapshot`].
     pub snapshot_wanted: bool,
 }
@@ -143,6 +191,16 @@ pub struct Status {
     pub waiting: usize,
     /// Members by id.
     pub members: Members,
+    /// Those of them that vote; the others are catching up.
+    pub voters: Vec<NodeId>,
+    /// What is known about this node's state.
+    pub standing: Standing,
+    /// Members run different versions, whose replicas cannot be compared.
+    pub mixed_engines: bool,
+    /// Voters that have applied everything but the entries from this index on, if it is a majority.
+    pub stuck_at: Option<Index>,
+    /// A snapshot is on its way to this node.
+    pub receiving_snapshot: bool,
     /// A change of the membership is under way here: until it is through, quorums of the old and of
     /// the new members are needed.
     pub changing: bool,

@@ -1,26 +1,29 @@
 //! Who belongs to the cluster: joins, removals and configuration changes.
 //!
 //! A change is a log entry that carries the names of the nodes it adds. One change is under way at a
-//! time; several newcomers share one, through Raft's joint configuration. A newcomer with the name of
-//! a member is that member after the loss of its disk: it replaces the old one, unless the old one is
-//! alive.
+//! time; several newcomers share one, through Raft's joint configuration. A newcomer learns first, and
+//! is made a voter once it has caught up, so that nobody waits for it. One with the name of a member is
+//! that member after the loss of its disk: it takes the old one's place when it begins to vote, unless
+//! the old one is alive.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protobuf::Message as _;
+use raft::ProgressState;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
 use super::Core;
 use crate::codec::{Malformed, Reader, Writer};
-use crate::message::{NodeId, PeerMessage};
+use crate::message::{Index, NodeId, PeerMessage};
 
 /// Names (addresses for peers) by id.
 pub type Members = BTreeMap<NodeId, String>;
 
 /// The first entry of every log: the founder makes itself the only member.
 pub fn founding_entry(id: NodeId, name: &str) -> Entry {
-    let change = change(&Members::from([(id, name.to_owned())]), &[]);
+    let founder = Members::from([(id, name.to_owned())]);
+    let change = change(&Members::new(), &founder, &[]);
     Entry {
         entry_type: EntryType::EntryConfChangeV2,
         term: 1,
@@ -30,7 +33,11 @@ pub fn founding_entry(id: NodeId, name: &str) -> Entry {
     }
 }
 
-fn change(add: &Members, remove: &[NodeId]) -> ConfChangeV2 {
+/// How many entries a newcomer may be behind when it begins to vote.
+const CAUGHT_UP: Index = 256;
+
+/// A change by which some begin to learn, some to vote, and some leave.
+fn change(learn: &Members, vote: &Members, remove: &[NodeId]) -> ConfChangeV2 {
     let single = |node: &NodeId, change_type| ConfChangeSingle {
         change_type,
         node_id: *node,
@@ -42,11 +49,21 @@ fn change(add: &Members, remove: &[NodeId]) -> ConfChangeV2 {
             .iter()
             .map(|node| single(node, ConfChangeType::RemoveNode)),
     );
+    let learn_ids = learn.keys();
     change
         .changes
-        .extend(add.keys().map(|node| single(node, ConfChangeType::AddNode)));
+        .extend(learn_ids.map(|node| single(node, ConfChangeType::AddLearnerNode)));
+    change.changes.extend(
+        vote.keys()
+            .map(|node| single(node, ConfChangeType::AddNode)),
+    );
     let mut names = Writer::new();
-    encode_members(add, &mut names);
+    let added: Members = learn
+        .iter()
+        .chain(vote)
+        .map(|(&id, name)| (id, name.clone()))
+        .collect();
+    encode_members(&added, &mut names);
     change.context = Bytes::from(names.finish());
     change
 }
@@ -113,7 +130,7 @@ impl Core {
                 self.outbox.push((leader, PeerMessage::Remove { node }));
             }
         } else if node != self.id() {
-            self.propose_change(&change(&Members::new(), &[node]));
+            self.propose_change(&change(&Members::new(), &Members::new(), &[node]));
         } else {
             // A leader does not remove itself: the next one will.
             self.step_down();
@@ -127,7 +144,9 @@ impl Core {
             let progress = self.raw.raft.prs().get(id);
             progress.map_or(0, |progress| progress.matched)
         };
-        let others = self.voters().into_iter().filter(|&id| id != me);
+        let parted = |id| self.suspects.contains(&id);
+        let voters = self.voters().into_iter();
+        let others = voters.filter(|&id| id != me && !parted(id));
         let successor = others.max_by_key(|&id| (self.is_alive(id), matched(id)));
         if let Some(successor) = successor.filter(|_| self.is_leader()) {
             self.raw.transfer_leader(successor);
@@ -140,38 +159,76 @@ impl Core {
         self.heard.get(&node).is_some_and(|&tick| tick >= recently)
     }
 
-    /// Proposes the joins that are due, in one change.
+    /// Proposes the joins that are due, in one change, or else the promotions.
     pub(super) fn admit_joins(&mut self) {
         if !self.is_leader() {
             self.joins.clear();
             return;
         }
-        if self.joins.is_empty() || self.change_under_way() {
+        if self.change_under_way() {
             return;
         }
-        let mut add = std::mem::take(&mut self.joins);
+        let mut learn = std::mem::take(&mut self.joins);
         let mut remove = Vec::new();
-        add.retain(|node, name| {
-            let namesake = self
-                .members
-                .iter()
-                .find(|(_, other)| *other == name)
-                .map(|(&id, _)| id);
-            match namesake {
-                _ if self.members.contains_key(node) => false,
-                None => true,
-                Some(old) if old == self.raw.raft.id => false,
-                Some(old) if self.is_alive(old) => false,
-                Some(old) if remove.contains(&old) => false,
-                Some(old) => {
-                    remove.push(old);
-                    true
-                }
+        learn.retain(|node, name| {
+            let namesakes = self.members.iter().filter(|(_, other)| *other == name);
+            let namesakes: Vec<NodeId> = namesakes.map(|(&id, _)| id).collect();
+            let me = self.raw.raft.id;
+            if self.members.contains_key(node)
+                || namesakes.iter().any(|&old| old == me || self.is_alive(old))
+            {
+                return false;
             }
+            // One that never got to vote is not waited for.
+            remove.extend(namesakes.into_iter().filter(|&old| !self.is_voter(old)));
+            true
         });
-        if !add.is_empty() {
-            self.propose_change(&change(&add, &remove));
+        if learn.is_empty() {
+            self.promote();
+        } else {
+            self.propose_change(&change(&learn, &Members::new(), &remove));
         }
+    }
+
+    /// Makes voters of those who have caught up.
+    fn promote(&mut self) {
+        let raft = &self.raw.raft;
+        let last = raft.raft_log.last_index();
+        let caught_up = |id: NodeId| {
+            raft.prs().get(id).is_some_and(|progress| {
+                // In an idle cluster Raft goes on probing one that has everything.
+                progress.state != ProgressState::Snapshot
+                    && progress.matched > 0
+                    && progress.matched + CAUGHT_UP >= last
+                    && self.is_alive(id)
+            })
+        };
+        let learners = self.members.iter();
+        let vote: Members = learners
+            .filter(|&(&id, _)| !self.is_voter(id) && caught_up(id))
+            .map(|(&id, name)| (id, name.clone()))
+            .collect();
+        if vote.is_empty() {
+            return;
+        }
+        let replaced = self.members.iter().filter(|&(id, name)| {
+            !vote.contains_key(id) && vote.values().any(|new| new == name) && !self.is_alive(*id)
+        });
+        let replaced: Vec<NodeId> = replaced
+            .map(|(&id, _)| id)
+            .filter(|&id| id != raft.id)
+            .collect();
+        self.propose_change(&change(&Members::new(), &vote, &replaced));
+    }
+
+    /// Whether the node votes.
+    pub(super) fn is_voter(&self, node: NodeId) -> bool {
+        self.raw.raft.prs().conf().voters().contains(node)
+    }
+
+    /// Whether the node is a voter or a learner, for Raft.
+    pub(super) fn is_configured(&self, node: NodeId) -> bool {
+        self.is_voter(node) || self.raw.raft.prs().conf().learners().contains(&node)
     }
 
     pub(super) fn change_under_way(&self) -> bool {

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
 
+use super::skip::decode_skip;
 use crate::message::{Index, Term};
 
 /// Entries `base.0 + 1 ..`, the hard state, and a snapshot for followers that are too far behind.
@@ -89,6 +90,20 @@ impl MemoryLog {
         {
             self.base = (entry.index, entry.term);
         }
+    }
+
+    /// What the entries that are known to be committed say to skip.
+    pub fn skips(&self) -> BTreeSet<Index> {
+        let committed = self.hard_state.commit;
+        let entries = self.entries.iter().filter(|entry| entry.index <= committed);
+        entries
+            .filter_map(|entry| decode_skip(&entry.data))
+            .collect()
+    }
+
+    /// What all entries hold, bytes.
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.data.len() + 64).sum()
     }
 
     /// The index of the entry before the first that is held.
@@ -175,8 +190,9 @@ impl Storage for MemoryLog {
         // A follower refuses a snapshot from before it became a member.
         let usable = |snapshot: &&Snapshot| {
             let metadata = snapshot.get_metadata();
+            let members = metadata.get_conf_state();
             metadata.index >= request_index.max(self.base.0)
-                && metadata.get_conf_state().voters.contains(&to)
+                && (members.voters.contains(&to) || members.learners.contains(&to))
         };
         if let Some(snapshot) = self.snapshot.as_ref().filter(usable) {
             return Ok(snapshot.clone());

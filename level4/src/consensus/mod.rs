@@ -8,6 +8,7 @@
 //! at once: answers that depend on the disk are held back until [`Core::persisted`].
 
 mod acks;
+mod agreement;
 mod durability;
 mod effects;
 mod gateway;
@@ -16,31 +17,37 @@ mod memory;
 mod placement;
 mod proposals;
 mod reads;
+mod skip;
 mod snapshots;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
-use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-pub use effects::{Answer, AnswerKind, Apply, Effects, Persist, Start, Status, Timing};
+pub use agreement::{Chain, Digests, Link, Standing};
+pub use effects::{Answer, AnswerKind, Applied, Apply, Effects, Persist, Start, Status, Timing};
 pub use gateway::Token;
 pub use membership::{
     Members, decode_members, decode_snapshot_members, encode_members, encode_snapshot_members,
     founding_entry,
 };
 pub use memory::MemoryLog;
+pub use transfer::{At, SnapshotMessage};
 
 use crate::codec::Reader;
-use crate::message::{Batch, Command, Index, NodeId, PeerMessage, RequestId, Term};
+use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Term};
 use acks::Acks;
+use agreement::Agreement;
 use durability::Durability;
 use gateway::Gateway;
 use placement::Placement;
 use proposals::Proposals;
 use reads::Reads;
+use skip::{Skips, decode_skip};
 use snapshots::Snapshots;
 
 /// One node's consensus state.
@@ -67,9 +74,24 @@ pub struct Core {
     /// This node was a member, and is none any more.
     removed: bool,
     placement: Placement,
+    agreement: Agreement,
+    /// As last told to the environment.
+    standing: Standing,
+    /// Peers that said that their state has parted from the others'.
+    suspects: BTreeSet<NodeId>,
+    /// The index of a snapshot from another node that was put in place, and is not on disk yet.
+    rebuilt: Option<Index>,
+    skips: Skips,
+    /// Entries that were skipped here.
+    skipped: BTreeSet<Index>,
     outbox: Vec<(NodeId, PeerMessage)>,
     answers: Vec<(Token, Answer)>,
+    /// The last entry that the state machine has applied.
     applied: Index,
+    /// The last one that it was given.
+    handed_out: Index,
+    /// The state began with a snapshot at this index.
+    origin: Index,
 }
 
 impl Core {
@@ -87,6 +109,8 @@ impl Core {
             members,
             timing,
             seed,
+            parted,
+            skipped,
         } = start;
         // The timeout is drawn by us at every change of term, so the range given here only has to
         // contain all that we may draw.
@@ -132,9 +156,17 @@ impl Core {
             removed: false,
             timing,
             placement: Placement::default(),
+            agreement: Agreement::new(id, parted),
+            standing: Standing::default(),
+            suspects: BTreeSet::new(),
+            rebuilt: None,
+            skips: Skips::default(),
+            skipped,
             outbox: Vec::new(),
             answers: Vec::new(),
             applied,
+            handed_out: applied,
+            origin: applied,
         };
         core.set_timeout();
         Ok(core)
@@ -154,14 +186,20 @@ impl Core {
         self.ticks += 1;
         if self.is_installing() {
             self.raw.raft.election_elapsed = 0;
+        } else if self.has_parted() {
+            // It has nothing to lead with, but its vote for others counts, which Raft refuses as long as
+            // it has heard of a leader lately.
+            let elapsed = &mut self.raw.raft.election_elapsed;
+            *elapsed = (*elapsed).min(2 * self.timing.election);
         }
         self.raw.tick();
         if self.ticks.is_multiple_of(8) {
             self.gateway.resend_older(self.ticks);
             self.reads
                 .retry(self.ticks.saturating_sub(self.timing.election as u64));
-            self.retry_snapshots();
+            self.tend_snapshots();
             self.consider_places();
+            self.compare();
         }
     }
 
@@ -171,11 +209,18 @@ impl Core {
         self.raw.raft.raft_log.applied() < self.raw.store().base_index()
     }
 
+    /// Whether the state machine still stands before the log's beginning.
+    fn is_replaced(&self) -> bool {
+        self.applied < self.raw.store().base_index()
+    }
+
     /// Whether Raft can be given this message: it panics at what no correct peer sends.
     fn is_usable(&self, from: NodeId, message: &Message) -> bool {
         let entries = &message.entries;
         message.from == from
             && match message.msg_type {
+                // A node that cannot keep up takes no more, and gets a snapshot in the end.
+                MessageType::MsgAppend if !entries.is_empty() && self.is_overloaded() => false,
                 MessageType::MsgAppend => {
                     let next = message.index.saturating_add(1);
                     entries
@@ -185,9 +230,11 @@ impl Core {
                 }
                 MessageType::MsgHeartbeat => message.commit <= self.raw.raft.raft_log.last_index(),
                 MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => entries.len() == 1,
-                MessageType::MsgTimeoutNow => !self.is_installing(),
-                // Requests travel as our own messages; transfers begin at the leader.
-                MessageType::MsgPropose | MessageType::MsgTransferLeader => false,
+                MessageType::MsgTimeoutNow => !self.is_installing() && !self.has_parted(),
+                // Requests and snapshots travel as our own messages; transfers begin at the leader.
+                MessageType::MsgPropose
+                | MessageType::MsgTransferLeader
+                | MessageType::MsgSnapshot => false,
                 other => !raft::raw_node::is_local_msg(other),
             }
     }
@@ -198,8 +245,14 @@ impl Core {
         match message {
             PeerMessage::Raft(message) => {
                 if self.is_usable(from, &message) {
+                    let acknowledged = (message.msg_type == MessageType::MsgAppendResponse
+                        && !message.reject)
+                        .then_some(message.index);
                     // Errors say that the message is out of date or its sender unknown.
                     let _ = self.raw.step(*message);
+                    if let Some(index) = acknowledged {
+                        self.snapshot_done(from, index);
+                    }
                 }
             }
             PeerMessage::Forward(requests) => {
@@ -216,6 +269,12 @@ impl Core {
             PeerMessage::Ping { sent } => self.outbox.push((from, PeerMessage::Pong { sent })),
             PeerMessage::Pong { sent } => self.placement.pong(from, sent, self.ticks),
             PeerMessage::Distances(report) => self.placement.note_report(from, report),
+            PeerMessage::Snapshot(message) => self.receive_snapshot(from, message),
+            PeerMessage::Digests(digests) => {
+                self.with_quorum(|agreement, quorum| agreement.receive(from, &digests, quorum));
+            }
+            PeerMessage::Progress { applied, parted } => self.note_progress(from, applied, parted),
+            PeerMessage::Skip { index } => self.skip(index),
         }
     }
 
@@ -237,9 +296,23 @@ impl Core {
         self.advance_applied();
     }
 
-    /// The state machine has applied everything up to `index` and executed these requests.
-    pub fn applied(&mut self, index: Index, executed: Vec<(RequestId, Answer)>) {
+    /// The state machine has applied entries.
+    pub fn applied(&mut self, applied: Applied) {
+        let Applied {
+            index,
+            links,
+            executed,
+            restored,
+        } = applied;
+        if restored {
+            // What was applied of one's own counts no more.
+            self.agreement.restart();
+            self.rebuilt = Some(index);
+            self.origin = index;
+        }
         self.applied = self.applied.max(index);
+        self.trim_marks();
+        self.with_quorum(|agreement, quorum| agreement.applied(&links, quorum));
         self.advance_applied();
         for (id, answer) in executed {
             self.proposals.executed(&id);
@@ -249,12 +322,29 @@ impl Core {
         }
     }
 
-    /// Tells Raft what is applied; a snapshot may be applied before it is on disk, and then waits.
+    /// The digest of this node's whole content at `index`.
+    pub fn content(&mut self, index: Index, digest: u64) {
+        self.with_quorum(|agreement, quorum| agreement.note_content(index, digest, quorum));
+    }
+
+    /// Tells Raft what is applied. For Raft that means configuration changes, which take effect when they
+    /// are committed: it would hold no election while one waits behind an entry that takes long, or for
+    /// ever. A snapshot has to be in place and on disk.
     fn advance_applied(&mut self) {
+        let done = if self.is_replaced() {
+            self.applied
+        } else {
+            self.handed_out
+        };
         let log = &self.raw.raft.raft_log;
-        let index = self.applied.min(log.persisted).min(log.committed);
+        let index = done.min(log.persisted).min(log.committed);
         if index > log.applied() {
             self.raw.advance_apply_to(index);
+        }
+        let applied = self.raw.raft.raft_log.applied().min(self.applied);
+        if self.rebuilt.is_some_and(|rebuilt| rebuilt <= applied) {
+            self.rebuilt = None;
+            self.agreement.rebuilt();
         }
     }
 
@@ -262,7 +352,6 @@ impl Core {
     pub fn peer_lost(&mut self, peer: NodeId) {
         if self.is_leader() {
             self.raw.report_unreachable(peer);
-            self.raw.report_snapshot(peer, SnapshotStatus::Failure);
         } else if self.raw.raft.leader_id == peer {
             self.gateway.resend_all();
         }
@@ -270,6 +359,7 @@ impl Core {
 
     /// A connection to `peer` is there (again): gets it going without waiting for a heartbeat.
     pub fn peer_found(&mut self, peer: NodeId) {
+        self.resume_snapshots(peer);
         if self.is_leader() {
             if self.raw.raft.prs().get(peer).is_some() {
                 self.raw.ping();
@@ -310,6 +400,7 @@ impl Core {
             role: match raft.state {
                 StateRole::Leader => "leader",
                 StateRole::Follower if raft.promotable() => "follower",
+                StateRole::Follower if self.is_configured(raft.id) => "learner",
                 StateRole::Follower => "joining",
                 StateRole::Candidate | StateRole::PreCandidate => "candidate",
             },
@@ -319,6 +410,11 @@ impl Core {
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
             members: self.members.clone(),
+            voters: self.voters(),
+            standing: self.agreement.standing(),
+            mixed_engines: self.agreement.is_mixed(),
+            stuck_at: self.stuck_at(),
+            receiving_snapshot: self.snapshots.is_receiving(),
             changing: self.change_under_way(),
         }
     }
@@ -328,6 +424,7 @@ impl Core {
         let mut effects = Effects::default();
         self.stand_alone();
         self.drain_ready(&mut effects);
+        self.advance_applied();
         self.follow_leadership();
         self.forward();
         self.admit_joins();
@@ -339,13 +436,10 @@ impl Core {
         }
         self.drain_ready(&mut effects);
         self.set_timeout();
+        self.tell_digests();
         effects.messages.append(&mut self.outbox);
-        effects.answers.append(&mut self.answers);
-        effects.reads = self.reads.release(self.applied);
-        if self.removed {
-            effects.refused = self.gateway.give_up();
-            effects.refused.append(&mut self.reads.give_up());
-        }
+        self.answer(&mut effects);
+        effects.skip = self.due_skip();
         let wanted = self.raw.store().take_snapshot_wanted();
         effects.snapshot_wanted = self.snapshots.ask(wanted);
         effects
@@ -393,7 +487,7 @@ impl Core {
     fn propose(&mut self, now_ms: u64) {
         // While leadership is on its way to another node, Raft takes nothing. What comes in meanwhile
         // waits: its gateways send it again to the new leader, or it is proposed if the transfer fails.
-        if !self.is_leader() || self.raw.raft.lead_transferee.is_some() {
+        if !self.is_leader() || self.raw.raft.lead_transferee.is_some() || self.is_overloaded() {
             return;
         }
         let mut batches = self.proposals.take().into_iter();
@@ -436,7 +530,9 @@ impl Core {
             if !ready.snapshot().is_empty() {
                 let snapshot = ready.snapshot().clone();
                 self.raw.mut_store().restore(&snapshot);
+                self.handed_out = snapshot.get_metadata().index;
                 self.unapplied_changes.clear();
+                self.skips.forget(snapshot.get_metadata().index);
                 // One that cannot be read is refused by the state machine, and the node stops.
                 if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
                     effects.members = Some(members.clone());
@@ -458,7 +554,7 @@ impl Core {
                 self.durability.hard_state_changed();
             }
             let committed = ready.take_committed_entries();
-            let changes = committed.iter().any(is_change);
+            let changes = committed.iter().any(is_lasting);
             // A new commit index alone need not be written, the leader tells it again. But it goes
             // along with entries: whoever holds a second configuration change must know, after a
             // crash too, that the first was committed, or it might hold elections among the voters
@@ -497,6 +593,9 @@ impl Core {
     }
 
     fn send(&mut self, mut message: Message) {
+        if message.msg_type == MessageType::MsgSnapshot {
+            return self.offer_to(message.to, message.take_snapshot());
+        }
         if message.msg_type == MessageType::MsgReadIndexResp {
             if !self.is_leader() {
                 return;
@@ -531,9 +630,9 @@ impl Core {
         if let Some((term, index, leader)) = acknowledged {
             let me = self.id();
             self.acks.note(me, term, index);
-            for voter in self.voters() {
-                if voter != me && voter != leader {
-                    self.outbox.push((voter, PeerMessage::Ack { term, index }));
+            for &member in self.members.keys() {
+                if member != me && member != leader {
+                    self.outbox.push((member, PeerMessage::Ack { term, index }));
                 }
             }
             self.commit_by_acks();
@@ -542,13 +641,13 @@ impl Core {
 
     /// Commits what a quorum is known to hold; see [`acks`].
     fn commit_by_acks(&mut self) {
-        let raft = &mut self.raw.raft;
-        if raft.state != StateRole::Follower
-            || !raft.promotable()
+        if self.raw.raft.state != StateRole::Follower
+            || !self.is_configured(self.raw.raft.id)
             || !self.unapplied_changes.is_empty()
         {
             return;
         }
+        let raft = &mut self.raw.raft;
         let term = raft.term;
         let has_quorum =
             |nodes: &HashSet<NodeId>| raft.prs().has_quorum(&nodes.iter().copied().collect());
@@ -561,6 +660,7 @@ impl Core {
     /// Hands a committed entry to the state machine; configuration changes take effect here.
     fn commit(&mut self, entry: Entry, effects: &mut Effects) {
         let (index, term) = (entry.index, entry.term);
+        self.handed_out = index;
         if is_change(&entry) {
             self.unapplied_changes.remove(&index);
             let was_member = self.members.contains_key(&self.id());
@@ -581,7 +681,9 @@ impl Core {
                 conf_state,
                 members,
             });
+            self.recount();
         } else {
+            self.note_skip(&entry);
             effects.apply.push(Apply::Batch {
                 index,
                 term,
@@ -608,12 +710,21 @@ impl Core {
             let ticks = self.timing.election + rank * step + self.rng.random_range(0..step.max(1));
             self.timeout = (term, ticks);
         }
-        self.raw
-            .raft
-            .set_randomized_election_timeout(self.timeout.1);
+        let never = 100 * self.timing.election;
+        let ticks = if self.has_parted() {
+            never
+        } else {
+            self.timeout.1
+        };
+        self.raw.raft.set_randomized_election_timeout(ticks);
     }
 }
 
 fn is_change(entry: &Entry) -> bool {
     entry.entry_type != EntryType::EntryNormal
+}
+
+/// Whether a crash must not make this node forget that the entry was committed.
+fn is_lasting(entry: &Entry) -> bool {
+    is_change(entry) || decode_skip(&entry.data).is_some()
 }

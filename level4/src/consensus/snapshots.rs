@@ -1,21 +1,33 @@
-//! Snapshots for followers that are too far behind: asked of the environment, offered to Raft, and sent
-//! again when one got lost.
+//! Snapshots for followers that are too far behind.
+//!
+//! Raft's own message would carry a whole state at once, hold up heartbeats, and be lost as a whole. So
+//! a snapshot is only *offered*, and the follower pulls it in pieces, a few at a time: others' messages
+//! pass between them, a broken connection costs nothing but the pieces on their way, and it makes no
+//! difference who leads by the time the last piece comes. A follower pulls one snapshot at a time.
 
 use std::collections::HashMap;
 
-use raft::eraftpb::Snapshot;
-use raft::{ProgressState, SnapshotStatus};
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
+use raft::{ProgressState, SnapshotStatus, StateRole};
 
 use super::Core;
-use crate::message::{Index, NodeId};
+use super::transfer::{At, Incoming, Offer, Outgoing, SnapshotMessage};
+use crate::log::snapshot::assemble;
+use crate::message::{Index, NodeId, PeerMessage};
 
-/// How far followers have got with their snapshots.
+/// Log held in memory for followers that are receiving a snapshot, at most, bytes.
+const HELD_LOG_LIMIT: usize = 512 * 1024 * 1024;
+
+/// How far followers have got with their snapshots, and this node with its own.
 #[derive(Debug, Default)]
 pub struct Snapshots {
-    /// The tick since which a follower has been waiting for a snapshot.
-    waiting: HashMap<NodeId, u64>,
     /// The environment is making one.
     asked: bool,
+    /// What each follower may pull.
+    outgoing: HashMap<NodeId, Outgoing>,
+    /// What this node pulls.
+    incoming: Option<Incoming>,
 }
 
 impl Snapshots {
@@ -25,29 +37,227 @@ impl Snapshots {
         self.asked |= wants;
         ask
     }
+
+    /// Whether a snapshot is on its way to this node.
+    pub fn is_receiving(&self) -> bool {
+        self.incoming.is_some()
+    }
 }
 
 impl Core {
-    /// A snapshot lost on the way would keep its follower waiting for ever.
-    pub(super) fn retry_snapshots(&mut self) {
-        let now = self.ticks;
-        let behind: Vec<NodeId> = self
-            .raw
-            .raft
-            .prs()
-            .iter()
-            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
-            .map(|(&node, _)| node)
-            .collect();
-        let waiting = &mut self.snapshots.waiting;
-        waiting.retain(|node, _| behind.contains(node));
-        for node in behind {
-            let since = *waiting.entry(node).or_insert(now);
-            if now - since > self.timing.snapshot {
-                waiting.remove(&node);
-                self.raw.report_snapshot(node, SnapshotStatus::Failure);
+    /// Ticks without progress after which a transfer is taken for dead.
+    fn stall(&self) -> u64 {
+        5 * self.timing.election as u64
+    }
+
+    /// Raft wants `to` to have this snapshot: offers it, unless an earlier one is on its way.
+    pub(super) fn offer_to(&mut self, to: NodeId, snapshot: Snapshot) {
+        let (now, stall) = (self.ticks, self.stall());
+        let known = self.snapshots.outgoing.get(&to);
+        if known.is_none_or(|outgoing| now - outgoing.active > stall) {
+            let outgoing = Outgoing::new(snapshot, now);
+            self.snapshots.outgoing.insert(to, outgoing);
+        }
+        self.send_offer(to);
+    }
+
+    fn send_offer(&mut self, to: NodeId) {
+        if let Some(outgoing) = self.snapshots.outgoing.get_mut(&to) {
+            outgoing.offered = self.ticks;
+            let offer = SnapshotMessage::Offer(outgoing.offer());
+            self.outbox.push((to, PeerMessage::Snapshot(offer)));
+        }
+    }
+
+    /// Something about a snapshot came from another node.
+    pub(super) fn receive_snapshot(&mut self, from: NodeId, message: SnapshotMessage) {
+        match message {
+            SnapshotMessage::Offer(offer) => self.consider_offer(from, offer),
+            SnapshotMessage::Pull { at, offset, length } => {
+                let piece = self.snapshots.outgoing.get_mut(&from);
+                let piece = piece.filter(|outgoing| outgoing.at() == at);
+                let reply = match piece {
+                    None => SnapshotMessage::Gone { at },
+                    Some(outgoing) => {
+                        outgoing.active = self.ticks;
+                        let length = length.min(self.timing.piece);
+                        outgoing.piece(offset, length)
+                    }
+                };
+                self.outbox.push((from, PeerMessage::Snapshot(reply)));
+            }
+            SnapshotMessage::Piece {
+                at,
+                offset,
+                data,
+                crc,
+            } => {
+                let now = self.ticks;
+                let incoming = self.snapshots.incoming.as_mut();
+                if let Some(incoming) = incoming.filter(|i| i.source == from && i.offer.at == at)
+                    && incoming.take(offset, &data, crc, now)
+                {
+                    self.pull(false);
+                    self.install();
+                }
+            }
+            SnapshotMessage::Gone { at } => {
+                let incoming = &mut self.snapshots.incoming;
+                if incoming
+                    .as_ref()
+                    .is_some_and(|i| i.source == from && i.offer.at == at)
+                {
+                    *incoming = None;
+                }
             }
         }
+    }
+
+    fn consider_offer(&mut self, from: NodeId, offer: Offer) {
+        let (now, stall) = (self.ticks, self.stall());
+        let committed = self.raw.raft.raft_log.committed;
+        let wanted = self.raw.raft.pending_request_snapshot != raft::INVALID_INDEX;
+        if offer.at.index < committed || offer.at.index == committed && !wanted {
+            // Nothing new for this node: its leader goes on with the log.
+            if self.raw.raft.leader_id == from {
+                let mut reply = Message::default();
+                reply.set_msg_type(MessageType::MsgAppendResponse);
+                (reply.to, reply.term) = (from, self.raw.raft.term);
+                (reply.index, reply.commit) = (committed, committed);
+                let durable = self.raw.raft.raft_log.persisted >= committed;
+                if durable && self.durability.is_idle() {
+                    reply.from = self.id();
+                    self.outbox.push((from, PeerMessage::Raft(Box::new(reply))));
+                }
+            }
+            return;
+        }
+        match &mut self.snapshots.incoming {
+            Some(incoming) if now - incoming.heard <= stall => {
+                if incoming.offer.at != offer.at || incoming.source != from {
+                    return;
+                }
+            }
+            Some(incoming) if incoming.offer.at == offer.at && incoming.offer == offer => {
+                // The same from somebody who is there.
+                incoming.source = from;
+                incoming.heard = now;
+            }
+            incoming => *incoming = Incoming::new(from, offer, self.timing.piece, now),
+        }
+        self.pull(false);
+    }
+
+    /// Asks for the next pieces; `again`: for those on their way as well, which may be lost.
+    fn pull(&mut self, again: bool) {
+        let now = self.ticks;
+        if let Some(incoming) = &mut self.snapshots.incoming {
+            if again {
+                incoming.forget_asked();
+            }
+            let (source, at) = (incoming.source, incoming.offer.at);
+            for (offset, length) in incoming.due(now) {
+                let pull = SnapshotMessage::Pull { at, offset, length };
+                self.outbox.push((source, PeerMessage::Snapshot(pull)));
+            }
+        }
+    }
+
+    /// Gives a whole snapshot to Raft, as from the present leader: what is committed is so under any.
+    fn install(&mut self) {
+        let raft = &self.raw.raft;
+        let leader = raft.leader_id;
+        let complete = self
+            .snapshots
+            .incoming
+            .as_ref()
+            .is_some_and(Incoming::is_complete);
+        if !complete
+            || leader == raft::INVALID_ID
+            || raft.state != StateRole::Follower
+            || self.is_installing()
+        {
+            return;
+        }
+        if let Some(incoming) = self.snapshots.incoming.take() {
+            let Incoming { offer, data, .. } = incoming;
+            let At { index, term } = offer.at;
+            let mut message = Message::default();
+            message.set_msg_type(MessageType::MsgSnapshot);
+            (message.from, message.to, message.term) = (leader, raft.id, raft.term);
+            message.set_snapshot(assemble(index, term, offer.conf_state, Bytes::from(data)));
+            // An error says that it is out of date.
+            let _ = self.raw.step(message);
+        }
+    }
+
+    /// A connection to `peer` is there again.
+    pub(super) fn resume_snapshots(&mut self, peer: NodeId) {
+        let incoming = self.snapshots.incoming.as_ref();
+        if incoming.is_some_and(|incoming| incoming.source == peer) {
+            self.pull(true);
+        }
+        if self.snapshots.outgoing.contains_key(&peer) && self.is_receiving_snapshot(peer) {
+            self.send_offer(peer);
+        }
+    }
+
+    /// Whether Raft waits until `peer` has a snapshot.
+    fn is_receiving_snapshot(&self, peer: NodeId) -> bool {
+        let progress = self.raw.raft.prs().get(peer);
+        self.is_leader() && progress.is_some_and(|p| p.state == ProgressState::Snapshot)
+    }
+
+    /// `from` acknowledged entries up to `index`: if the log goes on from there, it needs no snapshot
+    /// (any more), whichever it was that it got.
+    pub(super) fn snapshot_done(&mut self, from: NodeId, index: Index) {
+        if self.is_receiving_snapshot(from) && index >= self.raw.store().base_index() && index > 0 {
+            self.raw.report_snapshot(from, SnapshotStatus::Failure);
+        }
+    }
+
+    /// Offers and pulls got lost, snapshots were taken, followers died.
+    pub(super) fn tend_snapshots(&mut self) {
+        let (now, stall) = (self.ticks, self.stall());
+        let mut again = Vec::new();
+        let mut failed = Vec::new();
+        let peers: Vec<NodeId> = self.snapshots.outgoing.keys().copied().collect();
+        for peer in peers {
+            let waits = self.is_receiving_snapshot(peer);
+            let Some(outgoing) = self.snapshots.outgoing.get(&peer) else {
+                continue;
+            };
+            let idle = now - outgoing.active;
+            if idle > self.timing.snapshot || idle > stall && !waits {
+                self.snapshots.outgoing.remove(&peer);
+            } else if waits && now - outgoing.offered.max(outgoing.active) > stall / 4 {
+                again.push(peer);
+            }
+        }
+        for (&peer, progress) in self.raw.raft.prs().iter() {
+            if progress.state == ProgressState::Snapshot
+                && !self.snapshots.outgoing.contains_key(&peer)
+            {
+                failed.push(peer);
+            }
+        }
+        again.sort_unstable();
+        failed.sort_unstable();
+        for peer in again {
+            self.send_offer(peer);
+        }
+        for peer in failed {
+            self.raw.report_snapshot(peer, SnapshotStatus::Failure);
+        }
+        if let Some(incoming) = &self.snapshots.incoming {
+            let idle = now - incoming.heard;
+            if idle > self.timing.snapshot {
+                self.snapshots.incoming = None;
+            } else if idle > stall / 4 {
+                self.pull(true);
+            }
+        }
+        self.install();
     }
 
     /// A snapshot of the state for followers that need one; `None`: it could not be made.
@@ -57,12 +267,25 @@ impl Core {
     }
 
     /// A snapshot at `index` is durable: entries before it may go, and go from memory here, but for the
-    /// last `keep` and of these not more than `keep_bytes`. Returns the last index that is gone, up to
-    /// which the log on disk may be cut as well.
+    /// last `keep` and of these not more than `keep_bytes`, and for those that followers will need after
+    /// the snapshots that they are receiving. Returns the last index that is gone, up to which the log on
+    /// disk may be cut as well.
     pub fn compact(&mut self, index: Index, keep: u64, keep_bytes: usize) -> Index {
+        let needed = self.snapshots.outgoing.values().map(|o| o.at().index).min();
         let store = self.raw.mut_store();
-        store.compact(index, keep, keep_bytes);
+        let index = match needed {
+            Some(needed) if store.bytes() < HELD_LOG_LIMIT => index.min(needed),
+            _ => index,
+        };
+        if index > store.base_index() {
+            store.compact(index, keep, keep_bytes);
+        }
         store.offer_snapshot(None);
         store.base_index()
     }
+}
+
+/// The configuration that a snapshot was taken under.
+pub(super) fn conf_state(snapshot: &Snapshot) -> ConfState {
+    snapshot.get_metadata().get_conf_state().clone()
 }

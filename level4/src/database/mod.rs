@@ -6,6 +6,7 @@
 //! the file as it was between two requests, on threads of their own.
 
 mod complete;
+mod digest;
 mod engine;
 mod guard;
 mod readers;
@@ -106,6 +107,7 @@ impl Database {
         budget: Budget,
         command: &Command,
     ) -> Result<Bytes, DatabaseError> {
+        self.writer.changes = 0;
         match command {
             Command::Shell(sql) => self
                 .writer
@@ -197,6 +199,21 @@ fn unreadable(error: Malformed) -> Bytes {
 
 impl Executor for Database {
     type Error = DatabaseError;
+
+    fn engine(&self) -> u64 {
+        let version = format!("{} {}", env!("CARGO_PKG_VERSION"), rusqlite::version());
+        u64::from(crc32c::crc32c(version.as_bytes()))
+    }
+
+    fn is_comparable(&self, command: &Command) -> bool {
+        // EXPLAIN shows addresses.
+        let mut words = command.body().windows(7);
+        !words.any(|word| word.eq_ignore_ascii_case(b"explain"))
+    }
+
+    fn changes(&self) -> u64 {
+        self.writer.changes
+    }
 
     fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, DatabaseError> {
         self.run(moment, self.budget, command)

@@ -21,6 +21,8 @@ pub struct Session {
     connection: Connection,
     guard: Guard,
     access: Access,
+    /// Rows that the last request changed, for the replicas' digest.
+    pub changes: u64,
 }
 
 /// One request at work on a connection.
@@ -106,6 +108,7 @@ impl Session {
             connection,
             guard,
             access,
+            changes: 0,
         })
     }
 
@@ -123,13 +126,16 @@ impl Session {
     ) -> Result<Bytes, DatabaseError> {
         self.guard
             .begin(&self.connection, budget, moment.time_ms, moment.seed);
+        let before = self.connection.total_changes();
         let output = work(&Work {
             connection: &self.connection,
             guard: &self.guard,
             budget,
         });
         meter::settle();
+        let changes = self.connection.total_changes() - before;
         let fresh = self.leave(file);
+        self.changes = changes;
         if let Some(fault) = meter::end() {
             return Err(DatabaseError::Environment(fault));
         }

@@ -56,6 +56,8 @@ pub struct Recovered {
     /// Nothing was ever made durable here, so nothing was ever promised: whoever starts from this is a
     /// new node, whatever it was called before.
     pub is_new: bool,
+    /// There are files of a log, whatever is in them.
+    pub has_files: bool,
 }
 
 #[derive(Debug)]
@@ -195,6 +197,7 @@ impl<D: Disk> Log<D> {
                 log: memory,
                 torn,
                 is_new,
+                has_files: !files.is_empty(),
             },
         ))
     }
@@ -326,6 +329,39 @@ impl<D: Disk> Log<D> {
     pub fn into_disk(self) -> D {
         self.disk
     }
+}
+
+/// Reads a segment and the records in it; for what it is worth, without an order between segments.
+pub fn read_segment(bytes: &[u8]) {
+    let number = bytes.get(8..16).and_then(|n| n.try_into().ok());
+    let number = number.map_or(1, u64::from_le_bytes);
+    let mut replay = Replay::new((0, 0));
+    // As a payload by itself, too: a CRC is hard to come by at random.
+    let _ = replay.record(bytes);
+    if let Ok(scan) = segment::scan("", bytes, number, None, true) {
+        for payload in scan.payloads {
+            let _ = replay.record(payload);
+        }
+    }
+    let _ = replay.finish();
+}
+
+/// A segment with two records, for tests of what reads it.
+#[cfg(test)]
+pub fn example_segment() -> Vec<u8> {
+    let mut ops = Writer::new();
+    encode_hard_state(&HardState::default(), &mut ops);
+    encode_floor(3, &mut ops);
+    let entry = Entry {
+        index: 1,
+        term: 1,
+        data: vec![1; 20].into(),
+        ..Entry::default()
+    };
+    encode_entries(&[entry], &mut ops);
+    let ops = ops.finish();
+    let records = [segment::record(1, &ops), segment::record(2, &ops)].concat();
+    [&segment::header(1, 1, 0)[..], &records, &segment::mark()].concat()
 }
 
 /// What a record's payload consists of.

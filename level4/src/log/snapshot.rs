@@ -28,8 +28,8 @@ pub(super) fn name(index: Index) -> String {
     format!("snapshot-{index:020}")
 }
 
-/// Makes a snapshot durable and removes older ones.
-pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
+/// The bytes of a snapshot's file, in two parts.
+pub fn encode(snapshot: &Snapshot) -> [Vec<u8>; 2] {
     let metadata = snapshot.get_metadata();
     let mut writer = Writer::new();
     writer.uint(metadata.index);
@@ -46,6 +46,13 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
     header[12..].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    [header.to_vec(), body]
+}
+
+/// Makes a snapshot durable and removes older ones.
+pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
+    let metadata = snapshot.get_metadata();
+    let [header, body] = encode(snapshot);
     let name = name(metadata.index);
     let writer = WRITERS.fetch_add(1, Relaxed);
     let partial = format!("{name}-{writer}{PARTIAL}");
@@ -101,7 +108,12 @@ pub fn load(disk: &impl Disk) -> Result<Option<Snapshot>, LogError> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
+/// Reads the bytes of a snapshot's file.
+///
+/// # Errors
+///
+/// If they are not in the format, or not whole.
+pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
     let (header, body) = bytes.split_at_checked(HEADER).ok_or(Malformed { at: 0 })?;
     let intact = header[..8] == MAGIC[..]
         && header[8..12] == crc32c::crc32c(body).to_le_bytes()
@@ -132,4 +144,59 @@ pub fn assemble(index: Index, term: u64, conf_state: ConfState, data: Bytes) -> 
     metadata.term = term;
     metadata.set_conf_state(conf_state);
     snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Folder;
+
+    /// A disk on which another writer is at work: it does everything just before this one's rename.
+    struct Shared<W: FnMut()> {
+        folder: Folder,
+        other: W,
+    }
+
+    impl<W: FnMut()> Disk for Shared<W> {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.folder.list()
+        }
+        fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+            self.folder.read(name)
+        }
+        fn create(&mut self, name: &str, size: u64) -> io::Result<()> {
+            self.folder.create(name, size)
+        }
+        fn write(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.folder.write(name, offset, bytes)
+        }
+        fn sync(&mut self, name: &str) -> io::Result<()> {
+            self.folder.sync(name)
+        }
+        fn sync_folder(&mut self) -> io::Result<()> {
+            self.folder.sync_folder()
+        }
+        fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+            (self.other)();
+            self.folder.rename(from, to)
+        }
+        fn remove(&mut self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+    }
+
+    #[test]
+    fn two_writers_of_one_snapshot_do_not_take_each_others_files() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = || Folder::open(home.path().to_owned()).unwrap();
+        let state = |byte| assemble(7, 1, ConfState::default(), vec![byte; 100].into());
+        let mut disk = Shared {
+            folder: folder(),
+            other: || save(&mut folder(), &state(1)).unwrap(),
+        };
+        save(&mut disk, &state(2)).unwrap();
+        let found = load(&disk).unwrap().unwrap();
+        assert_eq!(found.data, state(2).data);
+        assert_eq!(disk.list().unwrap().len(), 1, "nothing is left behind");
+    }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::database::DatabaseError;
 use crate::log::LogError;
 use crate::machine::ApplyError;
+use crate::message::Index;
 
 /// Why a running node cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,13 @@ pub enum Fault {
         thread: &'static str,
         /// The system's reason.
         cause: io::Error,
+    },
+    /// An operator wants an entry skipped that is being applied: what it has done so far can only be
+    /// undone by starting again, where the log then tells to skip it.
+    #[error("the entry at index {index} is to be skipped: starting again without it")]
+    Skip {
+        /// The entry.
+        index: Index,
     },
     /// It is unknown what is on disk.
     #[error("{0}")]

@@ -3,9 +3,11 @@
 //!
 //! [`recover`] makes the parts from a folder, [`threads`] runs them, a [`Fault`] ends them.
 
+mod applying;
 mod fault;
 mod recover;
 mod threads;
+mod trust;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,9 +20,11 @@ use tokio::sync::oneshot;
 
 use crate::consensus::{Answer, Status, Token};
 use crate::database::{Cancel, Read, ReadAnswer, View};
-use crate::message::{Command, NodeId};
+use crate::message::{Command, Index, NodeId};
 use crate::statement::Statements;
 use crate::transport::{Event, Transport};
+pub use applying::AppliedNow;
+use applying::Applying;
 use fault::FaultSender;
 pub use fault::{Fault, Faults};
 pub use recover::{Prepared, RecoverError, prepare};
@@ -28,6 +32,7 @@ use threads::consensus::Outputs;
 pub use threads::consensus::SNAPSHOT_KEEP;
 pub use threads::state::SNAPSHOT_EVERY;
 use threads::{Input, StateWork, now_ms, spawn};
+use trust::Trust;
 
 /// So many clients may wait for an answer, and so many bytes of requests; more are refused.
 const WAITING_LIMIT: usize = 65_536;
@@ -85,6 +90,8 @@ pub struct Node {
     answers: Mutex<Waiting>,
     reads: Reads,
     tokens: AtomicU64,
+    applying: Applying,
+    trust: Trust,
     _lock: File,
     /// Counters.
     pub figures: Figures,
@@ -103,12 +110,13 @@ impl Node {
         transport: impl FnOnce(Box<dyn Fn(Event) + Send + Sync>) -> Arc<Transport>,
     ) -> (Arc<Self>, Arc<Transport>, Faults) {
         let Prepared {
-            identity,
             lock,
             folder,
             mut core,
             log,
             machine,
+            trust,
+            ..
         } = prepared;
         let (save, saves) = mpsc::channel();
         let (input, inputs) = mpsc::channel();
@@ -120,6 +128,8 @@ impl Node {
             answers: Mutex::default(),
             reads: Mutex::default(),
             tokens: AtomicU64::new(0),
+            applying: Applying::default(),
+            trust,
             _lock: lock,
             figures: Figures::default(),
         });
@@ -143,8 +153,7 @@ impl Node {
         });
         spawn("state", &reporter, {
             let node = node.clone();
-            let every = SNAPSHOT_EVERY + identity.node % (SNAPSHOT_EVERY / 4);
-            move || threads::state::run(machine, &state_works, &input, &save, &node, every)
+            move || threads::state::run(machine, &state_works, &input, &save, &node)
         });
         spawn("consensus", &reporter, {
             let (node, transport) = (node.clone(), transport.clone());
@@ -158,9 +167,8 @@ impl Node {
                     log: &log_work,
                     state: &state,
                 };
-                out.carry_out(&mut first);
-                threads::consensus::run(core, &inputs, tick, &out);
-                Ok(())
+                out.carry_out(&mut first)?;
+                threads::consensus::run(core, &inputs, tick, &out)
             }
         });
         (node, transport, faults)
@@ -227,7 +235,9 @@ impl Node {
         limit: Option<Duration>,
     ) -> PendingRead {
         let (read, pending) = self.pending(statements, factor, limit);
-        let _ = self.state.send(StateWork::ReadNow(read));
+        if self.trust.is_sound() {
+            let _ = self.state.send(StateWork::ReadNow(read));
+        }
         pending
     }
 
@@ -250,7 +260,9 @@ impl Node {
     /// The database at one point of the log.
     pub fn view(&self) -> oneshot::Receiver<View> {
         let (sender, view) = oneshot::channel();
-        let _ = self.state.send(StateWork::View(sender));
+        if self.trust.is_sound() {
+            let _ = self.state.send(StateWork::View(sender));
+        }
         view
     }
 
@@ -269,6 +281,16 @@ impl Node {
     /// Asks the leader to take `id` into the cluster.
     pub fn join(&self, id: NodeId, name: String) {
         self.send(Input::Join(id, name));
+    }
+
+    /// Asks the leader to have the entry at `index` skipped.
+    pub fn skip(&self, index: Index) {
+        self.send(Input::Skip(index));
+    }
+
+    /// What is being applied at this moment.
+    pub fn applying(&self) -> Option<AppliedNow> {
+        self.applying.look()
     }
 
     /// Gives leadership away, before this node ends.

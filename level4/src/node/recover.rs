@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use raft::eraftpb::{ConfState, HardState};
 
 use super::threads::now_ms;
+use super::trust::{self, Trust};
 use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
@@ -80,6 +81,7 @@ pub struct Prepared {
     pub(super) core: Core,
     pub(super) log: Log<Folder>,
     pub(super) machine: Machine<Database>,
+    pub(super) trust: Trust,
 }
 
 /// Takes the folder for this process, which keeps it as long as it runs. One that was killed just now may
@@ -112,24 +114,24 @@ pub fn prepare(
     let folder = home.join("log");
     let disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
     let (mut log, mut recovered) = Log::open(disk)?;
-    if recovered.torn {
-        note(format_args!(
-            "the last write to the log was torn, and is cut off"
-        ));
-    }
     let file = home.join("node");
     let identity = Identity::load(home).map_err(RecoverError::file(&file))?;
     let is_new = recovered.is_new;
     let mut identity = match identity {
         Some(known) if !is_new => known,
         Some(known) if known.has_log => return Err(RecoverError::NoLog(folder)),
-        None if !is_new => return Err(RecoverError::NoIdentity(file)),
+        None if recovered.has_files => return Err(RecoverError::NoIdentity(file)),
         // Nothing was ever promised, even if this is not the first start.
         _ => Identity {
             node: random_id(),
             ..Identity::default()
         },
     };
+    if recovered.torn {
+        note(format_args!(
+            "the last write to the log was torn, and is cut off"
+        ));
+    }
     identity.incarnation += 1;
     let founder = is_new && !joins;
     if founder {
@@ -147,7 +149,10 @@ pub fn prepare(
         identity.has_log = true;
         save(&identity)?;
     }
+    let parted = trust::load(home).map_err(RecoverError::file(&home.join("parted")))?;
+    let skipped = recovered.log.skips();
     let mut machine = Machine::new(Database::new()?);
+    machine.skip(&skipped);
     if let Some(snapshot) = recovered.snapshot {
         machine.apply(Apply::Restore(snapshot))?;
     }
@@ -159,8 +164,11 @@ pub fn prepare(
         members: machine.members().clone(),
         timing,
         seed: random_id(),
+        parted,
+        skipped,
     })?;
     Ok(Prepared {
+        trust: Trust::new(home.to_owned(), parted),
         identity,
         lock,
         folder,

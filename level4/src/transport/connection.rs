@@ -1,7 +1,7 @@
 //! One connection: a task that writes what is queued, a task that reads.
 //!
 //! The writer sends everything that is queued as one block. Messages too long for a block go in parts
-//! between the others, so that a snapshot does not hold up heartbeats.
+//! between the others, so that a long entry does not hold up heartbeats.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,16 +38,13 @@ pub enum Outgoing {
     Frame(Frame),
     /// In parts, beside the others.
     Bulk(Vec<u8>),
-    /// Likewise, and not to be dropped: Raft has one to a node under way at a time, and waits for it.
-    Snapshot(Vec<u8>),
 }
 
 impl Outgoing {
     /// An encoded message, sent whole or in parts according to its length.
-    pub fn message(bytes: Vec<u8>, is_snapshot: bool) -> Self {
+    pub fn message(bytes: Vec<u8>) -> Self {
         match bytes.len() {
             0..=WHOLE_LIMIT => Self::Frame(Frame::Message(bytes)),
-            _ if is_snapshot => Self::Snapshot(bytes),
             _ => Self::Bulk(bytes),
         }
     }
@@ -55,7 +52,7 @@ impl Outgoing {
     fn size(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.size(),
-            Self::Bulk(bytes) | Self::Snapshot(bytes) => bytes.len(),
+            Self::Bulk(bytes) => bytes.len(),
         }
     }
 }
@@ -72,7 +69,7 @@ pub struct Connection {
 struct Backlog {
     /// Of everything, bytes.
     bytes: AtomicUsize,
-    /// Messages that go in parts, snapshots among them.
+    /// Messages that go in parts.
     bulk: AtomicUsize,
 }
 
@@ -98,16 +95,15 @@ impl Connection {
 
     /// Whether a message of about `size` bytes would be queued. One that goes in parts is not while
     /// another does: until that one has arrived, Raft tries again and again, as nothing is acknowledged.
-    pub fn has_room(&self, size: usize, is_snapshot: bool) -> bool {
-        is_snapshot
-            || self.backlog.bytes.load(Relaxed) < BACKLOG_LIMIT
-                && (size <= WHOLE_LIMIT || self.backlog.bulk.load(Relaxed) == 0)
+    pub fn has_room(&self, size: usize) -> bool {
+        self.backlog.bytes.load(Relaxed) < BACKLOG_LIMIT
+            && (size <= WHOLE_LIMIT || self.backlog.bulk.load(Relaxed) == 0)
     }
 
     /// Queues, or drops if there is no room.
     pub fn send(&self, outgoing: Outgoing) {
         let size = outgoing.size();
-        if self.has_room(size, matches!(outgoing, Outgoing::Snapshot(_))) {
+        if self.has_room(size) {
             self.backlog.bytes.fetch_add(size, Relaxed);
             if !matches!(outgoing, Outgoing::Frame(_)) {
                 self.backlog.bulk.fetch_add(1, Relaxed);
@@ -145,7 +141,7 @@ async fn write_loop(
             size += outgoing.size();
             match outgoing {
                 Outgoing::Frame(frame) => frames.push(frame),
-                Outgoing::Bulk(bytes) | Outgoing::Snapshot(bytes) => bulk.push_back(bytes),
+                Outgoing::Bulk(bytes) => bulk.push_back(bytes),
             }
             size
         };

@@ -19,13 +19,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use stream::{FileId, Listener, Rewound, Socket, is_path, remove_if_same};
-pub use wire::MAGIC;
+pub use wire::{Hello, MAGIC, Packer, Unpacker};
 
 use crate::consensus::Members;
 use crate::message::{NodeId, PeerMessage};
 use crate::notes::detail;
 use connection::{Connection, Outgoing};
-use wire::{Frame, Hello};
+pub use wire::Frame;
 
 /// Longer messages are not relayed: they go whole, and a block is to stay within its limit. Bytes.
 const RELAY_LIMIT: usize = wire::BLOCK_LIMIT / 2;
@@ -118,12 +118,11 @@ impl Transport {
 
     /// Sends, directly or through a relay, or drops.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        let is_snapshot = message.is_snapshot();
         let state = self.state();
         if let Some(peer) = state.peers.get(&to) {
             // Asked first, as what is to be dropped need not be encoded.
-            if peer.connection.has_room(message.size(), is_snapshot) {
-                let outgoing = Outgoing::message(message.encode(), is_snapshot);
+            if peer.connection.has_room(message.size()) {
+                let outgoing = Outgoing::message(message.encode());
                 peer.connection.send(outgoing);
             }
         } else if message.size() < RELAY_LIMIT

@@ -27,15 +27,19 @@ pub struct Node {
 impl Node {
     /// Starts a node listening at `listen` in `folder`, and waits until it listens.
     pub fn start(folder: &Path, listen: &str, join: Option<&str>) -> Self {
-        let mut arguments = vec!["-l".to_owned(), listen.to_owned()];
-        if let Some(through) = join {
-            arguments.push(format!("--join={through}"));
-        }
+        let join = join.map(|through| format!("--join={through}"));
+        let more: Vec<&str> = join.as_deref().into_iter().collect();
+        Self::start_with(folder, listen, &more)
+    }
+
+    /// Likewise, with more arguments.
+    pub fn start_with(folder: &Path, listen: &str, more: &[&str]) -> Self {
+        let arguments = [&["-l", listen], more].concat();
         let mut node = Self {
             child: None,
             folder: folder.to_owned(),
             address: listen.to_owned(),
-            arguments,
+            arguments: arguments.into_iter().map(str::to_owned).collect(),
         };
         node.restart();
         node
@@ -126,6 +130,8 @@ impl Node {
             let status = self.get("/cluster/status");
             status.matches("\"connected\":").count() == count - 1
                 && !status.contains("\"leader\":null")
+                // Newcomers learn first.
+                && !status.contains("\"voter\":false")
         });
     }
 }

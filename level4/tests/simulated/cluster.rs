@@ -1,12 +1,15 @@
 //! A cluster in virtual time, its clients, its faults, and the checks on its history.
 
+mod checks;
 mod faults;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
-use level4::consensus::{Apply, Core, Effects, Members, Persist, Start, Timing, founding_entry};
+use level4::consensus::{
+    Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, founding_entry,
+};
 use level4::log::Log;
 use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};
@@ -16,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::disk::SimulatedDisk;
 use super::durable::Durable;
-use super::ledger::Ledger;
+use super::ledger::{Defect, Ledger};
 
 /// Virtual time, microseconds.
 type Time = u64;
@@ -27,12 +30,22 @@ const SEGMENT: u64 = 16 * 1024;
 const FAULTS_END: Time = 8_000_000;
 const DEADLINE: Time = 28_000_000;
 
+/// Contents are compared at the multiples of this index.
+const CONTENT_EVERY: u64 = 64;
+/// A replica that was spoilt has to be found within this time, when the network is whole, or so many
+/// entries.
+const FOUND_WITHIN: Time = 5_000_000;
+const FOUND_WITHIN_ENTRIES: u64 = 1_000;
+
 const TIMING: Timing = Timing {
     heartbeat: 3,
     election: 15,
     election_step: 6,
     resend: 40,
-    snapshot: 50,
+    snapshot: 200,
+    // Snapshots are small here, and have many pieces all the same.
+    piece: 30,
+    compare: 48,
 };
 
 enum Event {
@@ -67,6 +80,8 @@ struct Process {
     flush_scheduled: bool,
     snapshot_every: u64,
     snapshotted: u64,
+    /// Its disk has no room until then.
+    full_until: Time,
 }
 
 enum Step {
@@ -82,6 +97,12 @@ struct Slot {
     process: Option<Process>,
     /// Counts lives: events of an earlier one are void.
     life: u64,
+    /// How far its clock is ahead, ms.
+    skew: u64,
+    /// Its process is to start again at once.
+    restarts: bool,
+    /// Noted in its folder: its state has parted from the others'.
+    parted: Option<u64>,
 }
 
 /// One client: asks, waits, asks again.
@@ -92,6 +113,31 @@ struct Client {
     /// anybody before.
     waiting: Option<(usize, u64, bool, u64)>,
 }
+
+/// What a run came by.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Summary {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Replicas that the cluster found to have parted from the others.
+    pub parted: u64,
+    /// Entries that were skipped, by each node.
+    pub skipped: u64,
+    /// Members that were removed, and came back as others.
+    pub replaced: u64,
+}
+
+impl std::ops::AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.parted += other.parted;
+        self.skipped += other.skipped;
+        self.replaced += other.replaced;
+    }
+}
+
+/// What no replica can execute, as if it took for ever.
+const POISON: &[u8] = b"poison";
 
 /// See the module's header.
 pub struct Cluster {
@@ -115,7 +161,18 @@ pub struct Cluster {
     /// Term and content of every applied entry, as first seen.
     entries: HashMap<u64, (u64, Bytes)>,
     /// What ran at each position, as first seen.
-    history: Vec<(u64, Bytes)>,
+    history: Vec<(Option<u64>, Bytes)>,
+    /// Where and when a replica was spoilt: its place, what it had applied, and the time.
+    spoilt: Option<(usize, u64, Time)>,
+    /// A client will ask for what cannot be executed.
+    poison: bool,
+    /// A member on its way out: it is to come back as another one, with nothing on its disk.
+    leaving: Option<(usize, NodeId)>,
+    summary: Summary,
+    /// Entries that were skipped: who had applied one has to be rebuilt.
+    skipped: BTreeSet<u64>,
+    /// More than a minority were spoilt, by snapshots of one that was: then nobody can tell.
+    spread: bool,
     /// Positions acknowledged, by command.
     acknowledged: BTreeMap<Bytes, u64>,
     /// One more than the highest acknowledged position.
@@ -150,6 +207,12 @@ impl Cluster {
             leaders: HashMap::new(),
             entries: HashMap::new(),
             history: Vec::new(),
+            spoilt: None,
+            poison: rng.random_bool(0.3),
+            leaving: None,
+            summary: Summary::default(),
+            skipped: BTreeSet::new(),
+            spread: false,
             acknowledged: BTreeMap::new(),
             horizon: 0,
             next_id: 0,
@@ -163,6 +226,9 @@ impl Cluster {
                 disk,
                 process: None,
                 life: 0,
+                skew: cluster.rng.random_range(0..10_000),
+                restarts: false,
+                parted: None,
             });
             cluster.start(place);
         }
@@ -196,6 +262,7 @@ impl Cluster {
             // Not in the order of places, so that ranks are mixed.
             slot.id = self.next_id * 1_000 + self.rng.random_range(0..1_000);
             slot.incarnation = 1;
+            slot.parted = None;
         }
         if recovered.is_new && (place > 0 || self.wiped) {
             log.begin().expect("the power is on");
@@ -216,7 +283,9 @@ impl Cluster {
             (log, recovered) = Log::open_with(disk, SEGMENT).expect("just written");
         }
         let durable = Durable::of(&recovered.log);
+        let skipped = recovered.log.skips();
         let mut machine = Machine::new(Ledger::default());
+        machine.skip(&skipped);
         if let Some(snapshot) = recovered.snapshot {
             machine
                 .apply(Apply::Restore(snapshot))
@@ -230,6 +299,8 @@ impl Cluster {
             members: machine.members().clone(),
             timing: TIMING,
             seed,
+            parted: slot.parted,
+            skipped,
         })
         .expect("the recovered log is consistent");
         let snapshotted = machine.applied();
@@ -244,6 +315,7 @@ impl Cluster {
             flush_scheduled: false,
             snapshot_every,
             snapshotted,
+            full_until: 0,
         });
         let life = slot.life;
         self.schedule(tick, Event::Tick(place), life);
@@ -312,7 +384,7 @@ impl Cluster {
     fn flush(&mut self, place: usize) {
         let now = self.now;
         let slot = &mut self.slots[place];
-        let (id, life) = (slot.id, slot.life);
+        let (id, life, skew) = (slot.id, slot.life, slot.skew);
         let Some(process) = &mut slot.process else {
             return;
         };
@@ -323,9 +395,17 @@ impl Cluster {
             apply,
             answers,
             reads,
+            refused,
+            standing,
+            skip,
             snapshot_wanted,
             ..
-        } = process.core.flush(1_700_000_000_000 + now / 1_000);
+        } = process.core.flush(1_700_000_000_000 + skew + now / 1_000);
+        match standing {
+            Some(Standing::Parted(index)) => slot.parted = Some(index),
+            Some(Standing::Sound) => slot.parted = None,
+            _ => {}
+        }
         let status = process.core.status();
         if status.role == "leader" {
             let leader = *self.leaders.entry(status.term).or_insert(id);
@@ -348,7 +428,8 @@ impl Cluster {
         }
         if snapshot_wanted {
             let snapshot = process.machine.snapshot().expect("saving cannot fail");
-            process.core.offer_snapshot(Some(snapshot));
+            let is_sound = status.standing == Standing::Sound;
+            process.core.offer_snapshot(is_sound.then_some(snapshot));
         }
         if apply.iter().any(|step| matches!(step, Apply::Restore(_))) {
             // Longer than an election takes, at times.
@@ -370,8 +451,47 @@ impl Cluster {
             self.send(id, to, &message);
         }
         for (token, answer) in answers {
-            let sequence = answer.sequence.expect("shell requests take a number");
-            self.answered(token as usize, place, sequence, false);
+            let client = token as usize;
+            match answer.sequence {
+                Some(sequence) => self.answered(client, place, sequence, false),
+                // Skipped.
+                None => self.refused(client, place, life),
+            }
+        }
+        for token in refused {
+            self.refused(token as usize, place, life);
+        }
+        if let Some(standing) = standing {
+            self.found(place, standing);
+        }
+        if let Some(index) = skip {
+            self.skip(place, index);
+        }
+    }
+
+    /// The entry at `index` is not to be applied at `place`.
+    fn skip(&mut self, place: usize, index: u64) {
+        let slot = &mut self.slots[place];
+        let Some(process) = &mut slot.process else {
+            return;
+        };
+        let at_it = process.machine.applied() + 1 == index;
+        process.machine.skip(&BTreeSet::from([index]));
+        if at_it && self.rng.random_bool(0.5) {
+            // As if it had been at it for a while already, and had to start again.
+            slot.restarts = true;
+        }
+        self.skipped.insert(index);
+        self.summary.skipped += 1;
+    }
+
+    /// Perhaps executed, perhaps not: the client asks something else.
+    fn refused(&mut self, client: usize, place: usize, life: u64) {
+        if let Some((slot, lived, ..)) = self.clients[client].waiting
+            && (slot, lived) == (place, life)
+        {
+            self.clients[client].waiting = None;
+            self.schedule(30_000, Event::Client(client), 0);
         }
     }
 
@@ -421,7 +541,11 @@ impl Cluster {
         if read {
             process.core.read(client as u64);
         } else {
-            let text = Bytes::from(format!("{client}-{}", state.asked));
+            let mut text = Bytes::from(format!("{client}-{}", state.asked));
+            if self.poison && self.rng.random_bool(0.02) {
+                self.poison = false;
+                text = Bytes::from_static(POISON);
+            }
             process
                 .core
                 .request(client as u64, None, Command::Shell(text));
@@ -433,6 +557,11 @@ impl Cluster {
         let Some(process) = &mut self.slots[place].process else {
             return;
         };
+        if let Some(left) = process.full_until.checked_sub(self.now + 1) {
+            process.core.step_down();
+            let life = self.slots[place].life;
+            return self.schedule(left + 1, Event::Write(place), life);
+        }
         // What has piled up goes into one record.
         let count = self.rng.random_range(1..4).min(process.writes.len());
         let group: Vec<Persist> = process.writes.drain(..count).collect();
@@ -456,6 +585,12 @@ impl Cluster {
             self.schedule(left + 1, Event::Apply(place), life);
             return;
         }
+        if let Some(Step::Apply(Apply::Batch { index, data, .. })) = process.applies.front()
+            && data.windows(POISON.len()).any(|words| words == POISON)
+            && !process.machine.skips(*index)
+        {
+            return self.schedule(50_000, Event::Apply(place), life);
+        }
         match process.applies.pop_front() {
             None => return,
             Some(Step::Read(token)) => {
@@ -469,18 +604,28 @@ impl Cluster {
                     let known = self.entries.entry(*index).or_insert(entry.clone());
                     assert_eq!(known, &entry, "nodes apply different entries at {index}");
                 }
+                let restored = matches!(step, Apply::Restore(_));
                 let executed = process.machine.apply(step).expect("snapshots are readable");
                 let index = process.machine.applied();
-                let ran = std::mem::take(&mut process.machine.executor().ran);
+                let links = process.machine.take_links();
+                let ledger = process.machine.executor();
+                let ran = std::mem::take(&mut ledger.ran);
+                let is_whole = ledger.defect == Defect::None;
+                let content = ledger.digest();
                 for (position, hash, text) in ran {
-                    if let Some(known) = self.history.get(position as usize) {
-                        assert_eq!(known, &(hash, text), "replicas differ");
+                    let hash = is_whole.then_some(hash);
+                    if let Some((known, known_text)) = self.history.get_mut(position as usize) {
+                        assert_eq!(*known_text, text, "replicas differ");
+                        let agree = hash.is_none() || known.is_none() || *known == hash;
+                        assert!(agree, "replicas differ at {position}");
+                        *known = known.or(hash);
                     } else {
                         assert_eq!(position as usize, self.history.len(), "a gap in history");
                         self.history.push((hash, text));
                     }
                 }
-                if index >= process.snapshotted + process.snapshot_every {
+                let is_sound = process.core.status().standing == Standing::Sound;
+                if index >= process.snapshotted + process.snapshot_every && is_sound {
                     let snapshot = process.machine.snapshot().expect("saving cannot fail");
                     process
                         .log
@@ -492,9 +637,18 @@ impl Cluster {
                     process.log.compact(gone).expect("the power is on");
                     process.snapshotted = index;
                 }
-                process.core.applied(index, executed);
+                process.core.applied(Applied {
+                    index,
+                    links,
+                    executed,
+                    restored,
+                });
+                if index.is_multiple_of(CONTENT_EVERY) && !restored {
+                    process.core.content(index, content);
+                }
             }
         }
+        self.note_spread();
         self.touch(place);
     }
 
@@ -504,6 +658,21 @@ impl Cluster {
         };
         process.core.tick();
         let status = process.core.status();
+        if let Some(index) = status.stuck_at
+            && self.rng.random_bool(0.05)
+        {
+            // The operator's hour.
+            process.core.skip(index);
+        }
+        if let Some((leaving, id)) = self.leaving
+            && leaving != place
+        {
+            if status.members.contains_key(&id) {
+                process.core.remove(id);
+            } else if status.role == "leader" && !status.changing {
+                self.replace(leaving);
+            }
+        }
         if !status.members.contains_key(&status.id) && self.rng.random_bool(0.1) {
             // A newcomer asks a random machine to let it in.
             let through = self.rng.random_range(0..self.slots.len());
@@ -517,30 +686,14 @@ impl Cluster {
         let life = self.slots[place].life;
         self.schedule(TICK, Event::Tick(place), life);
         self.touch(place);
+        if std::mem::take(&mut self.slots[place].restarts) {
+            self.crash(place);
+            self.start(place);
+        }
     }
 
-    fn settled(&self) -> bool {
-        let whole: Option<Vec<(Members, u64, u64)>> = self
-            .slots
-            .iter()
-            .map(|slot| {
-                let process = slot.process.as_ref()?;
-                let status = process.core.status();
-                let idle = status.waiting == 0 && process.applies.is_empty();
-                idle.then_some((status.members, status.commit_index, status.applied_index))
-            })
-            .collect();
-        let Some(whole) = whole else { return false };
-        let (members, commit, _) = &whole[0];
-        members.len() == self.slots.len()
-            && whole
-                .iter()
-                .all(|(m, c, a)| m == members && c == commit && a == commit)
-            && self.clients.iter().all(|client| client.waiting.is_none())
-    }
-
-    /// Runs to the end and checks the history. Returns how many requests were answered.
-    pub fn run(mut self) -> usize {
+    /// Runs to the end and checks the history.
+    pub fn run(mut self) -> Summary {
         while let Some(Reverse((time, _, key))) = self.queue.pop() {
             self.now = time;
             let (event, life) = self.events.remove(&key).expect("scheduled once");
@@ -571,6 +724,7 @@ impl Cluster {
                     }
                 }
             }
+            self.expect_found();
             if self.now > FAULTS_END + 3_000_000 && self.settled() {
                 break;
             }
@@ -581,29 +735,7 @@ impl Cluster {
             );
         }
         self.check();
-        self.acknowledged.len()
-    }
-
-    fn describe(&self) -> String {
-        let slots = self.slots.iter().map(|slot| {
-            slot.process
-                .as_ref()
-                .map_or_else(String::new, |p| format!("\n{:?}", p.core.status()))
-        });
-        slots.collect()
-    }
-
-    fn check(&self) {
-        let mut positions: HashMap<&Bytes, u64> = HashMap::new();
-        for ((_, text), position) in self.history.iter().zip(0..) {
-            assert_eq!(positions.insert(text, position), None, "{text:?} ran twice");
-        }
-        for (text, position) in &self.acknowledged {
-            assert_eq!(
-                positions.get(text),
-                Some(position),
-                "{text:?} was acknowledged and is lost"
-            );
-        }
+        self.summary.answered = self.acknowledged.len() as u64;
+        self.summary
     }
 }

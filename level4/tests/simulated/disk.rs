@@ -46,6 +46,21 @@ impl SimulatedDisk {
             .ok_or(io::ErrorKind::NotFound.into())
     }
 
+    /// Puts other content into a file, or takes it away, for good.
+    #[allow(dead_code, reason = "not every test damages files")]
+    pub fn replace(&mut self, name: &str, content: Option<Vec<u8>>) {
+        match content {
+            None => drop(self.names.remove(name)),
+            Some(content) => {
+                self.next += 1;
+                let durable = content.clone();
+                self.files.insert(self.next, File { content, durable });
+                self.names.insert(name.to_owned(), self.next);
+            }
+        }
+        self.durable_names = self.names.clone();
+    }
+
     /// What is left after the power failed: of everything not synced, a random part.
     pub fn crash(mut self, rng: &mut impl Rng) -> Self {
         self.budget = None;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
@@ -29,7 +30,7 @@ pub(in crate::node) struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    pub(in crate::node) fn carry_out(&self, effects: &mut Effects) {
+    pub(in crate::node) fn carry_out(&self, effects: &mut Effects) -> Result<(), Fault> {
         for (to, message) in effects.messages.drain(..) {
             self.transport.send(to, &message);
         }
@@ -59,9 +60,16 @@ impl Outputs<'_> {
         if let Some(members) = effects.members.take() {
             self.transport.set_members(members);
         }
+        if let Some(standing) = effects.standing.take() {
+            self.node.trust.standing(standing);
+        }
+        if let Some(index) = effects.skip.take() {
+            self.node.applying.skip(index)?;
+        }
         if effects.snapshot_wanted {
             let _ = self.state.send(StateWork::Snapshot);
         }
+        Ok(())
     }
 }
 
@@ -78,7 +86,9 @@ fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
         } => core.request(token, key, command),
         Input::Read(token) => core.read(token),
         Input::Persisted(number) => core.persisted(number),
-        Input::Applied(index, executed) => core.applied(index, executed),
+        Input::Applied(applied) => core.applied(applied),
+        Input::Content(index, digest) => core.content(index, digest),
+        Input::Skip(index) => core.skip(index),
         Input::Offer(snapshot) => core.offer_snapshot(snapshot),
         Input::Saved(index) => {
             let gone = core.compact(index, SNAPSHOT_KEEP, SNAPSHOT_KEEP_BYTES);
@@ -99,7 +109,7 @@ pub(in crate::node) fn run(
     inputs: &Receiver<Input>,
     tick: Duration,
     out: &Outputs,
-) {
+) -> Result<(), Fault> {
     let mut next_tick = Instant::now() + tick;
     loop {
         match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
@@ -110,7 +120,7 @@ pub(in crate::node) fn run(
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
         if Instant::now() >= next_tick {
             core.tick();
@@ -119,6 +129,6 @@ pub(in crate::node) fn run(
             next_tick = (next_tick + tick).max(Instant::now());
         }
         let mut effects = core.flush(now_ms());
-        out.carry_out(&mut effects);
+        out.carry_out(&mut effects)?;
     }
 }

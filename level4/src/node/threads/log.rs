@@ -12,6 +12,8 @@ use crate::notes::note;
 
 /// Writes that share one record and one sync, at most.
 const WRITE_GROUP: usize = 512;
+/// And so many bytes, beyond which no more are added.
+const WRITE_GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// Writes until the core is gone.
 pub(in crate::node) fn run(
@@ -23,16 +25,20 @@ pub(in crate::node) fn run(
     let mut writes: Vec<Persist> = Vec::new();
     while let Ok(first) = works.recv() {
         let mut next = Some(first);
+        let mut bytes = 0;
         while let Some(work) = next.take() {
             match work {
-                LogWork::Write(persist) => writes.push(persist),
+                LogWork::Write(persist) => {
+                    bytes += persist.size();
+                    writes.push(persist);
+                }
                 LogWork::Compact(index) => {
                     if let Err(error) = log.compact(index) {
                         note(format_args!("old log segments stay: {error}"));
                     }
                 }
             }
-            if writes.len() < WRITE_GROUP {
+            if writes.len() < WRITE_GROUP && bytes < WRITE_GROUP_BYTES {
                 next = works.try_recv().ok();
             }
         }

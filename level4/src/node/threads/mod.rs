@@ -18,10 +18,10 @@ use raft::eraftpb::Snapshot;
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, FaultSender};
-use crate::consensus::{Answer, Apply, Persist, Status, Token};
+use crate::consensus::{Applied, Apply, Persist, Status, Token};
 use crate::database::{Read, View};
 use crate::log::LogError;
-use crate::message::{Command, Index, NodeId, RequestId};
+use crate::message::{Command, Index, NodeId};
 use crate::notes::note;
 use crate::transport::Event;
 
@@ -41,7 +41,9 @@ pub(super) enum Input {
     },
     Read(Token),
     Persisted(u64),
-    Applied(Index, Vec<(RequestId, Answer)>),
+    Applied(Applied),
+    Content(Index, u64),
+    Skip(Index),
     Offer(Option<Snapshot>),
     Saved(Index),
     Join(NodeId, String),

@@ -8,15 +8,16 @@ use raft::eraftpb::Snapshot;
 
 use super::super::fault::Fault;
 use super::super::{Node, locked};
+use super::snapshot::Save;
 use super::{Input, StateWork};
-use crate::consensus::Apply;
+use crate::consensus::{Applied, Apply};
 use crate::database::{Database, Readers};
 use crate::machine::Machine;
 use crate::message::Index;
 use crate::notes::note;
 
-/// A snapshot is taken every so many entries, and a few more by the node's id, so that not all nodes are
-/// busy with theirs at once.
+/// A snapshot is taken at every multiple of this, on all nodes at the same index, so that their contents
+/// can be compared.
 pub const SNAPSHOT_EVERY: Index = 50_000;
 /// Or when entries of so many bytes have come, and more than the last snapshot's.
 const SNAPSHOT_EVERY_BYTES: usize = 64 * 1024 * 1024;
@@ -28,26 +29,27 @@ pub(in crate::node) fn run(
     mut machine: Machine<Database>,
     works: &Receiver<StateWork>,
     core: &Sender<Input>,
-    save: &Sender<Snapshot>,
+    save: &Sender<Save>,
     node: &Node,
-    snapshot_every: Index,
 ) -> Result<(), Fault> {
     let readers = Readers::start().map_err(|cause| Fault::NoThread {
         thread: "reader",
         cause,
     })?;
-    let mut snapshotted = machine.applied();
-    let (mut bytes, mut snapshot_bytes) = (0, SNAPSHOT_EVERY_BYTES);
+    let mut pace = Pace::default();
+    node.applying.watch(machine.place());
     while let Ok(first) = works.recv() {
-        let mut executed = Vec::new();
+        let mut applied = Applied::default();
         let before = machine.applied();
         for work in std::iter::once(first).chain(works.try_iter().take(APPLY_GROUP)) {
             match work {
                 StateWork::Apply(step) => {
-                    if let Apply::Batch { data, .. } = &step {
-                        bytes += data.len();
+                    applied.restored |= matches!(step, Apply::Restore(_));
+                    apply(&mut machine, step, node, &mut pace, &mut applied)?;
+                    let index = machine.applied();
+                    if index.is_multiple_of(SNAPSHOT_EVERY) && !applied.restored {
+                        pace.take(&mut machine, save, node, true);
                     }
-                    executed.append(&mut machine.apply(step)?);
                 }
                 StateWork::Read(token) => {
                     let waiting = locked(&node.reads).remove(&token);
@@ -59,11 +61,7 @@ pub(in crate::node) fn run(
                     readers.submit(machine.executor().view(), machine.moment(), read);
                 }
                 StateWork::Snapshot => {
-                    let snapshot = machine.snapshot();
-                    if let Err(error) = &snapshot {
-                        note(format_args!("no snapshot for a follower: {error}"));
-                    }
-                    let _ = core.send(Input::Offer(snapshot.ok()));
+                    let _ = core.send(Input::Offer(for_follower(&mut machine, node)));
                 }
                 StateWork::View(sender) => {
                     let _ = sender.send(machine.executor().view());
@@ -73,22 +71,92 @@ pub(in crate::node) fn run(
         let index = machine.applied();
         if index > before {
             node.figures.applied.store(index, Relaxed);
-            let _ = core.send(Input::Applied(index, executed));
+            applied.index = index;
+            applied.links = machine.take_links();
+            let _ = core.send(Input::Applied(applied));
         }
-        if index >= snapshotted + snapshot_every || bytes >= snapshot_bytes {
-            (snapshotted, bytes) = (index, 0);
-            match machine.snapshot() {
-                Ok(snapshot) => {
-                    snapshot_bytes = SNAPSHOT_EVERY_BYTES.max(snapshot.data.len());
-                    let _ = save.send(snapshot);
-                }
-                Err(error) => {
-                    note(format_args!(
-                        "the log grows, as no snapshot can be taken: {error}"
-                    ));
-                }
-            }
+        if pace.is_due() {
+            pace.take(&mut machine, save, node, false);
         }
     }
     Ok(())
+}
+
+/// Applies one step, unless it is an entry to be skipped.
+fn apply(
+    machine: &mut Machine<Database>,
+    step: Apply,
+    node: &Node,
+    pace: &mut Pace,
+    applied: &mut Applied,
+) -> Result<(), Fault> {
+    if let Apply::Batch { index, data, .. } = &step {
+        pace.bytes += data.len();
+        machine.skip(&node.applying.begin(*index, data));
+    }
+    applied.executed.append(&mut machine.apply(step)?);
+    node.applying.end();
+    Ok(())
+}
+
+/// The state for a follower that needs one, if it can be trusted.
+fn for_follower(machine: &mut Machine<Database>, node: &Node) -> Option<Snapshot> {
+    if !node.trust.is_sound() {
+        return None;
+    }
+    match machine.snapshot() {
+        Ok(snapshot) => Some(snapshot),
+        Err(error) => {
+            note(format_args!("no snapshot for a follower: {error}"));
+            None
+        }
+    }
+}
+
+/// When the next snapshot is due.
+struct Pace {
+    /// Of entries applied since the last one.
+    bytes: usize,
+    /// How many make the next one due.
+    limit: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            bytes: 0,
+            limit: SNAPSHOT_EVERY_BYTES,
+        }
+    }
+}
+
+impl Pace {
+    fn is_due(&self) -> bool {
+        self.bytes >= self.limit
+    }
+
+    /// Takes a snapshot, unless the state is not to be trusted.
+    fn take(
+        &mut self,
+        machine: &mut Machine<Database>,
+        save: &Sender<Save>,
+        node: &Node,
+        compare: bool,
+    ) {
+        self.bytes = 0;
+        if !node.trust.is_sound() {
+            return;
+        }
+        match machine.snapshot() {
+            Ok(snapshot) => {
+                self.limit = SNAPSHOT_EVERY_BYTES.max(snapshot.data.len());
+                let _ = save.send(Save { snapshot, compare });
+            }
+            Err(error) => {
+                note(format_args!(
+                    "the log grows, as no snapshot can be taken: {error}"
+                ));
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use rand::Rng as _;
 
 use super::{Cluster, Event, FAULTS_END, SEGMENT};
 use crate::simulated::disk::SimulatedDisk;
+use crate::simulated::ledger::Defect;
 
 impl Cluster {
     pub(super) fn crash(&mut self, place: usize) {
@@ -75,7 +76,7 @@ impl Cluster {
         }
         let size = self.slots.len();
         let place = self.rng.random_range(0..size);
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..13) {
             0 | 1 => self.crash(place),
             2 | 3 => {
                 if self.slots[place].process.is_none() {
@@ -113,23 +114,62 @@ impl Cluster {
                     self.touch(place);
                 }
             }
+            9 => self.spoil(place),
+            11 if self.everybody_votes() && self.leaving.is_none() => {
+                self.leaving = Some((place, self.slots[place].id));
+            }
+            10 => {
+                let until = self.now + self.rng.random_range(0..1_000_000);
+                if let Some(process) = &mut self.slots[place].process {
+                    process.full_until = until;
+                }
+            }
             _ => self.wipe(place),
         }
         let pause = self.rng.random_range(20_000..600_000);
         self.schedule(pause, Event::Fault, 0);
     }
 
-    /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
-    /// while members change: the only member of the old set would be a majority of it, lost for good.
-    pub(super) fn wipe(&mut self, place: usize) {
-        let everybody_joined = self.slots.iter().all(|slot| {
+    /// One replica a run becomes another than it should be, and nobody is told.
+    fn spoil(&mut self, place: usize) {
+        let defect = [Defect::Visible, Defect::Hidden][self.rng.random_range(0..2)];
+        let last_time = FAULTS_END - 1_000_000;
+        if self.spoilt.is_some() || !self.everybody_votes() || self.now > last_time {
+            return;
+        }
+        if let Some(process) = &mut self.slots[place].process {
+            process.machine.executor().spoil(defect);
+            self.spoilt = Some((place, process.machine.applied(), self.now));
+        }
+    }
+
+    /// A removed member is emptied, and joins as a new one.
+    pub(super) fn replace(&mut self, place: usize) {
+        self.leaving = None;
+        self.summary.replaced += 1;
+        // From now on nobody founds a cluster any more.
+        self.wiped = true;
+        self.crash(place);
+        self.slots[place].disk = Some(SimulatedDisk::default());
+        self.start(place);
+    }
+
+    /// Whether all machines are members, and vote, and no change is under way.
+    fn everybody_votes(&self) -> bool {
+        self.slots.iter().all(|slot| {
             let process = slot.process.as_ref();
             process.is_some_and(|process| {
                 let status = process.core.status();
-                status.members.len() == self.slots.len() && !status.changing
+                status.voters.len() == self.slots.len() && !status.changing
             })
-        });
-        if self.wiped || !everybody_joined {
+        })
+    }
+
+    /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
+    /// while members change: the only member of the old set would be a majority of it, lost for good.
+    pub(super) fn wipe(&mut self, place: usize) {
+        // Nor while one is on its way out: nobody takes two from three.
+        if self.wiped || self.leaving.is_some() || !self.everybody_votes() {
             return;
         }
         self.wiped = true;

@@ -1,0 +1,7 @@
+//! Whatever a peer may send.
+//!
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run frames` in level4; the property tests in `src/decoders.rs` call the
+//! same function.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| level4::decoders::frames(bytes));

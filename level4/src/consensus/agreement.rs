@@ -1,0 +1,659 @@
+//! Whether the replicas agree: digests of what was applied, compared by everybody with everybody.
+//!
+//! Every applied entry adds its answers and change counts to a chain; now and then each node tells all
+//! others the chain's value at an index that they all come by, and at the snapshots' indexes a digest of
+//! the whole content as well. Whose value is not that of a majority has parted from the others: it stops
+//! answering, and is rebuilt. Where values differ and no majority has the same, nobody answers. Values
+//! are compared only between nodes with the same engine, for another version may well word an error
+//! differently.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{Core, Effects};
+use crate::codec::{Malformed, Reader, Writer};
+use crate::message::{Index, NodeId, PeerMessage};
+
+/// All nodes tell their values at the multiples of this.
+pub const COMPARE_EVERY: Index = 256;
+/// Own values are kept for so many entries.
+const KEPT: Index = 4_096;
+/// Values before a difference that are told to find where it began, at most.
+const DETAIL: Index = 1_024;
+/// Questions of others that wait until this node has got there, at most.
+const OWED_LIMIT: usize = 16;
+/// Values further ahead than so many entries are no correct node's.
+const FAR: Index = 1 << 32;
+/// Others' values are kept for so many indexes.
+const VOTES_LIMIT: usize = 4 * DETAIL as usize;
+
+/// Which chain a value belongs to: only values of one chain can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// Names what executes the entries, and its version.
+    pub engine: u64,
+    /// The index that the chain began after.
+    pub since: Index,
+}
+
+/// The chain's value after an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Which chain.
+    pub chain: Chain,
+    /// The entry.
+    pub index: Index,
+    /// The digest of everything up to it.
+    pub value: u64,
+}
+
+/// What nodes tell one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// The values are of the content at the index, rather than of a chain.
+    pub content: bool,
+    /// Everybody is asked to tell the same.
+    pub question: bool,
+    /// Of the values.
+    pub chain: Chain,
+    /// Of the first value.
+    pub first: Index,
+    /// Of `first` and the entries after it.
+    pub values: Vec<u64>,
+}
+
+impl Digests {
+    /// Appends the message.
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.byte(u8::from(self.content) | u8::from(self.question) << 1);
+        writer.uint(self.chain.engine);
+        writer.uint(self.chain.since);
+        writer.uint(self.first);
+        for value in &self.values {
+            writer.raw(&value.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Digests::encode`] wrote, which is the rest of the message.
+    ///
+    /// # Errors
+    ///
+    /// If it is not in the format.
+    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let flags = reader.byte()?;
+        let chain = Chain {
+            engine: reader.uint()?,
+            since: reader.uint()?,
+        };
+        let first = reader.uint()?;
+        let (values, rest) = reader.rest().as_chunks::<8>();
+        if !rest.is_empty() || values.len() as u64 > DETAIL {
+            return Err(Malformed { at: 0 });
+        }
+        Ok(Self {
+            content: flags & 1 != 0,
+            question: flags & 2 != 0,
+            chain,
+            first,
+            values: values.iter().copied().map(u64::from_le_bytes).collect(),
+        })
+    }
+}
+
+/// What a node's digests say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// Nothing is known against its state.
+    #[default]
+    Sound,
+    /// Replicas differ at this index, and it is not known yet (or cannot be) who is right.
+    Doubtful(Index),
+    /// This node's state is not that of the majority from this index on.
+    Parted(Index),
+}
+
+/// Values by index: this node's and the others'.
+#[derive(Debug, Default)]
+struct Tally {
+    own: BTreeMap<Index, u64>,
+    others: BTreeMap<Index, BTreeMap<NodeId, u64>>,
+}
+
+/// How the values at one index stand.
+#[derive(Debug, PartialEq, Eq)]
+enum Count {
+    /// A majority has this node's value.
+    With,
+    /// A majority has another one.
+    Against,
+    /// Values differ, and none has a majority.
+    Split,
+    /// Nothing that is known differs.
+    Open,
+}
+
+impl Tally {
+    fn keep(&mut self, last: Index) {
+        let oldest = last.saturating_sub(KEPT);
+        while self
+            .own
+            .first_key_value()
+            .is_some_and(|(&index, _)| index < oldest)
+        {
+            self.own.pop_first();
+        }
+        while self.others.len() > VOTES_LIMIT {
+            self.others.pop_first();
+        }
+    }
+
+    fn count(&self, me: NodeId, index: Index, quorum: &Quorum) -> Count {
+        let (Some(own), Some(others)) = (self.own.get(&index), self.others.get(&index)) else {
+            return Count::Open;
+        };
+        let mut camps: BTreeMap<u64, HashSet<NodeId>> = BTreeMap::new();
+        camps.entry(*own).or_default().insert(me);
+        for (&node, &value) in others.iter().filter(|&(&node, _)| quorum.is_voter(node)) {
+            camps.entry(value).or_default().insert(node);
+        }
+        let winner = camps.iter().find(|(_, nodes)| quorum.has(nodes));
+        match winner {
+            Some((value, _)) if value == own => Count::With,
+            Some(_) => Count::Against,
+            None if camps.len() > 1 => Count::Split,
+            None => Count::Open,
+        }
+    }
+}
+
+/// Who has a say.
+pub struct Quorum<'a> {
+    /// Whether a node is a voter.
+    pub voters: &'a HashSet<NodeId>,
+    /// Whether these nodes are a majority of the voters.
+    pub has_quorum: &'a dyn Fn(&HashSet<NodeId>) -> bool,
+}
+
+impl Quorum<'_> {
+    fn is_voter(&self, node: NodeId) -> bool {
+        self.voters.contains(&node)
+    }
+
+    fn has(&self, nodes: &HashSet<NodeId>) -> bool {
+        (self.has_quorum)(nodes)
+    }
+}
+
+impl Core {
+    /// Does something about the agreement under the present membership.
+    pub(super) fn with_quorum(&mut self, work: impl FnOnce(&mut Agreement, &Quorum)) {
+        let prs = self.raw.raft.prs();
+        let voters: HashSet<NodeId> = prs.conf().voters().ids().iter().collect();
+        let has_quorum = |nodes: &HashSet<NodeId>| prs.has_quorum(&nodes.iter().copied().collect());
+        let quorum = Quorum {
+            voters: &voters,
+            has_quorum: &has_quorum,
+        };
+        work(&mut self.agreement, &quorum);
+    }
+
+    /// The membership has changed.
+    pub(super) fn recount(&mut self) {
+        self.with_quorum(Agreement::recount);
+    }
+
+    /// Whether this node's state is known not to be the others'.
+    pub(super) fn has_parted(&self) -> bool {
+        matches!(self.agreement.standing(), Standing::Parted(_))
+    }
+
+    /// Has replicas compared now and then; one that has parted gives leadership away and has itself
+    /// rebuilt.
+    pub(super) fn compare(&mut self) {
+        let is_time = self
+            .ticks
+            .is_multiple_of(self.timing.compare.next_multiple_of(8));
+        if is_time {
+            self.report_progress();
+            if self.is_leader() {
+                self.agreement.ask();
+            }
+        }
+        if !self.has_parted() || self.rebuilt.is_some() {
+            return;
+        }
+        if self.is_leader() {
+            self.step_down();
+        } else if !self.snapshots.is_receiving() {
+            // Refused without a leader, or when its request is under way already.
+            let _ = self.raw.raft.request_snapshot();
+        }
+    }
+
+    /// Tells all members what is to be compared.
+    pub(super) fn tell_digests(&mut self) {
+        let me = self.id();
+        for digests in self.agreement.take_outbox() {
+            for &member in self.members.keys().filter(|&&member| member != me) {
+                let message = PeerMessage::Digests(digests.clone());
+                self.outbox.push((member, message));
+            }
+        }
+    }
+
+    /// Lets go of answers and reads, as far as this node's state may be trusted.
+    pub(super) fn answer(&mut self, effects: &mut Effects) {
+        let standing = self.agreement.standing();
+        if standing != self.standing {
+            self.standing = standing;
+            effects.standing = Some(standing);
+            self.report_progress_soon();
+        }
+        if standing == Standing::Sound {
+            effects.answers.append(&mut self.answers);
+            effects.reads = self.reads.release(self.applied);
+        }
+        if self.removed || self.has_parted() {
+            effects.refused = self.gateway.give_up();
+            effects.refused.append(&mut self.reads.give_up());
+            let answered = std::mem::take(&mut self.answers);
+            effects
+                .refused
+                .extend(answered.into_iter().map(|(token, _)| token));
+        }
+    }
+}
+
+/// This node's view of who agrees with whom.
+#[derive(Debug)]
+pub struct Agreement {
+    me: NodeId,
+    chain: Chain,
+    /// The last applied entry.
+    last: Index,
+    chained: Tally,
+    content: Tally,
+    /// A majority is known to have this node's chain up to here.
+    agreed: Index,
+    /// Values differ at these indexes (of the content: true), and it is not decided who is right.
+    split: BTreeSet<(Index, bool)>,
+    /// This node's state is another than the majority's from here on.
+    parted: Option<Index>,
+    /// Others asked for the values at these, where this node has not got yet.
+    owed: BTreeSet<Index>,
+    /// The detail up to here has been told.
+    detailed: Index,
+    /// Members with another engine.
+    foreign: BTreeSet<NodeId>,
+    outbox: Vec<Digests>,
+}
+
+impl Agreement {
+    /// Nothing has been compared yet. `parted`: what was known when the process ended.
+    pub fn new(me: NodeId, parted: Option<Index>) -> Self {
+        Self {
+            me,
+            chain: Chain::default(),
+            last: 0,
+            chained: Tally::default(),
+            content: Tally::default(),
+            agreed: 0,
+            split: BTreeSet::new(),
+            parted,
+            owed: BTreeSet::new(),
+            detailed: 0,
+            foreign: BTreeSet::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// What is known about this node's state.
+    pub fn standing(&self) -> Standing {
+        match (self.parted, self.split.first()) {
+            (Some(index), _) => Standing::Parted(index),
+            (None, Some(&(index, _))) => Standing::Doubtful(index),
+            (None, None) => Standing::Sound,
+        }
+    }
+
+    /// Whether a member has another engine, so that its values say nothing.
+    pub fn is_mixed(&self) -> bool {
+        !self.foreign.is_empty()
+    }
+
+    /// This node's state has to be rebuilt for another reason than a digest.
+    pub fn part(&mut self, index: Index) {
+        self.parted = Some(self.parted.map_or(index, |known| known.min(index)));
+    }
+
+    /// The state was replaced by a snapshot of somebody else's: values from before are not of it. What
+    /// was known against it holds until [`Agreement::rebuilt`].
+    pub fn restart(&mut self) {
+        let foreign = std::mem::take(&mut self.foreign);
+        *self = Self {
+            foreign,
+            ..Self::new(self.me, self.parted)
+        };
+    }
+
+    /// The new state is on disk as well.
+    pub fn rebuilt(&mut self) {
+        self.parted = None;
+    }
+
+    /// This node applied entries.
+    pub fn applied(&mut self, links: &[Link], quorum: &Quorum) {
+        for link in links {
+            if link.chain != self.chain {
+                self.chain = link.chain;
+                self.chained = Tally::default();
+            }
+            self.last = link.index;
+            self.chained.own.insert(link.index, link.value);
+            let owed = !self.owed.is_empty() && self.owed.remove(&link.index);
+            if owed || link.index.is_multiple_of(COMPARE_EVERY) {
+                self.tell(link.index, link.index, false);
+            }
+        }
+        self.chained.keep(self.last);
+        self.owed.retain(|&index| index > self.last);
+        for link in links {
+            self.weigh(link.index, false, quorum);
+        }
+    }
+
+    /// The digest of this node's content at `index`.
+    pub fn note_content(&mut self, index: Index, value: u64, quorum: &Quorum) {
+        self.content.own.insert(index, value);
+        self.content
+            .own
+            .retain(|&known, _| known + 1_000_000 > index);
+        self.outbox.push(Digests {
+            content: true,
+            question: false,
+            chain: self.chain,
+            first: index,
+            values: vec![value],
+        });
+        self.weigh(index, true, quorum);
+    }
+
+    /// Another node told its values.
+    pub fn receive(&mut self, from: NodeId, digests: &Digests, quorum: &Quorum) {
+        if digests.chain.engine != self.chain.engine {
+            self.foreign.insert(from);
+            return;
+        }
+        self.foreign.remove(&from);
+        let elsewhere = digests.chain.since != self.chain.since && !digests.content;
+        if elsewhere || digests.first > self.last.saturating_add(FAR) {
+            return;
+        }
+        let tally = if digests.content {
+            &mut self.content
+        } else {
+            &mut self.chained
+        };
+        let indexes = digests.first..;
+        for (index, &value) in indexes.clone().zip(&digests.values) {
+            if digests.content || index + KEPT > self.last {
+                tally.others.entry(index).or_default().insert(from, value);
+            }
+        }
+        tally.keep(self.last);
+        for (index, _) in indexes.zip(&digests.values) {
+            self.weigh(index, digests.content, quorum);
+        }
+        if digests.question && digests.first <= self.last {
+            self.tell(digests.first, digests.first, false);
+        } else if digests.question && self.owed.len() < OWED_LIMIT {
+            self.owed.insert(digests.first);
+        }
+    }
+
+    /// Asks everybody for their values at the last applied entry, unless a majority's is known.
+    pub fn ask(&mut self) {
+        if self.last > self.agreed {
+            self.tell(self.last, self.last, true);
+        }
+    }
+
+    /// What is to be told to all members.
+    pub fn take_outbox(&mut self) -> Vec<Digests> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    fn tell(&mut self, first: Index, last: Index, question: bool) {
+        let range = self.chained.own.range(first..=last);
+        let values: Vec<u64> = range.map(|(_, &value)| value).collect();
+        if values.len() as u64 == last - first + 1 {
+            self.outbox.push(Digests {
+                content: false,
+                question,
+                chain: self.chain,
+                first,
+                values,
+            });
+        }
+    }
+
+    /// Decides by the values at one index.
+    fn weigh(&mut self, index: Index, content: bool, quorum: &Quorum) {
+        let tally = if content {
+            &self.content
+        } else {
+            &self.chained
+        };
+        match tally.count(self.me, index, quorum) {
+            Count::With if content => {
+                self.split.remove(&(index, content));
+            }
+            Count::With => {
+                // Equal chains were equal before, too.
+                self.agreed = self.agreed.max(index);
+                self.split
+                    .retain(|&(split, content)| content || split > index);
+                self.details(index, content);
+            }
+            Count::Against => {
+                self.part(index);
+                self.details(index, content);
+            }
+            Count::Split => {
+                if index > self.agreed || content {
+                    self.split.insert((index, content));
+                }
+                self.details(index, content);
+            }
+            Count::Open => {
+                self.split.remove(&(index, content));
+            }
+        }
+    }
+
+    /// Somebody differs at `index`: tells the values before, so that it is seen where that began.
+    fn details(&mut self, index: Index, content: bool) {
+        let others = self.chained.others.get(&index);
+        let own = self.chained.own.get(&index);
+        let differs = others.is_some_and(|others| others.values().any(|value| Some(value) != own));
+        if content || !differs || index <= self.detailed {
+            return;
+        }
+        self.detailed = index;
+        let oldest = self.chained.own.first_key_value();
+        let oldest = oldest.map_or(index, |(&oldest, _)| oldest);
+        let first = (index + 1).saturating_sub(DETAIL).max(oldest);
+        self.tell(first, index, false);
+    }
+
+    /// The members have changed: who has left has no say any more.
+    pub fn recount(&mut self, quorum: &Quorum) {
+        for (index, content) in std::mem::take(&mut self.split) {
+            self.weigh(index, content, quorum);
+        }
+        self.foreign.retain(|&node| quorum.is_voter(node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CHAIN: Chain = Chain {
+        engine: 9,
+        since: 0,
+    };
+
+    fn with_quorum<T>(size: u64, work: impl FnOnce(&Quorum) -> T) -> T {
+        let voters: HashSet<NodeId> = (1..=size).collect();
+        let has_quorum =
+            |nodes: &HashSet<NodeId>| nodes.intersection(&voters).count() > size as usize / 2;
+        work(&Quorum {
+            voters: &voters,
+            has_quorum: &has_quorum,
+        })
+    }
+
+    /// Nodes 1.. that apply entries 1..=`last`; `value` gives each one's chain.
+    fn run(size: u64, last: Index, value: impl Fn(NodeId, Index) -> u64) -> Vec<Agreement> {
+        let mut nodes: Vec<Agreement> = (1..=size).map(|id| Agreement::new(id, None)).collect();
+        with_quorum(size, |quorum| {
+            for index in 1..=last {
+                for node in &mut nodes {
+                    let link = Link {
+                        chain: CHAIN,
+                        index,
+                        value: value(node.me, index),
+                    };
+                    node.applied(&[link], quorum);
+                }
+            }
+            nodes[0].ask();
+            exchange(&mut nodes, quorum);
+        });
+        nodes
+    }
+
+    /// Everything told reaches everybody, until nothing more is told.
+    fn exchange(nodes: &mut [Agreement], quorum: &Quorum) {
+        for round in 0.. {
+            assert!(round < 10, "they never stop");
+            let told: Vec<(NodeId, Vec<Digests>)> = nodes
+                .iter_mut()
+                .map(|node| (node.me, node.take_outbox()))
+                .collect();
+            if told.iter().all(|(_, digests)| digests.is_empty()) {
+                return;
+            }
+            for node in &mut *nodes {
+                let me = node.me;
+                for (from, digests) in told.iter().filter(|(from, _)| *from != me) {
+                    for digests in digests {
+                        node.receive(*from, digests, quorum);
+                    }
+                }
+            }
+        }
+    }
+
+    fn standings(nodes: &[Agreement]) -> Vec<Standing> {
+        nodes.iter().map(Agreement::standing).collect()
+    }
+
+    #[test]
+    fn equal_replicas_are_sound_and_say_little() {
+        let nodes = run(3, 1_000, |_, index| index * 7);
+        assert_eq!(standings(&nodes), [Standing::Sound; 3]);
+        assert!(nodes.iter().all(|node| node.agreed == 1_000));
+    }
+
+    #[test]
+    fn the_one_that_differs_learns_the_index_where_it_parted() {
+        let parted = |node, index| index * 7 + u64::from(node == 2 && index >= 777);
+        let nodes = run(3, 1_000, parted);
+        let expected = [Standing::Sound, Standing::Parted(777), Standing::Sound];
+        assert_eq!(standings(&nodes), expected);
+    }
+
+    #[test]
+    fn without_a_majority_everybody_is_in_doubt() {
+        let nodes = run(2, 300, |node, index| index * 10 + node);
+        assert!(
+            nodes
+                .iter()
+                .all(|node| matches!(node.standing(), Standing::Doubtful(_)))
+        );
+        let nodes = run(3, 300, |node, index| index * 10 + node);
+        assert!(
+            nodes
+                .iter()
+                .all(|node| matches!(node.standing(), Standing::Doubtful(_)))
+        );
+    }
+
+    #[test]
+    fn a_removed_member_has_no_say() {
+        let mut nodes = run(2, 300, |node, index| index * 10 + node);
+        with_quorum(1, |quorum| nodes[0].recount(quorum));
+        assert_eq!(nodes[0].standing(), Standing::Sound);
+    }
+
+    #[test]
+    fn a_difference_in_the_content_alone_is_found() {
+        let mut nodes = run(3, 512, |_, index| index);
+        with_quorum(3, |quorum| {
+            for node in &mut nodes {
+                let value = if node.me == 3 { 1 } else { 2 };
+                node.note_content(512, value, quorum);
+            }
+            exchange(&mut nodes, quorum);
+        });
+        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];
+        assert_eq!(standings(&nodes), expected);
+    }
+
+    #[test]
+    fn other_engines_are_not_compared() {
+        let mut nodes = run(2, 100, |_, index| index);
+        with_quorum(2, |quorum| {
+            let foreign = Digests {
+                content: false,
+                question: false,
+                chain: Chain {
+                    engine: 8,
+                    since: 0,
+                },
+                first: 100,
+                values: vec![1],
+            };
+            nodes[0].receive(2, &foreign, quorum);
+        });
+        assert_eq!(nodes[0].standing(), Standing::Sound);
+        assert!(nodes[0].is_mixed());
+    }
+
+    #[test]
+    fn a_rebuilt_node_is_sound() {
+        let mut nodes = run(3, 300, |node, index| index * 7 + u64::from(node == 1));
+        assert_eq!(nodes[0].standing(), Standing::Parted(1));
+        nodes[0].restart();
+        assert_eq!(nodes[0].standing(), Standing::Parted(1));
+        nodes[0].rebuilt();
+        assert_eq!(nodes[0].standing(), Standing::Sound);
+    }
+
+    proptest! {
+        #[test]
+        fn digests_survive_the_wire_and_garbage_is_refused(
+            content: bool, question: bool, engine: u64, since: u64, first: u64,
+            values in prop::collection::vec(any::<u64>(), 0..20), garbage: Vec<u8>,
+        ) {
+            let digests = Digests { content, question, chain: Chain { engine, since }, first, values };
+            let mut writer = Writer::new();
+            digests.encode(&mut writer);
+            let bytes = writer.finish();
+            prop_assert_eq!(Digests::decode(&mut Reader::new(&bytes)).unwrap(), digests);
+            let _ = Digests::decode(&mut Reader::new(&garbage));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What has to hold: of every replica's standing, of the whole at the end, and of the history.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use level4::consensus::{Members, Standing};
+
+use super::{Cluster, FAULTS_END, FOUND_WITHIN, FOUND_WITHIN_ENTRIES, Step};
+use crate::simulated::ledger::Defect;
+
+impl Cluster {
+    /// The cluster found something out about a replica.
+    pub(super) fn found(&mut self, place: usize, standing: Standing) {
+        if let Standing::Parted(index) = standing
+            && !self.spread
+            && !self.skipped.contains(&index)
+        {
+            let Some((spoilt, applied, _)) = self.spoilt else {
+                panic!("nothing was spoilt, and {place} is said to have parted at {index}");
+            };
+            self.summary.parted += 1;
+            assert_eq!(spoilt, place, "another one is said to have parted");
+            assert!(index > applied, "it was whole at {index}");
+            assert!(
+                index <= applied + FOUND_WITHIN_ENTRIES,
+                "found too late: at {index}, spoilt after {applied}"
+            );
+        }
+    }
+
+    /// Whether so many are spoilt that a majority may be.
+    pub(super) fn note_spread(&mut self) {
+        let processes = self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| slot.process.as_mut());
+        let spoilt = processes.filter(|p| p.machine.look().defect != Defect::None);
+        self.spread |= spoilt.count() > 1;
+    }
+
+    pub(super) fn settled(&self) -> bool {
+        let whole: Option<Vec<(Members, u64, u64)>> = self
+            .slots
+            .iter()
+            .map(|slot| {
+                let process = slot.process.as_ref()?;
+                let status = process.core.status();
+                let idle = status.waiting == 0 && process.applies.is_empty();
+                let whole = status.standing == Standing::Sound
+                    && (process.machine.look().defect != Defect::Visible || self.spread);
+                let votes = status.voters.len() == status.members.len();
+                (idle && whole && votes).then_some((
+                    status.members,
+                    status.commit_index,
+                    status.applied_index,
+                ))
+            })
+            .collect();
+        let Some(whole) = whole else { return false };
+        let (members, commit, _) = &whole[0];
+        members.len() == self.slots.len()
+            && whole
+                .iter()
+                .all(|(m, c, a)| m == members && c == commit && a == commit)
+            && self.clients.iter().all(|client| client.waiting.is_none())
+    }
+
+    /// A spoilt replica has to be known for one, some time after all is whole and clients have asked.
+    pub(super) fn expect_found(&self) {
+        let Some((place, _, since)) = self.spoilt else {
+            return;
+        };
+        let whole = since.max(FAULTS_END) + FOUND_WITHIN;
+        if self.spread || self.now < whole {
+            return;
+        }
+        if let Some(process) = &self.slots[place].process {
+            let unknown = process.core.status().standing == Standing::Sound
+                && process.machine.look().defect == Defect::Visible;
+            assert!(
+                !unknown,
+                "the spoilt replica is not found: {}",
+                self.describe()
+            );
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let slots = self.slots.iter().map(|slot| {
+            slot.process.as_ref().map_or_else(String::new, |p| {
+                let next = match p.applies.front() {
+                    Some(Step::Apply(step)) => format!("{step:?}"),
+                    Some(Step::Read(_)) => "a read".to_owned(),
+                    None => "nothing".to_owned(),
+                };
+                let status = p.core.status();
+                format!("\n{status:?}, {} to apply, first {next}", p.applies.len())
+            })
+        });
+        slots.collect()
+    }
+
+    pub(super) fn check(&self) {
+        let mut positions: HashMap<&Bytes, u64> = HashMap::new();
+        for ((_, text), position) in self.history.iter().zip(0..) {
+            assert_eq!(positions.insert(text, position), None, "{text:?} ran twice");
+        }
+        for (text, position) in &self.acknowledged {
+            assert_eq!(
+                positions.get(text),
+                Some(position),
+                "{text:?} was acknowledged and is lost"
+            );
+        }
+    }
+}
