@@ -194,10 +194,9 @@ fn a_cluster_without_a_single_point_of_failure_passes() {
     );
     assert_eq!(result["passed"], true);
     let correct = result["figures"]["correct_queries"].as_u64().unwrap();
-    assert_eq!(
-        result["figures"]["history_checked"],
-        result["figures"]["answered_queries"]
-    );
+    // The answers to the probe are checked as well.
+    let figure = |name: &str| result["figures"][name].as_u64().unwrap();
+    assert!(figure("history_checked") > figure("answered_queries"));
     let classic: Value =
         serde_json::from_slice(&fs::read(bed.path("classic.json")).unwrap()).unwrap();
     assert_eq!(classic["CorrectQueries"], correct);
@@ -312,7 +311,8 @@ fn a_number_lost_after_execution_stops_the_count_without_disqualifying() {
     assert_eq!(result["figures"]["correct_queries"], 20);
     assert_eq!(result["figures"]["lost_number"], 20);
     assert!(result["figures"]["unjudged_answers"].as_u64().unwrap() > 0);
-    assert_eq!(result["figures"]["history_unanswered_numbers"], 1);
+    // More may be those of requests that were open when the run ended.
+    assert!(result["figures"]["history_unanswered_numbers"].as_u64() >= Some(1));
     assert!(text(&output.stdout).contains("Number 20 is missing"));
 }
 

@@ -37,3 +37,23 @@ proptest! {
         right(seed, Shape { losses: 0, ..LOSSY })?;
     }
 }
+
+/// A run of level 4's size under every monkey: nothing of it is left undecided.
+#[test]
+fn long_runs_in_which_much_is_lost_are_decided() {
+    for seed in 0..8 {
+        for losses in [1, 3, 10] {
+            let shape = Shape {
+                operations: 3000,
+                attempts: 9000,
+                clients: 20,
+                most_friends: 100,
+                losses,
+                ..LOSSY
+            };
+            let history = history(&run(seed, shape));
+            let verdict = check(&model(), &history, Budget::default());
+            assert_eq!(verdict, Verdict::Right, "seed {seed}, {losses} % lost");
+        }
+    }
+}

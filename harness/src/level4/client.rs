@@ -1,5 +1,6 @@
 //! The simulated client: 4 × N workers take queries from a queue and post each to its node until
-//! it is answered. All of them share one thread, which judging does not slow down.
+//! it is answered. All of them share one thread, which judging does not slow down. When the run is
+//! over and everything that was broken is whole again, the same client [`probe`]s the nodes.
 
 use std::{
     path::PathBuf,
@@ -14,20 +15,22 @@ use std::{
 
 use anyhow::{Context, Result};
 use hyper::StatusCode;
+use octopus::{EventLog, NodeId, Nodes, Progress, interrupt};
 use serde_json::{Value, json};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc as async_mpsc, watch},
     task::JoinSet,
+    time::{sleep, timeout},
 };
 
 use super::{
-    history::{Attempt, History, Outcome},
+    TICK,
     http::{Http, Reply},
-    judge::Answer,
-    query::{Generator, Query},
+    judge::{Answer, Disqualified},
+    query::{Generator, Query, sql},
+    requests::{Outcome, Request, Requests},
 };
 use crate::report::Failure;
-use octopus::{EventLog, Nodes, Progress};
 
 /// Workers for each node.
 const WORKERS_PER_NODE: usize = 4;
@@ -47,7 +50,9 @@ pub(super) enum Tidings {
     /// An answer with status 200.
     Answer(Answer),
     /// An answer that disqualifies by itself.
-    Bad(Failure),
+    Bad(Disqualified),
+    /// The run's time is over: what follows is checked, and earns no points.
+    TimeIsUp,
 }
 
 /// What the client shares with everybody while it runs.
@@ -58,7 +63,7 @@ pub(super) struct Board {
     answered: AtomicU64,
     attempts: AtomicU64,
     booted: AtomicU64,
-    history: Mutex<History>,
+    requests: Mutex<Requests>,
 }
 
 impl Board {
@@ -84,14 +89,32 @@ impl Board {
         self.booted.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes the history out, when the client has ended.
-    pub fn take_history(&self) -> History {
-        std::mem::take(&mut *self.history())
+    /// How the newest request that did not succeed ended.
+    pub fn last_trouble(&self) -> Option<(NodeId, String)> {
+        let requests = self.requests();
+        let (node, why) = requests.last_trouble()?;
+        Some((node, why.to_owned()))
     }
 
-    fn history(&self) -> std::sync::MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the record out, when the client has ended.
+    pub fn take_requests(&self) -> Requests {
+        std::mem::take(&mut *self.requests())
     }
+
+    fn requests(&self) -> std::sync::MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What every worker needs.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queries: Mutex<Generator>,
+    http: Http,
+    board: Arc<Board>,
+    nodes: Arc<Nodes>,
+    log: Arc<EventLog>,
+    judge: mpsc::Sender<Tidings>,
 }
 
 /// A running client.
@@ -101,48 +124,23 @@ pub(super) struct Client {
     thread: JoinHandle<()>,
 }
 
-/// What every worker needs.
-struct Shared {
-    http: Http,
-    board: Arc<Board>,
-    nodes: Arc<Nodes>,
-    log: Arc<EventLog>,
-    judge: mpsc::Sender<Tidings>,
-}
-
 impl Client {
     /// Starts the client on a thread of its own.
-    pub fn start(
-        seed: u64,
-        sockets: Vec<PathBuf>,
-        nodes: Arc<Nodes>,
-        log: Arc<EventLog>,
-        board: Arc<Board>,
-        judge: mpsc::Sender<Tidings>,
-    ) -> Result<Self> {
+    pub fn start(shared: Arc<Shared>) -> Result<Self> {
         let (stop, mut stopped) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the client")?;
-        let count = sockets.len();
-        let context = Arc::new(Shared {
-            http: Http::new(sockets),
-            board,
-            nodes,
-            log,
-            judge,
-        });
+        let runtime = runtime()?;
         let thread = thread::Builder::new()
             .name("client".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = work(seed, count, context) => {}
+                        () = work(Arc::clone(&shared)) => {}
                         _ = stopped.wait_for(|stop| *stop) => {}
                     }
                 });
-                // Requests that are still open end with the runtime, unanswered.
+                // Requests that are still open end with the runtime, unanswered. So do the
+                // connections: another runtime cannot use them.
+                shared.http.close();
             })?;
         Ok(Self { stop, thread })
     }
@@ -154,53 +152,125 @@ impl Client {
     }
 }
 
-async fn work(seed: u64, nodes: usize, context: Arc<Shared>) {
-    let mut queries = Generator::new(seed, nodes);
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the client")
+}
+
+/// Asks every node something new; whether any of them answers within a time.
+pub(super) fn probe(shared: &Arc<Shared>, limit: Duration) -> Result<bool> {
+    let answered = async {
+        let mut tasks = JoinSet::new();
+        for node in 0..shared.nodes.count() {
+            let Some(query) = shared.next_query() else {
+                break;
+            };
+            let (shared, query) = (Arc::clone(shared), Query { node, ..query });
+            tasks.spawn(async move { shared.ask(&query).await });
+        }
+        while let Some(answered) = tasks.join_next().await {
+            if answered.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
+    };
+    let interrupted = async {
+        while !interrupt::requested() {
+            sleep(TICK).await;
+        }
+    };
+    let found = runtime()?.block_on(async {
+        tokio::select! {
+            found = timeout(limit, answered) => found.unwrap_or(false),
+            () = interrupted => false,
+        }
+    });
+    shared.http.close();
+    Ok(found)
+}
+
+async fn work(shared: Arc<Shared>) {
+    let nodes = shared.nodes.count();
     let mut tasks = JoinSet::new();
-    tasks.spawn(watch_leader(nodes, Arc::clone(&context)));
-    if let Some(boot) = queries.next() {
-        context.ask(&boot).await;
-        context.board.booted.store(1, Ordering::SeqCst);
+    tasks.spawn(watch_leader(nodes, Arc::clone(&shared)));
+    let Some(boot) = shared.next_query() else {
+        return;
+    };
+    // Without a table there is nothing to ask; such an answer disqualifies.
+    if !shared.ask(&boot).await {
+        return;
     }
+    shared.board.booted.store(1, Ordering::SeqCst);
     let (queue, inbox) = async_mpsc::channel::<Query>(QUEUE);
     let inbox = Arc::new(AsyncMutex::new(inbox));
     for _ in 0..WORKERS_PER_NODE * nodes {
-        let (context, inbox) = (Arc::clone(&context), Arc::clone(&inbox));
+        let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
         tasks.spawn(async move {
             loop {
                 let query = inbox.lock().await.recv().await;
                 let Some(query) = query else { return };
-                context.ask(&query).await;
+                shared.ask(&query).await;
             }
         });
     }
-    for query in queries {
+    while let Some(query) = shared.next_query() {
         let id = query.id;
         if queue.send(query).await.is_err() {
             break;
         }
-        context.board.newest_queued.store(id, Ordering::SeqCst);
+        shared.board.newest_queued.store(id, Ordering::SeqCst);
     }
 }
 
 impl Shared {
-    /// Posts a query until it is answered with status 200.
-    async fn ask(&self, query: &Query) {
-        let sql = query.what.sql();
-        for attempt in 1.. {
-            if self.attempt(query, attempt, sql.clone()).await {
-                return;
-            }
-            tokio::time::sleep(RETRY).await;
+    /// What a client of the nodes behind these sockets needs.
+    pub fn new(
+        seed: u64,
+        sockets: Vec<PathBuf>,
+        nodes: Arc<Nodes>,
+        log: Arc<EventLog>,
+        board: Arc<Board>,
+        judge: mpsc::Sender<Tidings>,
+    ) -> Self {
+        Self {
+            queries: Mutex::new(Generator::new(seed, sockets.len())),
+            http: Http::new(sockets),
+            board,
+            nodes,
+            log,
+            judge,
         }
     }
 
-    /// One request; whether it was answered.
-    async fn attempt(&self, query: &Query, attempt: u32, sql: String) -> bool {
+    fn next_query(&self) -> Option<Query> {
+        self.queries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    }
+
+    /// Posts a query until it is answered with status 200; whether that answer could be read.
+    async fn ask(&self, query: &Query) -> bool {
+        let sql = sql(&query.what);
+        for attempt in 1.. {
+            match self.attempt(query, attempt, sql.clone()).await {
+                Outcome::Answer { .. } => return true,
+                Outcome::Unreadable(_) => return false,
+                Outcome::Lost(_) | Outcome::Unsent(_) | Outcome::Open => sleep(RETRY).await,
+            }
+        }
+        false
+    }
+
+    /// One request.
+    async fn attempt(&self, query: &Query, attempt: u32, sql: String) -> Outcome {
         let node = query.node;
         let killed_before = self.nodes.killed(node);
         self.board.attempts.fetch_add(1, Ordering::Relaxed);
-        let place = self.board.history().begin(Attempt {
+        let place = self.board.requests().begin(Request {
             query: query.id,
             attempt,
             node,
@@ -211,31 +281,9 @@ impl Shared {
         });
         let reply = self.http.post(node, "/sql", sql).await;
         let at_us = self.log.now_us();
-        let outcome = match reply {
-            Reply::Whole(StatusCode::OK, body) => match parse(&body) {
-                Some((number, output)) => Outcome::Answer {
-                    number,
-                    output: output.to_vec(),
-                },
-                None => Outcome::Failed(format!(
-                    "the answer does not begin with `SequenceNumber: N`: {}",
-                    String::from_utf8_lossy(&body[..body.len().min(200)])
-                )),
-            },
-            Reply::BrokenOff(StatusCode::OK, _) if self.nodes.killed(node) != killed_before => {
-                // We killed it in the middle of its answer.
-                Outcome::Lost("killed while it answered".to_owned())
-            }
-            Reply::BrokenOff(StatusCode::OK, error) => {
-                Outcome::Failed(format!("the answer broke off: {error}"))
-            }
-            Reply::Whole(status, _) | Reply::BrokenOff(status, _) => {
-                Outcome::Lost(format!("status {}", status.as_u16()))
-            }
-            Reply::Nothing(error) => Outcome::Lost(error),
-        };
-        self.board.history().end(place, at_us, outcome.clone());
-        match outcome {
+        let outcome = outcome(reply, self.nodes.killed(node) != killed_before);
+        self.board.requests().end(place, at_us, outcome.clone());
+        match &outcome {
             Outcome::Answer { number, output } => {
                 self.board.answered.fetch_add(1, Ordering::Relaxed);
                 self.board
@@ -246,18 +294,23 @@ impl Shared {
                     what: query.what.clone(),
                     node,
                     at_us,
-                    number,
-                    output,
+                    number: *number,
+                    output: output.clone(),
                 }));
-                true
             }
-            Outcome::Failed(why) => {
+            Outcome::Unreadable(why) => {
                 let message = format!("node {node}, query {}: {why}", query.id);
-                self.tell(Tidings::Bad(Failure::new("bad_answer", message)));
-                true
+                let failure = Failure::new("bad_answer", message).at(format!("node {node}"));
+                self.tell(Tidings::Bad(Disqualified { node, failure }));
             }
-            Outcome::Lost(_) | Outcome::Open => false,
+            Outcome::Lost(_) | Outcome::Unsent(_) | Outcome::Open => {}
         }
+        outcome
+    }
+
+    /// Says that what follows earns no points.
+    pub fn time_is_up(&self) {
+        self.tell(Tidings::TimeIsUp);
     }
 
     fn tell(&self, tidings: Tidings) {
@@ -266,19 +319,47 @@ impl Shared {
     }
 }
 
+/// What a reply means; `killed` says that the node was killed meanwhile.
+fn outcome(reply: Reply, killed: bool) -> Outcome {
+    match reply {
+        Reply::Whole(StatusCode::OK, body) => match parse(&body) {
+            Some((number, output)) => Outcome::Answer {
+                number,
+                output: output.to_vec(),
+            },
+            None => Outcome::Unreadable(format!(
+                "the answer does not begin with `SequenceNumber: N`: {}",
+                String::from_utf8_lossy(&body[..body.len().min(200)])
+            )),
+        },
+        // We killed it in the middle of its answer.
+        Reply::BrokenOff(StatusCode::OK, _) if killed => {
+            Outcome::Lost("killed while it answered".to_owned())
+        }
+        Reply::BrokenOff(StatusCode::OK, error) => {
+            Outcome::Unreadable(format!("the answer broke off: {error}"))
+        }
+        Reply::Whole(status, _) | Reply::BrokenOff(status, _) => {
+            Outcome::Lost(format!("status {}", status.as_u16()))
+        }
+        Reply::Nothing(error) => Outcome::Lost(error),
+        Reply::Unsent(error) => Outcome::Unsent(error),
+    }
+}
+
 /// Asks the nodes who leads, as long as any of them can tell, and records each change.
-async fn watch_leader(nodes: usize, context: Arc<Shared>) {
+async fn watch_leader(nodes: usize, shared: Arc<Shared>) {
     let mut known = None;
     loop {
-        tokio::time::sleep(STATUS_INTERVAL).await;
-        if !context.board.has_booted() {
+        sleep(STATUS_INTERVAL).await;
+        if !shared.board.has_booted() {
             continue;
         }
         let mut any_tells = false;
         for node in 0..nodes {
-            let ask = context.http.get(node, "/cluster/status");
+            let ask = shared.http.get(node, "/cluster/status");
             // A frozen node answers later or never; the others are asked meanwhile.
-            let Ok(reply) = tokio::time::timeout(STATUS_INTERVAL / 5, ask).await else {
+            let Ok(reply) = timeout(STATUS_INTERVAL / 5, ask).await else {
                 any_tells = true;
                 continue;
             };
@@ -296,7 +377,7 @@ async fn watch_leader(nodes: usize, context: Arc<Shared>) {
                 && known.is_none_or(|(_, known_term)| term > known_term)
             {
                 known = Some((node, term));
-                context
+                shared
                     .log
                     .record("leader", json!({"node": node, "term": term}));
             }

@@ -37,6 +37,8 @@ pub(super) enum Reply {
     BrokenOff(StatusCode, String),
     /// No head at all.
     Nothing(String),
+    /// Nobody took the connection: the request was not sent.
+    Unsent(String),
 }
 
 impl Http {
@@ -65,7 +67,7 @@ impl Http {
         };
         let mut sender = match self.connection(node).await {
             Ok(sender) => sender,
-            Err(error) => return Reply::Nothing(error),
+            Err(error) => return Reply::Unsent(error),
         };
         let response = match sender.send_request(request).await {
             Ok(response) => response,
@@ -78,6 +80,13 @@ impl Http {
                 Reply::Whole(status, body)
             }
             Err(error) => Reply::BrokenOff(status, error),
+        }
+    }
+
+    /// Closes the idle connections.
+    pub fn close(&self) {
+        for node in 0..self.idle.len() {
+            self.lock(node).clear();
         }
     }
 

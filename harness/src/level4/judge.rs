@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{
-    query::{QueryId, Statement},
+    query::{QueryId, Statement, sql},
     sqlite::Database,
 };
 use crate::report::Failure;
@@ -27,6 +27,15 @@ pub struct Answer {
     pub number: u64,
     /// What the database printed.
     pub output: Vec<u8>,
+}
+
+/// Why a run is disqualified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disqualified {
+    /// The node that did it.
+    pub node: NodeId,
+    /// What it did.
+    pub failure: Failure,
 }
 
 /// The judge. See the module's text.
@@ -53,7 +62,7 @@ impl Judge {
     ///
     /// # Errors
     /// `Ok(Err(…))` is the reason to disqualify; `Err` an error of the judge's own.
-    pub fn take(&mut self, answer: Answer) -> Result<Result<(), Failure>> {
+    pub fn take(&mut self, answer: Answer) -> Result<Result<(), Disqualified>> {
         let number = answer.number;
         if number < self.next || self.waiting.contains_key(&number) {
             let message = format!(
@@ -61,13 +70,19 @@ impl Judge {
                 answer.node, answer.query
             );
             let place = format!("sequence number {number}");
-            return Ok(Err(Failure::new("repeated_number", message).at(place)));
+            return Ok(Err(Disqualified {
+                node: answer.node,
+                failure: Failure::new("repeated_number", message).at(place),
+            }));
         }
         self.waiting.insert(number, answer);
         while let Some(answer) = self.waiting.remove(&self.next) {
-            let expected = self.database.execute(&answer.what.sql())?;
+            let expected = self.database.execute(&sql(&answer.what))?;
             if expected != answer.output {
-                return Ok(Err(wrong_output(&answer, &expected)));
+                return Ok(Err(Disqualified {
+                    node: answer.node,
+                    failure: wrong_output(&answer, &expected),
+                }));
             }
             self.next += 1;
         }
@@ -93,7 +108,7 @@ fn wrong_output(answer: &Answer, expected: &[u8]) -> Failure {
         "node {} answered query {} ({}) with\n{}but the right answer is\n{}",
         answer.node,
         answer.query,
-        answer.what.sql(),
+        sql(&answer.what),
         shown(&answer.output),
         shown(expected),
     );
@@ -132,7 +147,7 @@ mod tests {
                 node: query.node,
                 at_us: query.id * 10,
                 number: query.id,
-                output: database.execute(&query.what.sql()).unwrap(),
+                output: database.execute(&sql(&query.what)).unwrap(),
                 what: query.what,
             })
             .collect()
@@ -158,7 +173,8 @@ mod tests {
                 number: repeated,
                 ..answers[3].clone()
             };
-            let failure = judge.take(again).unwrap().unwrap_err();
+            let Disqualified { node, failure } = judge.take(again).unwrap().unwrap_err();
+            assert_eq!(node, answers[3].node);
             assert_eq!(failure.kind, "repeated_number");
         }
     }
@@ -170,7 +186,7 @@ mod tests {
         answers[2].output.extend(b"more\n");
         judge.take(answers[2].clone()).unwrap().unwrap();
         judge.take(answers[0].clone()).unwrap().unwrap();
-        let failure = judge.take(answers[1].clone()).unwrap().unwrap_err();
+        let failure = judge.take(answers[1].clone()).unwrap().unwrap_err().failure;
         assert_eq!(failure.kind, "wrong_output");
         assert_eq!(failure.place.as_deref(), Some("sequence number 2"));
     }

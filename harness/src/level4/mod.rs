@@ -1,17 +1,18 @@
 //! Level 4: SQL on five nodes that reach each other by a flaky network.
 //!
 //! The network, the nodes and the monkeys are those of [`octopus`]. Here are the
-//! client that posts queries, the [`judge`] that replays them on a database of its own, the
-//! [`history`] check that runs afterwards, the [`score`], and the reports.
+//! client that posts queries, the [`judge`] that replays them on a database of its own, the record
+//! of all [`requests`], whose history is checked afterwards, the [`score`], and the reports.
 
 mod args;
 mod client;
-pub mod history;
 mod http;
 pub mod judge;
+mod outcome;
 mod page;
 pub mod query;
 mod replicas;
+pub mod requests;
 mod run;
 pub mod score;
 pub mod sqlite;
@@ -27,7 +28,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 pub use args::Args;
-use run::{Outcome, Setup};
+use outcome::Outcome;
+use run::Setup;
 
 use crate::{
     case::Case,
@@ -77,7 +79,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             disk_bytes,
         };
         let outcome = run::play(&setup, workdir.path())?;
-        let result = judged(task, &solution, &outcome);
+        let result = judged(args, task, &solution, &outcome);
         let summary = report.describe(&result)?;
         let files = write_files(args, task, &outcome, &summary);
         console::print(&outcome.summary(task.reference));
@@ -133,11 +135,12 @@ fn print_schedule(args: &Args, seed: i64) {
 }
 
 /// The result of a run, for the report.
-fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
+fn judged(args: &Args, task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
     let score = &outcome.score;
     let mut result = CaseResult::new(4, &task.name, solution, Unit::Points)
         .scored(score.total, task.reference)
         .setting("seed", task.seed.to_string())
+        .under(outcome.noise.clone())
         .figure("correct_queries", score.correct_queries)
         .figure("answered_queries", outcome.answered)
         .figure("requests", outcome.requests)
@@ -149,11 +152,11 @@ fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
         .figure("bytes_read", outcome.traffic.total().bytes_read)
         .figure("bytes_written", outcome.traffic.total().bytes_written)
         .figure("connections", score.conns)
-        .figure("unjudged_answers", outcome.unjudged.0)
-        .figure("history_checked", outcome.verdict.checked)
+        .figure("unjudged_answers", outcome.unjudged())
+        .figure("history_checked", outcome.checked.checked)
         .figure(
             "history_unanswered_numbers",
-            outcome.verdict.unanswered_numbers,
+            outcome.checked.unanswered_numbers,
         );
     for (name, millis) in outcome.latency_figures() {
         result = result.figure(name, millis);
@@ -163,17 +166,39 @@ fn judged(task: &Task, solution: &Solution, outcome: &Outcome) -> CaseResult {
             .figure("lost_number", number)
             .figure("lost_number_at_s", at_us as f64 / 1e6);
     }
-    match (outcome.failure(), task.reference) {
-        (Some(failure), _) => result.fail(failure),
-        (None, Some(reference)) if score.total < reference => {
-            let message = format!(
-                "{:.0} points, the reference has {reference:.0}",
-                score.total
-            );
-            result.fail(Failure::new("too_few_points", message))
-        }
-        _ => result,
+    let too_few = task.reference.filter(|&reference| score.total < reference);
+    let too_few = too_few.map(|reference| {
+        let message = format!(
+            "{:.0} points, the reference has {reference:.0}",
+            score.total
+        );
+        Failure::slow("too_few_points", message)
+    });
+    match outcome.failure().or(too_few) {
+        Some(failure) => result.fail(hinted(failure, args)),
+        None => result,
     }
+}
+
+/// The failure with what to try next.
+fn hinted(mut failure: Failure, args: &Args) -> Failure {
+    if failure.kind == "no_boot" {
+        failure = failure.hint(
+            "Start a node by hand, `SOLUTION -l ./node0.sock -d DIR`, and ask it: \
+             `curl --unix-socket DIR/node0.sock -d 'SELECT 1;' http://node0/sql`.",
+        );
+    }
+    if args.report.is_none() {
+        failure =
+            failure.hint("`--report run.html` draws requests, nodes and monkeys on one time axis.");
+    }
+    if args.events.is_none() {
+        failure = failure.hint("`--events run.jsonl` lists every request and every act.");
+    }
+    if !args.verbose {
+        failure = failure.hint("`-v` shows what the nodes say while they say it.");
+    }
+    failure
 }
 
 /// Where a task's file goes. With several cases each has its own: `result.json` becomes

@@ -3,6 +3,7 @@
 
 use rand_chacha::ChaCha12Rng;
 
+pub use history::sql_counter::{Statement, Update};
 use octopus::{
     NodeId,
     random::{below, stream},
@@ -34,49 +35,27 @@ pub struct Query {
     pub what: Statement,
 }
 
-/// What a query does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Statement {
-    /// Makes the table and its people.
-    Boot,
-    /// Changes a person and reads the table.
-    Update(Update),
-}
-
-/// A change of one person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    /// Index into [`PEOPLE`].
-    pub person: usize,
-    /// New friends, 1 to 100.
-    pub friends: u64,
-    /// The new favourite word.
-    pub word: String,
-}
-
-impl Statement {
-    /// The SQL text.
-    pub fn sql(&self) -> String {
-        match self {
-            Self::Boot => {
-                let columns = "name STRING PRIMARY KEY, friendCount INT DEFAULT 0, \
-                    requestCount INT DEFAULT 0, favoriteWord CHAR(15) DEFAULT \"\"";
-                let mut sql = format!("CREATE TABLE ctf3 ({columns});");
-                for name in PEOPLE {
-                    sql.extend([" INSERT INTO ctf3 (name) VALUES (\"", name, "\");"]);
-                }
-                sql
+/// The SQL text of a query.
+pub fn sql(what: &Statement) -> String {
+    match what {
+        Statement::Boot => {
+            let columns = "name STRING PRIMARY KEY, friendCount INT DEFAULT 0, \
+                requestCount INT DEFAULT 0, favoriteWord CHAR(15) DEFAULT \"\"";
+            let mut sql = format!("CREATE TABLE ctf3 ({columns});");
+            for name in PEOPLE {
+                sql.extend([" INSERT INTO ctf3 (name) VALUES (\"", name, "\");"]);
             }
-            Self::Update(Update {
-                person,
-                friends,
-                word,
-            }) => format!(
-                "UPDATE ctf3 SET friendCount=friendCount+{friends}, requestCount=requestCount+1, \
-                 favoriteWord=\"{word}\" WHERE name=\"{}\"; SELECT * FROM ctf3;",
-                PEOPLE[*person]
-            ),
+            sql
         }
+        Statement::Update(Update {
+            person,
+            friends,
+            word,
+        }) => format!(
+            "UPDATE ctf3 SET friendCount=friendCount+{friends}, requestCount=requestCount+1, \
+             favoriteWord=\"{word}\" WHERE name=\"{}\"; SELECT * FROM ctf3;",
+            PEOPLE[*person]
+        ),
     }
 }
 

@@ -1,5 +1,5 @@
-//! One run: start everything, watch it until its time is over or it is disqualified, take
-//! everything down, and put together what came of it.
+//! One run: start everything, watch it until its time is over or it is disqualified, see whether
+//! the cluster gets on, and take everything down.
 
 use std::{
     collections::VecDeque,
@@ -11,32 +11,42 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow};
+use octopus::{
+    ActEvent, Config, Echo, Endpoint, Event, EventLog, NodeId, NodeSpec, Octopus, Place, Traffic,
+    Transport, interrupt,
+};
 use serde_json::json;
 
 use super::{
     TICK,
     args::Args,
-    client::{Board, Client, Tidings},
-    history::{History, Outcome as Ended, Verdict},
-    judge::Judge,
-    percentile, replicas,
-    score::Score,
+    client::{Board, Client, Shared, Tidings, probe},
+    judge::{Disqualified, Judge},
+    outcome::Outcome,
+    replicas,
 };
-use crate::{console, live::Screen, report::Failure, solution::Solution};
-use octopus::{
-    Config, Echo, Endpoint, EventLog, NodeSpec, Octopus, Place, Traffic, Transport, interrupt,
+use crate::{
+    console,
+    live::Screen,
+    noise::{Noise, Watch},
+    report::Failure,
+    solution::Solution,
+    solution_log,
 };
 
 /// How often the state is recorded for the report.
 const SAMPLE_US: u64 = 250_000;
 
-/// How long a number may be overdue before it counts as lost. The delays of a bad moment add up
-/// to about half of it.
-const LATE: Duration = Duration::from_secs(2);
+/// How long after the run's time a cluster may take that the spof monkey has in its hands, until it
+/// answers without the node that is cut off. Elections take a second or two.
+const SPOF_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a cluster may take that nobody disturbs any more, until it answers.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to run.
 pub(super) struct Setup<'a> {
@@ -46,19 +56,40 @@ pub(super) struct Setup<'a> {
     pub disk_bytes: Option<u64>,
 }
 
-/// What came of a run.
-pub(super) struct Outcome {
-    pub score: Score,
-    pub traffic: Traffic,
-    pub duration: Duration,
-    pub answered: u64,
-    pub requests: u64,
+/// What the judge has found when the run's time is over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Judged {
+    /// Answers judged right.
+    pub correct: u64,
     /// Answers that wait for a lower number, and when the first of them came.
     pub unjudged: (usize, Option<u64>),
-    pub disqualified: Option<Failure>,
+}
+
+impl Judged {
+    fn of(judge: &Judge) -> Self {
+        Self {
+            correct: judge.correct(),
+            unjudged: judge.unjudged(),
+        }
+    }
+}
+
+/// What was seen of a run; [`Outcome`] is what comes of it.
+pub(super) struct Seen {
+    pub board: Arc<Board>,
+    pub judged: Judged,
+    pub disqualified: Option<Disqualified>,
+    /// Why the cluster did not get on, if it did not.
+    pub stuck: Option<Failure>,
     pub replicas: Option<Failure>,
-    pub verdict: Verdict,
-    pub latencies_us: Vec<u64>,
+    /// Answers and requests until the run's time was over.
+    pub answered: u64,
+    pub requests: u64,
+    pub traffic: Traffic,
+    pub duration: Duration,
+    pub noise: Noise,
+    /// The last lines that each node said.
+    pub said: Vec<Vec<String>>,
     pub log: Arc<EventLog>,
 }
 
@@ -66,23 +97,32 @@ pub(super) struct Outcome {
 #[derive(Default)]
 struct Bench {
     correct: AtomicU64,
-    disqualified: Mutex<Option<Failure>>,
+    disqualified: Mutex<Option<Disqualified>>,
 }
 
 impl Bench {
-    fn disqualify(&self, failure: Failure) {
+    fn disqualify(&self, why: Disqualified) {
         self.disqualified
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(failure);
+            .get_or_insert(why);
     }
 
-    fn disqualified(&self) -> Option<Failure> {
+    fn disqualified(&self) -> Option<Disqualified> {
         self.disqualified
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+/// A run under way.
+struct Run<'a> {
+    setup: &'a Setup<'a>,
+    octopus: Octopus,
+    log: Arc<EventLog>,
+    board: Arc<Board>,
+    bench: Arc<Bench>,
 }
 
 /// Runs a solution in a folder.
@@ -97,7 +137,7 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
         disk_bytes: setup.disk_bytes,
         echo: args.verbose.then(|| Echo::new(console::log_node)),
     };
-    let mut octopus = Octopus::new(&config, root, |place| spec(setup.solution, place))?;
+    let octopus = Octopus::new(&config, root, |place| spec(setup.solution, place))?;
     let log = Arc::clone(octopus.log());
     log.record(
         "level4",
@@ -106,7 +146,6 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
             "solution": setup.solution.shown(),
         }),
     );
-    let board = Arc::new(Board::default());
     let bench = Arc::new(Bench::default());
     let (tidings, inbox) = mpsc::channel();
     let judge = {
@@ -115,33 +154,215 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
             .name("judge".to_owned())
             .spawn(move || preside(&inbox, &bench))?
     };
-    octopus.start()?;
-    let client = Client::start(
-        setup.seed,
-        sockets(root, config.nodes),
-        Arc::clone(octopus.nodes()),
-        Arc::clone(&log),
-        Arc::clone(&board),
-        tidings,
-    )?;
-    let watched = watch(setup, &mut octopus, &board, &bench);
-    let duration = log.elapsed();
-    client.stop();
-    let judge = judge
+    let run = Run {
+        setup,
+        octopus,
+        log,
+        board: Arc::new(Board::default()),
+        bench: Arc::clone(&bench),
+    };
+    let (mut seen, noise) = run.go(root, tidings)?;
+    seen.judged = judge
         .join()
         .map_err(|_panic| anyhow!("the judge panicked"))??;
-    watched?;
-    let traffic = octopus.network().traffic();
-    let replicas = if args.check_replicas && bench.disqualified().is_none() {
-        octopus.heal();
-        replicas::compare(&sockets(root, config.nodes), octopus.nodes())?.err()
-    } else {
-        None
-    };
-    octopus.stop()?;
-    Ok(Outcome::new(
-        &board, &bench, &judge, traffic, duration, replicas, log,
-    ))
+    seen.disqualified = bench.disqualified();
+    seen.noise = noise.stop();
+    Ok(Outcome::new(seen))
+}
+
+impl Run<'_> {
+    /// From the start of the nodes to their end. The judge may still be at work then.
+    fn go(mut self, root: &Path, tidings: mpsc::Sender<Tidings>) -> Result<(Seen, Watch)> {
+        let nodes = self.octopus.nodes().count();
+        let noise = Watch::start();
+        self.octopus.start()?;
+        let shared = Arc::new(Shared::new(
+            self.setup.seed,
+            sockets(root, nodes),
+            Arc::clone(self.octopus.nodes()),
+            Arc::clone(&self.log),
+            Arc::clone(&self.board),
+            tidings,
+        ));
+        let client = Client::start(Arc::clone(&shared))?;
+        let watched = self.watch();
+        shared.time_is_up();
+        let duration = self.log.elapsed();
+        let (answered, requests) = (self.board.answered(), self.board.attempts());
+        let traffic = self.octopus.network().traffic();
+        let held = watched.and_then(|()| self.wait_for_spof());
+        client.stop();
+        let stuck = match held? {
+            None if self.goes_on() => self.probe(&shared)?,
+            stuck => stuck,
+        };
+        let replicas = if self.setup.args.check_replicas && self.goes_on() {
+            self.octopus.heal();
+            replicas::compare(&sockets(root, nodes), self.octopus.nodes())?.err()
+        } else {
+            None
+        };
+        self.octopus.stop()?;
+        let log_of = |node: NodeId| root.join(format!("node{node}.log"));
+        let said = (0..nodes).map(|node| solution_log::last_lines(&log_of(node)));
+        let seen = Seen {
+            board: self.board,
+            judged: Judged::default(),
+            disqualified: None,
+            stuck,
+            replicas,
+            answered,
+            requests,
+            traffic,
+            duration,
+            noise: Noise::default(),
+            said: said.collect(),
+            log: self.log,
+        };
+        Ok((seen, noise))
+    }
+
+    fn goes_on(&self) -> bool {
+        self.bench.disqualified().is_none() && !interrupt::requested()
+    }
+
+    /// Watches the run until its time is over.
+    fn watch(&mut self) -> Result<()> {
+        let args = self.setup.args;
+        let mut screen = Screen::new("level 4", args.duration, args.verbose);
+        let mut rate = Rate::default();
+        let mut monkeys_loose = false;
+        let mut next_sample_us = 0;
+        while self.log.elapsed() < args.duration && self.goes_on() {
+            if !monkeys_loose && self.board.has_booted() {
+                monkeys_loose = true;
+                let board = Arc::clone(&self.board);
+                self.octopus.start_monkeys(move || board.progress())?;
+            }
+            self.look()?;
+            if self.log.now_us() >= next_sample_us {
+                next_sample_us += SAMPLE_US;
+                self.sample(&mut screen, &mut rate);
+            }
+            thread::sleep(TICK);
+        }
+        if let Some(why) = self.bench.disqualified() {
+            self.log
+                .record("disqualified", json!({"text": why.failure.message}));
+        }
+        Ok(())
+    }
+
+    /// Records how everything stands, and shows it.
+    fn sample(&self, screen: &mut Screen, rate: &mut Rate) {
+        let answered = self.board.answered();
+        let correct = self.bench.correct.load(Ordering::Relaxed);
+        self.octopus
+            .sample(json!({"answered": answered, "correct": correct}));
+        let per_s = rate.per_s(self.log.elapsed(), answered);
+        let facts = [
+            format!("{answered} answered"),
+            format!("{correct} correct"),
+            format!("{per_s:.0} queries/s"),
+        ];
+        screen.show(&self.octopus, facts.to_vec());
+    }
+
+    /// Looks for nodes that have ended and for errors of the simulation's.
+    fn look(&self) -> Result<()> {
+        if let Some((node, status)) = self.octopus.exited()?.first()
+            && !interrupt::requested()
+        {
+            let message = format!("node {node} ended by itself ({status})");
+            let failure = Failure::new("unexpected_exit", message).at(format!("node {node}"));
+            self.bench.disqualify(Disqualified {
+                node: *node,
+                failure,
+            });
+        }
+        self.octopus.check()?;
+        Ok(())
+    }
+
+    /// Waits until the spof monkey has let its last node go, at most for a while; why it has not.
+    fn wait_for_spof(&self) -> Result<Option<Failure>> {
+        let since = Instant::now();
+        let mut held = held_by_spof(&self.log);
+        while let Some((node, at_us)) = held
+            && self.goes_on()
+        {
+            if since.elapsed() > SPOF_PATIENCE {
+                let message = format!(
+                    "the spof monkey stopped node {node} at {:.3} s and cut it off; from then on, \
+                     and until {} s after the end of the run, no answer came to a query that was \
+                     asked later: the cluster does not get on without this node",
+                    at_us as f64 / 1e6,
+                    SPOF_PATIENCE.as_secs()
+                );
+                let failure = Failure::slow("no_progress", message).at(format!("node {node}"));
+                return Ok(Some(failure));
+            }
+            thread::sleep(10 * TICK);
+            self.look()?;
+            held = held_by_spof(&self.log);
+        }
+        Ok(None)
+    }
+
+    /// Lets everything heal, and demands an answer.
+    fn probe(&mut self, shared: &Arc<Shared>) -> Result<Option<Failure>> {
+        if !self.board.has_booted() {
+            let trouble = self.board.last_trouble().map_or_else(
+                || "the run was over before it was asked".to_owned(),
+                |(node, why)| format!("the last time node {node} was asked: {why}"),
+            );
+            let message = format!(
+                "the first query, which makes the table, was not answered within {}: {trouble}",
+                humantime::format_duration(self.setup.args.duration)
+            );
+            return Ok(Some(Failure::slow("no_boot", message)));
+        }
+        self.octopus.heal();
+        self.log.record("probe", json!({}));
+        let answered = probe(shared, PROBE_PATIENCE)?;
+        self.look()?;
+        let message = format!(
+            "when the run was over, all links and nodes were made well again and every node was \
+             asked once more; none answered within {} s",
+            PROBE_PATIENCE.as_secs()
+        );
+        Ok((!answered && self.goes_on()).then(|| Failure::slow("no_progress", message)))
+    }
+}
+
+/// The node that the spof monkey has in its hands, and since when, if it has one.
+fn held_by_spof(log: &EventLog) -> Option<(NodeId, u64)> {
+    let last = log.last(1, |record| match &record.event {
+        Event::Act(ActEvent::Holds { node, .. }) => Some(Some((*node, record.t_us))),
+        Event::Act(ActEvent::Releases { .. }) => Some(None),
+        _ => None,
+    });
+    last.into_iter().next().flatten()
+}
+
+/// How many queries a second were answered in the last five samples.
+#[derive(Default)]
+struct Rate(VecDeque<(Duration, u64)>);
+
+impl Rate {
+    fn per_s(&mut self, now: Duration, answered: u64) -> f64 {
+        self.0.push_back((now, answered));
+        if self.0.len() > 5 {
+            self.0.pop_front();
+        }
+        let (then, before) = self.0[0];
+        let seconds = now.saturating_sub(then).as_secs_f64();
+        if seconds > 0.0 {
+            (answered - before) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
 }
 
 /// How a node is started, as in 2014.
@@ -173,267 +394,23 @@ fn sockets(root: &Path, nodes: usize) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Judges until the client has ended.
-fn preside(inbox: &mpsc::Receiver<Tidings>, bench: &Bench) -> Result<Judge> {
+/// Judges until the client has ended; what was found when the run's time was over.
+fn preside(inbox: &mpsc::Receiver<Tidings>, bench: &Bench) -> Result<Judged> {
     let mut judge = Judge::new()?;
+    let mut when_time_was_up = None;
     for tidings in inbox {
         match tidings {
-            Tidings::Bad(failure) => bench.disqualify(failure),
+            Tidings::Bad(why) => bench.disqualify(why),
+            Tidings::TimeIsUp => when_time_was_up = Some(Judged::of(&judge)),
             // A run that is over counts nothing more.
             Tidings::Answer(_) if bench.disqualified().is_some() => {}
             Tidings::Answer(answer) => {
-                if let Err(failure) = judge.take(answer)? {
-                    bench.disqualify(failure);
+                if let Err(why) = judge.take(answer)? {
+                    bench.disqualify(why);
                 }
             }
         }
         bench.correct.store(judge.correct(), Ordering::Relaxed);
     }
-    Ok(judge)
-}
-
-/// Watches a run until it is over.
-fn watch(
-    setup: &Setup<'_>,
-    octopus: &mut Octopus,
-    board: &Arc<Board>,
-    bench: &Bench,
-) -> Result<()> {
-    let log = Arc::clone(octopus.log());
-    let mut screen = Screen::new("level 4", setup.args.duration, setup.args.verbose);
-    let mut rate = Rate::default();
-    let mut monkeys_loose = false;
-    let mut next_sample_us = 0;
-    while log.elapsed() < setup.args.duration && !interrupt::requested() {
-        if !monkeys_loose && board.has_booted() {
-            monkeys_loose = true;
-            let board = Arc::clone(board);
-            octopus.start_monkeys(move || board.progress())?;
-        }
-        if let Some((node, status)) = octopus.exited()?.first()
-            && !interrupt::requested()
-        {
-            let message = format!("node {node} ended by itself ({status})");
-            let failure = Failure::new("unexpected_exit", message).at(format!("node {node}"));
-            bench.disqualify(failure);
-        }
-        if let Some(failure) = bench.disqualified() {
-            log.record("disqualified", json!({"text": failure.message}));
-            break;
-        }
-        octopus.check()?;
-        if log.now_us() >= next_sample_us {
-            next_sample_us += SAMPLE_US;
-            octopus.sample(json!({
-                "answered": board.answered(),
-                "correct": bench.correct.load(Ordering::Relaxed),
-            }));
-            let per_s = rate.per_s(log.elapsed(), board.answered());
-            let facts = [
-                format!("{} answered", board.answered()),
-                format!("{} correct", bench.correct.load(Ordering::Relaxed)),
-                format!("{per_s:.0} queries/s"),
-            ];
-            screen.show(octopus, facts.to_vec());
-        }
-        thread::sleep(TICK);
-    }
-    Ok(())
-}
-
-/// How many queries a second were answered in the last five samples.
-#[derive(Default)]
-struct Rate(VecDeque<(Duration, u64)>);
-
-impl Rate {
-    fn per_s(&mut self, now: Duration, answered: u64) -> f64 {
-        self.0.push_back((now, answered));
-        if self.0.len() > 5 {
-            self.0.pop_front();
-        }
-        let (then, before) = self.0[0];
-        let seconds = now.saturating_sub(then).as_secs_f64();
-        if seconds > 0.0 {
-            (answered - before) as f64 / seconds
-        } else {
-            0.0
-        }
-    }
-}
-
-impl Outcome {
-    fn new(
-        board: &Board,
-        bench: &Bench,
-        judge: &Judge,
-        traffic: Traffic,
-        duration: Duration,
-        replicas: Option<Failure>,
-        log: Arc<EventLog>,
-    ) -> Self {
-        let history = board.take_history();
-        let verdict = history.check();
-        record_requests(&history, &log);
-        let disqualified = bench.disqualified();
-        let reason = disqualified.as_ref().map(|failure| failure.message.clone());
-        let latencies = history.latencies();
-        let mut latencies_us: Vec<u64> = latencies.iter().map(|(_, latency)| *latency).collect();
-        latencies_us.sort_unstable();
-        // The 2014 text has whole units: 30s, not 30.002s.
-        let whole = Duration::from_millis((duration.as_secs_f64() * 10.0).floor() as u64 * 100);
-        let score = Score::new(
-            traffic.total(),
-            judge.correct(),
-            reason,
-            whole,
-            traffic.nodes,
-        );
-        log.record(
-            "end",
-            json!({
-                "total": score.total,
-                "correct": score.correct_queries,
-                "disqualifier": score.disqualifier,
-                "links": traffic,
-                "history": verdict,
-            }),
-        );
-        Self {
-            score,
-            traffic,
-            duration,
-            answered: board.answered(),
-            requests: board.attempts(),
-            unjudged: judge.unjudged(),
-            disqualified,
-            replicas,
-            verdict,
-            latencies_us,
-            log,
-        }
-    }
-
-    /// Why the run is not passed, if it is not.
-    pub fn failure(&self) -> Option<Failure> {
-        let violation = self.verdict.violation.as_ref().map(|violation| {
-            let requests = violation.requests.join("\n");
-            Failure::new("history", format!("{}\n{requests}", violation.message))
-        });
-        self.disqualified
-            .clone()
-            .or(violation)
-            .or_else(|| self.replicas.clone())
-    }
-
-    /// The first number that no answer carried while higher ones were, and when that showed.
-    ///
-    /// A number that may still have been on its way when the run ended is none of these.
-    pub fn lost_number(&self) -> Option<(u64, u64)> {
-        let (_, since_us) = self.unjudged;
-        let since_us = since_us.filter(|_| self.disqualified.is_none())?;
-        let waited = self
-            .duration
-            .saturating_sub(Duration::from_micros(since_us));
-        (waited > LATE).then_some((self.score.correct_queries, since_us))
-    }
-
-    /// Names and milliseconds.
-    pub fn latency_figures(&self) -> Vec<(&'static str, f64)> {
-        [
-            ("latency_p50_ms", 50.0),
-            ("latency_p90_ms", 90.0),
-            ("latency_p99_ms", 99.0),
-        ]
-        .into_iter()
-        .filter_map(|(name, percent)| {
-            let us = percentile(&self.latencies_us, percent)?;
-            Some((name, us as f64 / 1000.0))
-        })
-        .collect()
-    }
-
-    /// The summary of 2014, and what ours adds.
-    pub fn summary(&self, reference: Option<f64>) -> String {
-        let mut text = self.score.pretty.clone();
-        let mut add = |line: String| {
-            text.push('\n');
-            text.push_str(&line);
-        };
-        if let Some(reference) = reference {
-            add(format!(
-                "{:.2} times the reference's {reference:.0} points",
-                self.score.total / reference
-            ));
-        }
-        let latencies: Vec<String> = self
-            .latency_figures()
-            .iter()
-            .map(|(name, ms)| format!("{} {ms:.1} ms", &name[8..11]))
-            .collect();
-        if !latencies.is_empty() {
-            add(format!(
-                "Latency from first request to answer: {}",
-                latencies.join(", ")
-            ));
-        }
-        add(format!(
-            "Requests: {}, answered: {}",
-            self.requests, self.answered
-        ));
-        if let Some((number, at_us)) = self.lost_number() {
-            add(format!(
-                "Number {number} is missing: the count stopped there at {:.3} s, {} answers stay \
-                 unjudged",
-                at_us as f64 / 1e6,
-                self.unjudged.0
-            ));
-        } else if self.unjudged.0 > 0 {
-            add(format!(
-                "{} answers waited for a lower number when the run ended",
-                self.unjudged.0
-            ));
-        }
-        add(match &self.verdict.violation {
-            None => format!(
-                "History: {} answers, linearizable, each executed once",
-                self.verdict.checked
-            ),
-            Some(violation) => {
-                format!(
-                    "History violated: {}\n{}",
-                    violation.message,
-                    violation.requests.join("\n")
-                )
-            }
-        });
-        text
-    }
-}
-
-/// Puts the requests into the event log, for the report and for other programs.
-fn record_requests(history: &History, log: &EventLog) {
-    for attempt in history.attempts() {
-        let (status, number) = match &attempt.outcome {
-            Ended::Answer { number, .. } => ("answered", Some(*number)),
-            Ended::Failed(_) => ("bad", None),
-            Ended::Lost(_) => ("lost", None),
-            Ended::Open => ("open", None),
-        };
-        let why = match &attempt.outcome {
-            Ended::Failed(why) | Ended::Lost(why) => Some(why),
-            _ => None,
-        };
-        let mut fields = json!({
-            "query": attempt.query,
-            "attempt": attempt.attempt,
-            "node": attempt.node,
-            "end_us": attempt.end_us,
-            "status": status,
-            "number": number,
-        });
-        if let (Some(why), Some(fields)) = (why, fields.as_object_mut()) {
-            fields.insert("why".to_owned(), why.as_str().into());
-        }
-        log.record_at(attempt.start_us, "request", fields);
-    }
+    Ok(when_time_was_up.unwrap_or_else(|| Judged::of(&judge)))
 }

@@ -79,7 +79,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::level4::query::{Statement, Update};
+    use crate::level4::query::{Statement, Update, sql};
 
     fn printed(database: &mut Database, sql: &str) -> String {
         String::from_utf8(database.execute(sql).unwrap()).unwrap()
@@ -104,18 +104,18 @@ mod tests {
     #[test]
     fn the_clients_queries_give_what_they_gave_in_2014() {
         let mut database = Database::new().unwrap();
-        assert_eq!(printed(&mut database, &Statement::Boot.sql()), "");
+        assert_eq!(printed(&mut database, &sql(&Statement::Boot)), "");
         let update = Update {
             person: 1,
             friends: 17,
             word: "abcdefghijkmnpq".to_owned(),
         };
         assert_eq!(
-            printed(&mut database, &Statement::Update(update).sql()),
+            printed(&mut database, &sql(&Statement::Update(update))),
             "siddarth|0|0|\ngdb|17|1|abcdefghijkmnpq\nchristian|0|0|\nandy|0|0|\ncarl|0|0|\n"
         );
         assert_eq!(
-            printed(&mut database, &Statement::Boot.sql()),
+            printed(&mut database, &sql(&Statement::Boot)),
             "Error: near line 1: table ctf3 already exists\n"
         );
     }

@@ -47,13 +47,13 @@ pub fn change(known: &Known<'_>, earlier: usize, later: usize, person: usize) ->
 
 /// The first contradiction of one or two answers.
 pub fn check(known: &Known<'_>) -> Result<(), Fault> {
-    for &place in &known.places {
-        single(known, place)?;
-    }
     for (earlier, later) in known.neighbours() {
         if known.get(earlier).number == known.get(later).number {
             return Err(Fault::Twice { earlier, later });
         }
+    }
+    for &place in &known.places {
+        single(known, place)?;
     }
     in_time(known)?;
     let clashing = |pair: &(usize, usize)| clash(known, pair.0, pair.1).is_some();
