@@ -200,6 +200,11 @@ impl Gate {
         self.deliver(effects);
     }
 
+    /// Other backends go before this one while they have room, or no more.
+    pub fn suspect(&self, backend: usize, suspect: bool) {
+        self.state().policy.suspect(backend, suspect);
+    }
+
     /// Looks at the policy's state.
     pub fn look<R>(&self, look: impl FnOnce(&Policy<Token>) -> R) -> R {
         look(&self.state().policy)

@@ -6,6 +6,9 @@
 //! ejection, with jitter, once a check succeeds (as in Envoy's outlier detection). A single client may
 //! be what breaks a backend, so a run counts only if two clients took part that had good answers before;
 //! and never so many are ejected that less than half of all is left, since then the fault is elsewhere.
+//!
+//! Before that, and where one client is all there is, a shorter run makes a backend *suspect*: others go
+//! before it while they have room, which takes nothing from anybody.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -15,6 +18,9 @@ use crate::policy::ClientKey;
 
 /// Failures in a row after which a backend is an outlier (as in Envoy).
 const RUN: u32 = 5;
+
+/// Failures in a row after which others go first.
+const SUSPICION: u32 = 2;
 
 /// Length of the first ejection; each further one is twice as long.
 const FIRST_EJECTION: Duration = Duration::from_secs(1);
@@ -55,6 +61,10 @@ pub enum Change {
     Eject,
     /// Use it again.
     Revive,
+    /// Use others first.
+    Suspect,
+    /// Use it like others again.
+    Trust,
 }
 
 /// Why a backend is out of use.
@@ -78,6 +88,10 @@ struct Backend {
     /// Ejections lately.
     ejections: u32,
     last_ejected: Duration,
+    /// Others go first until then.
+    suspect_until: Option<Duration>,
+    /// Suspicions in a row.
+    suspicions: u32,
 }
 
 impl Backend {
@@ -87,6 +101,8 @@ impl Backend {
         clients: [None; 2],
         ejections: 0,
         last_ejected: Duration::ZERO,
+        suspect_until: None,
+        suspicions: 0,
     };
 
     fn clear(&mut self) {
@@ -143,8 +159,10 @@ impl Health {
         let place = (self.random.hash_one(client) as usize) % KNOWN;
         if sign == Sign::Good {
             self.known[place] = Some(client);
-            self.backends[backend].clear();
-            return None;
+            let state = &mut self.backends[backend];
+            state.clear();
+            state.suspicions = 0;
+            return state.suspect_until.take().map(|_| Change::Trust);
         }
         if sign == Sign::Unreachable {
             return (self.backends[backend].state == State::Up).then_some(Change::Check);
@@ -157,8 +175,28 @@ impl Health {
             *if first.is_none() { first } else { second } = Some(client);
         }
         let is_outlier = state.run >= RUN && state.clients.iter().all(Option::is_some);
-        (is_outlier && state.state == State::Up && self.may_eject())
-            .then(|| self.eject(now, backend))
+        if is_outlier && state.state == State::Up && self.may_eject() {
+            return Some(self.eject(now, backend));
+        }
+        let state = &mut self.backends[backend];
+        if state.run < SUSPICION || state.suspect_until.is_some() {
+            return None;
+        }
+        let length = FIRST_EJECTION * (1 << state.suspicions.min(16));
+        state.suspicions += 1;
+        state.suspect_until = Some(now + length.min(LONGEST_EJECTION));
+        Some(Change::Suspect)
+    }
+
+    /// A backend whose time as a suspect is over: its next answer decides.
+    pub fn trust(&mut self, now: Duration, backend: usize) -> Option<Change> {
+        let state = &mut self.backends[backend];
+        if state.suspect_until.is_none_or(|until| now < until) {
+            return None;
+        }
+        state.suspect_until = None;
+        state.run = state.run.max(SUSPICION - 1);
+        Some(Change::Trust)
     }
 
     /// A check of a backend succeeded or failed.
@@ -251,7 +289,7 @@ mod tests {
         let rounds = clients.iter().cycle().take(4 * RUN as usize);
         rounds
             .map(|&client| health.report(NOW, backend, client, Sign::Bad))
-            .find_map(|change| change)
+            .find_map(|change| change.filter(|change| *change == Change::Eject))
     }
 
     #[test]
@@ -276,13 +314,34 @@ mod tests {
     }
 
     #[test]
+    fn a_suspect_is_trusted_after_a_good_answer_or_a_while() {
+        let client = clients(1)[0];
+        let mut health = two(&[]);
+        let bad = |health: &mut Health| health.report(NOW, 0, client, Sign::Bad);
+        assert_eq!(bad(&mut health), None);
+        assert_eq!(bad(&mut health), Some(Change::Suspect));
+        assert_eq!(bad(&mut health), None);
+        assert_eq!(health.trust(NOW, 0), None);
+        let later = NOW + FIRST_EJECTION;
+        assert_eq!(health.trust(later, 0), Some(Change::Trust));
+        // The next bad answer is enough, and it takes longer then.
+        assert_eq!(bad(&mut health), Some(Change::Suspect));
+        assert_eq!(health.trust(later, 0), None);
+        assert_eq!(
+            health.report(NOW, 0, client, Sign::Good),
+            Some(Change::Trust)
+        );
+    }
+
+    #[test]
     fn a_good_answer_ends_a_run() {
         let c = clients(2);
         let mut health = two(&c);
         for _ in 0..50 {
             for n in 0..RUN - 1 {
                 let client = c[n as usize % 2];
-                assert_eq!(health.report(NOW, 0, client, Sign::Bad), None);
+                let change = health.report(NOW, 0, client, Sign::Bad);
+                assert_ne!(change, Some(Change::Eject));
             }
             health.report(NOW, 0, c[0], Sign::Good);
         }
@@ -319,7 +378,9 @@ mod tests {
         let mut lengths = Vec::new();
         for _ in 0..6 {
             assert_eq!(
-                (0..2 * RUN).find_map(|n| health.report(now, 0, c[n as usize % 2], Sign::Bad)),
+                (0..2 * RUN)
+                    .filter_map(|n| health.report(now, 0, c[n as usize % 2], Sign::Bad))
+                    .find(|change| *change == Change::Eject),
                 Some(Change::Eject)
             );
             let start = now;

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod buffer;
+pub mod claims;
 pub mod fields;
 pub mod request;
 pub mod response;

@@ -6,8 +6,9 @@
 use httparse::Status;
 
 use super::body::Framing;
+use super::claims::{is_claim, is_disguised, is_secret};
 use super::fields::{
-    FieldError, Fields, Storage, for_each_element, is_one_of, push_decimal, push_field, push_via,
+    FieldError, Fields, Storage, for_each_element, push_decimal, push_field, push_via,
 };
 use super::target::{Target, TargetError, is_host};
 
@@ -346,67 +347,6 @@ fn push_number(out: &mut Vec<u8>, name: &str, number: u64) {
     out.extend_from_slice(b": ");
     push_decimal(out, number);
     out.extend_from_slice(b"\r\n");
-}
-
-/// What nobody should read in a TRACE's answer.
-fn is_secret(name: &str) -> bool {
-    is_one_of(name, &["cookie", "authorization", "proxy-authorization"])
-}
-
-/// What a proxy says about whom it forwards for: from anybody else it is a forgery.
-fn is_claim(name: &str) -> bool {
-    name.get(..12)
-        .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"))
-        || is_one_of(
-            name,
-            &[
-                "forwarded",
-                "x-real-ip",
-                "x-client-ip",
-                "client-ip",
-                "true-client-ip",
-                "cf-connecting-ip",
-                "fastly-client-ip",
-                "x-cluster-client-ip",
-                "x-original-forwarded-for",
-                "x-envoy-external-address",
-            ],
-        )
-}
-
-/// Whether a name becomes that of a field with a meaning here once a gateway interface such as CGI
-/// (RFC 3875, 4.1.18) has made variables of both: `X_Forwarded_For` does. `Proxy` becomes the
-/// variable by which many libraries find their own proxy.
-fn is_disguised(name: &str) -> bool {
-    if name.eq_ignore_ascii_case("proxy") {
-        return true;
-    }
-    if name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    {
-        return false;
-    }
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    is_claim(&plain)
-        || is_one_of(
-            &plain,
-            &[
-                "host",
-                "via",
-                "expect",
-                "content-length",
-                "content-type",
-                "transfer-encoding",
-                "connection",
-                "authorization",
-                "proxy-authorization",
-                "cookie",
-            ],
-        )
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct Backend {
     pub limit: Limit,
     /// Whether requests are sent to it.
     pub healthy: bool,
+    /// Whether its latest answers were bad: others go before it while they have room.
+    pub suspect: bool,
     /// Start times of the requests in flight, oldest first.
     starts: VecDeque<Seconds>,
     /// Mean latency; 0 until the first answer.
@@ -42,6 +44,7 @@ impl Backend {
         Self {
             limit,
             healthy: true,
+            suspect: false,
             starts: VecDeque::new(),
             latency: 0.0,
         }

@@ -131,6 +131,11 @@ impl Capacity {
         self.backends[backend].healthy = false;
     }
 
+    /// Other backends go before this one while they have room, or no more.
+    pub fn suspect(&mut self, backend: usize, suspect: bool) {
+        self.backends[backend].suspect = suspect;
+    }
+
     /// This backend is used again.
     pub fn revive(&mut self, backend: usize) {
         self.backends[backend].revive();
@@ -157,7 +162,8 @@ impl Capacity {
             (index + count - first % count) % count
         };
         fit.min_by(|a, b| {
-            let by_load = a.1.load().total_cmp(&b.1.load());
+            let by_trust = a.1.suspect.cmp(&b.1.suspect);
+            let by_load = by_trust.then(a.1.load().total_cmp(&b.1.load()));
             by_load.then_with(|| place(*a).cmp(&place(*b)))
         })
         .map(|(index, _)| index)

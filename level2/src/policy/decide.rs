@@ -243,6 +243,12 @@ impl<T> Policy<T> {
         self.capacity.eject(backend);
     }
 
+    /// A backend's latest answers were bad: others go before it while they have room; or it is trusted
+    /// again.
+    pub fn suspect(&mut self, backend: usize, suspect: bool) {
+        self.capacity.suspect(backend, suspect);
+    }
+
     /// The backends' states.
     pub fn backends(&self) -> &[Backend] {
         self.capacity.backends()

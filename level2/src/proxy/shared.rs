@@ -108,7 +108,17 @@ impl Shared {
                     "fails: several clients' requests in a row went wrong",
                 );
             }
-            _ => {}
+            Some(Change::Suspect) => self.gate.suspect(backend, true),
+            Some(Change::Trust) => self.gate.suspect(backend, false),
+            Some(Change::Revive) | None => {}
+        }
+    }
+
+    /// Lets a backend's time as a suspect end.
+    pub fn forgive(&self, backend: usize) {
+        let change = lock(&self.health).trust(self.started.elapsed(), backend);
+        if change.is_some() {
+            self.gate.suspect(backend, false);
         }
     }
 

@@ -27,6 +27,7 @@ pub async fn watch(shared: Arc<Shared>, backend: usize) {
     let mut last_asked = tokio::time::Instant::now();
     loop {
         let config = shared.config();
+        shared.forgive(backend);
         if !config.retired.contains(&backend) {
             let wanted = shared.wants_check(backend);
             let due = config.health.is_some() && last_asked.elapsed() >= REGULAR;
