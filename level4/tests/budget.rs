@@ -176,3 +176,40 @@ fn a_read_that_nobody_waits_for_ends_and_holds_up_no_write() {
         );
     }
 }
+
+/// A node that runs out of memory ends, and is equal after its restart: it makes no answer of that.
+#[test]
+fn a_node_without_memory_ends_and_comes_back_equal() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let root = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(root.path(), 3);
+    nodes[0].sql("CREATE TABLE o (a, n DEFAULT 1)");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", nodes[2].id())).unwrap();
+    let size = status
+        .lines()
+        .find(|line| line.starts_with("VmSize:"))
+        .unwrap();
+    let size: u64 = size.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let limit = Some((size + 40_000) * 1024);
+    let pid = Pid::from_raw(nodes[2].id() as i32);
+    let limits = Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    prlimit(pid, Resource::As, limits).unwrap();
+    let inserted = nodes[0].sql(
+        "INSERT INTO o (a) SELECT length(z) FROM (WITH RECURSIVE r (n) AS \
+         (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 5) SELECT zeroblob(16000000) AS z FROM r) ORDER BY z",
+    );
+    assert_eq!(inserted, "SequenceNumber: 1\n");
+    let count = r#"["SELECT count(*) FROM o"]"#;
+    let count = |node: &Node| {
+        let answer = node.request("POST", "/db/query", "", count.as_bytes());
+        answer.unwrap().1
+    };
+    assert!(count(&nodes[1]).contains("[[5]]"), "{}", count(&nodes[1]));
+    eventually(|| nodes[2].has_ended());
+    nodes[2].kill();
+    nodes[2].restart();
+    assert!(count(&nodes[2]).contains("[[5]]"), "{}", count(&nodes[2]));
+}

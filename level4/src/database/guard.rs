@@ -95,7 +95,7 @@ pub struct Seen {
 
 impl Guard {
     /// Installs the hooks, and makes the connection remember what requests would make it remember: the
-    /// schema, with views and virtual tables, so that all connections to equal databases are equal.
+    /// schema, with virtual tables.
     pub fn install(connection: &mut Connection, access: Access) -> Result<Self> {
         let mut guard = Self::default();
         statement::configure(connection);
@@ -167,23 +167,19 @@ impl Guard {
     }
 }
 
-/// Has SQLite look at every view and connect every virtual table; gives whether there are any of these.
+/// Connects every virtual table; gives whether there are any.
 fn warm(connection: &Connection) -> Result<bool> {
-    let mut list = connection.prepare(
-        "SELECT name, type = 'table' FROM sqlite_schema
-         WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL %'",
-    )?;
-    let rows = list.query_map([], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
-    })?;
-    let mut has_virtual_tables = false;
-    for row in rows.collect::<Result<Vec<_>>>()? {
-        let name = row.0.replace('"', "\"\"");
-        has_virtual_tables |= row.1;
-        // A view may name what is not there any more.
+    let mut list =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL %'")?;
+    let names = list.query_map([], |row| row.get::<_, String>(0))?;
+    let mut has_any = false;
+    for name in names.collect::<Result<Vec<_>>>()? {
+        let name = name.replace('"', "\"\"");
+        has_any = true;
+        // One whose module is not here stays as it is.
         let _ = connection.prepare(&format!("SELECT * FROM \"{name}\" LIMIT 0"));
     }
-    Ok(has_virtual_tables)
+    Ok(has_any)
 }
 
 /// A value as an integer, as SQLite's own functions take it: text by the number it begins with.

@@ -150,7 +150,7 @@ unsafe fn compare(context: Context, count: c_int, arguments: Arguments, kind: Ki
         return;
     }
     let pattern = Pattern::new(pattern, kind, escape);
-    let matched = pattern.matches(subject, |comparisons| charge(context, comparisons));
+    let matched = pattern.matches(subject, |comparisons| charge(context, 4 * comparisons));
     if let Some(matched) = matched {
         // SAFETY: SQLite's own context, within the call.
         unsafe { ffi::sqlite3_result_int(context, c_int::from(matched)) };
@@ -502,7 +502,7 @@ unsafe fn trim_ends(
     }
     let characters: std::collections::HashSet<&[u8]> = characters(set).collect();
     let longest = characters.iter().map(|c| c.len()).max().unwrap_or(0);
-    let work = set.len() * 4 + subject.len() * longest.clamp(1, 8);
+    let work = set.len() * 4 + subject.len() * longest.clamp(1, 8) * 8;
     if charge(context, work as u64) {
         give(
             context,

@@ -238,6 +238,11 @@ pub fn mark() -> Mark {
     })
 }
 
+/// Whether any step has been charged since.
+pub fn has_worked_since(mark: Mark) -> bool {
+    METER.with(|meter| meter.steps.get() != mark.steps)
+}
+
 /// Forgets what has been counted since.
 pub fn reset(mark: Mark) {
     METER.with(|meter| {

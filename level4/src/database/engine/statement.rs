@@ -126,9 +126,9 @@ impl Script {
 
 /// Compiles the first statement of `rest`, which ends with a NUL: SQLite need not copy it then.
 ///
-/// A connection that has compiled much remembers some of it (affinities of columns, triggers of foreign
-/// keys), so that doing it for the first time takes a few bytes more. Where memory could be a matter, it
-/// is done twice, and what the first time made it remember makes no difference to the second.
+/// A connection that has compiled much remembers some of it (columns of views, affinities, triggers of
+/// foreign keys), so that doing it for the first time takes a little more. Where that could matter, it is
+/// done twice, and what the first time made it remember makes no difference to the second.
 fn compile(
     connection: &Connection,
     rest: &[u8],
@@ -156,14 +156,14 @@ fn compile(
         })
     };
     let before = meter::mark();
-    let generous = limits.memory.saturating_add(limits.memory / 8);
     meter::set_limits(meter::Budget {
-        memory: generous,
+        steps: limits.steps.saturating_add(limits.steps / 8),
+        memory: limits.memory.saturating_add(limits.memory / 8),
         ..limits
     });
     let mut result = compile();
     meter::set_limits(limits);
-    if meter::peak() > limits.memory / 2 {
+    if meter::peak() > limits.memory / 2 || meter::has_worked_since(before) {
         // SAFETY: the statement is live or NULL, and not used again.
         unsafe { ffi::sqlite3_finalize(result.1) };
         meter::reset(before);
