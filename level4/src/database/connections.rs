@@ -8,7 +8,7 @@ use std::path::Path;
 const PLACES: [(&str, &[&str]); 8] = [
     ("Connection::open", &["engine/mod.rs"]),
     ("engine::open(", &["session.rs"]),
-    ("Session::open(", &["mod.rs", "readers.rs"]),
+    ("Session::open(", &["digest.rs", "mod.rs", "readers.rs"]),
     ("Self::open(file, self.access)", &["session.rs"]),
     ("Guard::install(", &["session.rs"]),
     (

@@ -1,13 +1,16 @@
 //! A digest of everything in a database, the same for two that would answer alike, however their pages
 //! are laid out.
 
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
-use super::engine;
 use super::engine::image::Image;
 use super::engine::vfs::File;
-use super::{Database, DatabaseError};
+use super::guard::Access;
+use super::session::Session;
+use super::{Budget, Database, DatabaseError};
+use crate::codec::{Reader, Writer};
 
 /// Digests values in order: CRC32C of each, mixed into 64 bits.
 #[derive(Default)]
@@ -49,22 +52,25 @@ fn quoted(name: &str) -> String {
 }
 
 impl Database {
-    /// Digests the content of a database file, as [`crate::machine::Executor::save`] gives it: the
-    /// schema, and all rows of all tables with their row ids.
+    /// Digests a database as [`crate::machine::Executor::save`] gives it: the budget, the schema, and all
+    /// rows of all tables with their row ids.
     ///
     /// # Errors
     ///
     /// If it is not a usable database.
     pub fn digest(state: &[u8]) -> Result<u64, DatabaseError> {
         let mut digest = Digest::default();
-        if state.is_empty() {
-            return Ok(digest.0);
-        }
-        let file = File::new(Image::new(state));
-        // Reads stored values and nothing else, so there is nothing to guard.
-        let connection = engine::open(&file)?;
+        let mut reader = Reader::new(state);
+        let mut budget = Writer::new();
+        Budget::decode(&mut reader)?.encode(&mut budget);
+        digest.bytes(6, &budget.finish());
+        let file = File::new(Image::new(reader.rest()));
+        let session = Session::open(&file, Access::Read)?;
+        let connection = session.connection();
+        // A loaded file may have values that no request could make.
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
         digest.rows(
-            &connection,
+            connection,
             "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name",
         )?;
         // Virtual tables keep their rows in ordinary ones.
@@ -85,9 +91,9 @@ impl Database {
             let rest = format!("{columns} FROM {} NOT INDEXED", quoted(&table));
             let with_row_id = format!("SELECT rowid, {rest}");
             if connection.prepare(&with_row_id).is_ok() {
-                digest.rows(&connection, &with_row_id)?;
+                digest.rows(connection, &with_row_id)?;
             } else {
-                digest.rows(&connection, &format!("SELECT {rest}"))?;
+                digest.rows(connection, &format!("SELECT {rest}"))?;
             }
         }
         Ok(digest.0)

@@ -155,6 +155,11 @@ impl Session {
         Ok(())
     }
 
+    /// The connection, for what is no request.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Has requests end as soon as `flag` is set, or at `deadline`.
     pub fn watch(
         &mut self,
