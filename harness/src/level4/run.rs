@@ -246,6 +246,8 @@ impl Run<'_> {
             }
             thread::sleep(TICK);
         }
+        // The last state stays on the screen.
+        self.sample(&mut screen, &mut rate);
         if let Some(why) = self.bench.disqualified() {
             self.log
                 .record("disqualified", json!({"text": why.failure.message}));

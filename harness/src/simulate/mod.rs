@@ -133,6 +133,8 @@ fn look_after(
         }
         let exits = octopus.exited()?;
         if exits.len() == octopus.nodes().count() || log.elapsed() >= args.duration {
+            // The last state stays on the screen.
+            screen.show(octopus, Vec::new());
             return Ok(exits);
         }
         if log.now_us() >= next_sample_us {
