@@ -326,9 +326,11 @@ fn murdered_nodes_come_back_with_their_state() {
         "--monkey-offset",
         "0",
         "--monkey-gap",
-        "0.03",
+        "0.1",
         "--intensity",
         "1",
+        "--duration",
+        "5s",
         "--events",
         "events.jsonl",
     ];
@@ -343,7 +345,7 @@ fn murdered_nodes_come_back_with_their_state() {
     assert!(
         fs::read_to_string(bed.path("events.jsonl"))
             .unwrap()
-            .contains("runs again")
+            .contains("\"state\":\"running\",\"incarnation\":2")
     );
     bed.assert_clean();
 }

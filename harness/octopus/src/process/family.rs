@@ -38,7 +38,7 @@ mod linux {
 
     use crate::process::{POLL_INTERVAL, TOKEN_VARIABLE};
 
-    /// How often processes are looked at again; one that keeps an empty environment is nobody's.
+    /// How often processes are looked at again at most.
     const MAX_SCANS: usize = 10;
 
     struct Process {
@@ -54,11 +54,15 @@ mod linux {
 
     pub fn find(groups: &[Pid], is_token: &dyn Fn(&str) -> bool) -> Vec<Pid> {
         let mut all = scan(is_token);
+        let mut known = HashSet::new();
         for _ in 0..MAX_SCANS {
-            // Rather look again than overlook one.
-            if !all.iter().any(|process| process.changing) {
+            // Rather look again than overlook one; who stays as it is has no environment at all.
+            let changing = all.iter().filter(|process| process.changing);
+            let changing: HashSet<i32> = changing.map(|process| process.id).collect();
+            if changing.is_subset(&known) {
                 break;
             }
+            known = changing;
             thread::sleep(POLL_INTERVAL);
             all = scan(is_token);
         }
