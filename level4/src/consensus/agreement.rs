@@ -379,6 +379,10 @@ impl Agreement {
 
     /// Another node told its values.
     pub fn receive(&mut self, from: NodeId, digests: &Digests, quorum: &Quorum) {
+        if self.last == 0 {
+            // Nothing was applied yet, so there is nothing to compare.
+            return;
+        }
         if digests.chain.engine != self.chain.engine {
             self.foreign.insert(from);
             return;

@@ -31,6 +31,8 @@ pub use wire::Frame;
 const RELAY_LIMIT: usize = wire::BLOCK_LIMIT / 2;
 /// How long a greeting may take. On a slow network, three delays.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+/// A peer that refuses at once is dialled again after at most this long.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The member with the larger id lets the other dial for this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -183,9 +185,9 @@ impl Transport {
             pause = if start.elapsed() > pause {
                 Duration::from_millis(5)
             } else {
-                pause * 2
+                (pause * 2).min(LONGEST_PAUSE)
             };
-            sleep(pause.min(Duration::from_millis(500))).await;
+            sleep(pause).await;
         }
     }
 
