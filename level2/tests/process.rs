@@ -136,7 +136,7 @@ fn sighup_takes_over_the_file_without_losing_a_request() {
     proxy.signal("-HUP");
     proxy.note(&format!("backend {} added", a.name()));
     proxy.note(&format!("backend {} removed", gated.backend.name()));
-    proxy.note("max-body");
+    proxy.note("max-body: no limit is now 4");
     proxy.note("reloaded: 4 changes");
     let mut seen: Vec<Vec<u8>> = (0..10).map(|_| split(&proxy.talk(GET)).1).collect();
     seen.sort();

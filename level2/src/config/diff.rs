@@ -98,10 +98,17 @@ impl Config {
             "buffer-request" buffer_request,
             "buffer-response" buffer_response,
             "max-head" max_head,
-            "max-body" max_body,
             "max-connections" max_connections,
             "max-connections-per-peer" max_connections_per_peer,
         );
+        let limit = |bytes: u64| match bytes {
+            u64::MAX => "no limit".to_string(),
+            _ => bytes.to_string(),
+        };
+        if self.max_body != new.max_body {
+            let (old, new) = (limit(self.max_body), limit(new.max_body));
+            lines.push(format!("max-body: {old} is now {new}"));
+        }
     }
 }
 
