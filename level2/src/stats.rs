@@ -9,7 +9,7 @@ use crate::policy::Class;
 pub const BUCKETS: usize = 20;
 
 /// The policy's classes in the order of [`Class`], and those it never saw.
-pub const CLASSES: [&str; 4] = ["light", "stranger", "heavy", "none"];
+pub const CLASSES: [&str; 4] = ["light", "newcomer", "heavy", "none"];
 
 /// Groups of statuses.
 pub const STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];

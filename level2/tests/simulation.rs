@@ -230,14 +230,14 @@ fn a_burst_on_an_idle_proxy_is_served_and_not_turned_away() {
 #[test]
 fn other_worlds_fare_as_well() {
     // Backends that are quicker, wider or of mixed speed; the policy is told nothing of it.
-    type Case = (usize, usize, fn(usize) -> u64, f64);
+    type Case = (usize, usize, fn(usize, u64) -> u64, f64);
     let worlds: [Case; 3] = [
-        (1, 1, |_| 5 * MS, 200.0),
-        (3, 8, |_| 40 * MS, 600.0),
+        (1, 1, |_, _| 5 * MS, 200.0),
+        (3, 8, |_, _| 40 * MS, 600.0),
         (
             2,
             4,
-            |n| if n % 10 == 0 { 200 * MS } else { 20 * MS },
+            |n, _| if n % 10 == 0 { 200 * MS } else { 20 * MS },
             210.0,
         ),
     ];

@@ -11,8 +11,11 @@ const NEWEST: f64 = 0.1;
 /// How a request ended at its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Answered, whatever the status.
+    /// Answered, and not with a failure of the server.
     Answered,
+    /// Answered with a failure of the server (5xx, except "too busy"): often at once, which says
+    /// nothing about how much it can take.
+    Errored,
     /// Answered "too busy" (503): the limit is too high.
     Overloaded,
     /// Taken, but broken off or not answered in time.
@@ -93,12 +96,13 @@ impl Backend {
         let latency = now - started;
         match outcome {
             Outcome::Answered => {
-                let weight = if self.latency == 0.0 { 1.0 } else { NEWEST };
+                let another = self.latency == 0.0 || self.limit.is_changed_by(latency);
+                let weight = if another { 1.0 } else { NEWEST };
                 self.latency += weight * (latency - self.latency);
                 self.limit.answered(now, in_flight, latency);
             }
             Outcome::Overloaded | Outcome::Failed => self.limit.overloaded(now),
-            Outcome::Unreachable | Outcome::Aborted => {}
+            Outcome::Errored | Outcome::Unreachable | Outcome::Aborted => {}
         }
     }
 

@@ -44,6 +44,13 @@ impl Capacity {
             .sum()
     }
 
+    /// Requests in flight at backends that are up.
+    pub fn in_flight(&self) -> f64 {
+        self.up()
+            .map(|backend| f64::from(backend.in_flight()))
+            .sum()
+    }
+
     /// Mean time a request takes at a backend; 0 while that is unknown.
     pub fn service_time(&self) -> Seconds {
         let (sum, count) = self

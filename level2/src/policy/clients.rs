@@ -1,22 +1,26 @@
 //! The client table: what each client has asked for and been given lately, in bounded memory.
 //!
 //! The table is *set-associative*, like a processor's cache: a client's keyed hash names one bucket
-//! of eight places, and a newcomer takes the quietest place of its bucket. Memory is therefore fixed
-//! when the table is made, a look-up touches one line of tags and one of accounts, and no flood of
-//! forged names can make it grow, rehash or scan. A name seen once is quieter than any name that
-//! came back, so forged names push out one another and not the regulars.
+//! of eight places, and a new name evicts the quietest newcomer of its bucket, or a known client that
+//! has been silent for long. Memory is therefore fixed when the table is made, and no flood of forged
+//! names can make it grow, rehash or scan, or push out anybody known. A name that finds no place
+//! shares one of a fixed number of accounts with others of its hash.
 
 use std::hash::{BuildHasher, RandomState};
 
 use super::Seconds;
+use super::fair::Group;
 
 /// Places in a bucket: eight tags of eight bytes fill one cache line.
 const WAYS: usize = 8;
 
-/// Time after which half of what a client asked for or was given is forgotten.
-///
-/// Short enough that a client which stops flooding is trusted again within seconds, long enough
-/// that a flood cannot hide in pauses of a few hundred milliseconds.
+/// Accounts that clients share for whom the table has no place (stochastic fair queueing).
+const SHARED: usize = 1024;
+
+/// Silence after which a known client may be forgotten in favour of a newcomer.
+const FORGET_AFTER: Seconds = 60.0;
+
+/// Time after which half of what was counted lately is forgotten.
 pub const HALF_LIFE: Seconds = 1.0;
 
 /// The mean life of a remembered request: half-life / ln 2.
@@ -25,21 +29,30 @@ pub const MEAN_LIFE: Seconds = HALF_LIFE / std::f64::consts::LN_2;
 /// What is remembered of one client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Account {
+    /// Finish tag, on the clock of its group.
+    pub finish: Seconds,
+    /// When it was first seen.
+    pub born: Seconds,
+    /// When it was last seen.
+    pub seen: Seconds,
+    /// How far its asking is ahead of its finish tag: what it was not given.
+    pub lead: f32,
+    /// Mean service time of its requests; 0 while unknown.
+    pub cost: f32,
     /// Requests made, decayed.
     pub requests: f32,
-    /// Service received, in seconds, decayed.
-    pub served: f32,
     /// Requests waiting or in service now. An account is not evicted while it is above 0.
     pub outstanding: u32,
-    updated: Seconds,
+    /// Where it competes.
+    pub group: Group,
+    /// Whether none of its requests was admitted yet.
+    pub fresh: bool,
 }
 
 impl Account {
     fn decay_to(&mut self, now: Seconds) {
-        let factor = decay(now - self.updated) as f32;
-        self.requests *= factor;
-        self.served *= factor;
-        self.updated = now;
+        self.requests *= decay(now - self.seen) as f32;
+        self.seen = now;
     }
 
     /// How much a newcomer should hesitate to take this account's place.
@@ -54,23 +67,13 @@ pub fn decay(age: Seconds) -> f64 {
     (-age / HALF_LIFE).exp2()
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 struct Bucket {
     /// Hash of the client in each place; 0 is an empty place.
     tags: [u64; WAYS],
     accounts: [Account; WAYS],
 }
-
-const EMPTY: Bucket = Bucket {
-    tags: [0; WAYS],
-    accounts: [Account {
-        requests: 0.0,
-        served: 0.0,
-        outstanding: 0,
-        updated: 0.0,
-    }; WAYS],
-};
 
 /// Where a client's account lies. Stays valid while the account has something outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +101,7 @@ impl ClientHasher {
 #[derive(Debug)]
 pub struct ClientTable {
     buckets: Vec<Bucket>,
+    shared: Vec<Account>,
     known: usize,
 }
 
@@ -106,40 +110,59 @@ impl ClientTable {
     pub fn new(clients: usize) -> Self {
         let buckets = clients.div_ceil(WAYS).next_power_of_two();
         Self {
-            buckets: vec![EMPTY; buckets],
+            buckets: vec![Bucket::default(); buckets],
+            shared: vec![Account::default(); SHARED],
             known: 0,
         }
     }
 
     /// Finds or makes the account of a client and brings it up to date.
     ///
-    /// The flag says whether the client was unknown. `None`: unknown, and every place of its bucket
-    /// is held by a client with requests outstanding.
-    pub fn open(&mut self, key: ClientKey, now: Seconds) -> Option<(ClientRef, bool)> {
+    /// The flag says whether the client was unknown. When every place of its bucket is held by
+    /// somebody better known, it shares an account with others of its hash.
+    pub fn open(&mut self, key: ClientKey, now: Seconds) -> (ClientRef, bool) {
         let index = (key.0 as usize) & (self.buckets.len() - 1);
         let bucket = &mut self.buckets[index];
         if let Some(way) = bucket.tags.iter().position(|&tag| tag == key.0) {
             bucket.accounts[way].decay_to(now);
-            return Some((ClientRef((index * WAYS + way) as u32), false));
+            return (ClientRef((index * WAYS + way) as u32), false);
         }
         let way = match bucket.tags.iter().position(|&tag| tag == 0) {
             Some(way) => {
                 self.known += 1;
                 way
             }
-            None => quietest(&bucket.accounts, now)?,
+            None => match quietest(&bucket.accounts, now) {
+                Some(way) => way,
+                None => return self.share(key, now),
+            },
         };
         bucket.tags[way] = key.0;
         bucket.accounts[way] = Account {
-            updated: now,
+            born: now,
+            seen: now,
             ..Account::default()
         };
-        Some((ClientRef((index * WAYS + way) as u32), true))
+        (ClientRef((index * WAYS + way) as u32), true)
+    }
+
+    /// The account that a client without one of its own shares.
+    fn share(&mut self, key: ClientKey, now: Seconds) -> (ClientRef, bool) {
+        let place = (key.0 >> 32) as usize % SHARED;
+        let account = &mut self.shared[place];
+        let new = account.seen == 0.0;
+        account.decay_to(now);
+        // It never grows old: whoever shares stays a newcomer.
+        account.born = now;
+        (ClientRef((self.buckets.len() * WAYS + place) as u32), new)
     }
 
     /// The account behind a reference.
     pub fn account(&mut self, client: ClientRef) -> &mut Account {
         let place = client.0 as usize;
+        if place >= self.buckets.len() * WAYS {
+            return &mut self.shared[place - self.buckets.len() * WAYS];
+        }
         &mut self.buckets[place / WAYS].accounts[place % WAYS]
     }
 
@@ -154,12 +177,21 @@ impl ClientTable {
     }
 }
 
-/// The place whose client asked least lately, among those with nothing outstanding.
+/// The place whose client asked least lately, among those with nothing outstanding. Newcomers go
+/// first, and a known client only after a silence.
 fn quietest(accounts: &[Account; WAYS], now: Seconds) -> Option<usize> {
     (0..WAYS)
-        .filter(|&way| accounts[way].outstanding == 0)
-        .map(|way| (way, accounts[way].weight_at(now)))
-        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .filter(|&way| {
+            let account = &accounts[way];
+            account.outstanding == 0
+                && (account.group == Group::Newcomer || now - account.seen > FORGET_AFTER)
+        })
+        .map(|way| (way, accounts[way]))
+        .min_by(|(_, a), (_, b)| {
+            let known = |account: &Account| account.group == Group::Known;
+            let groups = known(a).cmp(&known(b));
+            groups.then(a.weight_at(now).total_cmp(&b.weight_at(now)))
+        })
         .map(|(way, _)| way)
 }
 
@@ -171,10 +203,10 @@ mod tests {
     fn accounts_decay_by_half_in_a_half_life() {
         let mut table = ClientTable::new(8);
         let key = ClientHasher::default().key(b"somebody");
-        let (client, new) = table.open(key, 0.0).unwrap();
+        let (client, new) = table.open(key, 0.0);
         assert!(new);
         table.account(client).requests = 8.0;
-        let (client, new) = table.open(key, 2.0 * HALF_LIFE).unwrap();
+        let (client, new) = table.open(key, 2.0 * HALF_LIFE);
         assert!(!new);
         let left = table.account(client).requests;
         assert!((left - 2.0).abs() < 0.02, "{left}");
@@ -189,11 +221,11 @@ mod tests {
         for n in 0u32..1_000_000 {
             let now = f64::from(n) * 1e-5;
             if n % 50_000 == 0 {
-                let (client, new) = table.open(regular, now).unwrap();
+                let (client, new) = table.open(regular, now);
                 assert_eq!(new, n == 0);
                 table.account(client).requests += 3.0;
             }
-            let (client, _) = table.open(hasher.key(&n.to_le_bytes()), now).unwrap();
+            let (client, _) = table.open(hasher.key(&n.to_le_bytes()), now);
             table.account(client).requests += 1.0;
         }
         assert_eq!(table.bytes(), size);
@@ -205,13 +237,29 @@ mod tests {
         let mut table = ClientTable::new(8);
         let hasher = ClientHasher::default();
         for n in 0u8..8 {
-            let (client, _) = table.open(hasher.key(&[n]), 0.0).unwrap();
+            let (client, _) = table.open(hasher.key(&[n]), 0.0);
             table.account(client).outstanding = 1;
         }
-        assert!(table.open(hasher.key(b"one more"), 0.0).is_none());
-        let (client, new) = table.open(hasher.key(&[3]), 0.0).unwrap();
+        let (shared, _) = table.open(hasher.key(b"one more"), 0.0);
+        assert!(shared.0 >= 8, "{shared:?}");
+        let (client, new) = table.open(hasher.key(&[3]), 0.0);
         assert!(!new);
         table.account(client).outstanding = 0;
-        assert!(table.open(hasher.key(b"one more"), 0.0).is_some());
+        let (own, new) = table.open(hasher.key(b"one more"), 0.0);
+        assert!(new && own.0 < 8, "{own:?}");
+    }
+
+    #[test]
+    fn a_known_client_is_forgotten_only_after_a_silence() {
+        let mut table = ClientTable::new(8);
+        let hasher = ClientHasher::default();
+        for n in 0u8..8 {
+            let (client, _) = table.open(hasher.key(&[n]), 0.0);
+            table.account(client).group = Group::Known;
+        }
+        let (shared, _) = table.open(hasher.key(b"newcomer"), FORGET_AFTER);
+        assert!(shared.0 >= 8, "{shared:?}");
+        let (own, new) = table.open(hasher.key(b"newcomer"), FORGET_AFTER + 1.0);
+        assert!(new && own.0 < 8, "{own:?}");
     }
 }

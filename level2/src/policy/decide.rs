@@ -2,44 +2,35 @@
 
 use super::backend::{Backend, Outcome};
 use super::capacity::Capacity;
-use super::clients::{Account, ClientKey, ClientRef, ClientTable, MEAN_LIFE, decay};
+use super::clients::{ClientKey, ClientRef, ClientTable};
+use super::fair::{Charge, Fair, Group, NEWCOMER_CREDIT};
 use super::limit::Limit;
 use super::queue::{FairQueue, Rank, Waiting};
 use super::supply::Supply;
 use super::types::{Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};
 
-/// Requests in recent memory that make nobody heavy, however many clients there are.
-const SMALL_HISTORY: f64 = 6.0;
-
-/// Requests a light client may have outstanding at once, however few places there are.
-const SMALL_CONCURRENCY: f64 = 2.0;
-
-/// Recent requests up to which a light client may wait as long as anybody.
+/// Requests of credit that a newcomer may use up without losing patience: beyond them it falls with
+/// the square, so that nobody drops from full patience to none between one request and the next.
 const FULL_PATIENCE: f64 = 2.0;
+
+/// Requests by which a known client must be behind the fair level to have full patience.
+const FULL_CREDIT: f64 = 6.0;
+
+/// What a request is taken to cost before the first answer.
+const UNKNOWN_COST: Seconds = 0.1;
 
 /// How many times the expected wait for another request a heavy client's may be held.
 const HOLD: f64 = 3.0;
 
-/// Part of an even share of service below which a heavy client may wait for the next place.
-const UNDERSERVED: f64 = 1.0;
-
-/// Part of the capacity, spread over the clients that are there, up to which a client asks for its
-/// even share. Half, because a client's first second of requests counts as one over 1, 1/2, 1/3, …: the
-/// crowd is underestimated while everybody is new, and a flood must be told from the rest by then.
-const EVEN: f64 = 0.5;
-
-/// Part of the spacing within which another request must be expected before a heavy one is put off
-/// until a little later: a quarter, so that the place is missed for at most that on average.
-const SOON: f64 = 0.25;
-
-/// A heavy client's request is always held this long, (a hundredth of a second): less is no delay worth naming.
+/// A heavy client's request is always held this long (a hundredth of a second): less is no delay worth naming.
 const HOLD_AT_LEAST: Seconds = 0.01;
 
 /// Least time between two starts of heavy clients' requests, as a part of an even spread.
 const SPREAD: f64 = 0.75;
 
-/// Share of the backends' capacity that unknown names may ask for before they are a flood.
-const NEWCOMER_SHARE: f64 = 0.5;
+/// Part of the spacing within which another request must be expected before a heavy one is put off
+/// until a little later: a quarter, so that the place is missed for at most that on average.
+const SOON: f64 = 0.25;
 
 /// The policy. See the module's documentation. `T` is the caller's token for a waiting request.
 #[derive(Debug)]
@@ -49,32 +40,24 @@ pub struct Policy<T> {
     queue: FairQueue<T>,
     capacity: Capacity,
     supply: Supply,
-    /// Clients active lately: each request counts one over its client's recent requests.
-    crowd: Fading,
-    /// Requests of names never seen before, lately.
-    newcomers: Fading,
+    fair: Fair,
     sequence: u64,
     now: Seconds,
     last_start: Seconds,
     counters: Counters,
 }
 
-/// A sum that decays like the accounts do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Fading {
-    sum: f64,
-    updated: Seconds,
-}
-
-impl Fading {
-    fn at(self, now: Seconds) -> f64 {
-        self.sum * decay(now - self.updated)
-    }
-
-    fn add(&mut self, now: Seconds, amount: f64) {
-        self.sum = self.at(now) + amount;
-        self.updated = now;
-    }
+/// What is known of a request when it comes.
+struct Arrival {
+    client: ClientRef,
+    class: Class,
+    /// Start tag.
+    rank: Rank,
+    /// Expected service time.
+    cost: Seconds,
+    /// How far its client asks ahead of the fair level.
+    lead: Seconds,
+    patience: Seconds,
 }
 
 impl<T> Policy<T> {
@@ -88,8 +71,7 @@ impl<T> Policy<T> {
             queue: FairQueue::new(),
             capacity: Capacity::new(settings.backends, &limit),
             supply: Supply::new(),
-            crowd: Fading::default(),
-            newcomers: Fading::default(),
+            fair: Fair::new(),
             sequence: 0,
             now: 0.0,
             last_start: 0.0,
@@ -109,46 +91,44 @@ impl<T> Policy<T> {
     ) -> Decision {
         let now = self.advance(now);
         self.supply.arrived(now);
-        let (client, account, class) = self.classify(now, client);
+        let arrival = self.classify(now, client);
+        let class = arrival.class;
         self.counters.arrivals[class as usize] += 1;
         if !self.capacity.any_up() {
             return self.reject(class, Reason::NoBackend);
         }
         if let Some(backend) = self.capacity.with_room() {
-            if class != Class::Light && !self.settings.dry_run && self.would_bunch(now) {
-                let reason = self.reason(class, f64::from(account.requests));
+            if class == Class::Heavy && !self.settings.dry_run && self.would_bunch(now) {
+                let reason = self.reason(&arrival);
                 return self.reject(class, reason);
             }
-            return Decision::Admit(self.start(now, backend, client, class));
+            let charge = self.charge(&arrival);
+            return Decision::Admit(self.start(now, backend, arrival.client, class, charge));
         }
-        self.sequence += 1;
-        let due = account.served + account.outstanding as f32 * self.capacity.service_time() as f32;
-        let rank = Rank::new(class, due, self.sequence);
-        let patience = self.patience(class, account);
-        let goes_last = self.queue.last().is_none_or(|(last, _)| rank > last);
-        let hopeless = goes_last && !self.may_wait(now, patience, self.queue.len());
+        let hopeless =
+            self.goes_last(arrival.rank) && !self.may_wait(now, arrival.patience, self.queue.len());
         if self.settings.dry_run {
-            return self.admit_regardless(now, client, class, hopeless);
+            return self.admit_regardless(now, &arrival, hopeless);
         }
         if hopeless {
-            let reason = self.reason(class, f64::from(account.requests));
+            let reason = self.reason(&arrival);
             return self.reject(class, reason);
         }
-        if let Some(client) = client {
-            self.clients.account(client).outstanding += 1;
-        }
         self.counters.queued += 1;
-        self.queue.push(
-            rank,
-            Waiting {
-                token: token(),
-                client,
-                arrived: now,
-                patience,
-            },
-        );
+        let charge = self.charge(&arrival);
+        self.clients.account(arrival.client).outstanding += 1;
+        let waiting = Waiting {
+            token: token(),
+            client: arrival.client,
+            class,
+            charge,
+            arrived: now,
+            patience: arrival.patience,
+            retry_after: self.retry_after(&arrival),
+        };
+        self.queue.push(arrival.rank, waiting);
         self.trim(now, effects);
-        Decision::Queue(rank)
+        Decision::Queue(arrival.rank)
     }
 
     /// A request ended; its place goes to whoever is next.
@@ -171,11 +151,10 @@ impl<T> Policy<T> {
     pub fn end(&mut self, now: Seconds, flight: Flight, outcome: Outcome) {
         let now = self.advance(now);
         self.supply.answered(now);
-        if let Some(client) = flight.client {
-            let account = self.clients.account(client);
-            account.outstanding -= 1;
-            account.served += (now - flight.started) as f32;
-        }
+        let account = self.clients.account(flight.client);
+        account.outstanding -= 1;
+        self.fair
+            .settle(account, &flight.charge, now - flight.started);
         self.capacity
             .finish(now, flight.backend, flight.started, flight.beside, outcome);
     }
@@ -190,8 +169,10 @@ impl<T> Policy<T> {
     ) -> Option<Flight> {
         let now = self.advance(now);
         let backend = self.capacity.with_room_among(allowed)?;
-        let client = self.clients.open(client, now).map(|(client, _)| client);
-        Some(self.start(now, backend, client, Class::Light))
+        let (client, cost) = self.open(now, client);
+        let account = self.clients.account(client);
+        let charge = self.fair.charge(account, cost, true);
+        Some(self.start(now, backend, client, Class::Light, charge))
     }
 
     /// Other settings. Backends beyond those known are added at the end; fewer are no fewer, since
@@ -221,13 +202,13 @@ impl<T> Policy<T> {
     /// Rejects whoever has waited too long. To be called now and then.
     pub fn tick(&mut self, now: Seconds, effects: &mut Vec<Effect<T>>) {
         let now = self.advance(now);
-        for waiting in self.queue.take_older(now - self.settings.max_wait) {
+        for (_, waiting) in self.queue.take_older(now - self.settings.max_wait) {
             self.release(&waiting);
-            self.counters.rejected[Class::Light as usize] += 1;
-            effects.push(Effect::Reject(
-                waiting.token,
-                Reason::TooLate { retry_after: 1.0 },
-            ));
+            self.counters.rejected[waiting.class as usize] += 1;
+            let reason = Reason::TooLate {
+                retry_after: waiting.retry_after,
+            };
+            effects.push(Effect::Reject(waiting.token, reason));
         }
     }
 
@@ -271,78 +252,134 @@ impl<T> Policy<T> {
 
     /// The clock never runs backwards here, although callers on several cores may disagree a little.
     fn advance(&mut self, now: Seconds) -> Seconds {
-        self.now = self.now.max(now);
+        if now > self.now {
+            let places = self.capacity.places();
+            let free = if self.queue.is_empty() {
+                (places - self.capacity.in_flight()).max(0.0)
+            } else {
+                0.0
+            };
+            self.fair.pass(now, now - self.now, places, free);
+            self.now = now;
+        }
         self.now
     }
 
-    /// Enters the request into its client's account; returns the account as it was before it.
-    fn classify(&mut self, now: Seconds, key: ClientKey) -> (Option<ClientRef>, Account, Class) {
-        let share = self.even_share(now);
-        let places = self.places_each(now);
-        let opened = self.clients.open(key, now);
-        let Some((client, newcomer)) = opened else {
-            self.newcomers.add(now, 1.0);
-            return (None, Account::default(), Class::Stranger);
+    /// Finds or makes a client's account, and tells what its next request is expected to cost.
+    fn open(&mut self, now: Seconds, key: ClientKey) -> (ClientRef, Seconds) {
+        let mean = match self.capacity.service_time() {
+            0.0 => UNKNOWN_COST,
+            mean => mean,
         };
+        let (client, new) = self.clients.open(key, now);
+        let account = self.clients.account(client);
+        if new {
+            self.fair.open(account, mean);
+        }
+        self.fair.promote(account, now);
+        let cost = match account.cost {
+            0.0 => mean,
+            cost => Seconds::from(cost),
+        };
+        (client, cost)
+    }
+
+    /// Enters the request into its client's account, and tells what it may expect.
+    fn classify(&mut self, now: Seconds, key: ClientKey) -> Arrival {
+        let (client, cost) = self.open(now, key);
         let account = self.clients.account(client);
         account.requests += 1.0;
-        let account = *account;
-        self.crowd.add(now, 1.0 / f64::from(account.requests));
-        if newcomer {
-            self.newcomers.add(now, 1.0);
-        }
-        let class = if f64::from(account.requests) > share
-            || f64::from(account.outstanding) >= places
-        {
-            Class::Heavy
-        } else if newcomer && self.newcomers.at(now) > NEWCOMER_SHARE * self.remembered_capacity() {
-            Class::Stranger
-        } else {
-            Class::Light
+        let places = self.capacity.places();
+        let (tag, lead) = self.fair.ask(now, account, cost, places);
+        let class = match account.group {
+            // Who was given less than the fair level has it coming, however much it asks for.
+            Group::Known if lead <= 0.0 || tag + cost <= self.fair.clock(Group::Known) => {
+                Class::Light
+            }
+            Group::Newcomer if lead + cost <= 0.0 => Class::Newcomer,
+            _ => Class::Heavy,
         };
-        (Some(client), account, class)
-    }
-
-    /// Requests the backends can serve in the time over which requests are remembered.
-    fn remembered_capacity(&self) -> f64 {
-        let service = self.capacity.service_time();
-        if service == 0.0 {
-            return f64::INFINITY;
-        }
-        self.capacity.places() / service * MEAN_LIFE
-    }
-
-    /// Recent requests up to which a client asks for no more than its even share.
-    fn even_share(&self, now: Seconds) -> f64 {
-        (EVEN * self.remembered_capacity() / self.crowd.at(now).max(1.0)).max(SMALL_HISTORY)
-    }
-
-    /// Places a client may hold at once before it holds more than its even share.
-    fn places_each(&self, now: Seconds) -> f64 {
-        (self.capacity.places() / self.crowd.at(now).max(1.0)).max(SMALL_CONCURRENCY)
-    }
-
-    /// How long a client's conduct entitles its request to wait.
-    ///
-    /// Falls with the square of the client's recent requests, so that nobody drops from full patience to
-    /// none between one request and the next.
-    fn patience(&self, class: Class, account: Account) -> Seconds {
-        match class {
+        let longest = self.settings.max_wait;
+        let patience = match class {
             Class::Light => {
-                let over = f64::from(account.requests) / FULL_PATIENCE;
-                self.settings.max_wait / over.max(1.0).powi(2)
+                let left = (self.fair.clock(account.group) - tag) / (FULL_CREDIT * cost).max(1e-9);
+                (longest * left.clamp(0.0, 1.0).powi(2)).max(self.capacity.spacing())
+            }
+            Class::Newcomer => {
+                // How many requests of its credit are used up with this one.
+                let used = NEWCOMER_CREDIT + 1.0 + lead / cost.max(1e-9);
+                longest / (used / FULL_PATIENCE).max(1.0).powi(2)
             }
             // A heavy client that has had less than its share of service may wait for the next place:
             // else whoever asks most often would be the one at hand whenever a place falls free.
-            Class::Heavy if self.underserved(account) => self.capacity.spacing(),
-            Class::Stranger | Class::Heavy => 0.0,
+            Class::Heavy if tag <= self.fair.clock(account.group) => self.capacity.spacing(),
+            Class::Heavy => 0.0,
+        };
+        self.sequence += 1;
+        let rank = if class != Class::Heavy {
+            Rank::light(
+                account.group,
+                now + f64::from(account.outstanding) * cost,
+                self.sequence,
+            )
+        } else {
+            Rank::new(account.group, tag, self.sequence)
+        };
+        Arrival {
+            client,
+            class,
+            rank,
+            cost,
+            lead,
+            patience,
         }
     }
 
-    /// Whether a client has had less than an even share of service lately.
-    fn underserved(&self, account: Account) -> bool {
-        let had = f64::from(account.served) / MEAN_LIFE;
-        had < UNDERSERVED * self.capacity.places() / self.crowd.at(self.now).max(1.0)
+    /// Charges the client for a request that is admitted or queued.
+    fn charge(&mut self, arrival: &Arrival) -> Charge {
+        let account = self.clients.account(arrival.client);
+        self.fair
+            .charge(account, arrival.cost, arrival.class == Class::Light)
+    }
+
+    /// Where a rank stands among the known clients', with `ahead` newcomers before it.
+    fn order(&self, rank: Rank, ahead: usize) -> Seconds {
+        match (rank.group, rank.tag()) {
+            (Group::Known, tag) => tag.unwrap_or(0.0),
+            (Group::Newcomer, tag) => {
+                let ahead = ahead as f64 * self.capacity.service_time();
+                self.fair.among_known(tag.unwrap_or(0.0), ahead)
+            }
+        }
+    }
+
+    /// The rank that goes first of all.
+    fn first(&self) -> Option<Rank> {
+        let known = self.queue.first(Group::Known);
+        let newcomer = self.queue.first(Group::Newcomer);
+        match (known, newcomer) {
+            (Some(a), Some(b)) if self.order(b, 0) < self.order(a, 0) => Some(b),
+            (known, newcomer) => known.or(newcomer),
+        }
+    }
+
+    /// The rank that goes last of all, and its place in the order.
+    fn last(&self) -> Option<(Rank, Seconds)> {
+        let last = |group| {
+            let rank = self.queue.last(group)?;
+            Some((rank, self.order(rank, self.queue.len_of(group) - 1)))
+        };
+        match (last(Group::Known), last(Group::Newcomer)) {
+            (Some(known), Some(newcomer)) if known.1 > newcomer.1 => Some(known),
+            (known, newcomer) => newcomer.or(known),
+        }
+    }
+
+    /// Whether a request that is not queued yet would go behind all that are.
+    fn goes_last(&self, rank: Rank) -> bool {
+        let order = self.order(rank, self.queue.len_of(rank.group));
+        let behind_own = self.queue.last(rank.group).is_none_or(|last| rank > last);
+        behind_own && self.last().is_none_or(|(_, last)| order >= last)
     }
 
     /// Whether a request with this patience may wait behind `ahead` others.
@@ -361,19 +398,17 @@ impl<T> Policy<T> {
 
     /// Rejects the last in line while they may not wait that long.
     fn trim(&mut self, now: Seconds, effects: &mut Vec<Effect<T>>) {
-        while let Some((last, waiting)) = self.queue.last() {
-            if self.may_wait(now, waiting.patience, self.queue.len() - 1) {
+        while let Some((last, _)) = self.last() {
+            let patience = self.queue.patience(last);
+            if self.may_wait(now, patience, self.queue.len() - 1) {
                 return;
             }
             let Some(waiting) = self.queue.remove(last) else {
                 return;
             };
             self.release(&waiting);
-            self.counters.rejected[last.class as usize] += 1;
-            let requests = waiting
-                .client
-                .map_or(1.0, |client| self.clients.account(client).requests);
-            let reason = self.reason(last.class, f64::from(requests));
+            self.counters.rejected[waiting.class as usize] += 1;
+            let reason = self.why(waiting.class, waiting.retry_after);
             effects.push(Effect::Reject(waiting.token, reason));
         }
     }
@@ -396,12 +431,12 @@ impl<T> Policy<T> {
 
     /// Gives free places to those who wait.
     pub fn dispatch(&mut self, now: Seconds, effects: &mut Vec<Effect<T>>) {
-        while !self.queue.is_empty()
-            && let Some(backend) = self.capacity.with_room()
-            && let Some((rank, waiting)) = self.queue.pop_first()
+        while let Some(backend) = self.capacity.with_room()
+            && let Some(rank) = self.first()
+            && let Some(waiting) = self.queue.remove(rank)
         {
-            self.release(&waiting);
-            let flight = self.start(now, backend, waiting.client, rank.class);
+            self.clients.account(waiting.client).outstanding -= 1;
+            let flight = self.start(now, backend, waiting.client, waiting.class, waiting.charge);
             effects.push(Effect::Admit(waiting.token, flight));
         }
     }
@@ -410,46 +445,45 @@ impl<T> Policy<T> {
         &mut self,
         now: Seconds,
         backend: usize,
-        client: Option<ClientRef>,
+        client: ClientRef,
         class: Class,
+        charge: Charge,
     ) -> Flight {
-        if let Some(client) = client {
-            self.clients.account(client).outstanding += 1;
-        }
+        self.clients.account(client).outstanding += 1;
         self.counters.admitted[class as usize] += 1;
         self.last_start = now;
+        self.fair.serve(now, &charge);
         let beside = self.capacity.start(now, backend);
         Flight {
             backend,
             class,
             client,
+            charge,
             started: now,
             beside,
         }
     }
 
-    /// A waiting request leaves the queue.
+    /// A request leaves the queue without having been served.
     fn release(&mut self, waiting: &Waiting<T>) {
-        if let Some(client) = waiting.client {
-            self.clients.account(client).outstanding -= 1;
-        }
+        let account = self.clients.account(waiting.client);
+        account.outstanding -= 1;
+        self.fair.refund(account, &waiting.charge);
     }
 
-    /// A dry run's answer to whoever would have waited or been rejected.
-    fn admit_regardless(
-        &mut self,
-        now: Seconds,
-        client: Option<ClientRef>,
-        class: Class,
-        hopeless: bool,
-    ) -> Decision {
+    /// A dry run's answer to whoever would have been queued or rejected.
+    fn admit_regardless(&mut self, now: Seconds, arrival: &Arrival, hopeless: bool) -> Decision {
+        let class = arrival.class;
         if hopeless {
             self.counters.rejected[class as usize] += 1;
         } else {
             self.counters.queued += 1;
         }
         match self.capacity.emptiest_up() {
-            Some(backend) => Decision::Admit(self.start(now, backend, client, class)),
+            Some(backend) => {
+                let charge = self.charge(arrival);
+                Decision::Admit(self.start(now, backend, arrival.client, class, charge))
+            }
             None => self.reject(class, Reason::NoBackend),
         }
     }
@@ -459,15 +493,26 @@ impl<T> Policy<T> {
         Decision::Reject(reason)
     }
 
-    fn reason(&self, class: Class, requests: f64) -> Reason {
-        if class == Class::Light {
-            return Reason::TooLate {
-                retry_after: self.capacity.expected_wait(self.now, self.queue.len()),
-            };
+    fn reason(&self, arrival: &Arrival) -> Reason {
+        self.why(arrival.class, self.retry_after(arrival))
+    }
+
+    fn why(&self, class: Class, retry_after: Seconds) -> Reason {
+        if class == Class::Heavy {
+            Reason::TooMany { retry_after }
+        } else {
+            Reason::TooLate { retry_after }
         }
-        let over = requests / self.even_share(self.now);
-        Reason::TooMany {
-            retry_after: MEAN_LIFE * over.max(1.0).ln(),
+    }
+
+    /// Time until the request could be served: until the fair level has caught up with what its
+    /// client asked for, or until the queue has gone by.
+    fn retry_after(&self, arrival: &Arrival) -> Seconds {
+        let queue = self.capacity.expected_wait(self.now, self.queue.len());
+        if arrival.lead <= 0.0 {
+            return queue;
         }
+        let pace = self.fair.pace(self.now, arrival.rank.group);
+        queue.max(arrival.lead / pace.max(1e-3))
     }
 }

@@ -23,6 +23,12 @@ const PATIENCE: u32 = 32;
 /// Deviation from the mean latency, as a part of it, up to which a backend counts as regular.
 const REGULAR: f64 = 0.15;
 
+/// Factor by which the latency of a regular backend must change to be called another backend.
+const ANOTHER: f64 = 3.0;
+
+/// Latencies in a row that must be alike before a backend is taken at its word that it is regular.
+const SURE: u32 = 16;
+
 /// Longest trial, in mean latencies.
 const TRIAL: f64 = 16.0;
 
@@ -50,12 +56,18 @@ impl Run {
         self.squares += off * (value - self.mean);
     }
 
-    /// Squared standard error of the mean.
-    fn error_squared(&self) -> f64 {
+    fn variance(&self) -> f64 {
         if self.count < 2 {
             return 0.0;
         }
-        self.squares / f64::from(self.count - 1) / f64::from(self.count)
+        self.squares / f64::from(self.count - 1)
+    }
+
+    /// Standard error of the difference of two means. Both are taken to be as irregular as the more
+    /// irregular: a few quick requests in a row do not look irregular.
+    fn error(self, other: Self) -> f64 {
+        let counts = f64::from(self.count.max(1)).recip() + f64::from(other.count.max(1)).recip();
+        (self.variance().max(other.variance()) * counts).sqrt()
     }
 }
 
@@ -87,6 +99,8 @@ pub struct Limit {
     /// Whether the latest experiment was one with less: they take turns.
     tried_less: bool,
     pause: Seconds,
+    /// Experiments in a row that failed: each halves the next one's step, which is a quarter at first.
+    failures: u32,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
     growing: bool,
 }
@@ -106,6 +120,7 @@ impl Limit {
             trial_end: 0.0,
             tried_less: false,
             pause: FIRST_PAUSE,
+            failures: 0,
             growing: true,
         }
     }
@@ -137,8 +152,24 @@ impl Limit {
         self.growing && !self.fixed
     }
 
+    /// Whether a latency shows that a regular backend is another one now: no limit that is tried
+    /// changes it as much.
+    pub fn is_changed_by(&self, latency: Seconds) -> bool {
+        let mean = self.accepted_run.mean;
+        let usual = mean / ANOTHER..=mean * ANOTHER;
+        self.accepted_run.count >= SURE && self.is_regular() && !usual.contains(&latency)
+    }
+
     /// Learns that a request which made `in_flight` at its start was answered after `latency`.
     pub fn answered(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
+        if self.is_changed_by(latency) && !self.fixed {
+            // What was learned is void; the limit may still be right, and is tried soon.
+            self.accept(self.accepted, Run::default());
+            self.shortest = f64::INFINITY;
+            self.pause = FIRST_PAUSE;
+            self.failures = 0;
+            self.next_trial = now + FIRST_PAUSE;
+        }
         if self.fixed {
             return;
         }
@@ -190,7 +221,7 @@ impl Limit {
         self.tried_less = less;
         let longest = TRIAL * self.accepted_run.mean.max(COMFORT);
         self.trial_end = now + longest;
-        let step = (self.accepted / 4).max(1);
+        let step = (self.accepted / 4 >> self.failures.min(8)).max(1);
         if less {
             self.phase = Phase::TryLess;
             self.current = self.accepted - step;
@@ -215,10 +246,11 @@ impl Limit {
             Phase::TryMore => COMFORT,
             _ => 0.0,
         });
-        let error = (trial.error_squared() + accepted.error_squared()).sqrt();
+        let error = trial.error(accepted);
         // For fewer in flight the same threshold reads: throughput fell by less than half of it.
         // Going down by mistake leaves the backend idle, so that takes the stronger proof.
-        let sure = if self.phase == Phase::TryLess {
+        // So does going up where requests differ much: what is lucky enough once is tried forever.
+        let sure = if self.phase == Phase::TryLess || !self.is_regular() {
             2.0
         } else {
             1.0
@@ -227,6 +259,7 @@ impl Limit {
             self.growing &= self.phase == Phase::TryMore;
             self.accept(self.current, trial);
             self.pause = FIRST_PAUSE;
+            self.failures = 0;
             self.next_trial = now;
         } else if trial.mean - error > threshold || trial.count >= PATIENCE * self.current {
             self.fail(now);
@@ -242,6 +275,7 @@ impl Limit {
 
     fn fail(&mut self, now: Seconds) {
         self.growing = false;
+        self.failures += 1;
         self.current = self.accepted;
         self.phase = Phase::Settled;
         self.next_trial = now + self.pause;

@@ -4,6 +4,7 @@
 //! of the caller's choice, and never runs backwards.
 
 use super::clients::ClientRef;
+use super::fair::Charge;
 use super::queue::Rank;
 
 /// A length of time, or a moment as the time since an origin of the caller's choice, in seconds.
@@ -17,11 +18,11 @@ const LONGEST_RETRY: f64 = 60.0;
 /// What a client's recent conduct makes of its next request. Smaller goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Within an even share.
+    /// Known, and asks for no more than the fair level.
     Light,
-    /// Never seen before, at a time when that is what a flood looks like.
-    Stranger,
-    /// Beyond an even share.
+    /// Not known for long, and asks for no more than the fair level.
+    Newcomer,
+    /// Asks for more.
     Heavy,
 }
 
@@ -63,7 +64,8 @@ pub struct Flight {
     pub backend: usize,
     /// The client's class when it came.
     pub class: Class,
-    pub(super) client: Option<ClientRef>,
+    pub(super) client: ClientRef,
+    pub(super) charge: Charge,
     pub(super) started: Seconds,
     /// How many the backend had with it.
     pub(super) beside: u32,
@@ -121,7 +123,7 @@ pub enum Effect<T> {
 /// What the policy did, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Arrivals by class: light, stranger, heavy.
+    /// Arrivals by class: light, newcomer, heavy.
     pub arrivals: [u64; 3],
     /// Requests given to a backend, by class.
     pub admitted: [u64; 3],

@@ -3,6 +3,10 @@
 //! Nothing here sleeps: a heap of events is played in order of time, so that hours pass in seconds
 //! and every run of a seed is the same. The policy is told what a proxy would tell it.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod traffic;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
@@ -36,8 +40,10 @@ pub struct World {
     /// Requests a backend works on at once, and how many more it can queue.
     pub slots: usize,
     pub backlog: usize,
-    /// Time a request takes, in nanoseconds, by number of the request.
-    pub service: fn(usize) -> Nanos,
+    /// Time a request takes, in nanoseconds, by its number and when its work begins.
+    pub service: fn(usize, Nanos) -> Nanos,
+    /// Requests a backend works on at once from a moment on, instead of `slots`.
+    pub slots_later: Option<(Nanos, usize)>,
     /// Connections the load generator has in all; `None` for as many as it likes.
     pub connections: Option<usize>,
     /// Silence after which a request is given up.
@@ -54,7 +60,8 @@ impl World {
             backends: 2,
             slots: 2,
             backlog: 4,
-            service: |_| 75 * MS,
+            service: |_, _| 75 * MS,
+            slots_later: None,
             connections,
             patience: SECOND,
             end: 20 * SECOND,
@@ -76,8 +83,10 @@ pub struct Tally {
     pub overflows: usize,
     /// Answers by client.
     pub by_client: HashMap<String, usize>,
-    /// Times from a mouse's sending to the start of its service or its answer, sorted.
+    /// Times from a mouse's sending to the start of the work on it, sorted.
     pub mouse_waits: Vec<Nanos>,
+    /// When each mouse's request was sent that was not answered.
+    pub mouse_losses: Vec<Nanos>,
     /// Bytes of the client table at the end.
     pub table_bytes: usize,
     /// The time of each answer and its client's name.
@@ -87,7 +96,14 @@ pub struct Tally {
 impl Tally {
     /// The median wait of the mice that were answered.
     pub fn median_wait(&self) -> Nanos {
-        self.mouse_waits[self.mouse_waits.len() / 2]
+        self.wait(0.5)
+    }
+
+    /// The wait of the mice that so large a part of those answered did not exceed.
+    pub fn wait(&self, quantile: f64) -> Nanos {
+        let last = self.mouse_waits.len().saturating_sub(1);
+        let index = (last as f64 * quantile) as usize;
+        self.mouse_waits.get(index).copied().unwrap_or(0)
     }
 }
 
@@ -124,6 +140,8 @@ struct Run<'a> {
     backend_of: HashMap<usize, usize>,
     ranks: HashMap<usize, Rank>,
     open: Vec<bool>,
+    /// When each request's work began.
+    began: Vec<Nanos>,
     servers: Vec<Server>,
     effects: Vec<Effect<usize>>,
     tally: Tally,
@@ -145,6 +163,7 @@ pub fn play(world: &World, script: &[Request]) -> Tally {
         backend_of: HashMap::new(),
         ranks: HashMap::new(),
         open: vec![false; script.len()],
+        began: vec![0; script.len()],
         servers: (0..world.backends).map(|_| Server::default()).collect(),
         effects: Vec::new(),
         tally: Tally::default(),
@@ -192,8 +211,13 @@ impl Run<'_> {
             Event::ProxyHears(n, good) => {
                 let flight = self.flights.remove(&n).unwrap();
                 let mut effects = std::mem::take(&mut self.effects);
+                let outcome = if good {
+                    Outcome::Answered
+                } else {
+                    Outcome::Errored
+                };
                 self.policy
-                    .finish(self.clock(), flight, Outcome::Answered, &mut effects);
+                    .finish(self.clock(), flight, outcome, &mut effects);
                 self.at(self.now + HOP, Event::Answered(n, good));
                 self.effects = effects;
                 self.apply();
@@ -214,10 +238,12 @@ impl Run<'_> {
                     self.tally.answers.push((self.now, request.client.clone()));
                     if request.mouse {
                         self.tally.mice_served += 1;
-                        let wait = self.now - request.at - (self.world.service)(n);
-                        self.tally.mouse_waits.push(wait);
+                        self.tally.mouse_waits.push(self.began[n] - request.at);
                     }
                 } else {
+                    if self.script[n].mouse {
+                        self.tally.mouse_losses.push(self.script[n].at);
+                    }
                     self.tally.refused += 1;
                 }
                 self.connect();
@@ -225,6 +251,9 @@ impl Run<'_> {
             Event::GiveUp(n) => {
                 if std::mem::take(&mut self.open[n]) {
                     self.connected -= 1;
+                    if self.script[n].mouse {
+                        self.tally.mouse_losses.push(self.script[n].at);
+                    }
                     if let Some(rank) = self.ranks.remove(&n) {
                         self.policy.abandon(self.clock(), rank);
                     }
@@ -297,8 +326,9 @@ impl Run<'_> {
 
     fn reach_backend(&mut self, n: usize) {
         let backend = self.backend_of[&n];
+        let slots = self.slots();
         let server = &mut self.servers[backend];
-        if server.working == self.world.slots && server.queue.len() == self.world.backlog {
+        if server.working >= slots && server.queue.len() >= self.world.backlog {
             self.tally.overflows += 1;
             self.at(self.now + HOP, Event::ProxyHears(n, false));
             return;
@@ -307,12 +337,23 @@ impl Run<'_> {
         self.work(backend);
     }
 
+    fn slots(&self) -> usize {
+        match self.world.slots_later {
+            Some((from, slots)) if self.now >= from => slots,
+            _ => self.world.slots,
+        }
+    }
+
     fn work(&mut self, backend: usize) {
-        while self.servers[backend].working < self.world.slots
+        while self.servers[backend].working < self.slots()
             && let Some(n) = self.servers[backend].queue.pop_front()
         {
             self.servers[backend].working += 1;
-            self.at(self.now + (self.world.service)(n), Event::Worked(n));
+            self.began[n] = self.now;
+            self.at(
+                self.now + (self.world.service)(n, self.now),
+                Event::Worked(n),
+            );
         }
     }
 }
