@@ -3,7 +3,7 @@
 //! Fairness is global, so there is one policy behind one lock. It is held for well under a
 //! microsecond three times a request at most, and nobody is woken under it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -11,8 +11,8 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::policy::{
-    ClientHasher, ClientKey, Decision, Effect, Flight, Outcome, Policy, Rank, Reason, Seconds,
-    Settings,
+    ClientHasher, ClientKey, Decision, Effect, Flight, Naming, Outcome, Policy, Rank, Reason,
+    Seconds, Settings,
 };
 
 /// What a waiting request is told.
@@ -24,6 +24,8 @@ type Token = oneshot::Sender<Verdict>;
 pub struct Gate {
     state: Mutex<State>,
     hasher: ClientHasher,
+    /// How clients are told apart; changes when the configuration is read again.
+    naming: RwLock<Naming>,
     origin: Instant,
 }
 
@@ -84,19 +86,22 @@ impl Waiter {
 impl Gate {
     /// A gate with a policy that has seen nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let naming = settings.naming.clone();
         Self {
             state: Mutex::new(State {
                 policy: Policy::new(settings),
                 claims: Vec::new(),
             }),
             hasher: ClientHasher::default(),
+            naming: RwLock::new(naming),
             origin: Instant::now(),
         }
     }
 
     /// The key of a client's name.
     pub fn client(&self, name: &[u8]) -> ClientKey {
-        self.hasher.key(name)
+        let naming = self.naming.read().unwrap_or_else(PoisonError::into_inner);
+        self.hasher.key_in(&naming, name)
     }
 
     /// A request comes.
@@ -212,6 +217,9 @@ impl Gate {
 
     /// Other settings; more backends are added at the end.
     pub fn configure(&self, settings: Settings) {
+        let mut naming = self.naming.write().unwrap_or_else(PoisonError::into_inner);
+        naming.clone_from(&settings.naming);
+        drop(naming);
         self.state().policy.configure(settings);
     }
 

@@ -83,6 +83,7 @@ impl Config {
             "max-in-flight" policy.max_in_flight,
             "max-wait" policy.max_wait,
             "max-queue" policy.max_queue,
+            "ipv4-prefix, ipv6-prefix or class" policy.naming,
             "dry-run" policy.dry_run,
             "trust" trust,
             "health" health,

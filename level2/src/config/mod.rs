@@ -1,5 +1,6 @@
 //! What the proxy is told to do: flags and the configuration file, and what they come to together.
 
+mod classes;
 mod diff;
 mod options;
 mod values;
@@ -12,7 +13,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::net::Address;
-use crate::policy::Settings;
+use crate::policy::{Naming, Settings};
 use crate::trust::{Range, Trust};
 
 pub use options::Flags;
@@ -291,6 +292,15 @@ impl Options {
         Ok(backends)
     }
 
+    fn naming(&self) -> Result<Naming, ConfigError> {
+        let bits = |name, given, usual, most| within(name, given, usual, 0, most);
+        Ok(Naming {
+            ipv4_bits: bits("ipv4-prefix", self.ipv4_prefix, 32, 32)? as u8,
+            ipv6_bits: bits("ipv6-prefix", self.ipv6_prefix, 64, 128)? as u8,
+            classes: self.class.iter().map(|class| class.0.clone()).collect(),
+        })
+    }
+
     fn policy(&self, backends: usize) -> Result<Settings, ConfigError> {
         let defaults = Settings::default();
         let max_in_flight = self
@@ -311,6 +321,7 @@ impl Options {
                 1,
                 100_000_000,
             )?,
+            naming: self.naming()?,
             dry_run: self.dry_run.unwrap_or(false),
         })
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use serde::Deserialize;
 
+use super::classes::Class;
 use super::values::{Size, Time};
 use super::{AccessLog, ConfigError};
 use crate::net::Address;
@@ -79,6 +80,15 @@ pub(super) struct Options {
     /// [default: loopback and unix]
     #[arg(long, value_name = "RANGE")]
     pub trust: Vec<String>,
+    /// Leading bits of an IPv4 address that make one client [default: 32]
+    #[arg(long, value_name = "BITS")]
+    pub ipv4_prefix: Option<usize>,
+    /// Leading bits of an IPv6 address that make one client [default: 64]
+    #[arg(long, value_name = "BITS")]
+    pub ipv6_prefix: Option<usize>,
+    /// Classes of clients, in the file only: [[class]] tables with match, weight, rate and burst
+    #[arg(skip)]
+    pub class: Vec<Class>,
     /// Decide and count, but turn nobody away
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub dry_run: Option<bool>,
@@ -179,6 +189,9 @@ impl Options {
             } else {
                 self.trust
             },
+            ipv4_prefix: self.ipv4_prefix.or(other.ipv4_prefix),
+            ipv6_prefix: self.ipv6_prefix.or(other.ipv6_prefix),
+            class: other.class,
             dry_run: self.dry_run.or(other.dry_run),
             health: self.health.or(other.health),
             cancel: self.cancel.or(other.cancel),

@@ -6,10 +6,9 @@
 //! names can make it grow, rehash or scan, or push out anybody known. A name that finds no place
 //! shares one of a fixed number of accounts with others of its hash.
 
-use std::hash::{BuildHasher, RandomState};
-
 use super::Seconds;
 use super::fair::Group;
+use super::naming::ClientKey;
 
 /// Places in a bucket: eight tags of eight bytes fill one cache line.
 const WAYS: usize = 8;
@@ -41,8 +40,12 @@ pub struct Account {
     pub cost: f32,
     /// Requests made, decayed.
     pub requests: f32,
+    /// What is left of its last being counted among the active clients: 1 when it was just counted.
+    pub counted: f32,
     /// Requests waiting or in service now. An account is not evicted while it is above 0.
     pub outstanding: u32,
+    /// When its fixed limit will have forgotten all its requests (the generic cell rate algorithm).
+    pub limited_until: Seconds,
     /// Where it competes.
     pub group: Group,
     /// Whether none of its requests was admitted yet.
@@ -51,7 +54,9 @@ pub struct Account {
 
 impl Account {
     fn decay_to(&mut self, now: Seconds) {
-        self.requests *= decay(now - self.seen) as f32;
+        let left = decay(now - self.seen) as f32;
+        self.requests *= left;
+        self.counted *= left;
         self.seen = now;
     }
 
@@ -79,24 +84,6 @@ struct Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientRef(u32);
 
-/// A client's identity: the keyed hash of its name.
-///
-/// Names are not stored; two names of one table share a hash with a chance of about
-/// (clients / 2^32)^2, and the key is drawn at start so that nobody can aim for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientKey(u64);
-
-/// Turns names into [`ClientKey`]s, with a secret drawn when it is made.
-#[derive(Clone, Debug, Default)]
-pub struct ClientHasher(RandomState);
-
-impl ClientHasher {
-    /// The key of a client's name, which may be any bytes.
-    pub fn key(&self, name: &[u8]) -> ClientKey {
-        ClientKey(self.0.hash_one(name).max(1))
-    }
-}
-
 /// All known clients. See the module's documentation.
 #[derive(Debug)]
 pub struct ClientTable {
@@ -121,9 +108,9 @@ impl ClientTable {
     /// The flag says whether the client was unknown. When every place of its bucket is held by
     /// somebody better known, it shares an account with others of its hash.
     pub fn open(&mut self, key: ClientKey, now: Seconds) -> (ClientRef, bool) {
-        let index = (key.0 as usize) & (self.buckets.len() - 1);
+        let index = (key.hash as usize) & (self.buckets.len() - 1);
         let bucket = &mut self.buckets[index];
-        if let Some(way) = bucket.tags.iter().position(|&tag| tag == key.0) {
+        if let Some(way) = bucket.tags.iter().position(|&tag| tag == key.hash) {
             bucket.accounts[way].decay_to(now);
             return (ClientRef((index * WAYS + way) as u32), false);
         }
@@ -137,7 +124,7 @@ impl ClientTable {
                 None => return self.share(key, now),
             },
         };
-        bucket.tags[way] = key.0;
+        bucket.tags[way] = key.hash;
         bucket.accounts[way] = Account {
             born: now,
             seen: now,
@@ -148,7 +135,7 @@ impl ClientTable {
 
     /// The account that a client without one of its own shares.
     fn share(&mut self, key: ClientKey, now: Seconds) -> (ClientRef, bool) {
-        let place = (key.0 >> 32) as usize % SHARED;
+        let place = (key.hash >> 32) as usize % SHARED;
         let account = &mut self.shared[place];
         let new = account.seen == 0.0;
         account.decay_to(now);
@@ -197,6 +184,7 @@ fn quietest(accounts: &[Account; WAYS], now: Seconds) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::naming::ClientHasher;
     use super::*;
 
     #[test]

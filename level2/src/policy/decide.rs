@@ -2,9 +2,10 @@
 
 use super::backend::{Backend, Outcome};
 use super::capacity::Capacity;
-use super::clients::{ClientKey, ClientRef, ClientTable};
+use super::clients::{ClientRef, ClientTable};
 use super::fair::{Charge, Fair, Group, NEWCOMER_CREDIT};
 use super::limit::Limit;
+use super::naming::{ClientClass, ClientKey};
 use super::queue::{FairQueue, Rank, Waiting};
 use super::supply::Supply;
 use super::types::{Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};
@@ -15,6 +16,11 @@ const FULL_PATIENCE: f64 = 2.0;
 
 /// Requests by which a known client must be behind the fair level to have full patience.
 const FULL_CREDIT: f64 = 6.0;
+
+/// Requests of credit below which a newcomer is heavy: two, since the tags of clients that share evenly
+/// differ by about as much, and behind a front end of few connections a flood that is never rejected
+/// keeps everybody out.
+const NEAR: f64 = 2.0;
 
 /// What a request is taken to cost before the first answer.
 const UNKNOWN_COST: Seconds = 0.1;
@@ -53,8 +59,9 @@ struct Arrival {
     class: Class,
     /// Start tag.
     rank: Rank,
-    /// Expected service time.
+    /// Expected service time, over the client's weight.
     cost: Seconds,
+    weight: f64,
     /// How far its client asks ahead of the fair level.
     lead: Seconds,
     patience: Seconds,
@@ -91,7 +98,12 @@ impl<T> Policy<T> {
     ) -> Decision {
         let now = self.advance(now);
         self.supply.arrived(now);
-        let arrival = self.classify(now, client);
+        let (account, cost) = self.open(now, client);
+        if let Some(retry_after) = self.over_limit(now, client, account) {
+            self.counters.arrivals[Class::Heavy as usize] += 1;
+            return self.reject(Class::Heavy, Reason::TooMany { retry_after });
+        }
+        let arrival = self.classify(now, account, cost, self.weight(client));
         let class = arrival.class;
         self.counters.arrivals[class as usize] += 1;
         if !self.capacity.any_up() {
@@ -169,9 +181,10 @@ impl<T> Policy<T> {
     ) -> Option<Flight> {
         let now = self.advance(now);
         let backend = self.capacity.with_room_among(allowed)?;
+        let weight = self.weight(client);
         let (client, cost) = self.open(now, client);
         let account = self.clients.account(client);
-        let charge = self.fair.charge(account, cost, true);
+        let charge = self.fair.charge(account, cost / weight, weight, true);
         Some(self.start(now, backend, client, Class::Light, charge))
     }
 
@@ -284,9 +297,33 @@ impl<T> Policy<T> {
         (client, cost)
     }
 
+    /// The class of a client in the configuration.
+    fn client_class(&self, key: ClientKey) -> Option<&ClientClass> {
+        self.settings.naming.classes.get(usize::from(key.class))
+    }
+
+    fn weight(&self, key: ClientKey) -> f64 {
+        self.client_class(key).map_or(1.0, |class| class.weight)
+    }
+
+    /// Counts a request against its client's fixed limit, if it has one. Beyond it: time until the next
+    /// would be within it, and nothing is counted.
+    fn over_limit(&mut self, now: Seconds, key: ClientKey, client: ClientRef) -> Option<Seconds> {
+        let limit = self.client_class(key)?.limit?;
+        let account = self.clients.account(client);
+        let full = account.limited_until.max(now);
+        let over = full - now - (limit.burst - 1.0) / limit.rate;
+        // A nanosecond of tolerance for a client that comes just in time.
+        if over > 1e-9 {
+            return Some(over);
+        }
+        account.limited_until = full + 1.0 / limit.rate;
+        None
+    }
+
     /// Enters the request into its client's account, and tells what it may expect.
-    fn classify(&mut self, now: Seconds, key: ClientKey) -> Arrival {
-        let (client, cost) = self.open(now, key);
+    fn classify(&mut self, now: Seconds, client: ClientRef, cost: Seconds, weight: f64) -> Arrival {
+        let cost = cost / weight;
         let account = self.clients.account(client);
         account.requests += 1.0;
         let places = self.capacity.places();
@@ -296,7 +333,7 @@ impl<T> Policy<T> {
             Group::Known if lead <= 0.0 || tag + cost <= self.fair.clock(Group::Known) => {
                 Class::Light
             }
-            Group::Newcomer if lead + cost <= 0.0 => Class::Newcomer,
+            Group::Newcomer if lead + NEAR * cost <= 0.0 => Class::Newcomer,
             _ => Class::Heavy,
         };
         let longest = self.settings.max_wait;
@@ -327,6 +364,7 @@ impl<T> Policy<T> {
         };
         Arrival {
             client,
+            weight,
             class,
             rank,
             cost,
@@ -338,8 +376,9 @@ impl<T> Policy<T> {
     /// Charges the client for a request that is admitted or queued.
     fn charge(&mut self, arrival: &Arrival) -> Charge {
         let account = self.clients.account(arrival.client);
+        let light = arrival.class == Class::Light;
         self.fair
-            .charge(account, arrival.cost, arrival.class == Class::Light)
+            .charge(account, arrival.cost, arrival.weight, light)
     }
 
     /// Where a rank stands among the known clients', with `ahead` newcomers before it.

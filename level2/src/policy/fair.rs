@@ -35,7 +35,12 @@ const FRESH_CREDIT: f64 = 24.0;
 
 /// Part of the capacity that known light clients and newcomers may ask for together before the
 /// newcomers are a crowd: above 1, since a fluctuation is no crowd.
-const CROWD: f64 = 1.15;
+const CROWD: f64 = 1.3;
+
+/// Least pace of the clocks, as a part of an even share. The fair level is at least that share; but the
+/// clients that were active lately are not known exactly, and a clock that runs ahead of the service
+/// would make floods look light.
+const LEAST_PACE: f64 = 0.5;
 
 /// Where the clocks start: no tag is ever negative.
 const ORIGIN: Seconds = 1e3;
@@ -56,8 +61,9 @@ pub enum Group {
 /// What a client was charged for a request in advance.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Charge {
-    /// Service time it was expected to take.
+    /// Service time it was expected to take, over its client's weight.
     cost: Seconds,
+    weight: f64,
     /// Start tag, on the clock of its group.
     pub tag: Seconds,
     pub group: Group,
@@ -99,7 +105,7 @@ pub struct Fair {
     pool: Seconds,
     /// Finish tag of all first requests, among the newcomers.
     fresh: Seconds,
-    /// Clients active lately, by group: each request counts one over its client's recent requests.
+    /// Clients active lately, by group: one for each client, fading while it is silent.
     active: [Fading; 2],
     /// Service that light newcomers asked for lately.
     asked: Fading,
@@ -144,7 +150,7 @@ impl Fair {
         } else {
             (newcomers, 1.0)
         };
-        let level = places / (known + pool);
+        let level = LEAST_PACE * places / (known + pool);
         self.go_to(
             now,
             Group::Known,
@@ -182,7 +188,8 @@ impl Fair {
     }
 
     /// The start tag of a client's next request, and how far its asking is ahead of the clock: not
-    /// above 0 for a client that asks for no more than the fair level.
+    /// above 0 for a client that asks for no more than the fair level. `cost` is its expected service
+    /// time over the client's weight.
     pub fn ask(
         &mut self,
         now: Seconds,
@@ -198,8 +205,11 @@ impl Fair {
         let lead = lead.max(account.finish);
         let after = (lead + cost).min((clock + DEBT).max(account.finish));
         account.lead = (after - account.finish) as f32;
-        self.active[account.group as usize].add(now, 1.0 / f64::from(account.requests));
-        if account.group == Group::Newcomer && lead <= clock {
+        let fresh = 1.0 - f64::from(std::mem::replace(&mut account.counted, 1.0));
+        self.active[account.group as usize].add(now, fresh);
+        // Not what one name asks beyond its credit: that is a flood of its own.
+        if account.group == Group::Newcomer && f64::from(account.requests) <= NEWCOMER_CREDIT + 1.0
+        {
             self.asked.add(now, cost);
         }
         self.crowded = self.asked.rate(now) + self.given.rate(now) > CROWD * places;
@@ -207,9 +217,10 @@ impl Fair {
     }
 
     /// Charges a client for a request that is admitted or queued.
-    pub fn charge(&mut self, account: &mut Account, cost: Seconds, light: bool) -> Charge {
+    pub fn charge(&self, account: &mut Account, cost: Seconds, weight: f64, light: bool) -> Charge {
         let charge = Charge {
             cost,
+            weight,
             tag: account.finish,
             group: account.group,
             fresh: std::mem::take(&mut account.fresh),
@@ -229,7 +240,7 @@ impl Fair {
 
     /// Replaces what was expected of a request by what it took.
     pub fn settle(&self, account: &mut Account, charge: &Charge, took: Seconds) {
-        account.finish += took - charge.cost;
+        account.finish += took / charge.weight - charge.cost;
         let weight = if account.cost == 0.0 { 1.0 } else { NEWEST };
         account.cost += weight * (took as f32 - account.cost);
     }
@@ -249,7 +260,7 @@ impl Fair {
         match charge.group {
             Group::Known => {
                 if charge.light {
-                    self.given.add(now, charge.cost);
+                    self.given.add(now, charge.cost * charge.weight);
                 }
                 self.go_to(now, Group::Known, charge.tag);
             }

@@ -27,12 +27,13 @@ mod clients;
 mod decide;
 mod fair;
 mod limit;
+mod naming;
 mod queue;
 mod supply;
 mod types;
 
 pub use backend::{Backend, Outcome};
-pub use clients::{ClientHasher, ClientKey};
 pub use decide::Policy;
+pub use naming::{ClientClass, ClientHasher, ClientKey, FixedLimit, Naming, Pattern};
 pub use queue::Rank;
 pub use types::{Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};

@@ -5,6 +5,7 @@
 
 use super::clients::ClientRef;
 use super::fair::Charge;
+use super::naming::Naming;
 use super::queue::Rank;
 
 /// A length of time, or a moment as the time since an origin of the caller's choice, in seconds.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub max_queue: usize,
     /// Clients remembered.
     pub max_clients: usize,
+    /// How clients are told apart, and their classes.
+    pub naming: Naming,
     /// Decide and count, but let everybody through at once.
     pub dry_run: bool,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             max_wait: 0.75,
             max_queue: 1024,
             max_clients: 65_536,
+            naming: Naming::default(),
             dry_run: false,
         }
     }
@@ -74,7 +78,7 @@ pub struct Flight {
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reason {
-    /// Its client asks for more than can be given.
+    /// Its client asks for more than the fair level, or than its fixed limit.
     TooMany {
         /// Time until it may look otherwise.
         retry_after: Seconds,

@@ -290,7 +290,8 @@ impl Run<'_> {
     }
 
     fn reach_proxy(&mut self, n: usize) {
-        let key = self.hasher.key(self.script[n].client.as_bytes());
+        let naming = &self.world.settings.naming;
+        let key = self.hasher.key_in(naming, self.script[n].client.as_bytes());
         let mut effects = std::mem::take(&mut self.effects);
         match self.policy.arrive(self.clock(), key, || n, &mut effects) {
             Decision::Admit(flight) => self.go(n, flight),
