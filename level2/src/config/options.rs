@@ -73,7 +73,7 @@ pub(super) struct Options {
     /// Most requests that may wait at once [default: 1024]
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
-    /// Clients remembered, 56 bytes each; the quietest newcomers are forgotten first [default: 65536]
+    /// Clients remembered, 72 bytes each; the quietest newcomers are forgotten first [default: 65536]
     #[arg(long, value_name = "N")]
     pub max_clients: Option<usize>,
     /// Believe X-Forwarded-For from these peers: ADDRESS, ADDRESS/BITS or `unix` (may be repeated)

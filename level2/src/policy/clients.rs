@@ -25,8 +25,9 @@ pub const HALF_LIFE: Seconds = 1.0;
 /// The mean life of a remembered request: half-life / ln 2.
 pub const MEAN_LIFE: Seconds = HALF_LIFE / std::f64::consts::LN_2;
 
-/// What is remembered of one client.
+/// What is remembered of one client, in one line of a cache.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 pub struct Account {
     /// Finish tag, on the clock of its group.
     pub finish: Seconds,

@@ -22,6 +22,9 @@ const FULL_CREDIT: f64 = 6.0;
 /// keeps everybody out.
 const NEAR: f64 = 2.0;
 
+/// Time after which the clocks are told how much of it went by: a millisecond.
+const STEP: Seconds = 0.001;
+
 /// What a request is taken to cost before the first answer.
 const UNKNOWN_COST: Seconds = 0.1;
 
@@ -49,6 +52,9 @@ pub struct Policy<T> {
     fair: Fair,
     sequence: u64,
     now: Seconds,
+    /// Up to when the clocks were told of the time, and the service that was not used since.
+    passed: Seconds,
+    unused: Seconds,
     last_start: Seconds,
     counters: Counters,
 }
@@ -81,6 +87,8 @@ impl<T> Policy<T> {
             fair: Fair::new(),
             sequence: 0,
             now: 0.0,
+            passed: 0.0,
+            unused: 0.0,
             last_start: 0.0,
             counters: Counters::default(),
             settings,
@@ -165,8 +173,7 @@ impl<T> Policy<T> {
         self.supply.answered(now);
         let account = self.clients.account(flight.client);
         account.outstanding -= 1;
-        self.fair
-            .settle(account, &flight.charge, now - flight.started);
+        flight.charge.settle(account, now - flight.started);
         self.capacity
             .finish(now, flight.backend, flight.started, flight.beside, outcome);
     }
@@ -184,7 +191,7 @@ impl<T> Policy<T> {
         let weight = self.weight(client);
         let (client, cost) = self.open(now, client);
         let account = self.clients.account(client);
-        let charge = self.fair.charge(account, cost / weight, weight, true);
+        let charge = Charge::new(account, cost / weight, weight, true);
         Some(self.start(now, backend, client, Class::Light, charge))
     }
 
@@ -266,14 +273,17 @@ impl<T> Policy<T> {
     /// The clock never runs backwards here, although callers on several cores may disagree a little.
     fn advance(&mut self, now: Seconds) -> Seconds {
         if now > self.now {
-            let places = self.capacity.places();
-            let free = if self.queue.is_empty() {
-                (places - self.capacity.in_flight()).max(0.0)
-            } else {
-                0.0
-            };
-            self.fair.pass(now, now - self.now, places, free);
+            if self.queue.is_empty() {
+                let free = self.capacity.places() - self.capacity.in_flight();
+                self.unused += free.max(0.0) * (now - self.now);
+            }
             self.now = now;
+            // Decays are dear beside the rest, and nothing changes much in less than this.
+            if now - self.passed >= STEP {
+                let unused = std::mem::take(&mut self.unused);
+                let span = now - std::mem::replace(&mut self.passed, now);
+                self.fair.pass(now, span, self.capacity.places(), unused);
+            }
         }
         self.now
     }
@@ -326,8 +336,7 @@ impl<T> Policy<T> {
         let cost = cost / weight;
         let account = self.clients.account(client);
         account.requests += 1.0;
-        let places = self.capacity.places();
-        let (tag, lead) = self.fair.ask(now, account, cost, places);
+        let (tag, lead) = self.fair.ask(now, account, cost);
         let class = match account.group {
             // Who was given less than the fair level has it coming, however much it asks for.
             Group::Known if lead <= 0.0 || tag + cost <= self.fair.clock(Group::Known) => {
@@ -353,21 +362,21 @@ impl<T> Policy<T> {
             Class::Heavy => 0.0,
         };
         self.sequence += 1;
-        let rank = if class != Class::Heavy {
+        let rank = if class == Class::Heavy {
+            Rank::new(account.group, tag, self.sequence)
+        } else {
             Rank::light(
                 account.group,
                 now + f64::from(account.outstanding) * cost,
                 self.sequence,
             )
-        } else {
-            Rank::new(account.group, tag, self.sequence)
         };
         Arrival {
             client,
-            weight,
             class,
             rank,
             cost,
+            weight,
             lead,
             patience,
         }
@@ -377,8 +386,7 @@ impl<T> Policy<T> {
     fn charge(&mut self, arrival: &Arrival) -> Charge {
         let account = self.clients.account(arrival.client);
         let light = arrival.class == Class::Light;
-        self.fair
-            .charge(account, arrival.cost, arrival.weight, light)
+        Charge::new(account, arrival.cost, arrival.weight, light)
     }
 
     /// Where a rank stands among the known clients', with `ahead` newcomers before it.
@@ -447,7 +455,7 @@ impl<T> Policy<T> {
             };
             self.release(&waiting);
             self.counters.rejected[waiting.class as usize] += 1;
-            let reason = self.why(waiting.class, waiting.retry_after);
+            let reason = Self::why(waiting.class, waiting.retry_after);
             effects.push(Effect::Reject(waiting.token, reason));
         }
     }
@@ -507,7 +515,7 @@ impl<T> Policy<T> {
     fn release(&mut self, waiting: &Waiting<T>) {
         let account = self.clients.account(waiting.client);
         account.outstanding -= 1;
-        self.fair.refund(account, &waiting.charge);
+        waiting.charge.refund(account);
     }
 
     /// A dry run's answer to whoever would have been queued or rejected.
@@ -533,10 +541,10 @@ impl<T> Policy<T> {
     }
 
     fn reason(&self, arrival: &Arrival) -> Reason {
-        self.why(arrival.class, self.retry_after(arrival))
+        Self::why(arrival.class, self.retry_after(arrival))
     }
 
-    fn why(&self, class: Class, retry_after: Seconds) -> Reason {
+    fn why(class: Class, retry_after: Seconds) -> Reason {
         if class == Class::Heavy {
             Reason::TooMany { retry_after }
         } else {

@@ -71,6 +71,37 @@ pub struct Charge {
     light: bool,
 }
 
+impl Charge {
+    /// Charges a client for a request that is admitted or queued.
+    pub fn new(account: &mut Account, cost: Seconds, weight: f64, light: bool) -> Self {
+        let charge = Self {
+            cost,
+            weight,
+            tag: account.finish,
+            group: account.group,
+            fresh: std::mem::take(&mut account.fresh),
+            light,
+        };
+        account.finish += cost;
+        account.lead = (account.lead - cost as f32).max(0.0);
+        charge
+    }
+
+    /// Takes back what a client was charged for a request that is not served after all.
+    pub fn refund(self, account: &mut Account) {
+        account.finish -= self.cost;
+        account.lead += self.cost as f32;
+        account.fresh |= self.fresh;
+    }
+
+    /// Replaces what was expected of a request by what it took.
+    pub fn settle(self, account: &mut Account, took: Seconds) {
+        account.finish += took / self.weight - self.cost;
+        let weight = if account.cost == 0.0 { 1.0 } else { NEWEST };
+        account.cost += weight * (took as f32 - account.cost);
+    }
+}
+
 /// A sum that decays with [`MEAN_LIFE`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Fading {
@@ -138,11 +169,12 @@ impl Fair {
         self.progress[group as usize].rate(now)
     }
 
-    /// Lets time pass in which `places` were there, and `free` of them not in use.
+    /// Lets time pass in which `places` were there, and `unused` seconds of service were not taken.
     ///
     /// The clocks go on at least as if all active clients shared evenly, and as if everybody had had
-    /// what was free.
-    pub fn pass(&mut self, now: Seconds, span: Seconds, places: f64, free: f64) {
+    /// what was unused.
+    pub fn pass(&mut self, now: Seconds, span: Seconds, places: f64, unused: Seconds) {
+        self.crowded = self.asked.rate(now) + self.given.rate(now) > CROWD * places;
         let known = self.active[Group::Known as usize].at(now).max(1.0);
         let newcomers = self.active[Group::Newcomer as usize].at(now).max(1.0);
         let (pool, each) = if self.crowded {
@@ -150,18 +182,11 @@ impl Fair {
         } else {
             (newcomers, 1.0)
         };
-        let level = LEAST_PACE * places / (known + pool);
-        self.go_to(
-            now,
-            Group::Known,
-            self.clock(Group::Known) + span * level.max(free),
-        );
-        let level = level / each;
-        self.go_to(
-            now,
-            Group::Newcomer,
-            self.clock(Group::Newcomer) + span * level.max(free),
-        );
+        let least = LEAST_PACE * places * span / (known + pool);
+        let known = self.clock(Group::Known) + least.max(unused);
+        self.go_to(now, Group::Known, known);
+        let newcomers = self.clock(Group::Newcomer) + (least / each).max(unused);
+        self.go_to(now, Group::Newcomer, newcomers);
     }
 
     /// Makes the tags of a name never seen before.
@@ -195,7 +220,6 @@ impl Fair {
         now: Seconds,
         account: &mut Account,
         cost: Seconds,
-        places: f64,
     ) -> (Seconds, Seconds) {
         let clock = self.clock(account.group);
         let lead = account.finish + Seconds::from(account.lead);
@@ -212,37 +236,7 @@ impl Fair {
         {
             self.asked.add(now, cost);
         }
-        self.crowded = self.asked.rate(now) + self.given.rate(now) > CROWD * places;
         (account.finish, lead - clock)
-    }
-
-    /// Charges a client for a request that is admitted or queued.
-    pub fn charge(&self, account: &mut Account, cost: Seconds, weight: f64, light: bool) -> Charge {
-        let charge = Charge {
-            cost,
-            weight,
-            tag: account.finish,
-            group: account.group,
-            fresh: std::mem::take(&mut account.fresh),
-            light,
-        };
-        account.finish += cost;
-        account.lead = (account.lead - cost as f32).max(0.0);
-        charge
-    }
-
-    /// Takes back what a client was charged for a request that is not served after all.
-    pub fn refund(&mut self, account: &mut Account, charge: &Charge) {
-        account.finish -= charge.cost;
-        account.lead += charge.cost as f32;
-        account.fresh |= charge.fresh;
-    }
-
-    /// Replaces what was expected of a request by what it took.
-    pub fn settle(&self, account: &mut Account, charge: &Charge, took: Seconds) {
-        account.finish += took / charge.weight - charge.cost;
-        let weight = if account.cost == 0.0 { 1.0 } else { NEWEST };
-        account.cost += weight * (took as f32 - account.cost);
     }
 
     /// Where a newcomer's tag stands among the known; `ahead` others of the pool go before it.

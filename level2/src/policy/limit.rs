@@ -221,7 +221,7 @@ impl Limit {
         self.tried_less = less;
         let longest = TRIAL * self.accepted_run.mean.max(COMFORT);
         self.trial_end = now + longest;
-        let step = (self.accepted / 4 >> self.failures.min(8)).max(1);
+        let step = ((self.accepted / 4) >> self.failures.min(8)).max(1);
         if less {
             self.phase = Phase::TryLess;
             self.current = self.accepted - step;

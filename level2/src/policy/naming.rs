@@ -187,7 +187,8 @@ fn mask(all: u128, width: u32, bits: u8) -> u128 {
 /// The address that a name is, if it is one: bare, or with a port as some front ends write it.
 fn address(name: &[u8]) -> Option<IpAddr> {
     // The longest form of an address with a port; anything longer is no address.
-    if name.len() > 56 {
+    let plausible = |byte: &u8| byte.is_ascii_hexdigit() || b":.[]".contains(byte);
+    if name.len() > 56 || !name.iter().all(plausible) {
         return None;
     }
     let text = std::str::from_utf8(name).ok()?;
