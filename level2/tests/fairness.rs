@@ -310,8 +310,8 @@ fn clients_that_come_and_go_do_not_disturb_the_others() {
             .into_iter()
             .filter(|r| match r.client.as_str() {
                 "flood 0" => true,
-                "flood 1" => r.at / (3 * SECOND) % 2 == 0,
-                _ => r.at / (3 * SECOND) % 2 == 1,
+                "flood 1" => (r.at / (3 * SECOND)).is_multiple_of(2),
+                _ => !(r.at / (3 * SECOND)).is_multiple_of(2),
             })
             .collect();
         script.extend(Traffic::new(SEED, 120).steady(3, 7.5, pace, 0.0).script());
