@@ -201,7 +201,8 @@ impl Plot {
     }
 
     fn dots(&mut self, points: &[(f64, f64)], colour: &str, label: &str) {
-        for (x, y) in points.iter().map(|point| self.at(*point)) {
+        for point in points {
+            let (x, y) = self.at(*point);
             self.push(format_args!(
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
             ));

@@ -137,7 +137,13 @@ fn a_hundred_and_a_thousand_steady_clients_are_answered() {
 fn quick_and_slow_requests_are_shared_by_the_time_they_take() {
     // 25 ms and, one in five, 275: 75 on average.
     let world = World {
-        service: |n, _| if n * 7 % 5 == 0 { 275 * MS } else { 25 * MS },
+        service: |n, _| {
+            if (n * 7).is_multiple_of(5) {
+                275 * MS
+            } else {
+                25 * MS
+            }
+        },
         ..World::contest(None)
     };
     for clients in [3, 20, 100] {

@@ -237,7 +237,13 @@ fn other_worlds_fare_as_well() {
         (
             2,
             4,
-            |n, _| if n % 10 == 0 { 200 * MS } else { 20 * MS },
+            |n, _| {
+                if n.is_multiple_of(10) {
+                    200 * MS
+                } else {
+                    20 * MS
+                }
+            },
             210.0,
         ),
     ];
