@@ -83,9 +83,9 @@ fn water_level(demands: &[f64]) -> f64 {
         let level = f64::midpoint(low, high);
         let given: f64 = demands.iter().map(|demand| demand.min(level)).sum();
         if given < CAPACITY {
-            low = level
+            low = level;
         } else {
-            high = level
+            high = level;
         }
     }
     low
