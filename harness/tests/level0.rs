@@ -210,7 +210,10 @@ sys.stdout.buffer.write(re.sub(rb\"[^ \\n]+\", mark, sys.stdin.buffer.read()))' 
         ("carriage returns", format!("{right} | tr -d '\\r'")),
         ("spaces at line ends", format!("{right} | sed 's/ *$//'")),
         ("blank lines", format!("{right} | tr -s '\\n'")),
-        ("no final newline", format!("{right}; echo")),
+        (
+            "a final newline that was not there",
+            format!("{right} | sed '$a\\'"),
+        ),
         (
             "non-ASCII",
             format!("{right} | LC_ALL=C tr -d '\\200-\\377'"),

@@ -25,12 +25,16 @@ pub(super) fn record(played: &Played, backends: &[BackendTally], started: Instan
         }));
     }
     events.sort_by_key(|event| event["t_us"].as_u64());
-    let panels = vec![
-        queues(backends, started),
+    let seconds = length(played);
+    let numbered = backends.iter().enumerate();
+    let mut panels: Vec<Panel> = numbered
+        .map(|(number, backend)| queue(number, backend, started, seconds))
+        .collect();
+    panels.extend([
         ends(played, Kind::Mouse, "Mice"),
         ends(played, Kind::Elephant, "Elephants"),
         latencies(played),
-    ];
+    ]);
     Recording { events, panels }
 }
 
@@ -82,26 +86,32 @@ fn occupancy(backend: &BackendTally, started: Instant) -> impl Iterator<Item = (
         .map(move |(at, held)| (since(at), *held))
 }
 
-fn queues(backends: &[BackendTally], started: Instant) -> Panel {
-    let names = [("backend 0", "other"), ("backend 1", "lost")];
-    let series = backends.iter().zip(names).map(|(backend, (name, colour))| {
-        let points = occupancy(backend, started)
-            .map(|(t_us, held)| Point(t_us as f64 / 1e6, held as f64, None));
-        Series {
-            name,
-            colour,
-            mark: Mark::Steps,
-            points: points.collect(),
-        }
-    });
+/// One backend over time.
+fn queue(number: usize, backend: &BackendTally, started: Instant, seconds: f64) -> Panel {
+    let points = occupancy(backend, started)
+        .map(|(t_us, held)| Point(t_us as f64 / 1e6, held as f64, None))
+        .filter(|point| point.0 <= seconds);
     Panel {
-        title: "At the backends, in work and waiting".into(),
+        title: format!("At backend {number}, {SLOTS} in work and others waiting"),
         x: "seconds",
+        x_end: Some(seconds),
         y: "requests",
         logarithmic: false,
         limit: Some(((SLOTS + ROOM) as f64, "one more overflows")),
-        series: series.collect(),
+        series: vec![Series {
+            name: "in work or waiting",
+            colour: "other",
+            mark: Mark::Steps,
+            points: points.collect(),
+        }],
     }
+}
+
+/// The seconds that the schedule fills, in whole rounds.
+fn length(played: &Played) -> f64 {
+    let last = played.traffic.arrivals.iter().map(|arrival| arrival.due_us);
+    let rounds = last.max().map_or(0, |last_us| last_us / ROUND_US + 1);
+    rounds as f64 * ROUND_US as f64 / 1e6
 }
 
 /// How the requests of one side ended, by the round in which they were due.
@@ -144,6 +154,7 @@ fn ends(played: &Played, side: Kind, name: &str) -> Panel {
     Panel {
         title: format!("{name} by the round of their request"),
         x: "seconds",
+        x_end: Some(length(played)),
         y: "requests",
         logarithmic: false,
         limit: None,
@@ -177,6 +188,7 @@ fn latencies(played: &Played) -> Panel {
     Panel {
         title: "From when a request was due to its answer".into(),
         x: "seconds",
+        x_end: Some(length(played)),
         y: "milliseconds",
         logarithmic: false,
         limit: None,

@@ -39,6 +39,7 @@ pub(super) fn record(answers: &[Answered], queries: &[&str], expected: &Expected
         Panel {
             title: title.to_owned(),
             x,
+            x_end: None,
             y: "milliseconds",
             logarithmic,
             limit: None,

@@ -9,6 +9,9 @@ pub struct Panel {
     pub title: String,
     /// The x axis with its unit.
     pub x: &'static str,
+    /// Where the x axis ends at least, so that panels over the same time are in line; it begins at
+    /// 0 unless it is logarithmic.
+    pub x_end: Option<f64>,
     /// The y axis with its unit.
     pub y: &'static str,
     /// Whether both axes are logarithmic; values below 1 in x and 0.001 in y are drawn there.
