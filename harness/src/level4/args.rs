@@ -35,6 +35,11 @@ pub struct Args {
         value_parser = duration::parse)]
     pub(super) duration: Duration,
 
+    /// Fail a run that is not over after this long, what comes after it included (default: no limit
+    /// but those of the parts)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) time_limit: Option<Duration>,
+
     /// How many nodes
     #[arg(short = 'c', long, value_name = "N", default_value_t = 5,
         value_parser = clap::value_parser!(u16).range(1..=50))]

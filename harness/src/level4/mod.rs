@@ -39,6 +39,10 @@ use crate::{
 };
 use octopus::{Schedule, WorkDir, interrupt};
 
+/// How long a run of the contest lasted, and on how many nodes.
+const CONTEST_DURATION: Duration = Duration::from_secs(30);
+const CONTEST_NODES: u16 = 5;
+
 /// One run to be judged.
 struct Task {
     name: String,
@@ -158,6 +162,19 @@ fn judged(args: &Args, task: &Task, solution: &Solution, outcome: &Outcome) -> C
             "history_unanswered_numbers",
             outcome.checked.unanswered_numbers,
         );
+    let monkeys = &args.monkeys.settings().enabled;
+    let names: Vec<&str> = monkeys.iter().map(|monkey| monkey.name()).collect();
+    result = result.setting("monkeys", names);
+    if monkeys.is_empty() {
+        result = result.remark("no monkeys");
+    }
+    if args.duration < CONTEST_DURATION {
+        let duration = humantime::format_duration(args.duration);
+        result = result.remark(duration.to_string());
+    }
+    if args.nodes != CONTEST_NODES {
+        result = result.remark(format!("{} nodes", args.nodes));
+    }
     for (name, millis) in outcome.latency_figures() {
         result = result.figure(name, millis);
     }

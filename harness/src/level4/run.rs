@@ -282,6 +282,15 @@ impl Run<'_> {
                 failure,
             });
         }
+        let limit = self.setup.args.time_limit;
+        if let Some(limit) = limit.filter(|&limit| self.log.elapsed() >= limit) {
+            let limit = humantime::format_duration(limit);
+            let message = format!("not over after {limit} (--time-limit)");
+            self.bench.disqualify(Disqualified {
+                node: 0,
+                failure: Failure::slow("time_limit", message),
+            });
+        }
         self.octopus.check()?;
         Ok(())
     }
