@@ -553,3 +553,21 @@ fn like_and_its_relatives_are_sqlites() {
     );
     assert_eq!(run(&mut db, "SELECT 'a' LIKE 'A'"), "1\n");
 }
+
+#[test]
+fn ordinary_work_on_many_rows_is_within_the_budget() {
+    let mut db = database();
+    let fill = "CREATE TABLE t (a, b); WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 100000) \
+                INSERT INTO t SELECT n, 'some text of usual length ' || n FROM r";
+    for sql in [
+        fill,
+        "CREATE INDEX i ON t (b)",
+        "SAVEPOINT s; UPDATE t SET a = a + 1; UPDATE t SET b = b || 'x' WHERE a % 2; RELEASE s",
+        "CREATE TABLE u AS SELECT b FROM t ORDER BY b DESC, a",
+        "DELETE FROM t WHERE a % 3 = 0",
+        "VACUUM",
+    ] {
+        assert_eq!(run(&mut db, sql), "", "{sql}");
+    }
+    assert_eq!(run(&mut db, "SELECT count(*) FROM u"), "100000\n");
+}

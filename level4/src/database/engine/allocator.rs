@@ -29,10 +29,13 @@ pub fn install() -> c_int {
         xShutdown: Some(shutdown),
         pAppData: ptr::null_mut(),
     };
-    // SAFETY: this option takes a pointer to methods, which SQLite copies; MEMSTATUS takes an int.
+    // SAFETY: this option takes a pointer to methods, which SQLite copies; the others take an int.
     unsafe {
         // SQLite's own statistics would need a lock for each block.
         ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0 as c_int);
+        // Large blocks are taken for values: sorting has none of its own, and journals are files of ours.
+        ffi::sqlite3_config(ffi::SQLITE_CONFIG_SMALL_MALLOC, 1 as c_int);
+        ffi::sqlite3_config(ffi::SQLITE_CONFIG_STMTJRNL_SPILL, 0 as c_int);
         ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const methods)
     }
 }
