@@ -99,7 +99,7 @@ pub enum RunError {
         cause: RecoverError,
     },
     /// It was running.
-    #[error("{0}")]
+    #[error(transparent)]
     Fault(#[from] Fault),
 }
 

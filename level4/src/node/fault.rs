@@ -35,10 +35,10 @@ pub enum Fault {
         index: Index,
     },
     /// It is unknown what is on disk.
-    #[error("{0}")]
+    #[error(transparent)]
     Log(#[from] LogError),
     /// The replicated state cannot be had.
-    #[error("{0}")]
+    #[error(transparent)]
     State(#[from] ApplyError<DatabaseError>),
 }
 

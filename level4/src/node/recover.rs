@@ -51,13 +51,13 @@ pub enum RecoverError {
     )]
     NoLog(PathBuf),
     /// The log cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Log(#[from] LogError),
     /// The snapshot cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     State(#[from] ApplyError<DatabaseError>),
     /// SQLite does not even open an empty database.
-    #[error("{0}")]
+    #[error(transparent)]
     Database(#[from] DatabaseError),
     /// Raft finds the log inconsistent.
     #[error("the log cannot be used: {0}")]
