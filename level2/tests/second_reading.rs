@@ -134,6 +134,12 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Found by the fuzz target: only blanks and tabs are space around a value.
+#[test]
+fn carriage_returns_around_a_value_are_refused() {
+    oracle::check_request(b"GET / HTTP/1.0\nA: b\r\r\t\n\n", true);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -63,14 +63,23 @@ fn is_value(bytes: &[u8]) -> bool {
         .all(|&b| b == b'\t' || (b' '..=b'~').contains(&b) || b >= 0x80)
 }
 
+/// Without the optional space around: blanks and tabs, and nothing else that is white.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = bytes.iter().take_while(|b| blank(b)).count();
+    let rest = &bytes[start..];
+    let end = rest.iter().rev().take_while(|b| blank(b)).count();
+    &rest[..rest.len() - end]
+}
+
 /// `name: value` with optional space around the value, and, in answers, after the name (5.1).
 fn field(line: &[u8], answer: bool) -> Result<(String, Vec<u8>), Not> {
     let colon = line.iter().position(|&b| b == b':').ok_or(Not::Valid)?;
     let mut name = &line[..colon];
     if answer {
-        name = name.trim_ascii_end();
+        name = trimmed(name);
     }
-    let value = line[colon + 1..].trim_ascii();
+    let value = trimmed(&line[colon + 1..]);
     if !is_token(name) || !is_value(value) {
         return Err(Not::Valid);
     }
@@ -324,7 +333,7 @@ fn chunks(input: &[u8]) -> Option<(Vec<u8>, usize)> {
     loop {
         let (text, next) = line(at)?;
         let digits = text.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-        let rest = text[digits..].trim_ascii_start();
+        let rest = trimmed(&text[digits..]);
         if !(text.len() == digits || rest.starts_with(b";")) {
             return None;
         }
