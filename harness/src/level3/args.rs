@@ -16,6 +16,7 @@ Examples:
   harness level3 --case level3-IIypI1AvuY.json
   harness level3 --seed 7 --num-trees 10
   harness level3 --tree linux-source-6.1 --queries needles.txt
+  harness level3 --search 200 --search-seed 3
   harness level3 --kill-node --report run.html
   harness level3 --solution harness/examples/level3.py")]
 pub struct Args {
@@ -58,6 +59,18 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 2,
         value_parser = clap::value_parser!(u32).range(1..=3))]
     pub(super) fault_node: u32,
+
+    /// Also ask N searches of `/search` drawn from the tree: expressions, case, context
+    ///
+    /// Not part of the 2014 contract. Each is compared with a scan of every line by itself, so a
+    /// large tree takes long.
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(super) search: u32,
+
+    /// Seed of the searches of --search
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "search")]
+    pub(super) search_seed: u64,
 
     #[command(flatten)]
     pub(super) recording: RecordingArgs,

@@ -4,7 +4,7 @@
 //! `python_random`), or is any folder. The solution's `servers` are started and told to index
 //! it; queries go to the master one after another (`client`); every answer is compared with a
 //! brute-force search (`oracle`). `nodes` finds the node processes, for their memory and to
-//! make one die or crawl.
+//! make one die or crawl; `search` judges what goes beyond the contract.
 
 mod args;
 mod client;
@@ -14,6 +14,7 @@ mod oracle;
 mod python_random;
 mod queries;
 mod record;
+mod search;
 mod servers;
 
 use std::fs;
@@ -196,6 +197,7 @@ fn judge(
         result = result.remark(format!("{} queries", asked.len()));
     }
     let questions = Questions {
+        args,
         task,
         asked: &asked,
         expected: &expected,
@@ -230,6 +232,7 @@ fn fault(args: &Args) -> Option<Fault> {
 
 /// What is asked, and what must be answered.
 struct Questions<'a> {
+    args: &'a Args,
     task: &'a Task,
     asked: &'a [&'a str],
     expected: &'a Expected,
@@ -244,6 +247,7 @@ fn examine(
     recording: &mut Recording,
 ) -> Result<CaseResult> {
     let Questions {
+        args,
         task,
         asked,
         expected,
@@ -272,6 +276,15 @@ fn examine(
         return Ok(result.fail(failure.hint(format!(
             "`grep -rnF QUERY {root}` shows what must be found."
         ))));
+    }
+    if args.search > 0 {
+        let (count, seed) = (args.search, args.search_seed);
+        console::log(&format!("level 3: {count} searches with seed {seed}"));
+        if let Some(failure) = search::judge(servers, &task.root, count as usize, seed)? {
+            return Ok(result.fail(failure));
+        }
+        result = result.figure("searches", count);
+        servers.look_at_memory();
     }
     // A mean says something about a run in which every answer was right, and about no other.
     if let Some(latencies) = &latencies {

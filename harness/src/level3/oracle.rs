@@ -207,6 +207,30 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// The files that are to be indexed, in no particular order.
+pub fn indexed_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    collect(root, &mut paths)?;
+    let mut indexed = Vec::new();
+    for path in paths {
+        if read_indexed(&path)?.is_some() {
+            indexed.push(path);
+        }
+    }
+    Ok(indexed)
+}
+
+/// The text of a file, if it is to be indexed.
+fn read_indexed(path: &Path) -> Result<Option<Vec<u8>>> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    if fs::metadata(path).with_context(cannot_read)?.len() > MAX_FILE {
+        return Ok(None);
+    }
+    let text = fs::read(path).with_context(cannot_read)?;
+    let is_text = std::str::from_utf8(&text).is_ok() && !text.contains(&0);
+    Ok(is_text.then_some(text))
+}
+
 struct Part {
     files: Vec<String>,
     hits: Vec<Vec<Hit>>,
@@ -221,14 +245,9 @@ fn search_files(root: &Path, paths: &[PathBuf], finders: &[Finder<'_>]) -> Resul
     };
     for path in paths {
         interrupt::check()?;
-        let cannot_read = || format!("cannot read {}", path.display());
-        if fs::metadata(path).with_context(cannot_read)?.len() > MAX_FILE {
+        let Some(text) = read_indexed(path)? else {
             continue;
-        }
-        let text = fs::read(path).with_context(cannot_read)?;
-        if std::str::from_utf8(&text).is_err() || text.contains(&0) {
-            continue;
-        }
+        };
         let file = part.files.len() as u32;
         for (finder, hits) in finders.iter().zip(&mut part.hits) {
             hits.extend(
