@@ -143,6 +143,8 @@ fn every_world_can_be_played() {
         "rotating-names",
         "backend-dies",
         "mixed-cost",
+        "steady",
+        "steady-and-names",
     ] {
         let (output, result) = bench.judge(&solution, &["--seconds", "1", "--world", world]);
         let log = String::from_utf8_lossy(&output.stderr);

@@ -18,6 +18,7 @@ mod record;
 mod secret;
 mod seed_random;
 mod socket;
+mod stay;
 mod tally;
 mod traffic;
 mod world;

@@ -49,6 +49,8 @@ pub struct Tally {
     /// Evenness of the answered shares of the mice's requests: 1 if every mouse got the same share
     /// of its own, 1/n if one got all.
     pub evenness: f64,
+    /// Evenness of the answers to the elephants: 1 if each had as many.
+    pub flood_evenness: f64,
     /// Slow connections that the solution closed.
     pub slow_closed: usize,
     /// Requests that ended oddly.
@@ -114,7 +116,11 @@ impl Tally {
             .filter(|&client| played.traffic.clients[client].kind == Kind::Mouse)
             .filter(|&client| asked[client] > 0)
             .map(|client| share(answered[client], asked[client]));
-        let evenness = evenness(&shares.collect::<Vec<_>>());
+        let mouse_evenness = evenness(&shares.collect::<Vec<_>>());
+        let floods = (0..asked.len())
+            .filter(|&client| played.traffic.clients[client].kind == Kind::Elephant)
+            .map(|client| answered[client] as f64);
+        let flood_evenness = evenness(&floods.collect::<Vec<_>>());
         Self {
             mice,
             elephants,
@@ -122,7 +128,8 @@ impl Tally {
             capacity,
             length_ms,
             lateness_ms,
-            evenness,
+            evenness: mouse_evenness,
+            flood_evenness,
             slow_closed: played.slow_closed,
             samples: played.samples.clone(),
             recording: Recording::default(),

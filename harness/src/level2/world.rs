@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::population::{BACKENDS, Population, SERVICE_MS, SLOTS};
+use super::stay;
 use super::tally::Tally;
 use super::traffic::{Arrival, Client, ClientIndex, Kind, Traffic};
 
@@ -51,6 +52,10 @@ pub enum WorldName {
     BackendDies,
     /// The contest, with one request in five that takes 11 times as long as the others
     MixedCost,
+    /// Three clients that stay, below their fair share, beside two floods
+    Steady,
+    /// Three clients that stay, beside 200 requests a second under ever new names
+    SteadyAndNames,
 }
 
 /// A world ready to be played.
@@ -188,6 +193,27 @@ impl World {
                 demands: vec![Demand::no_overflow(), Demand::mice(0.8), Demand::busy(0.8)],
                 ..contest
             },
+            WorldName::Steady => Self {
+                traffic: stay::beside_floods(&mut stream(seed, 3), length_ms),
+                capacity: full_capacity(length_ms),
+                demands: vec![
+                    Demand::no_overflow(),
+                    // 99 in virtual time; here threads are late and the start is learned anew.
+                    Demand::mice(0.96),
+                    Demand::busy(0.9),
+                    Demand::new("the floods share the rest evenly (Jain ≥ 0.97)", |t| {
+                        t.flood_evenness >= 0.97
+                    }),
+                ],
+                ..contest
+            },
+            WorldName::SteadyAndNames => Self {
+                traffic: stay::beside_names(&mut stream(seed, 4), length_ms),
+                capacity: stay::capacity_beside_names(length_ms),
+                // 95 in virtual time for those known for 5 s.
+                demands: vec![Demand::no_overflow(), Demand::mice(0.92), Demand::busy(0.8)],
+                ..contest
+            },
         }
     }
 }
@@ -231,6 +257,11 @@ fn flash_crowd(seed: &str, length_ms: u64) -> Traffic {
         );
     }
     Traffic::new(clients, arrivals)
+}
+
+/// Backends that are never idle.
+fn full_capacity(length_ms: u64) -> f64 {
+    length_ms as f64 * (BACKENDS * SLOTS) as f64 / SERVICE_MS as f64
 }
 
 /// Full backends while the crowd is there, and the regular clients' requests before and after.
