@@ -102,7 +102,8 @@ impl Backend {
                 self.limit.answered(now, in_flight, latency);
             }
             Outcome::Overloaded | Outcome::Failed => self.limit.overloaded(now),
-            Outcome::Errored | Outcome::Unreachable | Outcome::Aborted => {}
+            Outcome::Errored => self.limit.errored(now, in_flight),
+            Outcome::Unreachable | Outcome::Aborted => {}
         }
     }
 

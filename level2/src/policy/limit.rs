@@ -29,6 +29,10 @@ const ANOTHER: f64 = 3.0;
 /// Latencies in a row that must be alike before a backend is taken at its word that it is regular.
 const SURE: u32 = 16;
 
+/// How many times the shortest latency another must be for requests to be called mixed: more than one
+/// waiting request makes of it.
+const MIXED: f64 = 4.0;
+
 /// Longest trial, in mean latencies.
 const TRIAL: f64 = 16.0;
 
@@ -99,6 +103,9 @@ pub struct Limit {
     /// Whether the latest experiment was one with less: they take turns.
     tried_less: bool,
     pause: Seconds,
+    /// Shortest and longest latency at the limit.
+    least: Seconds,
+    most: Seconds,
     /// Experiments in a row that failed: each halves the next one's step, which is a quarter at first.
     failures: u32,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
@@ -120,6 +127,8 @@ impl Limit {
             trial_end: 0.0,
             tried_less: false,
             pause: FIRST_PAUSE,
+            least: f64::INFINITY,
+            most: 0.0,
             failures: 0,
             growing: true,
         }
@@ -147,6 +156,11 @@ impl Limit {
         run.count >= 2 && run.squares / f64::from(run.count) < (REGULAR * run.mean).powi(2)
     }
 
+    /// Whether requests differ so much that a few alike prove nothing.
+    fn is_mixed(&self) -> bool {
+        self.most > MIXED * self.least
+    }
+
     /// Whether the end of what the backend can take was not met yet.
     pub fn is_growing(&self) -> bool {
         self.growing && !self.fixed
@@ -166,6 +180,8 @@ impl Limit {
             // What was learned is void; the limit may still be right, and is tried soon.
             self.accept(self.accepted, Run::default());
             self.shortest = f64::INFINITY;
+            self.least = f64::INFINITY;
+            self.most = 0.0;
             self.pause = FIRST_PAUSE;
             self.failures = 0;
             self.next_trial = now + FIRST_PAUSE;
@@ -186,6 +202,8 @@ impl Limit {
         if in_flight != self.current {
             return;
         }
+        self.least = self.least.min(latency);
+        self.most = self.most.max(latency);
         match self.phase {
             Phase::Settled => self.settled(now, latency),
             Phase::TryMore | Phase::TryLess => self.on_trial(now, latency),
@@ -200,11 +218,21 @@ impl Limit {
         }
     }
 
+    /// Learns that a request was answered with a failure of the server. Its time says nothing, and the
+    /// request may be what is wrong; but more in flight is not tried any further.
+    pub fn errored(&mut self, now: Seconds, in_flight: u32) {
+        if !self.fixed && self.phase == Phase::TryMore && in_flight > self.accepted {
+            self.fail(now);
+        }
+    }
+
     /// Samples that make up one round at a limit: fewer while growing, since a limit too high is undone
     /// soon, and more for going down, since a few quick requests prove nothing.
     fn round(&self) -> u32 {
         match self.phase {
             Phase::TryLess => 4 * self.current.max(2),
+            // Where requests differ, a few quick ones in a row would be taken for a quick backend.
+            _ if self.is_mixed() => SURE.max(2 * self.current),
             _ if self.growing => self.current,
             _ => 2 * self.current.max(2),
         }
@@ -250,7 +278,7 @@ impl Limit {
         // For fewer in flight the same threshold reads: throughput fell by less than half of it.
         // Going down by mistake leaves the backend idle, so that takes the stronger proof.
         // So does going up where requests differ much: what is lucky enough once is tried forever.
-        let sure = if self.phase == Phase::TryLess || !self.is_regular() {
+        let sure = if self.phase == Phase::TryLess || self.is_mixed() || !self.is_regular() {
             2.0
         } else {
             1.0
