@@ -172,7 +172,7 @@ fn bad_input_gets_one_line_and_status_2() {
         (&["--case", "notes.json"], "level 3"),
         (
             &["--solution", "/bin/cat", "--root", "."],
-            "not made by the harness",
+            "was not made here",
         ),
     ] {
         let output = bench.harness(arguments).output().unwrap();
