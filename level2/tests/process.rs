@@ -304,7 +304,7 @@ fn every_answer_is_in_the_log_and_in_the_metrics() {
     let last = &lines[6];
     assert_eq!(
         (&last["client"], &last["class"]),
-        (&"somebody".into(), &"light".into())
+        (&"somebody".into(), &"newcomer".into())
     );
     assert_eq!(last["backend"], gated.backend.name());
     assert!(last["waited_ms"].is_number() && last["service_ms"].as_f64() <= last["ms"].as_f64());
@@ -329,9 +329,9 @@ fn every_metric_says_what_it_means() {
     };
     assert_eq!(names("# HELP "), names("# TYPE "));
     for wanted in [
-        "level2_answers_total{class=\"light\",status=\"2xx\"} 1\n",
-        "level2_answer_seconds_count{class=\"light\"} 1\n",
-        "level2_waiting_seconds_count{class=\"light\"} 1\n",
+        "level2_answers_total{class=\"newcomer\",status=\"2xx\"} 1\n",
+        "level2_answer_seconds_count{class=\"newcomer\"} 1\n",
+        "level2_waiting_seconds_count{class=\"newcomer\"} 1\n",
         "level2_service_seconds_count 1\n",
     ] {
         assert!(text.contains(wanted), "no {wanted} in {text}");

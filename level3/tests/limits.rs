@@ -78,7 +78,7 @@ fn slow_tree() -> TempDir {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if random >> 16 & 1 == 0 { 'a' } else { 'b' }
     };
-    for at in 0..8 {
+    for at in 0..48 {
         let line: String = (0..500_000).map(|_| letter()).collect();
         write_tree(
             tree.path(),
