@@ -232,7 +232,7 @@ fn a_slow_reader_of_a_long_answer_holds_no_place_while_it_fits_and_is_cut_off_wh
             proxy.wait_for("/totals/timeouts", |count| count == 1);
         }
         // Its rest is read and thrown away, or in memory: either way the place is free.
-        proxy.wait_for("/policy/admitted/light", |count| count == 1);
+        proxy.wait_for("/policy/admitted/newcomer", |count| count == 1);
         proxy.wait_for("/backends/0/in_flight", |count| count == 0);
     }
 }

@@ -156,7 +156,8 @@ fn indexing_again_sees_every_change() {
 }
 
 /// Follows changes for some rounds without ever asking for the tree to be indexed again.
-fn follow(seed: u64, rounds: usize, watch_limit: usize) -> Cluster {
+/// The tree comes along, since a status is one of a folder that is still there.
+fn follow(seed: u64, rounds: usize, watch_limit: usize) -> (Cluster, Tree) {
     let cluster = Cluster::start(2, |config| {
         config.watch = true;
         config.watch_limit = watch_limit;
@@ -172,19 +173,19 @@ fn follow(seed: u64, rounds: usize, watch_limit: usize) -> Cluster {
             status == 200 && found(json) == expected
         });
     }
-    cluster
+    (cluster, tree)
 }
 
 #[test]
 fn watching_sees_every_change() {
-    let cluster = follow(2, 200, usize::MAX);
+    let (cluster, _tree) = follow(2, 200, usize::MAX);
     let (_, status) = cluster.master.json("/status");
     assert_eq!(status["watch"]["polled"], 0, "{status}");
 }
 
 #[test]
 fn polling_where_folders_cannot_be_watched_sees_every_change() {
-    let cluster = follow(3, 200, 1);
+    let (cluster, _tree) = follow(3, 200, 1);
     cluster.master.until("/status", |_, status| {
         status["watch"]["polled"].as_u64().unwrap() > 0
             && status["watch"]["polled_folders"][0].is_string()
