@@ -1,7 +1,7 @@
 //! The live view of a simulated network: on a terminal one picture that is drawn again and again
 //! and whose last state stays there; elsewhere a line now and then.
 //!
-//! [`View`] is what is shown, [`frame`] lays it out for a terminal of any size: as a matrix of
+//! [`View`] is what is shown, `frame` lays it out for a terminal of any size: as a matrix of
 //! links if there is room for one, numbers first, then in glyphs; otherwise as a list of what is
 //! not as it should be.
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`detail`] says anything.
+/// Whether `detail` says anything.
 pub fn set_verbose(verbose: bool) {
     VERBOSE.store(verbose, Relaxed);
 }

@@ -29,7 +29,7 @@
 //! let third = history.invoke(1, update(1, "z"), 30);
 //! history.answer(third, 35, answer(4, "ann|18|4|z\nbob|0|0|\n"));
 //! let Verdict::Wrong(explanation) = check(&model, &history, Budget::default()) else { panic!() };
-//! assert_eq!(explanation.operations, [second, third]);
+//! assert_eq!(explanation.operations, [boot, second, third]);
 //! ```
 
 mod budget;

@@ -1,7 +1,7 @@
 //! The record of a run's requests, and what their history comes to.
 //!
 //! Each attempt of each query is recorded with its start, its end and its outcome. After the run
-//! the record is given to the crate [`history`](::history), which decides whether one copy of the
+//! the record is given to the crate `history`, which decides whether one copy of the
 //! data can have given the answers, and executed each attempt at most once.
 
 use std::collections::HashMap;

@@ -60,7 +60,7 @@ impl Default for Settings {
     }
 }
 
-/// A request in flight; goes back into [`Policy::finish`].
+/// A request in flight; goes back into `Policy::finish`.
 #[derive(Debug, PartialEq)]
 #[must_use = "a flight that is not finished holds its place for ever"]
 pub struct Flight {

@@ -30,7 +30,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reject {
-    /// Above [`MAX_FILE_BYTES`].
+    /// Above `MAX_FILE_BYTES`.
     TooLarge,
     /// Contains a NUL byte, so it is not text.
     Binary,

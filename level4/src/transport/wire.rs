@@ -180,7 +180,7 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// One block with its length, of frames that are together shorter than [`BLOCK_LIMIT`].
+    /// One block with its length, of frames that are together shorter than `BLOCK_LIMIT`.
     pub fn pack(&mut self, frames: &[Frame]) -> Vec<u8> {
         let mut block = Writer::new();
         for frame in frames {
@@ -227,7 +227,7 @@ impl Unpacker {
     ///
     /// # Errors
     ///
-    /// If it is not in the format, or longer than [`BLOCK_LIMIT`].
+    /// If it is not in the format, or longer than `BLOCK_LIMIT`.
     pub fn unpack(&mut self, block: &[u8]) -> Result<Vec<Frame>, Malformed> {
         let input = [block, &FLUSH_END].concat();
         let mut output = Vec::with_capacity(input.len() * 4 + 64);

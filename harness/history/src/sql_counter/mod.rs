@@ -6,11 +6,11 @@
 //! where they are not. Executing the boot again is an error of SQL, takes a number and changes
 //! nothing.
 //!
-//! The parts, in the order in which a set of answers goes through them: [`timeline`] puts them into
-//! the order of their numbers and says until when each was executed; [`pairs`] finds what one or two
-//! answers prove whatever else was executed; [`gaps`] says what happened between neighbours, where
-//! only unanswered attempts can have been executed; [`stock`] and [`search`] find out whether there
-//! are enough of these; [`words`] explains.
+//! The parts, in the order in which a set of answers goes through them: `timeline` puts them into
+//! the order of their numbers and says until when each was executed; `pairs` finds what one or two
+//! answers prove whatever else was executed; `gaps` says what happened between neighbours, where
+//! only unanswered attempts can have been executed; `stock` and `search` find out whether there
+//! are enough of these; `words` explains.
 
 mod gaps;
 mod pairs;

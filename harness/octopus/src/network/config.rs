@@ -24,7 +24,7 @@ pub struct NetworkConfig {
     pub nodes: usize,
     /// Seed of the delays. Each link draws from a stream of its own.
     pub seed: u64,
-    /// The state of each link at the start, in the order of [`pairs`].
+    /// The state of each link at the start, in the order of `pairs`.
     pub links: Vec<LinkState>,
     /// Both directions of every link.
     pub routes: Vec<Route>,
