@@ -13,6 +13,7 @@
 //!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
 //!   [`output_file`] tries files before a run;
+//! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
@@ -41,3 +42,4 @@ pub mod settings;
 pub mod simulate;
 pub mod solution;
 pub mod solution_log;
+pub mod timeline;

@@ -55,6 +55,13 @@ pub enum Event {
         /// Its exit status, in words.
         text: String,
     },
+    /// A node printed a line. The first lines of each node are here, long ones cut.
+    Said {
+        /// The node.
+        node: NodeId,
+        /// The line.
+        text: String,
+    },
     /// How everything stands, recorded now and then.
     Sample(Sample),
     /// An event of another kind, from whoever runs the simulation.

@@ -13,6 +13,7 @@ use std::{
     process::ExitStatus,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
@@ -92,6 +93,27 @@ pub struct Octopus {
     ended: Mutex<BTreeSet<NodeId>>,
 }
 
+/// How many lines of each node the event log has; the rest is in the node's own log.
+const LOGGED_LINES: usize = 2000;
+
+/// How much of such a line it has, in characters.
+const LOGGED_CHARS: usize = 300;
+
+/// Puts what the nodes print into the event log, and hands it on.
+fn heard_by(log: &Arc<EventLog>, nodes: usize, next: Option<Echo>) -> Echo {
+    let log = Arc::clone(log);
+    let lines: Vec<AtomicUsize> = (0..nodes).map(|_| AtomicUsize::new(0)).collect();
+    Echo::new(move |node, line| {
+        if lines[node].fetch_add(1, Ordering::Relaxed) < LOGGED_LINES {
+            let text: String = line.chars().take(LOGGED_CHARS).collect();
+            log.note(Event::Said { node, text });
+        }
+        if let Some(next) = &next {
+            next.hear(node, line);
+        }
+    })
+}
+
 /// The first error that a monkey met, for whoever watches the run.
 type Fault = Arc<Mutex<Option<io::Error>>>;
 
@@ -164,7 +186,8 @@ impl Octopus {
             links: links_now(&network),
             schedule: schedule.acts.clone(),
         })));
-        let nodes = Nodes::new(specs, root, config.echo.clone());
+        let echo = heard_by(&log, config.nodes, config.echo.clone());
+        let nodes = Nodes::new(specs, root, Some(echo));
         for (node, disk) in disks.into_iter().enumerate() {
             nodes.give_disk(node, disk);
         }

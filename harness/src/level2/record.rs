@@ -35,7 +35,11 @@ pub(super) fn record(played: &Played, backends: &[BackendTally], started: Instan
         ends(played, Kind::Elephant, "Elephants"),
         latencies(played),
     ]);
-    Recording { events, panels }
+    Recording {
+        events,
+        panels,
+        ..Recording::default()
+    }
 }
 
 fn word(verdict: Option<Verdict>) -> &'static str {
@@ -96,7 +100,6 @@ fn queue(number: usize, backend: &BackendTally, started: Instant, seconds: f64) 
         x: "seconds",
         x_end: Some(seconds),
         y: "requests",
-        logarithmic: false,
         limit: Some(((SLOTS + ROOM) as f64, "one more overflows")),
         series: vec![Series {
             name: "in work or waiting",
@@ -104,6 +107,7 @@ fn queue(number: usize, backend: &BackendTally, started: Instant, seconds: f64) 
             mark: Mark::Steps,
             points: points.collect(),
         }],
+        ..Panel::default()
     }
 }
 
@@ -156,9 +160,8 @@ fn ends(played: &Played, side: Kind, name: &str) -> Panel {
         x: "seconds",
         x_end: Some(length(played)),
         y: "requests",
-        logarithmic: false,
-        limit: None,
         series: series.collect(),
+        ..Panel::default()
     }
 }
 
@@ -190,12 +193,11 @@ fn latencies(played: &Played) -> Panel {
         x: "seconds",
         x_end: Some(length(played)),
         y: "milliseconds",
-        logarithmic: false,
-        limit: None,
         series: vec![
             side(Kind::Elephant, "elephants", "lost"),
             side(Kind::Mouse, "mice", "good"),
         ],
+        ..Panel::default()
     }
 }
 

@@ -42,8 +42,8 @@ pub(super) fn record(answers: &[Answered], queries: &[&str], expected: &Expected
             x_end: None,
             y: "milliseconds",
             logarithmic,
-            limit: None,
             series: series.into(),
+            ..Panel::default()
         }
     };
     let by_query = |answer: &Answered| (answer.place + 1) as f64;
@@ -54,5 +54,6 @@ pub(super) fn record(answers: &[Answered], queries: &[&str], expected: &Expected
             panel("Latency by number of hits", "hits", true, &by_hits),
         ],
         events: events.collect(),
+        ..Recording::default()
     }
 }

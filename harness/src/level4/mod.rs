@@ -9,7 +9,6 @@ mod client;
 mod http;
 pub mod judge;
 mod outcome;
-mod page;
 pub mod query;
 mod replicas;
 pub mod requests;
@@ -34,8 +33,10 @@ use run::Setup;
 use crate::{
     case::Case,
     console, dry_run, output_file,
+    recording::write_page,
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
+    timeline,
 };
 use octopus::{Schedule, WorkDir, interrupt};
 
@@ -243,15 +244,15 @@ fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> 
         outcome.log.write(&path)?;
     }
     if let Some(path) = args.report.as_deref().map(named) {
-        let text = page::render(summary, &outcome.score.pretty, &outcome.log.to_json())?;
-        fs::write(&path, text)
-            .with_context(|| format!("cannot write the report to {}", path.display()))?;
+        let mut recording = timeline::record(&outcome.log.to_json());
+        recording.summary = Some(outcome.score.pretty.clone());
+        write_page(&path, summary, &recording)?;
     }
     Ok(())
 }
 
 /// A percentile of sorted values, by the nearest rank; `None` of none.
-fn percentile(sorted: &[u64], percent: f64) -> Option<u64> {
+pub(crate) fn percentile(sorted: &[u64], percent: f64) -> Option<u64> {
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
 }

@@ -74,6 +74,8 @@ pub struct Violation {
     pub requests: Vec<String>,
     /// Requests that show where the wrong answer comes from.
     pub compare: Vec<String>,
+    /// The queries of all of them.
+    pub queries: Vec<QueryId>,
 }
 
 /// What the check found.
@@ -157,7 +159,10 @@ impl Requests {
                 explanation
                     .operations
                     .sort_by_key(|id| answered_by.get(id).map(|&place| number(&self.all[place])));
+                let both = explanation.operations.iter().chain(&explanation.compare);
+                let queries = both.filter_map(|id| answered_by.get(id));
                 checked.violation = Some(Violation {
+                    queries: queries.map(|&place| self.all[place].query).collect(),
                     message: explanation.message,
                     requests: explanation.operations.iter().map(shown).collect(),
                     compare: explanation.compare.iter().map(shown).collect(),

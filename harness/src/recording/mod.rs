@@ -1,5 +1,4 @@
-//! What is recorded of a run of levels 2 and 3, beside the result: events as JSON lines, and a page
-//! with a few charts.
+//! What is recorded of a run, beside the result: events as JSON lines, and a page with charts.
 //!
 //! A level says what happened as plain data: [`Event`]s in the order of time and [`Panel`]s to be
 //! drawn. It knows nothing of the page, and the page nothing of levels.
@@ -17,7 +16,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::output_file;
-pub use panel::{Mark, Panel, Point, Series};
+pub use panel::{Band, Mark, Panel, Point, Series, Span};
 
 /// Something that happened: a JSON object with `t_us` (microseconds from the start of the run),
 /// `event` (its kind), and the fields of its kind.
@@ -42,6 +41,12 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// What the page draws.
     pub panels: Vec<Panel>,
+    /// What is drawn behind all panels whose x axis is time.
+    pub bands: Vec<Band>,
+    /// The time that those panels show, in seconds; they share one axis then.
+    pub time: Option<(f64, f64)>,
+    /// The result in a few lines.
+    pub summary: Option<String>,
 }
 
 impl RecordingArgs {
@@ -70,12 +75,16 @@ impl RecordingArgs {
                 .with_context(|| format!("cannot write the events to {}", path.display()))?;
         }
         if let Some(path) = &self.report {
-            let path = named(path, case);
-            fs::write(&path, page::render(result, &recording.panels)?)
-                .with_context(|| format!("cannot write the report to {}", path.display()))?;
+            write_page(&named(path, case), result, recording)?;
         }
         Ok(())
     }
+}
+
+/// Writes the page of a run.
+pub fn write_page(path: &Path, result: &Value, recording: &Recording) -> Result<()> {
+    fs::write(path, page::render(result, recording)?)
+        .with_context(|| format!("cannot write the report to {}", path.display()))
 }
 
 fn write_lines(path: &Path, events: &[Event]) -> std::io::Result<()> {
@@ -117,7 +126,7 @@ mod tests {
                 json!({"t_us": 1, "event": "x"}),
                 json!({"t_us": 2, "event": "y"}),
             ],
-            panels: Vec::new(),
+            ..Recording::default()
         };
         args.write(Some("a"), &json!({"case": "</script>"}), &recording)
             .unwrap();

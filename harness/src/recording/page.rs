@@ -3,13 +3,19 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::Panel;
+use super::Recording;
 
 const PAGE: &str = include_str!("page.html");
 
-/// The page for a case's result and its panels.
-pub(super) fn render(result: &Value, panels: &[Panel]) -> Result<String> {
-    let data = serde_json::to_string(&json!({ "result": result, "panels": panels }))?;
+/// The page for a case's result and what was recorded.
+pub(super) fn render(result: &Value, recording: &Recording) -> Result<String> {
+    let data = serde_json::to_string(&json!({
+        "result": result,
+        "panels": recording.panels,
+        "bands": recording.bands,
+        "time": recording.time,
+        "summary": recording.summary,
+    }))?;
     // Inside a script element only the end tag has a meaning, and it begins with this.
     Ok(PAGE.replacen("/*DATA*/null", &data.replace('<', "\\u003c"), 1))
 }

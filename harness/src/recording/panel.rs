@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// One chart: series over a common x axis.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Panel {
     /// What it shows.
     pub title: String,
@@ -16,6 +16,14 @@ pub struct Panel {
     pub y: &'static str,
     /// Whether both axes are logarithmic; values below 1 in x and 0.001 in y are drawn there.
     pub logarithmic: bool,
+    /// Whether the y axis alone is logarithmic.
+    pub logarithmic_y: bool,
+    /// Names of rows from the top down, instead of a y axis: y is then the number of a row.
+    pub lanes: Vec<String>,
+    /// What lasts, in the rows.
+    pub spans: Vec<Span>,
+    /// The part of the x axis that is shown, if it is not that of the other panels.
+    pub within: Option<(f64, f64)>,
     /// A horizontal line with its name: a limit.
     pub limit: Option<(f64, &'static str)>,
     /// What is drawn.
@@ -28,7 +36,9 @@ pub struct Panel {
 pub enum Mark {
     /// A dot a point.
     Dots,
-    /// A line that keeps its value until the next point.
+    /// A cross a point.
+    Crosses,
+    /// A line that keeps its value until the next point, broken where y is no number.
     Steps,
     /// A bar a point, stacked on those of the series before.
     Bars,
@@ -58,3 +68,33 @@ pub struct Point(
     #[serde(skip_serializing_if = "Option::is_none")]
     pub Option<String>,
 );
+
+/// Something that lasts, in a row of a panel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Span {
+    /// Where it begins, on the x axis.
+    pub from: f64,
+    /// Where it ends.
+    pub to: f64,
+    /// The row.
+    pub lane: usize,
+    /// A colour by meaning, as of a series.
+    pub colour: &'static str,
+    /// How strong the colour is, from 0 to 1.
+    pub strength: f64,
+    /// What is said of it under the pointer.
+    pub words: String,
+}
+
+/// Something that lasts and is drawn behind every panel over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Band {
+    /// When it begins, in seconds.
+    pub from: f64,
+    /// When it ends; a moment is drawn as a line.
+    pub to: f64,
+    /// A colour by meaning, as of a series.
+    pub colour: &'static str,
+    /// What it is.
+    pub words: String,
+}

@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
 
+    /// Write a report as one HTML page
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+
     /// The program and its arguments, after `--`
     #[arg(
         last = true,

@@ -15,8 +15,9 @@ use crate::{
     live::Screen,
     noise::Watch,
     output_file,
+    recording::write_page,
     report::{CaseResult, Failure, Report},
-    solution_log,
+    solution_log, timeline,
 };
 use octopus::{
     Config, Event, MonkeySettings, NodeSpec, Octopus, Progress, Schedule, Traffic, Transport,
@@ -39,6 +40,9 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     }
     if let Some(path) = &args.events {
         output_file::check("the events", path)?;
+    }
+    if let Some(path) = &args.report {
+        output_file::check("the report", path)?;
     }
     let command = args.command()?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;
@@ -86,6 +90,10 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         ));
     }
     result = result.figure("acts", acts);
+    if let Some(path) = &args.report {
+        let recording = timeline::record(&log.to_json());
+        write_page(path, &report.describe(&result)?, &recording)?;
+    }
     report.add(result);
     Ok(())
 }

@@ -29,6 +29,11 @@ impl Echo {
     pub fn new(hear: impl Fn(NodeId, &str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(hear))
     }
+
+    /// Hands on a line of a node.
+    pub(crate) fn hear(&self, node: NodeId, line: &str) {
+        (self.0)(node, line);
+    }
 }
 
 impl std::fmt::Debug for Echo {
@@ -67,8 +72,8 @@ impl Collector {
                 while let Ok(1..) = from.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
                     // A full disk must not stop the node at its next line.
                     let _lost = file.write_all(&line);
-                    if let Some(Echo(hear)) = &echo {
-                        hear(node, String::from_utf8_lossy(&line).trim_end());
+                    if let Some(echo) = &echo {
+                        echo.hear(node, String::from_utf8_lossy(&line).trim_end());
                     }
                     line.clear();
                 }

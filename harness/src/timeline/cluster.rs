@@ -1,0 +1,376 @@
+//! Nodes, links, monkeys, traffic, and what the nodes said.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Log, index, seconds, text};
+use crate::recording::{Band, Mark, Panel, Point, Series, Span};
+
+pub(super) fn panels(log: &Log<'_>) -> Vec<Panel> {
+    let all = [
+        nodes(log),
+        said(log),
+        monkeys(log),
+        links(log),
+        traffic(log),
+    ];
+    let drawn = all.into_iter().filter(|panel| !panel.lanes.is_empty());
+    drawn.collect()
+}
+
+fn lanes(title: &str, lanes: Vec<String>, spans: Vec<Span>, series: Vec<Series>) -> Panel {
+    Panel {
+        title: title.into(),
+        x: "seconds",
+        lanes,
+        spans,
+        series,
+        ..Panel::default()
+    }
+}
+
+/// Turns changes of state, in the order of time, into what lasts between them.
+fn lasting<'a>(
+    changes: impl Iterator<Item = (usize, f64, &'a Value)>,
+    end: f64,
+    look: impl Fn(&Value) -> Option<(&'static str, f64, String)>,
+) -> Vec<Span> {
+    let mut now: BTreeMap<usize, (f64, &Value)> = BTreeMap::new();
+    let mut over = Vec::new();
+    for (lane, at, state) in changes {
+        if let Some((since, old)) = now.insert(lane, (at, state)) {
+            over.push((lane, since, at, old));
+        }
+    }
+    over.extend(
+        now.iter()
+            .map(|(&lane, &(since, state))| (lane, since, end, state)),
+    );
+    let spans = over.into_iter().filter_map(|(lane, from, to, state)| {
+        let (colour, strength, words) = look(state)?;
+        let words = format!("{words}, {from:.6} to {to:.6} s");
+        (to > from).then_some(Span {
+            from,
+            to,
+            lane,
+            colour,
+            strength,
+            words,
+        })
+    });
+    spans.collect()
+}
+
+fn nodes(log: &Log<'_>) -> Panel {
+    let at = |event: &Value| seconds(&event["t_us"]);
+    let changes = log
+        .of("node")
+        .map(|event| (index(&event["node"]), at(event), event));
+    let mut spans = lasting(changes, log.end, |event| {
+        let state = text(&event["state"]);
+        let colour = match state {
+            "running" => "good",
+            "frozen" => "lost",
+            _ => "bad",
+        };
+        let words = format!(
+            "node {} {state}, start {}",
+            event["node"], event["incarnation"]
+        );
+        Some((colour, 0.75, words))
+    });
+    let disks = log
+        .of("disk")
+        .map(|event| (index(&event["node"]), at(event), event));
+    spans.extend(lasting(disks, log.end, |event| {
+        let full = event["full"] == true;
+        full.then(|| ("other", 0.9, format!("node {}: disk full", event["node"])))
+    }));
+    let mark = |kind: &'static str, name, colour, mark| {
+        let points = log.of(kind).map(move |event| {
+            let node = index(&event["node"]);
+            let words = match kind {
+                "leader" => format!("node {node} leads in term {}", event["term"]),
+                _ => format!("node {node} ended by itself: {}", text(&event["text"])),
+            };
+            Point(
+                at(event),
+                node as f64,
+                Some(format!("{:.6} s: {words}", at(event))),
+            )
+        });
+        Series {
+            name,
+            colour,
+            mark,
+            points: points.collect(),
+        }
+    };
+    let series = vec![
+        mark("leader", "becomes leader", "ink", Mark::Dots),
+        mark("exit", "ends by itself", "ink", Mark::Crosses),
+    ];
+    lanes(
+        "Nodes: running (green), frozen (amber), killed or exited (red), disk full (blue)",
+        log.lanes(),
+        spans,
+        series,
+    )
+}
+
+fn said(log: &Log<'_>) -> Panel {
+    let points = log.of("said").map(|event| {
+        let (at, node) = (seconds(&event["t_us"]), index(&event["node"]));
+        let words = format!("{at:.6} s [node{node}] {}", text(&event["text"]));
+        Point(at, node as f64, Some(words))
+    });
+    let series = Series {
+        name: "a line; click to keep it",
+        colour: "other",
+        mark: Mark::Dots,
+        points: points.collect(),
+    };
+    lanes("What the nodes said", log.lanes(), Vec::new(), vec![series])
+}
+
+/// Each act with its monkey, and when it really began and ended. The spof monkey's act is the
+/// times in which it holds a node.
+fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
+    let mut open: BTreeMap<(usize, Option<u64>), (String, f64, String)> = BTreeMap::new();
+    let mut done = Vec::new();
+    for event in log.of("act") {
+        let at = seconds(&event["t_us"]);
+        let phase = text(&event["phase"]);
+        let key = (
+            index(&event["number"]),
+            event["node"]
+                .as_u64()
+                .filter(|_| phase == "holds" || phase == "releases"),
+        );
+        let monkey = text(&event["monkey"]).to_owned();
+        match phase {
+            "begins" if monkey == "spof" => {}
+            "begins" | "holds" => {
+                open.insert(key, (monkey, at, text(&event["text"]).to_owned()));
+            }
+            _ => {
+                if let Some((monkey, since, words)) = open.remove(&key) {
+                    done.push((monkey, since, at, words));
+                }
+            }
+        }
+    }
+    done.extend(
+        open.into_values()
+            .map(|(monkey, since, words)| (monkey, since, log.end, words)),
+    );
+    done.sort_by(|a, b| a.1.total_cmp(&b.1));
+    done
+}
+
+fn colour_of(monkey: &str) -> &'static str {
+    match monkey {
+        "latency" | "jitter" | "lagsplit" | "bandwidth" => "lost",
+        "freeze" | "murder" | "spof" | "blackout" | "fulldisk" => "bad",
+        _ => "other",
+    }
+}
+
+fn monkeys(log: &Log<'_>) -> Panel {
+    let mut names: Vec<String> = Vec::new();
+    let mut spans = Vec::new();
+    for (monkey, from, to, words) in acts(log) {
+        let lane = names
+            .iter()
+            .position(|name| *name == monkey)
+            .unwrap_or_else(|| {
+                names.push(monkey.clone());
+                names.len() - 1
+            });
+        let words = format!("{monkey}: {words}, {from:.6} to {to:.6} s");
+        spans.push(Span {
+            from,
+            to,
+            lane,
+            colour: colour_of(&monkey),
+            strength: 0.6,
+            words,
+        });
+    }
+    lanes(
+        "Monkeys: acts on delays (amber), links (blue), nodes (red)",
+        names,
+        spans,
+        Vec::new(),
+    )
+}
+
+/// The acts, to be drawn behind everything.
+pub(super) fn bands(log: &Log<'_>) -> Vec<Band> {
+    let bands = acts(log).into_iter().map(|(monkey, from, to, words)| Band {
+        from,
+        to,
+        colour: colour_of(&monkey),
+        words: format!("{monkey}: {words}"),
+    });
+    bands.collect()
+}
+
+/// The pairs of nodes in the order of the lanes.
+fn pairs(log: &Log<'_>) -> Vec<(usize, usize)> {
+    let all = (0..log.nodes).flat_map(|low| (low + 1..log.nodes).map(move |high| (low, high)));
+    all.collect()
+}
+
+fn names_of(pairs: &[(usize, usize)]) -> Vec<String> {
+    pairs
+        .iter()
+        .map(|(low, high)| format!("{low} – {high}"))
+        .collect()
+}
+
+fn links(log: &Log<'_>) -> Panel {
+    let pairs = pairs(log);
+    let lane = |link: &Value| {
+        let pair = (index(&link["link"][0]), index(&link["link"][1]));
+        pairs.iter().position(|&other| other == pair).unwrap_or(0)
+    };
+    let first = log
+        .of("start")
+        .flat_map(|start| start["links"].as_array().into_iter().flatten());
+    let first = first.map(|link| (lane(link), 0.0, link));
+    let later = log
+        .of("link")
+        .map(|event| (lane(event), seconds(&event["t_us"]), event));
+    let spans = lasting(first.chain(later), log.end, |link| {
+        let name = format!("{} – {}", link["link"][0], link["link"][1]);
+        let delay = link["delay_ms"].as_f64().unwrap_or(0.0);
+        let loses = [&link["loses"][0], &link["loses"][1]].map(|loses| *loses == true);
+        let words = format!("{name}: {delay} ms, jitter {} ms", link["jitter_ms"]);
+        Some(match (link["up"] == false, loses) {
+            (true, _) => ("bad", 0.8, format!("{name}: down")),
+            (false, [false, false]) => match link["bytes_per_s"].as_u64() {
+                Some(rate) => ("lost", 0.7, format!("{words}, {rate} B/s")),
+                None => ("ink", (0.05 + delay / 200.0).min(0.6), words),
+            },
+            (false, [low, high]) => {
+                let from = [(low, 0), (high, 1)]
+                    .map(|(loses, end)| loses.then(|| link["link"][end].to_string()));
+                let from: Vec<String> = from.into_iter().flatten().collect();
+                (
+                    "other",
+                    0.8,
+                    format!("{words}, loses what comes from {}", from.join(" and ")),
+                )
+            }
+        })
+    });
+    lanes(
+        "Links: down (red), one way lost (blue), narrow (amber); the darker the slower",
+        names_of(&pairs),
+        spans,
+        Vec::new(),
+    )
+}
+
+fn traffic(log: &Log<'_>) -> Panel {
+    let pairs = pairs(log);
+    let samples: Vec<&Value> = log.of("sample").collect();
+    let mut spans = Vec::new();
+    for two in samples.windows(2) {
+        let (from, to) = (seconds(&two[0]["t_us"]), seconds(&two[1]["t_us"]));
+        for (lane, &(low, high)) in pairs.iter().enumerate() {
+            let [up, down] = [(low, high), (high, low)].map(|(a, b)| {
+                let at = |sample: &Value| {
+                    sample["delivered"][a * log.nodes + b]
+                        .as_f64()
+                        .unwrap_or(0.0)
+                };
+                (at(two[1]) - at(two[0])) / 1e3 / (to - from).max(1e-6)
+            });
+            if up + down > 0.0 {
+                let words = format!(
+                    "{from:.3} to {to:.3} s: {low} → {high} {up:.1} kB/s, {high} → {low} {down:.1} kB/s"
+                );
+                spans.push(Span {
+                    from,
+                    to,
+                    lane,
+                    colour: "other",
+                    strength: up + down,
+                    words,
+                });
+            }
+        }
+    }
+    let most = spans.iter().map(|span| span.strength).fold(0.0, f64::max);
+    for span in &mut spans {
+        span.strength = (0.1 + 0.9 * (span.strength / most).sqrt()).min(1.0);
+    }
+    let title = format!("Traffic by link, both ways: the darker the more, up to {most:.1} kB/s");
+    lanes(&title, names_of(&pairs), spans, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::record;
+    use crate::recording::Panel;
+
+    fn spans(panel: &Panel) -> Vec<(usize, f64, f64, &'static str)> {
+        panel
+            .spans
+            .iter()
+            .map(|span| (span.lane, span.from, span.to, span.colour))
+            .collect()
+    }
+
+    #[test]
+    fn states_and_acts_have_their_exact_times() {
+        let link = |t_us: u64, up: bool| {
+            json!({"t_us": t_us, "event": "link", "link": [0, 1], "up": up, "delay_ms": 0,
+                   "jitter_ms": 0, "loses": [false, false], "bytes_per_s": null})
+        };
+        let node = |t_us: u64, state: &str| json!({"t_us": t_us, "event": "node", "node": 1, "state": state, "incarnation": 1});
+        let act = |t_us: u64, phase: &str| json!({"t_us": t_us, "event": "act", "phase": phase, "number": 0, "monkey": "link", "text": "link 0-1 down"});
+        let log = [
+            json!({"t_us": 0, "event": "start", "nodes": 2, "links": [link(0, true)]}),
+            node(1_000, "running"),
+            act(1_000_001, "begins"),
+            link(1_000_001, false),
+            node(1_000_100, "frozen"),
+            node(1_000_200, "running"),
+            act(1_001_001, "ends"),
+            link(1_001_001, true),
+            json!({"t_us": 1_500_000, "event": "said", "node": 1, "text": "hello"}),
+            json!({"t_us": 2_000_000, "event": "end"}),
+        ];
+        let recording = record(&log);
+        let panel = |title: &str| {
+            recording
+                .panels
+                .iter()
+                .find(|panel| panel.title.starts_with(title))
+                .unwrap()
+        };
+        let frozen = (1, 1.0001, 1.0002, "lost");
+        assert!(
+            spans(panel("Nodes")).contains(&frozen),
+            "{:?}",
+            spans(panel("Nodes"))
+        );
+        assert!(spans(panel("Links")).contains(&(0, 1.000_001, 1.001_001, "bad")));
+        assert_eq!(
+            spans(panel("Monkeys")),
+            [(0, 1.000_001, 1.001_001, "other")]
+        );
+        assert_eq!(
+            (recording.bands[0].from, recording.bands[0].to),
+            (1.000_001, 1.001_001)
+        );
+        let line = &panel("What").series[0].points[0];
+        assert_eq!(line.2.as_deref(), Some("1.500000 s [node1] hello"));
+    }
+}
