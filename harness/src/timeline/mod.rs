@@ -1,8 +1,8 @@
 //! The charts of a run on the flaky network, made from its event log (`docs/events.md`).
 //!
 //! States and acts are drawn from the events that say exactly when they changed, never from the
-//! samples; only traffic is counted by them. [`cluster`] draws nodes, links, monkeys and traffic,
-//! [`requests`] what level 4's client saw.
+//! samples; only traffic is counted by them. `cluster` draws nodes, links, monkeys and traffic,
+//! `requests` what level 4's client saw.
 
 mod cluster;
 mod requests;
