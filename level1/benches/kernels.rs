@@ -5,9 +5,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use level1::bench::hopeless_question;
-use level1::kernel::{Backend, Batch, Sink};
-use level1::template::Nonce;
+use level1::{Backend, Batch, Nonce, Sink, hopeless_job};
 use std::ops::ControlFlow;
 
 /// Columns in one run of the measured function: some ten milliseconds of the slowest kernel.
@@ -17,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-/// Counts, as the search does, and finds nothing.
+/// Counts, as the search does, and matches nothing.
 struct Counter(u64);
 
 impl Sink for Counter {
@@ -33,7 +31,7 @@ impl Sink for Counter {
 
 #[divan::bench(args = Backend::supported(), threads = [1, 0], sample_count = 20, sample_size = 1)]
 fn scan(bencher: Bencher, backend: Backend) {
-    let question = hopeless_question();
+    let job = hopeless_job();
     let rows = backend.kernel().map_or(0, |kernel| kernel.rows_per_batch());
     let batch = Batch {
         rows: 0..rows,
@@ -44,7 +42,7 @@ fn scan(bencher: Bencher, backend: Backend) {
         .with_inputs(|| backend.kernel().expect("the backend is supported"))
         .bench_refs(|kernel| {
             let mut counter = Counter(0);
-            let _ = kernel.scan(black_box(question.job()), &batch, &mut counter);
+            let _ = kernel.scan(black_box(job.work()), &batch, &mut counter);
             counter.0
         });
 }

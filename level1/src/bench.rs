@@ -1,11 +1,11 @@
 //! Measuring kernels: the rate on some threads, and an estimate of the processor's clock.
 
 use crate::commit::Commit;
+use crate::job::Job;
 use crate::kernel::KernelError;
-use crate::race::{Control, Crew, race};
-use crate::search::Question;
 use crate::target::Target;
 use crate::template::CommitTemplate;
+use crate::workers::{Control, Workers, search};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::thread;
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 /// Time for threads to start and tables to be filled, before counting begins.
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// The rate of a crew in hashes a second, counted over `duration`.
-pub fn rate(crew: &Crew, duration: Duration) -> Result<f64, KernelError> {
-    let question = hopeless_question();
+/// The rate of a workers in hashes a second, counted over `duration`.
+pub fn rate(workers: &Workers, duration: Duration) -> Result<f64, KernelError> {
+    let job = hopeless_job();
     let control = Control::default();
     thread::scope(|scope| {
         let timer = scope.spawn(|| {
@@ -27,15 +27,15 @@ pub fn rate(crew: &Crew, duration: Duration) -> Result<f64, KernelError> {
             control.halt();
             (after - before) as f64 / elapsed.as_secs_f64()
         });
-        race(&question, crew, &control, &mut || ControlFlow::Continue(()))?;
+        search(&job, workers, &control, &mut || ControlFlow::Continue(()))?;
         Ok(timer
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
-/// A question that no search of a human length answers, about a commit of ordinary size.
-pub fn hopeless_question() -> Question {
+/// A job that no search of a human length answers, about a commit of ordinary size.
+pub fn hopeless_job() -> Job {
     let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                 parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                 author Ann Example <ann@example.com> 1390435200 +0000\n\
@@ -43,7 +43,7 @@ pub fn hopeless_question() -> Question {
     let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below(HOPELESS)) else {
         unreachable!("both are constants")
     };
-    Question::new(CommitTemplate::new(&commit, 0), target)
+    Job::new(CommitTemplate::new(&commit, 0), target)
 }
 
 /// One id in 2^80.

@@ -2,19 +2,15 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-#[cfg(feature = "gpu")]
-use level1::kernel::gpu::Device;
-use level1::kernel::{Backend, KernelError};
-use level1::race::Crew;
+use level1::{Backend, Device, GpuError, KernelError, Worker, Workers};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-#[cfg(feature = "gpu")]
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// Mines gitcoins: finds git commits with small ids and pushes them to the server.
+/// Mines gitcoins: matches git commits with small ids and pushes them to the server.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -62,17 +58,16 @@ fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
 pub enum Command {
     /// Mine coins on a gitcoin server
     Mine(MineArgs),
-    /// Find a nonce for a commit: no server, no clone
+    /// Match a nonce for a commit: no server, no clone
     Search(SearchArgs),
     /// Measure the hash rate of each backend
     Bench(BenchArgs),
     /// List the graphics processors, with their hash rates
-    #[cfg(feature = "gpu")]
     Devices,
 }
 
 #[derive(Debug, Args)]
-pub struct CrewArgs {
+pub struct WorkerArgs {
     /// How to hash: the fastest that the processor can do, or the one named
     ///
     /// 'auto' tries each for about a millisecond and takes the fastest. Built with a kernel for
@@ -81,7 +76,6 @@ pub struct CrewArgs {
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_parser())]
     pub backend: BackendChoice,
     /// Which graphics processor, by its number in 'level1 devices' [default: the first]
-    #[cfg(feature = "gpu")]
     #[arg(long, value_name = "N")]
     pub device: Option<usize>,
     /// Number of threads [default: one for each processor]
@@ -96,7 +90,7 @@ pub struct MineArgs {
     /// The name whose ledger entry goes up
     pub user: String,
     #[command(flatten)]
-    pub crew: CrewArgs,
+    pub workers: WorkerArgs,
     /// How many coins to mine; 0 means until interrupted
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub coins: u64,
@@ -120,20 +114,20 @@ pub struct SearchArgs {
     /// Take HEAD's commit of this repository instead of one from standard input
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
-    /// Write the find into the repository and move HEAD to it instead of printing it
+    /// Write the match into the repository and move HEAD to it instead of printing it
     #[arg(long, requires = "repo")]
     pub amend: bool,
     #[command(flatten)]
-    pub crew: CrewArgs,
+    pub workers: WorkerArgs,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct TargetArgs {
-    /// Find an id that begins with these hexadecimal digits
+    /// Match an id that begins with these hexadecimal digits
     #[arg(long, value_name = "HEX")]
     pub prefix: Option<String>,
-    /// Find an id whose text is less than this difficulty, such as 000001
+    /// Match an id whose text is less than this difficulty, such as 000001
     #[arg(long, value_name = "HEX")]
     pub below: Option<String>,
 }
@@ -159,53 +153,47 @@ pub struct BenchArgs {
 pub enum BackendChoice {
     Auto,
     Named(Backend),
-    #[cfg(feature = "gpu")]
     Gpu,
 }
 
-impl CrewArgs {
-    #[cfg_attr(
-        not(feature = "gpu"),
-        expect(clippy::unnecessary_wraps, reason = "only a device can be missing")
-    )]
-    pub fn crew(&self) -> Result<Crew, KernelError> {
+impl WorkerArgs {
+    pub fn workers(&self) -> Result<Workers, KernelError> {
+        let cpu = |backend| Worker::cpu(backend, threads(self.threads));
         match self.backend {
-            BackendChoice::Named(backend) => Ok(Crew::processor(backend, threads(self.threads))),
-            #[cfg(feature = "gpu")]
-            BackendChoice::Gpu => Ok(Crew::device(Arc::new(Device::open(self.device)?))),
-            BackendChoice::Auto => {
-                let crew = Crew::processor(Backend::fastest(), threads(self.threads));
-                #[cfg(feature = "gpu")]
-                let crew = crate::commands::devices::join(crew, self.device)?;
-                Ok(crew)
-            }
+            BackendChoice::Named(backend) => Ok(cpu(backend).into()),
+            BackendChoice::Gpu => Ok(gpu(self.device)?.into()),
+            BackendChoice::Auto => crate::commands::devices::join(
+                Backend::fastest(),
+                threads(self.threads),
+                self.device,
+            ),
         }
     }
 }
 
+/// The graphics processor with this number, or the first.
+pub fn gpu(index: Option<usize>) -> Result<Worker, GpuError> {
+    Ok(Worker::Gpu(Arc::new(Device::open(index)?)))
+}
+
 /// The number asked for, or one for each processor.
-pub fn threads(asked: Option<NonZeroUsize>) -> usize {
+pub fn threads(asked: Option<NonZeroUsize>) -> NonZeroUsize {
     asked
         .or_else(|| available_parallelism().ok())
-        .map_or(1, NonZeroUsize::get)
+        .unwrap_or(NonZeroUsize::MIN)
 }
 
 fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
     let names = Backend::ALL.map(Backend::name);
-    let others = if cfg!(feature = "gpu") {
-        &["auto", "gpu"][..]
-    } else {
-        &["auto"]
-    };
-    PossibleValuesParser::new(others.iter().copied().chain(names)).map(|name| {
-        #[cfg(feature = "gpu")]
-        if name == "gpu" {
-            return BackendChoice::Gpu;
-        }
+    PossibleValuesParser::new(["auto", "gpu"].into_iter().chain(names)).map(|name| {
         let named = Backend::ALL
             .into_iter()
             .find(|backend| backend.name() == name);
-        named.map_or(BackendChoice::Auto, BackendChoice::Named)
+        match named {
+            Some(backend) => BackendChoice::Named(backend),
+            None if name == "gpu" => BackendChoice::Gpu,
+            None => BackendChoice::Auto,
+        }
     })
 }
 

@@ -4,8 +4,8 @@
 //! search left at the end of the message. Commits whose headers a new nonce would falsify
 //! (signatures) or that SHA-1 does not name (SHA-256 repositories) are refused.
 
+use crate::nonce::{NONCE_LABEL, is_nonce_line};
 use crate::object_id::ObjectId;
-use crate::template::{NONCE_LABEL, is_nonce_line};
 use thiserror::Error;
 
 /// The content of a commit object, ready to have a nonce line added.

@@ -135,7 +135,7 @@ impl Repository {
     pub fn origin(&self) -> Result<Option<String>, GitError> {
         match self.line(&["config", "--get", "remote.origin.url"]) {
             Ok(url) => Ok(Some(url)),
-            // `git config` says nothing when it finds nothing.
+            // `git config` says nothing when it matches nothing.
             Err(GitError::Failed { words, .. }) if words.is_empty() => Ok(None),
             Err(error) => Err(error),
         }
@@ -167,11 +167,11 @@ impl Repository {
             .stderr(Stdio::null());
         let mut child = command.spawn().map_err(GitError::Missing)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
-        let (questions, answers) =
+        let (requests, answers) =
             pipes.ok_or_else(|| io::Error::other("git has no standard input or output"))?;
         Ok(ObjectReader {
             child,
-            questions: Some(questions),
+            requests: Some(requests),
             answers: BufReader::new(answers),
         })
     }
@@ -245,12 +245,12 @@ impl Repository {
     }
 }
 
-/// A running `git cat-file --batch`. It finds objects that were fetched after it started.
+/// A running `git cat-file --batch`. It matches objects that were fetched after it started.
 #[derive(Debug)]
 pub struct ObjectReader {
     child: Child,
     /// Closed to end the process.
-    questions: Option<ChildStdin>,
+    requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -267,8 +267,8 @@ impl ObjectReader {
     /// Reads the object that `name` (an id, a reference, `HEAD^{tree}` …) stands for, if there is
     /// one and it is of type `kind`.
     pub fn read(&mut self, name: &str, kind: &str) -> Result<Option<Object>, GitError> {
-        if let Some(questions) = &mut self.questions {
-            questions.write_all(format!("{name}\n").as_bytes())?;
+        if let Some(requests) = &mut self.requests {
+            requests.write_all(format!("{name}\n").as_bytes())?;
         }
         let mut header = String::new();
         self.answers.read_line(&mut header)?;
@@ -294,8 +294,8 @@ impl ObjectReader {
 
 impl Drop for ObjectReader {
     fn drop(&mut self) {
-        // Without questions the process ends by itself.
-        self.questions = None;
+        // Without requests the process ends by itself.
+        self.requests = None;
         let _ = self.child.wait();
     }
 }

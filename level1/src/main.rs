@@ -14,7 +14,6 @@ fn main() -> ExitCode {
         Command::Mine(args) => commands::mine::run(&args),
         Command::Search(args) => commands::search::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-        #[cfg(feature = "gpu")]
         Command::Devices => commands::devices::run(),
     };
     result.unwrap_or_else(|error| {

@@ -6,13 +6,13 @@
 
 use crate::chain::{Head, HeadError, NextCommit};
 use crate::git::{GitError, Push, Repository};
+use crate::job::{Job, Match};
 use crate::kernel::KernelError;
 use crate::ledger::Player;
 use crate::object_id::ObjectId;
-use crate::race::{Control, Crew, RaceEnd, race};
-use crate::search::{Find, Question};
 use crate::template::CommitTemplate;
 use crate::upstream::{BRANCH, Event, Fetched, Report, Upstream, UpstreamError};
+use crate::workers::{Control, Outcome, Workers, search};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ pub struct Plan {
     /// Author and committer of the commits, as `Name <mail>`.
     pub author: String,
     /// How to search.
-    pub crew: Crew,
+    pub workers: Workers,
     /// How many coins to mine; 0 is as many as possible.
     pub coins: u64,
     /// How often to look whether the server's head has moved.
@@ -132,11 +132,11 @@ const CALLS: u32 = 5;
 /// The first of those waits.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// What became of a find.
-enum Landing {
+/// What became of a match.
+enum Submission {
     Accepted,
     /// The head has moved to another commit.
-    Late(Box<Fetched>),
+    Stale(Box<Fetched>),
 }
 
 /// Mines in `repository`, from `head`, which was just fetched, until the plan is fulfilled or
@@ -212,7 +212,7 @@ impl Run<'_> {
                 self.summary.interrupted = true;
                 return Ok(());
             }
-            // In this order: a halt after the reports have been read is kept for the race.
+            // In this order: a halt after the reports have been read is kept for the search.
             self.control.resume();
             self.take_reports()?;
             let next =
@@ -222,20 +222,20 @@ impl Run<'_> {
             let end = self.search(&next)?;
             searched += search_started.elapsed();
             match end {
-                RaceEnd::Halted => {}
-                RaceEnd::Exhausted => return Err(MineError::Exhausted),
-                RaceEnd::Found(find) => match self.land(&find, &next)? {
-                    Landing::Accepted => {
+                Outcome::Halted => {}
+                Outcome::Exhausted => return Err(MineError::Exhausted),
+                Outcome::Found(found) => match self.land(&found, &next)? {
+                    Submission::Accepted => {
                         self.summary.coins += 1;
                         self.observer.coin(&Coin {
                             number: self.summary.coins,
-                            id: find.id,
+                            id: found.id,
                             took: started.elapsed(),
                             tried: self.control.tried() - tried_before,
                             searched,
                         });
                         self.adopt(Head {
-                            id: find.id,
+                            id: found.id,
                             tree: next.tree,
                             ledger: next.ledger,
                             ..self.head.clone()
@@ -243,7 +243,7 @@ impl Run<'_> {
                         (started, searched) = (Instant::now(), Duration::ZERO);
                         tried_before = self.control.tried();
                     }
-                    Landing::Late(fetched) => {
+                    Submission::Stale(fetched) => {
                         self.summary.lost_races += 1;
                         self.observer
                             .note("push refused, somebody was faster; starting again");
@@ -296,11 +296,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn search(&mut self, next: &NextCommit) -> Result<RaceEnd, MineError> {
+    fn search(&mut self, next: &NextCommit) -> Result<Outcome, MineError> {
         // Seeds differ between runs and heads, so that two miners try different commits.
         let seed = RandomState::new().hash_one(self.head.id);
         let template = CommitTemplate::new(&next.commit, seed);
-        let question = Question::new(template, self.head.target);
+        let job = Job::new(template, self.head.target);
         if let Some(at) = self.fetched_at.take() {
             let (head, delay) = (self.head.id, at.elapsed().as_secs_f64() * 1e3);
             self.observer
@@ -309,6 +309,9 @@ impl Run<'_> {
         let (head, control, coins) = (&self.head, self.control, self.summary.coins);
         let (observer, interrupted) = (&mut self.observer, self.interrupted);
         let mut watch = || {
+            for note in control.take_notes() {
+                observer.note(&note);
+            }
             observer.searching(&Status {
                 head,
                 tried: control.tried(),
@@ -319,22 +322,22 @@ impl Run<'_> {
             }
             ControlFlow::Continue(())
         };
-        Ok(race(&question, &self.plan.crew, control, &mut watch)?)
+        Ok(search(&job, &self.plan.workers, control, &mut watch)?)
     }
 
-    /// Writes the find's objects and pushes, as often as there is hope.
-    fn land(&self, find: &Find, next: &NextCommit) -> Result<Landing, MineError> {
+    /// Writes the match's objects and pushes, as often as there is hope.
+    fn land(&self, found: &Match, next: &NextCommit) -> Result<Submission, MineError> {
         self.write("blob", &next.ledger, ObjectId::of("blob", &next.ledger))?;
         self.write(
             "tree",
             next.tree.content(),
             ObjectId::of("tree", next.tree.content()),
         )?;
-        self.write("commit", &find.commit, find.id)?;
+        self.write("commit", &found.commit, found.id)?;
         let (mut pushes, mut calls, mut wait) = (0, 0, FIRST_WAIT);
         loop {
-            let failure = match self.repository.push(find.id, BRANCH)? {
-                Push::Accepted => return Ok(Landing::Accepted),
+            let failure = match self.repository.push(found.id, BRANCH)? {
+                Push::Accepted => return Ok(Submission::Accepted),
                 Push::Refused(words) => {
                     pushes += 1;
                     MineError::Refused(words)
@@ -346,9 +349,9 @@ impl Run<'_> {
             };
             match self.upstream.fetch() {
                 // An answer can be lost after the push has been accepted.
-                Ok(fetched) if fetched.head.id == find.id => return Ok(Landing::Accepted),
+                Ok(fetched) if fetched.head.id == found.id => return Ok(Submission::Accepted),
                 Ok(fetched) if fetched.head.id != self.head.id => {
-                    return Ok(Landing::Late(Box::new(fetched)));
+                    return Ok(Submission::Stale(Box::new(fetched)));
                 }
                 Ok(_) => {}
                 Err(UpstreamError::Git(_)) => calls += 1,

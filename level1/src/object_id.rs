@@ -1,7 +1,7 @@
 //! Object ids: the SHA-1 of a git object, header included.
 //!
 //! Everything here goes through the `sha1` crate. It is the slow, independent path by which each
-//! find of a kernel is checked before git hears of it.
+//! match of a kernel is checked before git hears of it.
 
 use sha1::{Digest, Sha1};
 use std::fmt;

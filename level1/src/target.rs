@@ -1,4 +1,4 @@
-//! What a find must look like: a closed range of object ids.
+//! What a match must look like: a closed range of object ids.
 //!
 //! A difficulty is compared as *text* in the contract ("lexicographically less than the content of
 //! `difficulty.txt`"), so it may have any number of digits. As a range of 160-bit numbers that is
@@ -9,7 +9,7 @@
 use crate::object_id::{HEX_DIGITS, ObjectId};
 use thiserror::Error;
 
-/// The object ids that count as a find: all from `first` to `last`, both included.
+/// The object ids that count as a match: all from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     first: ObjectId,
@@ -31,12 +31,12 @@ pub enum TargetError {
 }
 
 /// The part of a [`Target`] that a kernel checks: the first word of an id, less `base`, is at most
-/// `span` (in wrapping 32-bit arithmetic). It lets through every find and, rarely, something else.
+/// `span` (in wrapping 32-bit arithmetic). It lets through every match and, rarely, something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// The least first word of a find.
+    /// The least first word of a match.
     pub base: u32,
-    /// The greatest first word of a find, less `base`.
+    /// The greatest first word of a match, less `base`.
     pub span: u32,
 }
 
@@ -80,7 +80,7 @@ impl Target {
         })
     }
 
-    /// Whether `id` is a find.
+    /// Whether `id` is a match.
     pub fn contains(&self, id: ObjectId) -> bool {
         self.first <= id && id <= self.last
     }
@@ -94,7 +94,7 @@ impl Target {
         }
     }
 
-    /// How many hashes a find takes on average.
+    /// How many hashes a match takes on average.
     pub fn expected_hashes(&self) -> f64 {
         let fraction = |id: ObjectId| {
             id.0.iter()

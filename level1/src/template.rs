@@ -18,33 +18,12 @@
 //! The filler comes from a seed, so that two miners of the same commit try different objects.
 
 use crate::commit::Commit;
+use crate::nonce::{
+    BLOCK, COLUMN_DIGITS, DIGITS, LAST_BLOCK_USED, LINE_DIGITS_MAX, LINE_DIGITS_MIN, NONCE_LABEL,
+    Nonce, ROW_DIGITS, write_digits,
+};
 use crate::object_id::ObjectId;
 use sha1::block_api::compress;
-
-/// What begins the nonce line: a trailer's token, as `git interpret-trailers` reads it.
-pub const NONCE_LABEL: &str = "Nonce: ";
-
-/// Bits of a nonce that choose the column.
-pub const COLUMN_BITS: u32 = 15;
-
-/// Number of columns in a row.
-pub const COLUMNS: u32 = 1 << COLUMN_BITS;
-
-/// Number of rows, so that rows times columns is 2^64.
-pub const ROWS: u64 = 1 << (64 - COLUMN_BITS);
-
-/// RFC 4648 base 32, in the lower case that looks at home beside object ids.
-const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-
-const BLOCK: usize = 64;
-const ROW_DIGITS: usize = 10;
-const COLUMN_DIGITS: usize = 3;
-/// Bytes of the last block that are not padding.
-const LAST_BLOCK_USED: usize = 55;
-/// From the first row digit to the end of the message.
-const LINE_DIGITS_MIN: usize = ROW_DIGITS + LAST_BLOCK_USED;
-/// The least line, lengthened to the next place where the blocks fall right.
-const LINE_DIGITS_MAX: usize = LINE_DIGITS_MIN + BLOCK;
 
 /// SHA-1's initial hash value (RFC 3174, section 6.1).
 const INITIAL: [u32; 5] = [
@@ -54,28 +33,6 @@ const INITIAL: [u32; 5] = [
     0x1032_5476,
     0xc3d2_e1f0,
 ];
-
-/// One try: `row << COLUMN_BITS | column`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Nonce(pub u64);
-
-impl Nonce {
-    /// The nonce at `row` (less than [`ROWS`]) and `column` (less than [`COLUMNS`]).
-    pub fn at(row: u64, column: u32) -> Self {
-        debug_assert!(row < ROWS && column < COLUMNS);
-        Self(row << COLUMN_BITS | u64::from(column))
-    }
-
-    /// The upper bits.
-    pub fn row(self) -> u64 {
-        self.0 >> COLUMN_BITS
-    }
-
-    /// The lower bits.
-    pub fn column(self) -> u32 {
-        self.0 as u32 & (COLUMNS - 1)
-    }
-}
 
 /// A commit object with room for a nonce, hashed as far as the nonce allows.
 #[derive(Clone, Debug)]
@@ -196,22 +153,6 @@ pub fn column_word(column: u32) -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-/// Whether `line` is a nonce line as a template writes it.
-pub fn is_nonce_line(line: &[u8]) -> bool {
-    line.strip_prefix(NONCE_LABEL.as_bytes())
-        .is_some_and(|digits| {
-            (LINE_DIGITS_MIN..=LINE_DIGITS_MAX).contains(&digits.len())
-                && digits.iter().all(|digit| DIGITS.contains(digit))
-        })
-}
-
-/// Writes `value` in base 32, the most significant digit first, over all of `place`.
-fn write_digits(place: &mut [u8], value: u64) {
-    for (at, digit) in place.iter_mut().rev().enumerate() {
-        *digit = DIGITS[(value >> (5 * at)) as usize & 31];
-    }
-}
-
 /// Endless digits from a seed: the SplitMix64 sequence, its top five bits at a time.
 fn filler(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed;
@@ -227,7 +168,7 @@ fn filler(seed: u64) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::nonce::{ROWS, is_nonce_line};
     use std::collections::HashSet;
 
     fn commit(message: &str) -> Commit {
@@ -285,13 +226,5 @@ mod tests {
         let one = CommitTemplate::new(&commit("Title\n"), 1);
         let two = CommitTemplate::new(&commit("Title\n"), 2);
         assert_ne!(one.commit(Nonce(0)), two.commit(Nonce(0)));
-    }
-
-    proptest! {
-        #[test]
-        fn rows_and_columns_make_up_the_nonce(value: u64) {
-            let nonce = Nonce(value);
-            prop_assert_eq!(Nonce::at(nonce.row(), nonce.column()), nonce);
-        }
     }
 }

@@ -5,13 +5,10 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use level1::commit::Commit;
-use level1::kernel::gpu::{Device, GpuError, GpuKernel};
-use level1::kernel::{Batch, Job, Kernel, Sink};
-use level1::object_id::ObjectId;
-use level1::search::Question;
-use level1::target::Target;
-use level1::template::{COLUMNS, CommitTemplate, Nonce, ROWS};
+use level1::{
+    Batch, COLUMNS, Commit, CommitTemplate, Device, GpuError, GpuKernel, Job, Kernel, Nonce,
+    ObjectId, ROWS, Sink, Target, Work,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::ops::ControlFlow;
@@ -77,7 +74,7 @@ fn nonces(batch: &Batch) -> impl Iterator<Item = Nonce> {
 fn no_nonce_is_skipped_or_tried_twice() {
     let Some(mut kernel) = kernel() else { return };
     let template = CommitTemplate::new(&commit("Title\n"), 1);
-    let job = Job::new(template.tail(), &everything());
+    let work = Work::new(template.tail(), &everything());
     let group = kernel.rows_per_batch();
     // Less than a work group, one that is not full, more rows than the buffer holds (so many
     // hits that they have to be fetched in full, or the step repeated), the last rows of all.
@@ -92,7 +89,7 @@ fn no_nonce_is_skipped_or_tried_twice() {
     for (rows, columns) in batches {
         let batch = Batch { rows, columns };
         let mut recorder = Recorder::default();
-        assert!(kernel.scan(&job, &batch, &mut recorder).is_continue());
+        assert!(kernel.scan(&work, &batch, &mut recorder).is_continue());
         let expected: Vec<Nonce> = nonces(&batch).collect();
         assert_eq!(recorder.tried, expected.len() as u64, "{batch:?}");
         recorder.candidates.sort_unstable();
@@ -112,16 +109,19 @@ fn a_hit_in_every_place_of_a_work_group_is_found() {
         columns: 9..10,
     };
     for nonce in nonces(&batch) {
-        // The whole id as prefix: only this one nonce is a find.
+        // The whole id as prefix: only this one nonce is a match.
         let id = template.id(nonce).to_string();
-        let question = Question::new(template.clone(), Target::prefix(&id).unwrap());
+        let job = Job::new(template.clone(), Target::prefix(&id).unwrap());
         let mut recorder = Recorder::default();
-        let _ = kernel.scan(question.job(), &batch, &mut recorder);
-        let finds = recorder
+        let _ = kernel.scan(job.work(), &batch, &mut recorder);
+        let matches = recorder
             .candidates
             .into_iter()
-            .filter_map(|at| question.check(at));
-        assert_eq!(finds.map(|find| find.nonce).collect::<Vec<_>>(), [nonce]);
+            .filter_map(|at| job.check(at));
+        assert_eq!(
+            matches.map(|found| found.nonce).collect::<Vec<_>>(),
+            [nonce]
+        );
     }
 }
 
@@ -149,16 +149,14 @@ fn random_templates_and_targets_agree_with_the_crate() {
             let mut ids: Vec<ObjectId> = nonces(&batch).map(|nonce| template.id(nonce)).collect();
             ids.sort_unstable();
             let bound = ids[rank.min(ids.len() - 1)];
-            let question = Question::new(template, Target::below(&bound.to_string()).unwrap());
+            let job = Job::new(template, Target::below(&bound.to_string()).unwrap());
             let expected: Vec<Nonce> = nonces(&batch)
-                .filter(|&nonce| question.check(nonce).is_some())
+                .filter(|&nonce| job.check(nonce).is_some())
                 .collect();
             let mut recorder = Recorder::default();
-            let _ = kernel
-                .borrow_mut()
-                .scan(question.job(), &batch, &mut recorder);
+            let _ = kernel.borrow_mut().scan(job.work(), &batch, &mut recorder);
             let mut found = recorder.candidates;
-            found.retain(|&nonce| question.check(nonce).is_some());
+            found.retain(|&nonce| job.check(nonce).is_some());
             found.sort_unstable();
             prop_assert_eq!(found, expected);
             Ok(())
@@ -171,7 +169,7 @@ fn random_templates_and_targets_agree_with_the_crate() {
 fn a_stopped_kernel_can_be_used_again() {
     let Some(mut kernel) = kernel() else { return };
     let template = CommitTemplate::new(&commit("Title\n"), 1);
-    let rare = Job::new(template.tail(), &Target::below("00000001").unwrap());
+    let rare = Work::new(template.tail(), &Target::below("00000001").unwrap());
     let large = Batch {
         rows: 0..kernel.rows_per_batch() * 4,
         columns: 0..COLUMNS,
@@ -181,7 +179,7 @@ fn a_stopped_kernel_can_be_used_again() {
         ..Recorder::default()
     };
     assert!(kernel.scan(&rare, &large, &mut recorder).is_break());
-    let all = Job::new(template.tail(), &everything());
+    let all = Work::new(template.tail(), &everything());
     let small = Batch {
         rows: 3..8,
         columns: 2..9,

@@ -1,13 +1,11 @@
-//! Every kernel against the `sha1` crate: which nonces are finds, and that each is tried once.
+//! Every kernel against the `sha1` crate: which nonces are matches, and that each is tried once.
 
 #![allow(clippy::unwrap_used)]
 
-use level1::commit::Commit;
-use level1::kernel::{Backend, Batch, Job, Kernel, Sink};
-use level1::object_id::ObjectId;
-use level1::search::Question;
-use level1::target::Target;
-use level1::template::{COLUMNS, CommitTemplate, Nonce, ROWS};
+use level1::{
+    Backend, Batch, COLUMNS, Commit, CommitTemplate, Job, Kernel, Nonce, ObjectId, ROWS, Sink,
+    Target, Work,
+};
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 
@@ -91,7 +89,7 @@ fn every_message_tail_gives_the_crates_finds() {
         };
         let all = ids(&template, &batch);
         let target = target_among(&all, 7);
-        let question = Question::new(template, target);
+        let job = Job::new(template, target);
         let mut expected: Vec<Nonce> = all
             .iter()
             .filter(|(_, id)| target.contains(*id))
@@ -100,17 +98,17 @@ fn every_message_tail_gives_the_crates_finds() {
         expected.sort_unstable();
         for (backend, kernel) in &mut kernels {
             let mut recorder = Recorder::new();
-            let flow = kernel.scan(question.job(), &batch, &mut recorder);
+            let flow = kernel.scan(job.work(), &batch, &mut recorder);
             assert_eq!(flow, ControlFlow::Continue(()));
             assert_eq!(recorder.tried, 200);
-            let mut finds: Vec<Nonce> = recorder
+            let mut matches: Vec<Nonce> = recorder
                 .candidates
                 .iter()
-                .filter_map(|&nonce| question.check(nonce))
-                .map(|find| find.nonce)
+                .filter_map(|&nonce| job.check(nonce))
+                .map(|found| found.nonce)
                 .collect();
-            finds.sort_unstable();
-            assert_eq!(finds, expected, "{backend}, message of {length} bytes");
+            matches.sort_unstable();
+            assert_eq!(matches, expected, "{backend}, message of {length} bytes");
         }
     }
 }
@@ -120,7 +118,7 @@ fn no_nonce_is_skipped_or_tried_twice() {
     // A filter that lets everything through makes the candidates the record of what was tried.
     let template = CommitTemplate::new(&commit("Title\n"), 1);
     let everything = Target::below(&"f".repeat(41)).unwrap();
-    let job = Job::new(template.tail(), &everything);
+    let work = Work::new(template.tail(), &everything);
     for (backend, kernel) in &mut kernels() {
         let rows = kernel.rows_per_batch();
         // Fewer rows than lanes, a number that leaves lanes over, more than one table, the end.
@@ -132,7 +130,7 @@ fn no_nonce_is_skipped_or_tried_twice() {
                     columns,
                 };
                 let mut recorder = Recorder::new();
-                let _ = kernel.scan(&job, &batch, &mut recorder);
+                let _ = kernel.scan(&work, &batch, &mut recorder);
                 let mut tried = recorder.candidates;
                 assert_eq!(recorder.tried, tried.len() as u64, "{backend}: {batch:?}");
                 tried.sort_unstable();
@@ -149,7 +147,7 @@ fn no_nonce_is_skipped_or_tried_twice() {
 
 #[test]
 fn a_range_is_searched_from_end_to_end() {
-    let question = Question::new(
+    let job = Job::new(
         CommitTemplate::new(&commit("Title\n"), 9),
         Target::below("0008").unwrap(),
     );
@@ -158,17 +156,17 @@ fn a_range_is_searched_from_end_to_end() {
     let expected: Vec<Nonce> = range
         .clone()
         .map(Nonce)
-        .filter(|&nonce| question.check(nonce).is_some())
+        .filter(|&nonce| job.check(nonce).is_some())
         .collect();
     assert!(!expected.is_empty());
     for (backend, kernel) in &mut kernels() {
-        let searched = question.search(kernel.as_mut(), range.clone());
+        let searched = job.search(kernel.as_mut(), range.clone());
         assert_eq!(searched.tried, range.end() - range.start() + 1, "{backend}");
-        let mut finds: Vec<Nonce> = searched.finds.iter().map(|find| find.nonce).collect();
-        finds.sort_unstable();
-        assert_eq!(finds, expected, "{backend}");
-        for find in searched.finds {
-            assert_eq!(ObjectId::of("commit", &find.commit), find.id);
+        let mut matches: Vec<Nonce> = searched.matches.iter().map(|found| found.nonce).collect();
+        matches.sort_unstable();
+        assert_eq!(matches, expected, "{backend}");
+        for found in searched.matches {
+            assert_eq!(ObjectId::of("commit", &found.commit), found.id);
         }
     }
 }
@@ -176,7 +174,7 @@ fn a_range_is_searched_from_end_to_end() {
 #[test]
 fn a_sink_can_stop_a_kernel() {
     let template = CommitTemplate::new(&commit("Title\n"), 1);
-    let job = Job::new(template.tail(), &Target::below("00000001").unwrap());
+    let work = Work::new(template.tail(), &Target::below("00000001").unwrap());
     for (backend, kernel) in &mut kernels() {
         let batch = Batch {
             rows: 0..kernel.rows_per_batch(),
@@ -187,7 +185,7 @@ fn a_sink_can_stop_a_kernel() {
             ..Recorder::new()
         };
         assert!(
-            kernel.scan(&job, &batch, &mut recorder).is_break(),
+            kernel.scan(&work, &batch, &mut recorder).is_break(),
             "{backend}"
         );
         assert!(
@@ -218,7 +216,7 @@ proptest! {
             Some(digits) => Target::prefix(&all[rank % all.len()].1.to_string()[..digits]).unwrap(),
             None => target_among(&all, rank),
         };
-        let question = Question::new(template, target);
+        let job = Job::new(template, target);
         let mut expected: Vec<Nonce> = all
             .iter()
             .filter(|(_, id)| target.contains(*id))
@@ -227,10 +225,10 @@ proptest! {
         expected.sort_unstable();
         for (backend, kernel) in &mut kernels() {
             let mut recorder = Recorder::new();
-            let _ = kernel.scan(question.job(), &batch, &mut recorder);
+            let _ = kernel.scan(job.work(), &batch, &mut recorder);
             let mut candidates = recorder.candidates;
             candidates.sort_unstable();
-            candidates.retain(|&nonce| question.check(nonce).is_some());
+            candidates.retain(|&nonce| job.check(nonce).is_some());
             prop_assert_eq!(&candidates, &expected, "{}", backend);
         }
     }

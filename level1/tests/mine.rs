@@ -56,7 +56,7 @@ fn many_coins_come_from_one_clone_and_add_up() {
 
 #[test]
 fn every_backend_mines() {
-    for backend in level1::kernel::Backend::supported() {
+    for backend in level1::Backend::supported() {
         let game = Game::new(EASY);
         let arguments = ["mine", "--backend", backend.name(), "server.git", "ann"];
         let output = game.level1(&arguments).output().unwrap();

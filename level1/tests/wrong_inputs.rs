@@ -194,7 +194,7 @@ fn options_that_make_no_sense() {
         (["--threads", "0"], "--threads"),
         (["--coins", "1.5"], "--coins"),
         (["--author", "Ann"], "--author"),
-        (["--backend", "gpu"], "--backend"),
+        (["--backend", "gpu"], "built without"),
     ] {
         let output = game
             .level1(&["mine", arguments[0], arguments[1], "server.git", "ann"])

@@ -1,13 +1,10 @@
 //! `level1 mine`, and the classic form without a subcommand.
 
+use super::progress::{Progress, time};
 use super::{interrupt_flag, interrupted_exit};
 use crate::cli::MineArgs;
 use anyhow::{Context, Result};
-use level1::clone_dir::{CloneDir, classic_dir};
-use level1::ledger::Player;
-use level1::miner::{Coin, Observer, Plan, Status, mine};
-use level1::progress::{Progress, time};
-use level1::upstream::Upstream;
+use level1::{CloneDir, Coin, Observer, Plan, Player, Status, Upstream, classic_dir, mine};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,8 +15,8 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
         None => classic_dir(&args.url)?,
     };
     // Before anything is cloned: a backend this processor lacks is a mistake in the call.
-    let crew = args.crew.crew()?;
-    crew.kernels()?;
+    let workers = args.workers.workers()?;
+    workers.kernels()?;
     let interrupted = interrupt_flag()?;
 
     let clone = CloneDir::obtain(&args.url, &dir)
@@ -31,7 +28,7 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
         progress: Progress::new(),
     };
     screen.progress.note(&format!(
-        "mining for {} on {} in {}: difficulty {}, {crew}",
+        "mining for {} on {} in {}: difficulty {}, {workers}",
         player.name(),
         head.id,
         dir.display(),
@@ -41,7 +38,7 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
     let plan = Plan {
         author: author.unwrap_or_else(|| format!("{} <gitcoin@example.com>", player.name())),
         player,
-        crew,
+        workers,
         coins: args.coins,
         refresh: args.refresh,
     };

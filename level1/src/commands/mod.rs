@@ -1,9 +1,9 @@
 //! The subcommands: from parsed flags to library calls and back to text.
 
 pub mod bench;
-#[cfg(feature = "gpu")]
 pub mod devices;
 pub mod mine;
+mod progress;
 pub mod search;
 
 use anyhow::Context;

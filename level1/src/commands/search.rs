@@ -1,16 +1,13 @@
 //! `level1 search`: the search alone, as a vanity-commit tool.
 
+use super::progress::{Progress, time};
 use super::{interrupt_flag, interrupted_exit};
 use crate::cli::{SearchArgs, TargetArgs};
 use anyhow::{Context, Result, bail};
-use level1::commit::{Commit, CommitError};
-use level1::git::Repository;
-use level1::object_id::ObjectId;
-use level1::progress::{Progress, time};
-use level1::race::{Control, RaceEnd, race};
-use level1::search::{Find, Question};
-use level1::target::{Target, TargetError};
-use level1::template::CommitTemplate;
+use level1::{
+    Commit, CommitError, CommitTemplate, Control, Job, Match, ObjectId, Outcome, Repository,
+    Target, TargetError, search,
+};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::ControlFlow;
@@ -19,18 +16,21 @@ use std::sync::atomic::Ordering;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let target = target(&args.target)?;
-    let crew = args.crew.crew()?;
-    crew.kernels()?;
+    let workers = args.workers.workers()?;
+    workers.kernels()?;
     let interrupted = interrupt_flag()?;
     let source = Source::open(args)?;
     let commit = Commit::parse(&source.content)?;
 
     let seed = RandomState::new().hash_one(&commit);
-    let question = Question::new(CommitTemplate::new(&commit, seed), target);
+    let job = Job::new(CommitTemplate::new(&commit, seed), target);
     let control = Control::default();
     let mut progress = Progress::new();
     let expected = target.expected_hashes();
-    let end = race(&question, &crew, &control, &mut || {
+    let end = search(&job, &workers, &control, &mut || {
+        for note in control.take_notes() {
+            progress.note(&note);
+        }
         progress.update(control.tried(), |rate| {
             let tried = control.tried() as f64 / expected;
             format!(
@@ -45,9 +45,9 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     })?;
     drop(progress);
     match end {
-        RaceEnd::Found(find) => source.deliver(&find).map(|()| ExitCode::SUCCESS),
-        RaceEnd::Halted => Ok(interrupted_exit()),
-        RaceEnd::Exhausted => bail!("none of 2^64 nonces gives such an id"),
+        Outcome::Found(found) => source.deliver(&found).map(|()| ExitCode::SUCCESS),
+        Outcome::Halted => Ok(interrupted_exit()),
+        Outcome::Exhausted => bail!("none of 2^64 nonces gives such an id"),
     }
 }
 
@@ -58,7 +58,7 @@ fn target(args: &TargetArgs) -> Result<Target, TargetError> {
     }
 }
 
-/// Where the commit comes from and where the find goes.
+/// Where the commit comes from and where the match goes.
 struct Source {
     content: Vec<u8>,
     /// The repository to amend, with the commit that HEAD named.
@@ -90,21 +90,24 @@ impl Source {
         })
     }
 
-    fn deliver(&self, find: &Find) -> Result<()> {
+    fn deliver(&self, found: &Match) -> Result<()> {
         if let Some((repository, head)) = &self.amend {
-            let id = repository.write("commit", &find.commit)?;
-            if id != find.id {
-                bail!("git names the commit {id}, this program {}", find.id);
+            let id = repository.write("commit", &found.commit)?;
+            if id != found.id {
+                bail!("git names the commit {id}, this program {}", found.id);
             }
             repository.move_head(id, *head, "level1 search: amend")?;
         } else {
             let mut stdout = io::stdout().lock();
-            match stdout.write_all(&find.commit).and_then(|()| stdout.flush()) {
+            match stdout
+                .write_all(&found.commit)
+                .and_then(|()| stdout.flush())
+            {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 written => written.context("cannot write to standard output")?,
             }
         }
-        let _ = writeln!(io::stderr(), "{}", find.id);
+        let _ = writeln!(io::stderr(), "{}", found.id);
         Ok(())
     }
 }

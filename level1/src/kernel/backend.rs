@@ -3,10 +3,11 @@
 use super::crate_sha1::CrateScanner;
 use super::portable::PortableScanner;
 use super::two_level::TwoLevel;
-use super::{Batch, Job, Kernel, Sink};
+use super::{Batch, Kernel, Sink, Work};
 use crate::commit::Commit;
+use crate::nonce::Nonce;
 use crate::target::Target;
-use crate::template::{CommitTemplate, Nonce};
+use crate::template::CommitTemplate;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -123,10 +124,10 @@ fn trial(backend: Backend, trials: u32, duration: Duration) -> f64 {
     let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below("0001")) else {
         unreachable!("both are constants")
     };
-    let job = Job::new(CommitTemplate::new(&commit, 0).tail(), &target);
+    let work = Work::new(CommitTemplate::new(&commit, 0).tail(), &target);
     let batch = Batch {
         rows: 0..kernel.rows_per_batch(),
-        columns: 0..crate::template::COLUMNS,
+        columns: 0..crate::nonce::COLUMNS,
     };
     let mut best = 0f64;
     for _ in 0..trials {
@@ -136,7 +137,7 @@ fn trial(backend: Backend, trials: u32, duration: Duration) -> f64 {
             tried: 0,
             rate: 0.0,
         };
-        let _ = kernel.scan(&job, &batch, &mut sink);
+        let _ = kernel.scan(&work, &batch, &mut sink);
         best = best.max(sink.rate);
     }
     best

@@ -1,7 +1,7 @@
 //! Kernels: what tries nonces.
 //!
-//! A [`Kernel`] takes a [`Job`] (a template's tail and a filter) and a [`Batch`] (a rectangle of
-//! nonces), and reports candidates and progress to a [`Sink`]. It does not decide what a find is
+//! A [`Kernel`] takes a [`Work`] (a template's tail and a filter) and a [`Batch`] (a rectangle of
+//! nonces), and reports candidates and progress to a [`Sink`]. It does not decide what a match is
 //! and keeps no account of what was tried: that is [`crate::search`]'s part. The interface suits
 //! a processor that works column by column as well as one that takes the batch in big pieces.
 //!
@@ -10,9 +10,13 @@
 
 mod backend;
 mod crate_sha1;
+mod device_info;
 #[cfg(feature = "gpu")]
 #[allow(unsafe_code, reason = "the shader is compiled without run-time checks")]
-pub mod gpu;
+pub(crate) mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+pub(crate) mod gpu;
 mod lanes;
 mod portable;
 mod rows;
@@ -27,24 +31,26 @@ mod avx512;
 mod sha_ni;
 
 pub use backend::{Backend, BackendError};
+pub use device_info::{DeviceInfo, GpuError};
 
 use thiserror::Error;
 
+use crate::nonce::{COLUMNS, Nonce, ROWS};
 use crate::target::{Filter, Target};
-use crate::template::{COLUMNS, Nonce, ROWS, Tail};
+use crate::template::Tail;
 use std::ops::{ControlFlow, Range};
 
 /// What all nonces of a search have in common.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct Work {
     /// The last two blocks and the state before them.
     pub tail: Tail,
     /// What the first word of a candidate's id must satisfy.
     pub filter: Filter,
 }
 
-impl Job {
-    /// The job of finding an id in `target` among the nonces of `tail`.
+impl Work {
+    /// The work of finding an id in `target` among the nonces of `tail`.
     pub fn new(tail: &Tail, target: &Target) -> Self {
         Self {
             tail: tail.clone(),
@@ -73,10 +79,13 @@ impl Batch {
     }
 }
 
-/// Receives what a kernel finds; either answer may end the batch.
+/// Receives what a kernel matches; either answer may end the batch.
 pub trait Sink {
     /// `nonce` passed the filter. Called before the progress that includes it.
     fn candidate(&mut self, nonce: Nonce) -> ControlFlow<()>;
+
+    /// Something happened that its user should know, such as that a device has failed.
+    fn note(&mut self, _text: String) {}
 
     /// `tried` more nonces have been tried. Called often: every few microseconds on a processor.
     fn progress(&mut self, tried: u64) -> ControlFlow<()>;
@@ -89,9 +98,8 @@ pub enum KernelError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// There is no graphics processor, or it does not work.
-    #[cfg(feature = "gpu")]
     #[error(transparent)]
-    Gpu(#[from] gpu::GpuError),
+    Gpu(#[from] GpuError),
 }
 
 /// Tries nonces. One kernel belongs to one thread and keeps its tables between batches.
@@ -100,6 +108,6 @@ pub trait Kernel: Send {
     fn rows_per_batch(&self) -> u64;
 
     /// Tries every nonce of `batch` once, or those up to where the sink says to stop. Each nonce
-    /// that passes the job's filter is reported.
-    fn scan(&mut self, job: &Job, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()>;
+    /// that passes the work's filter is reported.
+    fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()>;
 }

@@ -22,7 +22,7 @@ pub(super) struct Column {
     pub keyed: Expanded,
 }
 
-/// Makes the schedules of one job's columns.
+/// Makes the schedules of one work's columns.
 pub(super) struct Schedule {
     shares: Vec<[Expanded; 32]>,
     block: [u32; 16],
@@ -108,7 +108,8 @@ fn expand(block: &[u32; 16]) -> Expanded {
 mod tests {
     use super::*;
     use crate::commit::Commit;
-    use crate::template::{COLUMNS, CommitTemplate};
+    use crate::nonce::COLUMNS;
+    use crate::template::CommitTemplate;
 
     #[test]
     fn shares_add_up_to_the_schedule() {

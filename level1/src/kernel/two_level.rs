@@ -6,8 +6,8 @@
 
 use super::rows::Row;
 use super::schedule::{Column, Schedule};
-use super::{Batch, Job, Kernel, Sink};
-use crate::template::Nonce;
+use super::{Batch, Kernel, Sink, Work};
+use crate::nonce::Nonce;
 use std::ops::ControlFlow;
 
 /// One instruction set's inner loop.
@@ -47,20 +47,20 @@ impl<S: ColumnScanner> Kernel for TwoLevel<S> {
         S::ROWS
     }
 
-    fn scan(&mut self, job: &Job, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
+    fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
         batch.assert_valid();
-        let mut schedule = Schedule::new(&job.tail);
+        let mut schedule = Schedule::new(&work.tail);
         let mut first_row = batch.rows.start;
         while first_row < batch.rows.end {
             let last_row = batch.rows.end.min(first_row + S::ROWS);
             self.rows.clear();
             self.rows
-                .extend((first_row..last_row).map(|row| Row::new(&job.tail, row, job.filter)));
-            self.scanner.pack(&self.rows, job.tail.last_block());
+                .extend((first_row..last_row).map(|row| Row::new(&work.tail, row, work.filter)));
+            self.scanner.pack(&self.rows, work.tail.last_block());
             for column in batch.columns.clone() {
                 let made = schedule.column(column);
                 self.scanner
-                    .scan_column(&made, job.filter.span, &mut self.hits);
+                    .scan_column(&made, work.filter.span, &mut self.hits);
                 for hit in self.hits.drain(..) {
                     if (hit as usize) < self.rows.len() {
                         sink.candidate(Nonce::at(first_row + u64::from(hit), column))?;

@@ -1,42 +1,9 @@
 //! Which graphics processors there are, and opening one.
 
 use super::shader;
+use crate::kernel::{DeviceInfo, GpuError};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use thiserror::Error;
-
-/// Why a graphics processor cannot be used, or cannot be used any more.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum GpuError {
-    /// No driver offers any device.
-    #[error("no graphics processor found (is a Vulkan driver installed?)")]
-    NoDevice,
-    /// The device's number is out of range.
-    #[error("there is no graphics processor {0}; 'level1 devices' lists {1}")]
-    NoSuchDevice(usize, usize),
-    /// The driver refused or the device failed; its words.
-    #[error("the graphics processor failed: {0}")]
-    Failed(String),
-}
-
-/// What is known of a device without opening it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// Its number for `--device`.
-    pub index: usize,
-    /// Its name, as the driver gives it.
-    pub name: String,
-    /// The programming interface through which it is used, such as `vulkan`.
-    pub interface: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    pub kind: &'static str,
-}
-
-impl fmt::Display for DeviceInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, {})", self.name, self.kind, self.interface)
-    }
-}
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,12 +22,19 @@ pub struct Device {
 }
 
 /// The devices there are; real ones before software ones.
-pub fn devices() -> Vec<DeviceInfo> {
-    adapters()
+///
+/// # Errors
+/// [`GpuError::NoDevice`] if there are none.
+pub fn devices() -> Result<Vec<DeviceInfo>, GpuError> {
+    let devices: Vec<_> = adapters()
         .iter()
         .enumerate()
         .map(|(index, adapter)| describe(index, adapter))
-        .collect()
+        .collect();
+    if devices.is_empty() {
+        return Err(GpuError::NoDevice);
+    }
+    Ok(devices)
 }
 
 impl Device {

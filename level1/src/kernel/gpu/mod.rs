@@ -11,27 +11,25 @@
 //! kernel for what is left; no nonce is lost.
 
 mod device;
+mod layout;
 mod shader;
 mod step;
 
-pub use device::{Device, DeviceInfo, GpuError, devices};
+pub use device::{Device, devices};
 
 use super::lanes::LaneRows;
 use super::rows::Row;
 use super::schedule::Schedule;
-use super::{Backend, Batch, Job, Kernel, Sink};
-use crate::template::Nonce;
+use super::{Backend, Batch, GpuError, Kernel, Sink, Work};
+use crate::nonce::Nonce;
+use layout::{IN_FLIGHT, WINDOW_COLUMNS, WINDOWS};
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
-use step::{Engine, Pending, WINDOW_COLUMNS};
+use step::{Engine, Pending};
 
 /// How long a step should take: long beside the cost of starting it, short beside a blink.
 const STEP_GOAL: Duration = Duration::from_millis(25);
-
-/// Steps begun and not yet read.
-const IN_FLIGHT: usize = 2;
 
 /// The kernel of one graphics processor.
 pub struct GpuKernel {
@@ -70,11 +68,11 @@ impl GpuKernel {
     /// Runs the whole batch on the device. `left` keeps what has not been reported yet.
     fn scan_on_device(
         &mut self,
-        job: &Job,
+        work: &Work,
         left: &mut Remainder,
         sink: &mut dyn Sink,
     ) -> Result<ControlFlow<()>, GpuError> {
-        let mut schedule = Schedule::new(&job.tail);
+        let mut schedule = Schedule::new(&work.tail);
         let mut in_flight: VecDeque<Step> = VecDeque::new();
         let mut loaded = None;
         let mut next = left.clone();
@@ -84,14 +82,14 @@ impl GpuKernel {
                 && let Some((rows, columns)) = next.take(self.columns_per_step)
             {
                 if loaded.as_ref() != Some(&rows) {
-                    self.load_rows(job, &rows);
+                    self.load_rows(work, &rows);
                     loaded = Some(rows.clone());
                 }
                 let count = (rows.end - rows.start) as u32;
                 let schedules = columns.clone().map(|column| schedule.column(column));
                 let pending =
                     self.engine
-                        .submit(schedules, columns.start, count, job.filter.span)?;
+                        .submit(schedules, columns.start, count, work.filter.span)?;
                 in_flight.push_back(Step {
                     pending,
                     rows,
@@ -113,7 +111,7 @@ impl GpuKernel {
                 hits
             } else {
                 loaded = None;
-                self.one_by_one(&mut schedule, &rows, &columns, job)?
+                self.one_by_one(&mut schedule, &rows, &columns, work)?
             };
             left.take(columns.len() as u32);
             let flow = report(&rows, &columns, &hits, sink);
@@ -128,12 +126,12 @@ impl GpuKernel {
     }
 
     /// Prepares `rows` for the steps submitted from here on.
-    fn load_rows(&mut self, job: &Job, rows: &Range<u64>) {
+    fn load_rows(&mut self, work: &Work, rows: &Range<u64>) {
         let prepared: Vec<Row> = rows
             .clone()
-            .map(|row| Row::new(&job.tail, row, job.filter))
+            .map(|row| Row::new(&work.tail, row, work.filter))
             .collect();
-        self.rows.pack(&prepared, job.tail.last_block());
+        self.rows.pack(&prepared, work.tail.last_block());
         self.engine.load_rows(&self.rows);
     }
 
@@ -144,15 +142,15 @@ impl GpuKernel {
         schedule: &mut Schedule,
         rows: &Range<u64>,
         columns: &Range<u32>,
-        job: &Job,
+        work: &Work,
     ) -> Result<Vec<[u32; 2]>, GpuError> {
         // The rows of this step may have been replaced by those of the steps behind it.
-        self.load_rows(job, rows);
+        self.load_rows(work, rows);
         let count = (rows.end - rows.start) as u32;
         let mut hits = Vec::new();
         for column in columns.clone() {
             let made = std::iter::once(schedule.column(column));
-            let pending = self.engine.submit(made, column, count, job.filter.span)?;
+            let pending = self.engine.submit(made, column, count, work.filter.span)?;
             hits.extend(self.engine.read(pending)?.into_iter().flatten());
         }
         Ok(hits)
@@ -165,7 +163,7 @@ impl GpuKernel {
         }
         let wanted = f64::from(columns) * STEP_GOAL.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
         // No more than doubled at once: the first steps measure start-up rather than speed.
-        let most = (columns * 2).min(WINDOW_COLUMNS * step::WINDOWS);
+        let most = (columns * 2).min(WINDOW_COLUMNS * WINDOWS);
         self.columns_per_step = (wanted as u32).clamp(1, most);
     }
 }
@@ -175,16 +173,15 @@ impl Kernel for GpuKernel {
         u64::from(self.engine.rows())
     }
 
-    fn scan(&mut self, job: &Job, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
+    fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
         batch.assert_valid();
         let mut left = Remainder::new(batch, self.rows_per_batch());
         if self.fallback.is_none() {
-            match self.scan_on_device(job, &mut left, sink) {
+            match self.scan_on_device(work, &mut left, sink) {
                 Ok(flow) => return flow,
                 Err(error) => {
                     let name = self.engine.name();
-                    // Nobody may be reading.
-                    let _ = writeln!(io::stderr(), "{name}: {error}; going on without it");
+                    sink.note(format!("{name}: {error}; going on without it"));
                     self.fallback = Backend::fastest().kernel().ok();
                 }
             }
@@ -193,7 +190,7 @@ impl Kernel for GpuKernel {
             return ControlFlow::Break(());
         };
         while let Some((rows, columns)) = left.take(u32::MAX) {
-            fallback.scan(job, &Batch { rows, columns }, sink)?;
+            fallback.scan(work, &Batch { rows, columns }, sink)?;
         }
         ControlFlow::Continue(())
     }

@@ -4,13 +4,9 @@
 //! registers; a loop over an array of words is several times slower. The text is generated, since
 //! nobody should have to read 64 equal lines.
 
-use super::step::WINDOW_COLUMNS;
+use super::layout::{COLUMN_VECTORS, WINDOW_COLUMNS};
 use crate::kernel::lanes::CHUNK_ROWS;
 use std::fmt::Write;
-
-/// Vectors of four words in which a column's schedule is laid out: W16 … W79 with their
-/// constants, then W13 in the first component of the last.
-pub(super) const COLUMN_VECTORS: usize = 17;
 
 /// The whole shader in WGSL; its entry point is `main`.
 pub(super) fn source() -> String {

@@ -3,21 +3,13 @@
 //! There is a slot for each step in flight, with its own windows, hits and copy of the hits for
 //! the host. The rows have one buffer: the device's queue keeps writes and steps in their order.
 
-use super::device::{Device, GpuError};
-use super::shader::COLUMN_VECTORS;
+use super::device::Device;
+use super::layout::{self, COLUMN_VECTORS, IN_FLIGHT, WINDOW_BYTES, WINDOW_COLUMNS, WINDOWS};
+use crate::kernel::GpuError;
 use crate::kernel::lanes::{CHUNK_ROWS, LaneRows};
 use crate::kernel::schedule::Column;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Columns in a window: as many schedules as 64 KiB hold, less the window's head.
-pub(super) const WINDOW_COLUMNS: u32 = 240;
-
-/// The most windows in a step.
-pub(super) const WINDOWS: u32 = 32;
-
-/// Bytes from one window to the next; a multiple of what any device wants offsets aligned to.
-const WINDOW_BYTES: usize = 64 << 10;
 
 /// Bytes before the first place of a hit: the count, padded to the alignment of a place.
 const HITS_HEAD: u64 = 8;
@@ -26,8 +18,8 @@ const HITS_HEAD: u64 = 8;
 /// fetched when it happens.
 const USUAL_HITS: u64 = 1023;
 
-/// One more than [`super::IN_FLIGHT`]: a step may be repeated while others are in flight.
-const SLOTS: usize = super::IN_FLIGHT + 1;
+/// One more than [`IN_FLIGHT`]: a step may be repeated while others are in flight.
+const SLOTS: usize = IN_FLIGHT + 1;
 
 /// A device's buffers.
 pub(super) struct Engine {
@@ -64,7 +56,7 @@ type Mapped = Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 impl Engine {
     pub fn new(device: &Device) -> Result<Self, GpuError> {
-        let rows = rows_for(device.info.kind);
+        let rows = layout::rows_for(device.info.kind);
         let row_bytes = u64::from(rows) * 6 * 4;
         let make = |bytes: u64, usage| {
             device.handle.create_buffer(&wgpu::BufferDescriptor {
@@ -320,14 +312,4 @@ fn request_map(buffer: &wgpu::Buffer) -> Mapped {
         let _ = sender.send(result);
     });
     receiver
-}
-
-/// Rows that fill a device's execution units many times over and are prepared, on the host, in
-/// the time of one step.
-fn rows_for(kind: &str) -> u32 {
-    match kind {
-        "discrete" => 1 << 19,
-        "virtual" | "integrated" => 1 << 16,
-        _ => 1 << 12,
-    }
 }

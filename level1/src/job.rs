@@ -1,18 +1,19 @@
-//! The plain search core: a template, a target and a range of nonces in; finds and the number of
+//! The plain search core: a template, a target and a range of nonces in; matches and the number of
 //! nonces tried out.
 //!
 //! The kernels' candidates are hashed again here from the whole object with the `sha1` crate, and
-//! compared with all 160 bits of the target. Nothing else in the program calls something a find.
+//! compared with all 160 bits of the target. Nothing else in the program calls something a match.
 
-use crate::kernel::{Batch, Job, Kernel, Sink};
+use crate::kernel::{Batch, Kernel, Sink, Work};
+use crate::nonce::{COLUMNS, Nonce};
 use crate::object_id::ObjectId;
 use crate::target::Target;
-use crate::template::{COLUMNS, CommitTemplate, Nonce};
+use crate::template::CommitTemplate;
 use std::ops::{ControlFlow, RangeInclusive};
 
 /// A commit that meets the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Find {
+pub struct Match {
     /// Which nonce it has.
     pub nonce: Nonce,
     /// Its id.
@@ -24,28 +25,28 @@ pub struct Find {
 /// What became of a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// The finds, in no particular order.
-    pub finds: Vec<Find>,
+    /// The matches, in no particular order.
+    pub matches: Vec<Match>,
     /// How many nonces were tried.
     pub tried: u64,
 }
 
 /// What to look for.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct Job {
     template: CommitTemplate,
     target: Target,
-    job: Job,
+    work: Work,
 }
 
-impl Question {
+impl Job {
     /// Asks for nonces that put the id of `template` into `target`.
     pub fn new(template: CommitTemplate, target: Target) -> Self {
-        let job = Job::new(template.tail(), &target);
+        let work = Work::new(template.tail(), &target);
         Self {
             template,
             target,
-            job,
+            work,
         }
     }
 
@@ -55,40 +56,40 @@ impl Question {
     }
 
     /// What kernels are given.
-    pub fn job(&self) -> &Job {
-        &self.job
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     /// Hashes a candidate in full, by another way than the kernels do.
-    pub fn check(&self, nonce: Nonce) -> Option<Find> {
+    pub fn check(&self, nonce: Nonce) -> Option<Match> {
         let commit = self.template.commit(nonce);
         let id = ObjectId::of("commit", &commit);
         self.target
             .contains(id)
-            .then_some(Find { nonce, id, commit })
+            .then_some(Match { nonce, id, commit })
     }
 
-    /// Tries every nonce of `range` exactly once and returns all finds.
+    /// Tries every nonce of `range` exactly once and returns all matches.
     pub fn search(&self, kernel: &mut dyn Kernel, range: RangeInclusive<u64>) -> Searched {
         let mut collector = Collector {
-            question: self,
+            job: self,
             searched: Searched::default(),
         };
         for batch in batches(range) {
-            let _ = kernel.scan(&self.job, &batch, &mut collector);
+            let _ = kernel.scan(&self.work, &batch, &mut collector);
         }
         collector.searched
     }
 }
 
 struct Collector<'a> {
-    question: &'a Question,
+    job: &'a Job,
     searched: Searched,
 }
 
 impl Sink for Collector<'_> {
     fn candidate(&mut self, nonce: Nonce) -> ControlFlow<()> {
-        self.searched.finds.extend(self.question.check(nonce));
+        self.searched.matches.extend(self.job.check(nonce));
         ControlFlow::Continue(())
     }
 
