@@ -23,7 +23,7 @@ pub struct Head {
     pub id: ObjectId,
     /// Its root tree.
     pub tree: Tree,
-    /// Content of [`LEDGER`].
+    /// Content of `LEDGER.txt`.
     pub ledger: Vec<u8>,
     /// Which ids the next commit may have.
     pub target: Target,

@@ -140,7 +140,7 @@ impl Tail {
         state
     }
 
-    /// The words of the last block, padding included, with [`column_word`] of column 0 as W13.
+    /// The words of the last block, padding included, with the digits of column 0 in W13.
     pub fn last_block(&self) -> &[u32; 16] {
         &self.last_block
     }

@@ -74,7 +74,7 @@ struct MinedOn {
 }
 
 impl<'a> Upstream<'a> {
-    /// The branch [`BRANCH`] of the repository's `origin`.
+    /// The branch `master` of the repository's `origin`.
     pub fn new(repository: &'a Repository) -> Self {
         Self {
             repository,
