@@ -1,18 +1,25 @@
 //! Which backends are fit to be used. A pure value: it is told of answers, failures, checks and the time.
 //!
-//! Two things take a backend out of use. A failed *active check* (a connection, or `GET --health`) shows
-//! that it is down; it is used again as soon as a check succeeds. *Passive ejection* follows a run of bad
+//! Two things take a backend out of use, each by itself. A failed *active check* (a connection, or `GET
+//! --health`) shows that it is *down*, until a check succeeds. *Passive ejection* follows a run of bad
 //! answers (500, 502, 503, 504) and broken connections, and ends after a time that doubles with each
 //! ejection, with jitter, once a check succeeds (as in Envoy's outlier detection). A single client may
 //! be what breaks a backend, so a run counts only if two clients took part that had good answers before;
 //! and never so many are ejected that less than half of all is left, since then the fault is elsewhere.
+//! A backend that is down and ejected comes back when neither holds any more.
 //!
 //! Before that, and where one client is all there is, a shorter run makes a backend *suspect*: others go
 //! before it while they have room, which takes nothing from anybody.
 
+mod checker;
+#[cfg(test)]
+mod properties;
+
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
+
+pub use checker::{Checker, Found};
 
 use crate::policy::ClientKey;
 
@@ -67,21 +74,14 @@ pub enum Change {
     Trust,
 }
 
-/// Why a backend is out of use.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    Up,
-    /// A check failed.
-    Down,
-    /// Ejected until then, in time since the start.
-    Ejected(Duration),
-    /// Removed from the configuration.
-    Retired,
-}
-
 #[derive(Clone, Debug)]
 struct Backend {
-    state: State,
+    /// Removed from the configuration.
+    retired: bool,
+    /// A check failed, and none has succeeded since.
+    down: bool,
+    /// Ejected until then at least, in time since the start.
+    ejected: Option<Duration>,
     /// Failures in a row, and two known clients that had them.
     run: u32,
     clients: [Option<ClientKey>; 2],
@@ -96,7 +96,9 @@ struct Backend {
 
 impl Backend {
     const NEW: Self = Self {
-        state: State::Up,
+        retired: false,
+        down: false,
+        ejected: None,
         run: 0,
         clients: [None; 2],
         ejections: 0,
@@ -104,6 +106,15 @@ impl Backend {
         suspect_until: None,
         suspicions: 0,
     };
+
+    fn in_use(&self) -> bool {
+        !self.retired && !self.down && self.ejected.is_none()
+    }
+
+    /// Whether nothing but its ejection keeps it out of use.
+    fn only_ejected(&self) -> bool {
+        !self.retired && !self.down && self.ejected.is_some()
+    }
 
     fn clear(&mut self) {
         self.run = 0;
@@ -137,13 +148,13 @@ impl Health {
 
     /// A backend was removed from the configuration.
     pub fn retire(&mut self, backend: usize) {
-        self.backends[backend].state = State::Retired;
+        self.backends[backend].retired = true;
     }
 
     /// A backend that had been removed was configured again: it is to be checked.
     pub fn restore(&mut self, backend: usize) {
         self.backends[backend] = Backend {
-            state: State::Down,
+            down: true,
             ..Backend::NEW
         };
     }
@@ -165,7 +176,7 @@ impl Health {
             return state.suspect_until.take().map(|_| Change::Trust);
         }
         if sign == Sign::Unreachable {
-            return (self.backends[backend].state == State::Up).then_some(Change::Check);
+            return self.backends[backend].in_use().then_some(Change::Check);
         }
         let known = self.known[place] == Some(client);
         let state = &mut self.backends[backend];
@@ -175,7 +186,7 @@ impl Health {
             *if first.is_none() { first } else { second } = Some(client);
         }
         let is_outlier = state.run >= RUN && state.clients.iter().all(Option::is_some);
-        if is_outlier && state.state == State::Up && self.may_eject() {
+        if is_outlier && state.in_use() && self.may_eject() {
             return Some(self.eject(now, backend));
         }
         let state = &mut self.backends[backend];
@@ -202,15 +213,14 @@ impl Health {
     /// A check of a backend succeeded or failed.
     pub fn checked(&mut self, now: Duration, backend: usize, success: bool) -> Option<Change> {
         let state = &mut self.backends[backend];
-        match (state.state, success) {
-            (State::Up | State::Ejected(_), false) => {
-                let was_up = state.state == State::Up;
-                state.state = State::Down;
-                was_up.then_some(Change::Eject)
-            }
-            (State::Ejected(until), true) if now < until => None,
-            (State::Down | State::Ejected(_), true) => {
-                state.state = State::Up;
+        let was_in_use = state.in_use();
+        state.down = !success;
+        if success && state.ejected.is_some_and(|until| now >= until) {
+            state.ejected = None;
+        }
+        match (was_in_use, state.in_use()) {
+            (true, false) => Some(Change::Eject),
+            (false, true) => {
                 state.clear();
                 Some(Change::Revive)
             }
@@ -220,30 +230,26 @@ impl Health {
 
     /// A backend that is only ejected, and is needed now because no other is left.
     pub fn needed(&mut self) -> Option<usize> {
-        if self.backends.iter().any(|b| b.state == State::Up) {
+        if self.backends.iter().any(Backend::in_use) {
             return None;
         }
-        let ejected = |b: &Backend| matches!(b.state, State::Ejected(_));
-        let backend = self.backends.iter().position(ejected)?;
-        self.backends[backend].state = State::Up;
+        let backend = self.backends.iter().position(Backend::only_ejected)?;
+        self.backends[backend].ejected = None;
         self.backends[backend].clear();
         Some(backend)
     }
 
     /// Whether a backend is to be checked, so that it may be used again.
     pub fn wants_check(&self, now: Duration, backend: usize) -> bool {
-        match self.backends[backend].state {
-            State::Up | State::Retired => false,
-            State::Down => true,
-            State::Ejected(until) => now >= until,
-        }
+        let state = &self.backends[backend];
+        !state.retired && (state.down || state.ejected.is_some_and(|until| now >= until))
     }
 
     /// Whether at least half of all backends are left if one more goes.
     fn may_eject(&self) -> bool {
         let count = |fit: fn(&Backend) -> bool| self.backends.iter().filter(|b| fit(b)).count();
-        let up = count(|b| b.state == State::Up);
-        let all = count(|b| b.state != State::Retired);
+        let up = count(Backend::in_use);
+        let all = count(|b| !b.retired);
         (up - 1) * 2 >= all
     }
 
@@ -258,7 +264,7 @@ impl Health {
         let length = length.min(LONGEST_EJECTION).mul_f64(jitter);
         state.ejections += 1;
         state.last_ejected = now;
-        state.state = State::Ejected(now + length);
+        state.ejected = Some(now + length);
         state.clear();
         Change::Eject
     }

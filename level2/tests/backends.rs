@@ -6,12 +6,12 @@
 mod common;
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{Backend, GET, Proxy, read_all, read_message, split, status};
+use common::{Backend, GET, Proxy, Reserved, read_all, read_message, split, status};
 
 fn get(path: &str, client: usize) -> Vec<u8> {
     format!(
@@ -161,20 +161,40 @@ fn second_attempts_are_a_part_of_all() {
 #[test]
 fn a_path_for_health_checks_takes_a_backend_out_and_back() {
     let well = Arc::new(AtomicBool::new(true));
-    let state = well.clone();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (state, count) = (well.clone(), asked.clone());
     let backend = Backend::answering(move |head, _| {
         let sick = head.starts_with("GET /healthz ") && !state.load(Ordering::SeqCst);
+        count.fetch_add(usize::from(sick), Ordering::SeqCst);
         answer(if sick { "503 Sick" } else { "200 OK" })
     });
     let other = Backend::answering(|_, _| answer("200 OK"));
+    let third = Reserved::new();
     let proxy = Proxy::start(
-        &[&backend.name(), &other.name()],
+        &[&backend.name(), &other.name(), &third.name()],
         &["--health", "/healthz", "--max-in-flight", "1"],
     );
     proxy.wait_for("/backends/0/healthy", |healthy| healthy == true);
+    proxy.wait_for("/backends/2/healthy", |healthy| healthy == false);
     well.store(false, Ordering::SeqCst);
-    proxy.wait_for("/backends/0/healthy", |healthy| healthy == false);
-    assert!(proxy.note("is down").contains("GET /healthz"));
+    let note = proxy.note(&format!("{} is", backend.name()));
+    assert!(
+        note.contains("is down") && note.contains("GET /healthz"),
+        "{note}"
+    );
+    // It accepts connections, and another backend gives rise to new looks: neither makes it well.
+    let before = asked.load(Ordering::SeqCst);
+    let _third = third.serve(|mut stream| {
+        while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+            let _ = stream.write_all(&answer("200 OK"));
+        }
+    });
+    proxy.wait_for("/backends/2/healthy", |healthy| healthy == true);
+    let start = std::time::Instant::now();
+    while asked.load(Ordering::SeqCst) < before + 8 {
+        assert!(start.elapsed() < common::LONG, "it is asked no more");
+        assert_eq!(proxy.status("/backends/0/healthy"), false);
+    }
     assert_eq!(proxy.status("/backends/1/healthy"), true);
     well.store(true, Ordering::SeqCst);
     proxy.wait_for("/backends/0/healthy", |healthy| healthy == true);
@@ -273,16 +293,14 @@ fn idle_connections_make_room_for_new_ones() {
 
 #[test]
 fn when_all_are_down_the_answer_is_503_at_once_and_service_returns_by_itself() {
-    let listeners = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    let addresses = listeners.map(|listener| listener.local_addr().unwrap());
-    let names = addresses.map(|address| address.to_string());
-    let proxy = Proxy::start(&[&names[0], &names[1]], &[]);
+    let [first, second] = [Reserved::new(), Reserved::new()];
+    let proxy = Proxy::start(&[&first.name(), &second.name()], &[]);
     for backend in ["/backends/0/healthy", "/backends/1/healthy"] {
         proxy.wait_for(backend, |healthy| healthy == false);
     }
     let (head, _) = split(&proxy.talk(GET));
     assert!(head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: 1"));
-    let _back = Backend::on(TcpListener::bind(addresses[1]).unwrap(), |mut stream| {
+    let _back = second.serve(|mut stream| {
         while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
             let _ = stream.write_all(&answer("200 OK"));
         }

@@ -20,7 +20,8 @@ const STRICT: [&str; 4] = ["--grace", "300ms", "--min-rate", "10k"];
 /// Sends this and then nothing.
 fn send(proxy: &Proxy, request: &[u8]) -> TcpStream {
     let mut stream = proxy.connect();
-    stream.write_all(request).unwrap();
+    // It may have been refused before all of it was sent.
+    let _ = stream.write_all(request);
     stream
 }
 
@@ -33,7 +34,7 @@ fn slow_bodies_lock_nobody_out() {
     for _ in 0..5 {
         assert_eq!(status(&proxy.talk(GET)), 200);
     }
-    assert_eq!(proxy.status("/backends/0/in_flight"), 0);
+    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
 }
 
 #[test]
@@ -47,21 +48,28 @@ fn a_body_slower_than_the_least_rate_is_refused_before_and_after_its_place() {
         ]
         .concat(),
     );
+    let admitted = || -> u64 {
+        let by_class = proxy.status("/policy/admitted");
+        let counts = by_class.as_object().unwrap().values();
+        counts.map(|count| count.as_u64().unwrap()).sum()
+    };
     // The second sends more than is buffered, and so has a place at the backend.
     for sent in [0, 100_000] {
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
-            1 << 20
-        );
-        let mut stream = send(&proxy, head.as_bytes());
-        stream.write_all(&vec![b'x'; sent]).unwrap();
-        if sent > 0 {
-            proxy.wait_for("/backends/0/in_flight", |count| count == 1);
+        let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\n".to_vec();
+        request.resize(request.len() + sent, b'x');
+        let start = std::time::Instant::now();
+        loop {
+            let before = admitted();
+            assert_eq!(status(&read_all(&mut send(&proxy, &request))), 408);
+            let had_a_place = admitted() > before;
+            assert_eq!(status(&proxy.talk(GET)), 200);
+            if had_a_place == (sent > 0) {
+                break;
+            }
+            // This client itself was held up for longer than the grace, in the middle of its sending.
+            assert!(start.elapsed() < LONG, "it never has a place");
         }
-        assert_eq!(status(&read_all(&mut stream)), 408);
-        assert_eq!(status(&proxy.talk(GET)), 200);
     }
-    assert_eq!(proxy.status("/totals/timeouts"), 2);
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn the_place_of_a_client_that_left_waits_for_the_backend_unless_closing_ends_the
         drop(stream);
         proxy.wait_for("/totals/abandoned", |count| count == 1);
         let held = u8::from(!cancel);
-        assert_eq!(proxy.status("/backends/0/in_flight"), held);
+        proxy.wait_for("/backends/0/in_flight", |count| *count == held);
         gated.release();
         proxy.wait_for("/backends/0/in_flight", |count| count == 0);
         assert_eq!(proxy.status("/totals/backend_failures"), 0);

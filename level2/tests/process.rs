@@ -257,7 +257,7 @@ fn every_answer_is_in_the_log_and_in_the_metrics() {
     ]);
     command.args([
         "--header-timeout",
-        "200ms",
+        "2s",
         "--max-head",
         "1k",
         "--backend",
@@ -284,9 +284,9 @@ fn every_answer_is_in_the_log_and_in_the_metrics() {
     let request =
         b"GET /x HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: somebody\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&proxy.talk(request)), 200);
-    assert_eq!(proxy.status("/totals/answers_4xx"), 4);
-    assert_eq!(proxy.status("/totals/answers_5xx"), 2);
-    assert_eq!(proxy.status("/totals/answers_2xx"), 1);
+    proxy.wait_for("/totals/answers_4xx", |count| count == 4);
+    proxy.wait_for("/totals/answers_5xx", |count| count == 2);
+    proxy.wait_for("/totals/answers_2xx", |count| count == 1);
     let mut out = proxy.child.stdout.take().unwrap();
     proxy.terminate();
     let mut text = String::new();
@@ -315,6 +315,7 @@ fn every_metric_says_what_it_means() {
     let backend = Backend::echo();
     let proxy = Proxy::start(&[&backend.name()], &[]);
     proxy.talk(GET);
+    proxy.wait_for("/totals/answers_2xx", |count| count == 1);
     let mut stream = common::connect(proxy.admin);
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")

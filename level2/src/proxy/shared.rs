@@ -80,9 +80,9 @@ impl Shared {
                 health.retire(backend);
             } else if is && !was && backend < old.backends.len() {
                 health.restore(backend);
+                self.gate.suspect(backend, false);
             }
         }
-        drop(health);
         let policy = config.policy.clone();
         let retired = config.retired.clone();
         // Workers look up a backend's address before they call it: the addresses come first.
@@ -92,15 +92,20 @@ impl Shared {
         for backend in retired {
             self.gate.eject(backend);
         }
+        self.call_for_the_needed(&mut health);
+        drop(health);
         self.alarm();
         lines
     }
 
     /// What a request says of its backend.
+    ///
+    /// The gate is told of changes under the lock, here and below: it must hear of them in their order, or
+    /// a thread that is held up between the two would undo what has happened since.
     pub fn report(&self, backend: usize, client: ClientKey, sign: Sign) {
         let now = self.started.elapsed();
-        let change = lock(&self.health).report(now, backend, client, sign);
-        match change {
+        let mut health = lock(&self.health);
+        match health.report(now, backend, client, sign) {
             Some(Change::Check) => self.alarm(),
             Some(Change::Eject) => {
                 self.eject(
@@ -116,8 +121,8 @@ impl Shared {
 
     /// Lets a backend's time as a suspect end.
     pub fn forgive(&self, backend: usize) {
-        let change = lock(&self.health).trust(self.started.elapsed(), backend);
-        if change.is_some() {
+        let mut health = lock(&self.health);
+        if health.trust(self.started.elapsed(), backend).is_some() {
             self.gate.suspect(backend, false);
         }
     }
@@ -125,14 +130,18 @@ impl Shared {
     /// What a check says of a backend.
     pub fn checked(&self, backend: usize, success: bool, why: &str) {
         let now = self.started.elapsed();
-        let change = lock(&self.health).checked(now, backend, success);
-        match change {
+        let mut health = lock(&self.health);
+        match health.checked(now, backend, success) {
             Some(Change::Eject) => self.eject(backend, &format!("is down ({why})")),
             Some(Change::Revive) => self.revive(backend, "is up"),
             _ => {}
         }
-        let needed = lock(&self.health).needed();
-        if let Some(backend) = needed {
+        self.call_for_the_needed(&mut health);
+    }
+
+    /// Where no backend is left, one that is only ejected is better than none.
+    fn call_for_the_needed(&self, health: &mut Health) {
+        if let Some(backend) = health.needed() {
             self.revive(backend, "is used again, since no other is left");
         }
     }

@@ -1,4 +1,5 @@
-//! Active checks of the backends: by a connection, or by a request where the operator names a path.
+//! Active checks of the backends: by a connection, or by a request where the operator names a path. What
+//! they show is judged by [`Checker`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::Config;
 use crate::gate::{Entry, Wanted};
+use crate::health::{Checker, Found};
 use crate::net::Stream;
 use crate::policy::Outcome;
 use crate::proxy::{Shared, is_shortage};
@@ -17,12 +19,10 @@ const PROBE: Duration = Duration::from_millis(200);
 /// How often a backend that is in use is asked for its health, where there is a path for that.
 const REGULAR: Duration = Duration::from_secs(1);
 
-/// Failed requests in a row that make a backend down; of failed connections, one is enough.
-const FAILURES: u32 = 2;
-
 /// Checks one backend, for as long as the proxy runs.
 pub async fn watch(shared: Arc<Shared>, backend: usize) {
-    let (mut first, mut failures) = (true, 0);
+    let mut first = true;
+    let mut checker = Checker::default();
     let mut alarms = shared.alarms.subscribe();
     let mut last_asked = tokio::time::Instant::now();
     loop {
@@ -31,45 +31,31 @@ pub async fn watch(shared: Arc<Shared>, backend: usize) {
         if !config.retired.contains(&backend) {
             let wanted = shared.wants_check(backend);
             let due = config.health.is_some() && last_asked.elapsed() >= REGULAR;
-            let alarmed = failures > 0;
-            if first || wanted || due || alarmed {
+            if first || wanted || due || checker.doubts() {
                 last_asked = tokio::time::Instant::now();
                 let found = check(&shared, &config, backend).await;
-                failures = judge(&shared, backend, found, failures);
+                tell(&shared, backend, checker.judge(found));
                 first = false;
             }
         }
         tokio::select! {
             // Somebody could not reach a backend: all are looked at, which is cheap.
             _ = alarms.changed() => {
-                failures = judge(&shared, backend, reach(&shared.config(), backend).await, failures);
+                let found = reach(&shared.config(), backend).await;
+                tell(&shared, backend, checker.judge(found));
             }
             () = tokio::time::sleep(PROBE) => {}
         }
     }
 }
 
-/// What a check has found.
-enum Found {
-    Well,
-    /// It cannot be reached.
-    Unreachable(String),
-    /// It can be reached, but does not answer well.
-    Unwell(String),
-    /// The proxy itself had no means to find out.
-    Unknown,
-}
-
-/// Passes on what was found. Returns the failures in a row that are not passed on yet.
-fn judge(shared: &Shared, backend: usize, found: Found, failures: u32) -> u32 {
-    match found {
-        Found::Well => shared.checked(backend, true, ""),
-        Found::Unreachable(why) => shared.checked(backend, false, &why),
-        Found::Unwell(why) if failures + 1 >= FAILURES => shared.checked(backend, false, &why),
-        Found::Unwell(_) => return failures + 1,
-        Found::Unknown => return failures,
+/// Passes on what is known now.
+fn tell(shared: &Shared, backend: usize, verdict: Option<Result<(), String>>) {
+    match verdict {
+        Some(Ok(())) => shared.checked(backend, true, ""),
+        Some(Err(why)) => shared.checked(backend, false, &why),
+        None => {}
     }
-    0
 }
 
 async fn check(shared: &Shared, config: &Config, backend: usize) -> Found {
@@ -101,9 +87,10 @@ async fn check(shared: &Shared, config: &Config, backend: usize) -> Found {
     found
 }
 
-/// Whether a connection can be made.
+/// Whether a connection can be made; where there is no path to ask for, that is all there is to check.
 async fn reach(config: &Config, backend: usize) -> Found {
     match connect(config, backend).await {
+        Ok(_) if config.health.is_some() => Found::Reached,
         Ok(_) => Found::Well,
         Err(found) => found,
     }

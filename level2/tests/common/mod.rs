@@ -288,6 +288,30 @@ impl Backend {
     }
 }
 
+/// A port of our own at which nobody listens yet.
+pub struct Reserved(socket2::Socket);
+
+impl Reserved {
+    pub fn new() -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        socket.bind(&any.into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn name(&self) -> String {
+        let address = self.0.local_addr().unwrap();
+        address.as_socket().unwrap().to_string()
+    }
+
+    /// From now on somebody does.
+    pub fn serve(self, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Backend {
+        self.0.listen(128).unwrap();
+        Backend::on(self.0.into(), serve)
+    }
+}
+
 /// A backend that says when a request has come, and answers it when it is told to.
 pub struct Gated {
     pub backend: Backend,
