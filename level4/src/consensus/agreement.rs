@@ -7,97 +7,19 @@
 //! are compared only between nodes with the same engine, for another version may well word an error
 //! differently.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
+use super::digests::{Chain, DETAIL, Digests, Link};
+use super::tally::{Count, KEPT, Quorum, Tally};
 use super::{Core, Effects};
-use crate::codec::{Malformed, Reader, Writer};
 use crate::message::{Index, NodeId, PeerMessage};
 
 /// All nodes tell their values at the multiples of this.
 pub const COMPARE_EVERY: Index = 256;
-/// Own values are kept for so many entries.
-const KEPT: Index = 4_096;
-/// Values before a difference that are told to find where it began, at most.
-const DETAIL: Index = 1_024;
 /// Questions of others that wait until this node has got there, at most.
 const OWED_LIMIT: usize = 16;
 /// Values further ahead than so many entries are no correct node's.
 const FAR: Index = 1 << 32;
-/// Others' values are kept for so many indexes.
-const VOTES_LIMIT: usize = 4 * DETAIL as usize;
-
-/// Which chain a value belongs to: only values of one chain can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Chain {
-    /// Names what executes the entries, and its version.
-    pub engine: u64,
-    /// The index that the chain began after.
-    pub since: Index,
-}
-
-/// The chain's value after an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// Which chain.
-    pub chain: Chain,
-    /// The entry.
-    pub index: Index,
-    /// The digest of everything up to it.
-    pub value: u64,
-}
-
-/// What nodes tell one another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digests {
-    /// The values are of the content at the index, rather than of a chain.
-    pub content: bool,
-    /// Everybody is asked to tell the same.
-    pub question: bool,
-    /// Of the values.
-    pub chain: Chain,
-    /// Of the first value.
-    pub first: Index,
-    /// Of `first` and the entries after it.
-    pub values: Vec<u64>,
-}
-
-impl Digests {
-    /// Appends the message.
-    pub fn encode(&self, writer: &mut Writer) {
-        writer.byte(u8::from(self.content) | u8::from(self.question) << 1);
-        writer.uint(self.chain.engine);
-        writer.uint(self.chain.since);
-        writer.uint(self.first);
-        for value in &self.values {
-            writer.raw(&value.to_le_bytes());
-        }
-    }
-
-    /// Reads what [`Digests::encode`] wrote, which is the rest of the message.
-    ///
-    /// # Errors
-    ///
-    /// If it is not in the format.
-    pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let flags = reader.byte()?;
-        let chain = Chain {
-            engine: reader.uint()?,
-            since: reader.uint()?,
-        };
-        let first = reader.uint()?;
-        let (values, rest) = reader.rest().as_chunks::<8>();
-        if !rest.is_empty() || values.len() as u64 > DETAIL {
-            return Err(Malformed { at: 0 });
-        }
-        Ok(Self {
-            content: flags & 1 != 0,
-            question: flags & 2 != 0,
-            chain,
-            first,
-            values: values.iter().copied().map(u64::from_le_bytes).collect(),
-        })
-    }
-}
 
 /// What a node's digests say about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,78 +31,6 @@ pub enum Standing {
     Doubtful(Index),
     /// This node's state is not that of the majority from this index on.
     Parted(Index),
-}
-
-/// Values by index: this node's and the others'.
-#[derive(Debug, Default)]
-struct Tally {
-    own: BTreeMap<Index, u64>,
-    others: BTreeMap<Index, BTreeMap<NodeId, u64>>,
-}
-
-/// How the values at one index stand.
-#[derive(Debug, PartialEq, Eq)]
-enum Count {
-    /// A majority has this node's value.
-    With,
-    /// A majority has another one.
-    Against,
-    /// Values differ, and none has a majority.
-    Split,
-    /// Nothing that is known differs.
-    Open,
-}
-
-impl Tally {
-    fn keep(&mut self, last: Index) {
-        let oldest = last.saturating_sub(KEPT);
-        while self
-            .own
-            .first_key_value()
-            .is_some_and(|(&index, _)| index < oldest)
-        {
-            self.own.pop_first();
-        }
-        while self.others.len() > VOTES_LIMIT {
-            self.others.pop_first();
-        }
-    }
-
-    fn count(&self, me: NodeId, index: Index, quorum: &Quorum) -> Count {
-        let (Some(own), Some(others)) = (self.own.get(&index), self.others.get(&index)) else {
-            return Count::Open;
-        };
-        let mut camps: BTreeMap<u64, HashSet<NodeId>> = BTreeMap::new();
-        camps.entry(*own).or_default().insert(me);
-        for (&node, &value) in others.iter().filter(|&(&node, _)| quorum.is_voter(node)) {
-            camps.entry(value).or_default().insert(node);
-        }
-        let winner = camps.iter().find(|(_, nodes)| quorum.has(nodes));
-        match winner {
-            Some((value, _)) if value == own => Count::With,
-            Some(_) => Count::Against,
-            None if camps.len() > 1 => Count::Split,
-            None => Count::Open,
-        }
-    }
-}
-
-/// Who has a say.
-pub struct Quorum<'a> {
-    /// Whether a node is a voter.
-    pub voters: &'a HashSet<NodeId>,
-    /// Whether these nodes are a majority of the voters.
-    pub has_quorum: &'a dyn Fn(&HashSet<NodeId>) -> bool,
-}
-
-impl Quorum<'_> {
-    fn is_voter(&self, node: NodeId) -> bool {
-        self.voters.contains(&node)
-    }
-
-    fn has(&self, nodes: &HashSet<NodeId>) -> bool {
-        (self.has_quorum)(nodes)
-    }
 }
 
 impl Core {
@@ -501,7 +351,6 @@ impl Agreement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const CHAIN: Chain = Chain {
         engine: 9,
@@ -644,20 +493,5 @@ mod tests {
         assert_eq!(nodes[0].standing(), Standing::Parted(1));
         nodes[0].rebuilt();
         assert_eq!(nodes[0].standing(), Standing::Sound);
-    }
-
-    proptest! {
-        #[test]
-        fn digests_survive_the_wire_and_garbage_is_refused(
-            content: bool, question: bool, engine: u64, since: u64, first: u64,
-            values in prop::collection::vec(any::<u64>(), 0..20), garbage: Vec<u8>,
-        ) {
-            let digests = Digests { content, question, chain: Chain { engine, since }, first, values };
-            let mut writer = Writer::new();
-            digests.encode(&mut writer);
-            let bytes = writer.finish();
-            prop_assert_eq!(Digests::decode(&mut Reader::new(&bytes)).unwrap(), digests);
-            let _ = Digests::decode(&mut Reader::new(&garbage));
-        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 
-use super::agreement::{Link, Standing};
+use super::agreement::Standing;
+use super::digests::Link;
 use super::gateway::Token;
 use super::membership::Members;
 use super::memory::MemoryLog;

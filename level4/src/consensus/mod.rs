@@ -9,6 +9,7 @@
 
 mod acks;
 mod agreement;
+mod digests;
 mod durability;
 mod effects;
 mod gateway;
@@ -17,18 +18,21 @@ mod memory;
 mod placement;
 mod proposals;
 mod reads;
+mod ready;
 mod skip;
 mod snapshots;
+mod tally;
 mod transfer;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::eraftpb::{Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-pub use agreement::{Chain, Digests, Link, Standing};
+pub use agreement::Standing;
+pub use digests::{Chain, Digests, Link};
 pub use effects::{Answer, AnswerKind, Applied, Apply, Effects, Persist, Start, Status, Timing};
 pub use gateway::Token;
 pub use membership::{
@@ -38,7 +42,6 @@ pub use membership::{
 pub use memory::MemoryLog;
 pub use transfer::{At, SnapshotMessage};
 
-use crate::codec::Reader;
 use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Term};
 use acks::Acks;
 use agreement::Agreement;
@@ -47,7 +50,7 @@ use gateway::Gateway;
 use placement::Placement;
 use proposals::Proposals;
 use reads::Reads;
-use skip::{Skips, decode_skip};
+use skip::Skips;
 use snapshots::Snapshots;
 
 /// One node's consensus state.
@@ -505,193 +508,6 @@ impl Core {
         }
     }
 
-    /// Moves Raft's output into `effects` until there is none left.
-    fn drain_ready(&mut self, effects: &mut Effects) {
-        while self.raw.has_ready() {
-            let mut ready = self.raw.ready();
-            let number = ready.number();
-            self.durability.numbered(number);
-            for message in ready.take_messages() {
-                self.send(message);
-            }
-            for state in ready.take_read_states() {
-                let index = if self.is_leader() {
-                    self.read_floor()
-                } else {
-                    0
-                };
-                self.reads
-                    .confirm(&state.request_ctx, state.index.max(index));
-            }
-            let mut persist = Persist {
-                number,
-                ..Persist::default()
-            };
-            if !ready.snapshot().is_empty() {
-                let snapshot = ready.snapshot().clone();
-                self.raw.mut_store().restore(&snapshot);
-                self.handed_out = snapshot.get_metadata().index;
-                self.unapplied_changes.clear();
-                self.skips.forget(snapshot.get_metadata().index);
-                // One that cannot be read is refused by the state machine, and the node stops.
-                if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
-                    effects.members = Some(members.clone());
-                    self.members = members;
-                }
-                persist.snapshot = Some(snapshot.clone());
-                effects.apply.push(Apply::Restore(snapshot));
-            }
-            if let Some(first) = ready.entries().first() {
-                drop(self.unapplied_changes.split_off(&first.index));
-                for entry in ready.entries().iter().filter(|e| is_change(e)) {
-                    self.unapplied_changes.insert(entry.index);
-                }
-                persist.entries = ready.take_entries();
-                self.raw.mut_store().append(&persist.entries);
-            }
-            if let Some(hard_state) = ready.hs() {
-                self.raw.mut_store().set_hard_state(hard_state);
-                self.durability.hard_state_changed();
-            }
-            let committed = ready.take_committed_entries();
-            let changes = committed.iter().any(is_lasting);
-            // A new commit index alone need not be written, the leader tells it again. But it goes
-            // along with entries: whoever holds a second configuration change must know, after a
-            // crash too, that the first was committed, or it might hold elections among the voters
-            // of long ago. And that of a configuration change is written at once: a cluster that
-            // forgot that a member is out might need its vote, when its disk is gone already.
-            let writes = ready.must_sync()
-                || !persist.entries.is_empty()
-                || changes && self.durability.is_hard_state_dirty();
-            if writes && self.durability.take_hard_state_dirty() {
-                persist.hard_state = Some(self.raw.raft.hard_state());
-            }
-            self.durability
-                .hold(number, ready.take_persisted_messages());
-            self.raw.advance_append_async(ready);
-            for entry in committed {
-                self.commit(entry, effects);
-            }
-            if changes {
-                self.durability.change_committed(number, writes);
-            }
-            if writes {
-                self.durability.write(number);
-                effects.persist.push(persist);
-            } else if self.durability.is_written() {
-                self.raw.on_persist_ready(number);
-                self.release_held(number);
-            }
-        }
-    }
-
-    /// What a read confirmed by this leader has to wait for. Followers overhear commits, and answer
-    /// clients, before the leader itself knows of the commit; so its commit index is not enough, and
-    /// everything in its log counts.
-    fn read_floor(&self) -> Index {
-        self.raw.raft.raft_log.last_index()
-    }
-
-    fn send(&mut self, mut message: Message) {
-        if message.msg_type == MessageType::MsgSnapshot {
-            return self.offer_to(message.to, message.take_snapshot());
-        }
-        if message.msg_type == MessageType::MsgReadIndexResp {
-            if !self.is_leader() {
-                return;
-            }
-            // It rides behind the question's context: the message's own index is taken for a commit
-            // notice by the receiver.
-            if let Some(entry) = message.entries.first_mut() {
-                let floor = self.read_floor().to_le_bytes();
-                entry.data = [&entry.data[..], &floor].concat().into();
-            }
-        }
-        self.outbox
-            .push((message.to, PeerMessage::Raft(Box::new(message))));
-    }
-
-    /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
-    fn release_held(&mut self, number: u64) {
-        let mut acknowledged = None;
-        for message in self.durability.release(number) {
-            if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
-                acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
-            }
-            self.send(message);
-        }
-        if self.is_leader() {
-            let (term, index) = (self.raw.raft.term, self.raw.raft.raft_log.persisted);
-            let of_term = self.raw.raft.raft_log.term(index).is_ok_and(|t| t == term);
-            if of_term && self.durability.announce(index) {
-                acknowledged = Some((term, index, self.id()));
-            }
-        }
-        if let Some((term, index, leader)) = acknowledged {
-            let me = self.id();
-            self.acks.note(me, term, index);
-            for &member in self.members.keys() {
-                if member != me && member != leader {
-                    self.outbox.push((member, PeerMessage::Ack { term, index }));
-                }
-            }
-            self.commit_by_acks();
-        }
-    }
-
-    /// Commits what a quorum is known to hold; see [`acks`].
-    fn commit_by_acks(&mut self) {
-        if self.raw.raft.state != StateRole::Follower
-            || !self.is_configured(self.raw.raft.id)
-            || !self.unapplied_changes.is_empty()
-        {
-            return;
-        }
-        let raft = &mut self.raw.raft;
-        let term = raft.term;
-        let has_quorum =
-            |nodes: &HashSet<NodeId>| raft.prs().has_quorum(&nodes.iter().copied().collect());
-        if let Some(index) = self.acks.committed(term, has_quorum) {
-            let index = index.min(raft.raft_log.last_index());
-            raft.raft_log.maybe_commit(index, term);
-        }
-    }
-
-    /// Hands a committed entry to the state machine; configuration changes take effect here.
-    fn commit(&mut self, entry: Entry, effects: &mut Effects) {
-        let (index, term) = (entry.index, entry.term);
-        self.handed_out = index;
-        if is_change(&entry) {
-            self.unapplied_changes.remove(&index);
-            let was_member = self.members.contains_key(&self.id());
-            let conf_state = self.apply_change(&entry);
-            let is_member = self.members.contains_key(&self.id());
-            self.removed = !is_member && (was_member || self.removed);
-            if self.removed && self.is_leader() {
-                // Raft would have it go on, and panic at the next acknowledgement.
-                self.raw
-                    .raft
-                    .become_follower(self.raw.raft.term, raft::INVALID_ID);
-            }
-            effects.members = Some(self.members.clone());
-            let members = self.members.clone();
-            effects.apply.push(Apply::Members {
-                index,
-                term,
-                conf_state,
-                members,
-            });
-            self.recount();
-        } else {
-            self.note_skip(&entry);
-            effects.apply.push(Apply::Batch {
-                index,
-                term,
-                data: entry.data,
-            });
-        }
-    }
-
     /// Ids of all that have a vote, in order.
     fn voters(&self) -> Vec<NodeId> {
         let mut voters: Vec<NodeId> = self.raw.raft.prs().conf().voters().ids().iter().collect();
@@ -718,13 +534,4 @@ impl Core {
         };
         self.raw.raft.set_randomized_election_timeout(ticks);
     }
-}
-
-fn is_change(entry: &Entry) -> bool {
-    entry.entry_type != EntryType::EntryNormal
-}
-
-/// Whether a crash must not make this node forget that the entry was committed.
-fn is_lasting(entry: &Entry) -> bool {
-    is_change(entry) || decode_skip(&entry.data).is_some()
 }

@@ -1,0 +1,83 @@
+//! The values of one kind of digest, by index and node, and what a majority of them says.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::digests::DETAIL;
+use crate::message::{Index, NodeId};
+
+/// Own values are kept for so many entries.
+pub(super) const KEPT: Index = 4_096;
+/// Others' values are kept for so many indexes.
+const VOTES_LIMIT: usize = 4 * DETAIL as usize;
+
+/// Values by index: this node's and the others'.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub own: BTreeMap<Index, u64>,
+    pub others: BTreeMap<Index, BTreeMap<NodeId, u64>>,
+}
+
+/// How the values at one index stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// A majority has this node's value.
+    With,
+    /// A majority has another one.
+    Against,
+    /// Values differ, and none has a majority.
+    Split,
+    /// Nothing that is known differs.
+    Open,
+}
+
+impl Tally {
+    pub fn keep(&mut self, last: Index) {
+        let oldest = last.saturating_sub(KEPT);
+        while self
+            .own
+            .first_key_value()
+            .is_some_and(|(&index, _)| index < oldest)
+        {
+            self.own.pop_first();
+        }
+        while self.others.len() > VOTES_LIMIT {
+            self.others.pop_first();
+        }
+    }
+
+    pub fn count(&self, me: NodeId, index: Index, quorum: &Quorum) -> Count {
+        let (Some(own), Some(others)) = (self.own.get(&index), self.others.get(&index)) else {
+            return Count::Open;
+        };
+        let mut camps: BTreeMap<u64, HashSet<NodeId>> = BTreeMap::new();
+        camps.entry(*own).or_default().insert(me);
+        for (&node, &value) in others.iter().filter(|&(&node, _)| quorum.is_voter(node)) {
+            camps.entry(value).or_default().insert(node);
+        }
+        let winner = camps.iter().find(|(_, nodes)| quorum.has(nodes));
+        match winner {
+            Some((value, _)) if value == own => Count::With,
+            Some(_) => Count::Against,
+            None if camps.len() > 1 => Count::Split,
+            None => Count::Open,
+        }
+    }
+}
+
+/// Who has a say.
+pub struct Quorum<'a> {
+    /// Whether a node is a voter.
+    pub voters: &'a HashSet<NodeId>,
+    /// Whether these nodes are a majority of the voters.
+    pub has_quorum: &'a dyn Fn(&HashSet<NodeId>) -> bool,
+}
+
+impl Quorum<'_> {
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        self.voters.contains(&node)
+    }
+
+    fn has(&self, nodes: &HashSet<NodeId>) -> bool {
+        (self.has_quorum)(nodes)
+    }
+}
