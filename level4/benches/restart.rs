@@ -110,7 +110,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         }])?;
         if last >= snapshotted + SNAPSHOT_EVERY {
             snapshotted = last;
-            log.save_snapshot(&machine.snapshot()?)?;
+            log.save_snapshot(&machine.snapshot())?;
             log.compact(last - SNAPSHOT_KEEP)?;
         }
         first = last + 1;

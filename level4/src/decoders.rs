@@ -89,7 +89,7 @@ mod tests {
         valid.push(hello.encode()[9..].to_vec());
         valid.push(batch.encode());
         let snapshot = snapshot::assemble(3, 1, ConfState::default(), vec![1; 50].into());
-        valid.push(snapshot::encode(&snapshot).concat());
+        valid.push([&snapshot::head(&snapshot)[..], &snapshot.data].concat());
         valid.push(b"level4 node 2\nid 7\ncluster 1\nstarts 2\nlog 1\nend\n".to_vec());
         valid.push(log::example_segment());
         valid

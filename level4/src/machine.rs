@@ -40,8 +40,10 @@ pub struct Moment {
 
 /// Executes commands on data of its own.
 pub trait Executor {
-    /// Why a snapshot could not be taken or put in place.
+    /// Why a command or a snapshot could not be executed or put in place.
     type Error: std::error::Error + Send + Sync + 'static;
+    /// The whole state as of one moment, which costs little to take.
+    type Saved: Saved;
 
     /// Names what the results depend on besides the log: the engine and its version, hashed.
     fn engine(&self) -> u64;
@@ -59,10 +61,61 @@ pub trait Executor {
     ///
     /// If what happened may not have happened elsewhere. The state is then unknown.
     fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, Self::Error>;
-    /// The whole state.
-    fn save(&mut self) -> Result<Vec<u8>, Self::Error>;
+    /// The whole state. Whoever applies entries waits for this, and not for the state's bytes.
+    fn save(&mut self) -> Self::Saved;
     /// Replaces the whole state.
     fn restore(&mut self, state: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// An executor's state as of one moment, to be turned into bytes wherever there is time for it.
+pub trait Saved: Send + 'static {
+    /// How many bytes there are.
+    fn size(&self) -> usize;
+    /// Appends them: what [`Executor::restore`] takes.
+    fn append_to(&self, bytes: &mut Vec<u8>);
+
+    /// The bytes.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.size());
+        self.append_to(&mut bytes);
+        bytes
+    }
+}
+
+impl Saved for Vec<u8> {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self);
+    }
+}
+
+/// A snapshot as of one moment whose bytes have not been put together yet.
+#[derive(Debug)]
+pub struct Draft<S> {
+    applied: (Index, Term),
+    conf_state: ConfState,
+    /// All but the executor's state.
+    head: Vec<u8>,
+    state: S,
+}
+
+impl<S: Saved> Draft<S> {
+    /// How many bytes it has, about.
+    pub fn size(&self) -> usize {
+        self.head.len() + self.state.size()
+    }
+
+    /// The snapshot. This takes time in proportion to the state.
+    pub fn finish(self) -> Snapshot {
+        let mut data = self.head;
+        data.reserve_exact(self.state.size());
+        self.state.append_to(&mut data);
+        let (index, term) = self.applied;
+        assemble(index, term, self.conf_state, Bytes::from(data))
+    }
 }
 
 /// Why a step cannot be applied. The state is unknown, and has to be made anew from snapshot and log.
@@ -436,12 +489,17 @@ impl<E: Executor> Machine<E> {
     }
 
     /// The whole state at the last applied entry.
-    pub fn snapshot(&mut self) -> Result<Snapshot, E::Error> {
-        let state = self.executor.save()?;
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.draft().finish()
+    }
+
+    /// The same, for another thread to finish.
+    pub fn draft(&mut self) -> Draft<E::Saved> {
+        let state = self.executor.save();
         let mut writer = Writer::new();
         // The members come first, where the core finds them without the machine.
         encode_snapshot_members(&self.members, &mut writer);
-        writer.uint(state.len() as u64);
+        writer.uint(state.size() as u64);
         writer.uint(self.sequence);
         writer.uint(self.time_ms);
         writer.uint(self.chain.chain.engine);
@@ -469,14 +527,12 @@ impl<E: Executor> Machine<E> {
                 encode_answer(&keyed.answer, &mut writer);
             }
         }
-        writer.raw(&state);
-        let (index, term) = self.applied;
-        Ok(assemble(
-            index,
-            term,
-            self.conf_state.clone(),
-            Bytes::from(writer.finish()),
-        ))
+        Draft {
+            applied: self.applied,
+            conf_state: self.conf_state.clone(),
+            head: writer.finish(),
+            state,
+        }
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError<E::Error>> {
@@ -606,6 +662,7 @@ mod tests {
 
     impl Executor for Counter {
         type Error = Infallible;
+        type Saved = Vec<u8>;
         fn engine(&self) -> u64 {
             1
         }
@@ -613,8 +670,8 @@ mod tests {
             self.0 += 1;
             Ok(Bytes::from(self.0.to_string()))
         }
-        fn save(&mut self) -> Result<Vec<u8>, Infallible> {
-            Ok(self.0.to_le_bytes().to_vec())
+        fn save(&mut self) -> Vec<u8> {
+            self.0.to_le_bytes().to_vec()
         }
         fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {
             self.0 = u64::from_le_bytes(state.try_into().unwrap());
@@ -709,8 +766,7 @@ mod tests {
         assert_eq!(other.kind, AnswerKind::OtherRequest);
         assert_eq!(machine.executor.0, 1);
         let mut copy = Machine::new(Counter::default());
-        copy.apply(Apply::Restore(machine.snapshot().unwrap()))
-            .unwrap();
+        copy.apply(Apply::Restore(machine.snapshot())).unwrap();
         assert_eq!(run(&mut copy, 4, b"b", 1), other);
     }
 
@@ -756,7 +812,7 @@ mod tests {
         }
         machine.forget_keys();
         assert_eq!(machine.keys.keys().collect::<Vec<_>>(), ["c", "d"]);
-        let snapshot = machine.snapshot().unwrap();
+        let snapshot = machine.snapshot();
         let mut copy = Machine::new(Counter::default());
         copy.apply(Apply::Restore(snapshot)).unwrap();
         assert_eq!(copy.key_bytes, machine.key_bytes);
@@ -767,7 +823,7 @@ mod tests {
         let mut machine = machine();
         apply(&mut machine, 1, request(1, 0, 0, Some("k")));
         apply(&mut machine, 2, request(1, 1, 0, None));
-        let snapshot = machine.snapshot().unwrap();
+        let snapshot = machine.snapshot();
         let mut copy = Machine::new(Counter::default());
         let answers = copy.apply(Apply::Restore(snapshot)).unwrap();
         assert_eq!(answers.len(), 2);

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
   curl -d 'CREATE TABLE t (a); SELECT 1;' http://127.0.0.1:4002/sql"
 )]
 struct Flags {
-    /// Where to listen: HOST:PORT, or a unix socket's path if it begins with / or .
+    /// Where to listen: HOST:PORT, or a unix socket's path, which begins with . or /
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
     listen: String,
     /// Folder of the node's state, made if missing [default: a temporary one, removed at the end]

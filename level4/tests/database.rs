@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use level4::database::{Budget, Database, Read, Readers};
-use level4::machine::{Executor as _, Moment};
+use level4::machine::{Executor as _, Moment, Saved as _};
 use level4::message::Command;
 use level4::statement::{Outcome, Parameters, Rows, Statement, Statements, Value};
 
@@ -226,7 +226,7 @@ fn readers_change_nothing() {
     for _ in 0..5 {
         run(&mut db, "INSERT INTO f VALUES ('some words')");
     }
-    let before = db.save().unwrap();
+    let before = db.save().to_bytes();
     for sql in [
         "SELECT optimize(f) FROM f LIMIT 1",
         "PRAGMA user_version = 3",
@@ -236,7 +236,7 @@ fn readers_change_nothing() {
         "BEGIN",
     ] {
         query(&db, sql);
-        assert_eq!(db.save().unwrap(), before, "{sql}");
+        assert_eq!(db.save().to_bytes(), before, "{sql}");
     }
     assert_eq!(run(&mut db, "PRAGMA foreign_keys"), "0\n");
 }
@@ -264,7 +264,7 @@ fn what_a_connection_remembers_makes_no_difference() {
     let mut old = database();
     for sql in script {
         let mut new = database();
-        new.restore(&old.save().unwrap()).unwrap();
+        new.restore(&old.save().to_bytes()).unwrap();
         assert_eq!(run(&mut old, sql), run(&mut new, sql), "{sql}");
         let (left, right) = (content(&mut old), content(&mut new));
         assert!(left == right, "the files differ after {sql}");
@@ -327,14 +327,14 @@ fn a_snapshot_carries_everything() {
         &mut db,
         "CREATE TABLE t (a); INSERT INTO t VALUES (1), ('two')",
     );
-    let file = db.save().unwrap();
+    let file = db.save().to_bytes();
     let mut copy = database();
     copy.restore(&file).unwrap();
     assert_eq!(
         run(&mut copy, "INSERT INTO t VALUES (3); SELECT * FROM t"),
         "1\ntwo\n3\n"
     );
-    let empty = database().save().unwrap();
+    let empty = database().save().to_bytes();
     copy.restore(&empty).unwrap();
     assert_eq!(run(&mut copy, "SELECT count(*) FROM sqlite_schema"), "0\n");
 }

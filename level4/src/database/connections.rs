@@ -16,7 +16,9 @@ const PLACES: [(&str, &[&str]); 8] = [
         &[
             "engine/allocator.rs",
             "engine/cache.rs",
-            "engine/functions.rs",
+            "engine/functions/mod.rs",
+            "engine/functions/pattern.rs",
+            "engine/functions/strings.rs",
             "engine/mod.rs",
             "engine/random.rs",
             "engine/statement.rs",

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::machine::{Executor, Moment};
+use crate::machine::{Executor, Moment, Saved};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
 use engine::image::Image;
@@ -93,6 +93,11 @@ impl Database {
     /// The database as it is now, for readers.
     pub fn view(&self) -> View {
         View::new(self.file.image(), self.generation, self.budget)
+    }
+
+    /// What the last request on this thread has used of its budget: the same on every replica.
+    pub fn used(&self) -> Budget {
+        meter::used()
     }
 
     /// Runs a request with a budget.
@@ -186,6 +191,25 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
     }
 }
 
+/// The database as of one moment, for snapshots.
+#[derive(Debug)]
+pub struct Content {
+    /// What is not in the file.
+    head: Vec<u8>,
+    image: Image,
+}
+
+impl Saved for Content {
+    fn size(&self) -> usize {
+        self.head.len() + self.image.len()
+    }
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.head);
+        self.image.append_to(bytes);
+    }
+}
+
 const DONE: Outcome = Outcome::Done {
     last_insert_id: None,
     rows_affected: None,
@@ -199,6 +223,7 @@ fn unreadable(error: Malformed) -> Bytes {
 
 impl Executor for Database {
     type Error = DatabaseError;
+    type Saved = Content;
 
     fn engine(&self) -> u64 {
         let version = format!("{} {}", env!("CARGO_PKG_VERSION"), rusqlite::version());
@@ -219,11 +244,13 @@ impl Executor for Database {
         self.run(moment, self.budget, command)
     }
 
-    fn save(&mut self) -> Result<Vec<u8>, DatabaseError> {
+    fn save(&mut self) -> Content {
         let mut writer = Writer::new();
         self.budget.encode(&mut writer);
-        writer.raw(&self.file.image().to_vec());
-        Ok(writer.finish())
+        Content {
+            head: writer.finish(),
+            image: self.file.image(),
+        }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {

@@ -37,8 +37,16 @@ pub fn run(work: &Work, sql: &[u8]) -> Vec<u8> {
         completeness = completeness.with_line(line);
         if line.contains(&b';') && completeness.is_complete() {
             if let Err(message) = run_group(work, &group, &mut output) {
-                errors
-                    .extend_from_slice(format!("Error: near line {start}: {message}\n").as_bytes());
+                let line = format!("Error: near line {start}: {message}\n");
+                errors.extend_from_slice(line.as_bytes());
+                let is_told = meter::exceeded().is_some();
+                if let Err(exceeded) = meter::answer(line.len() as u64) {
+                    // Every group after this would say the same.
+                    if !is_told {
+                        errors.extend_from_slice(format!("Error: {exceeded}\n").as_bytes());
+                    }
+                    return errors;
+                }
             }
             group.clear();
             completeness = Completeness::default();

@@ -7,6 +7,9 @@ use super::engine::statement::{Script, Statement};
 use super::session::Work;
 use crate::statement::{Outcome, Parameters, Rows, Statements, Value};
 
+/// Charged to the answer for every statement, bytes.
+const OUTCOME_BYTES: u64 = 32;
+
 /// Runs a request; gives the results of its statements, and how long each took.
 pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>, Vec<Duration>) {
     let (mut results, mut times) = (Vec::new(), Vec::new());
@@ -20,9 +23,17 @@ pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>,
         let start = Instant::now();
         let result = run_one(work, statement, request, read_only);
         failed = result.is_err();
-        results.push(result.unwrap_or_else(Outcome::Error));
+        let result = result.unwrap_or_else(Outcome::Error);
+        results.push(match (meter::answer(size(&result)), result) {
+            (Err(exceeded), Outcome::Rows(_) | Outcome::Done { .. }) => {
+                failed = true;
+                Outcome::Error(exceeded.to_string())
+            }
+            (_, result) => result,
+        });
         times.push(start.elapsed());
-        if request.transaction && failed {
+        // Once the budget is used up, every statement after this would only say so.
+        if failed && (request.transaction || meter::exceeded().is_some()) {
             break;
         }
     }
@@ -35,6 +46,14 @@ pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>,
         let _ = work.connection.execute_batch("ROLLBACK");
     }
     (results, times)
+}
+
+/// About the bytes that an outcome takes in an answer, beside its values.
+fn size(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Error(reason) => OUTCOME_BYTES + reason.len() as u64,
+        Outcome::Rows(_) | Outcome::Done { .. } => OUTCOME_BYTES,
+    }
 }
 
 fn run_one(

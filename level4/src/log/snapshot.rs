@@ -28,8 +28,8 @@ pub(super) fn name(index: Index) -> String {
     format!("snapshot-{index:020}")
 }
 
-/// The bytes of a snapshot's file, in two parts.
-pub fn encode(snapshot: &Snapshot) -> [Vec<u8>; 2] {
+/// The bytes of a snapshot's file: the beginning, behind which its data follow as they are.
+pub fn head(snapshot: &Snapshot) -> Vec<u8> {
     let metadata = snapshot.get_metadata();
     let mut writer = Writer::new();
     writer.uint(metadata.index);
@@ -40,25 +40,26 @@ pub fn encode(snapshot: &Snapshot) -> [Vec<u8>; 2] {
             .write_to_bytes()
             .unwrap_or_default(),
     );
-    writer.raw(&snapshot.data);
-    let body = writer.finish();
-    let mut header = [0; HEADER];
-    header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    header[12..].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    [header.to_vec(), body]
+    let about = writer.finish();
+    let length = about.len() + snapshot.data.len();
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&about), &snapshot.data);
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&sum.to_le_bytes());
+    head.extend_from_slice(&(length as u64).to_le_bytes());
+    head.extend_from_slice(&about);
+    head
 }
 
 /// Makes a snapshot durable and removes older ones.
 pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     let metadata = snapshot.get_metadata();
-    let [header, body] = encode(snapshot);
+    let head = head(snapshot);
     let name = name(metadata.index);
     let writer = WRITERS.fetch_add(1, Relaxed);
     let partial = format!("{name}-{writer}{PARTIAL}");
     disk.create(&partial, 0)?;
-    disk.write(&partial, 0, &header)?;
-    disk.write(&partial, HEADER as u64, &body)?;
+    disk.write(&partial, 0, &head)?;
+    disk.write(&partial, head.len() as u64, &snapshot.data)?;
     disk.sync(&partial)?;
     disk.rename(&partial, &name)?;
     disk.sync_folder()?;

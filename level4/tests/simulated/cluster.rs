@@ -427,7 +427,7 @@ impl Cluster {
             }
         }
         if snapshot_wanted {
-            let snapshot = process.machine.snapshot().expect("saving cannot fail");
+            let snapshot = process.machine.snapshot();
             let is_sound = status.standing == Standing::Sound;
             process.core.offer_snapshot(is_sound.then_some(snapshot));
         }
@@ -626,7 +626,7 @@ impl Cluster {
                 }
                 let is_sound = process.core.status().standing == Standing::Sound;
                 if index >= process.snapshotted + process.snapshot_every && is_sound {
-                    let snapshot = process.machine.snapshot().expect("saving cannot fail");
+                    let snapshot = process.machine.snapshot();
                     process
                         .log
                         .save_snapshot(&snapshot)

@@ -52,6 +52,7 @@ impl Ledger {
 
 impl Executor for Ledger {
     type Error = Infallible;
+    type Saved = Vec<u8>;
 
     fn engine(&self) -> u64 {
         1
@@ -71,11 +72,11 @@ impl Executor for Ledger {
         Ok(Bytes::from(format!("{} {}", self.count - 1, self.hash)))
     }
 
-    fn save(&mut self) -> Result<Vec<u8>, Infallible> {
+    fn save(&mut self) -> Vec<u8> {
         let numbers = [self.count, self.hash, self.hidden, self.time_ms];
         let mut state = numbers.map(u64::to_le_bytes).concat();
         state.push(self.defect as u8);
-        Ok(state)
+        state
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {

@@ -9,12 +9,44 @@ use serde_json::Value as Json;
 use super::super::ApiError;
 use crate::statement::{Parameters, Statement, Value};
 
+/// The most values in a body, those of byte arrays among them. Each takes some 70 bytes while it is read.
+const VALUES_LIMIT: usize = 2_000_000;
+
+/// Counts the commas between values: one less than there are values, about.
+fn commas(body: &[u8]) -> usize {
+    let (mut count, mut rest) = (0, body);
+    while let Some(at) = memchr::memchr2(b',', b'"', rest) {
+        let found = rest[at];
+        rest = &rest[at + 1..];
+        if found == b',' {
+            count += 1;
+            continue;
+        }
+        // To the end of the string.
+        while let Some(end) = memchr::memchr2(b'"', b'\\', rest) {
+            let is_end = rest[end] == b'"';
+            rest = rest
+                .get(end + if is_end { 1 } else { 2 }..)
+                .unwrap_or_default();
+            if is_end {
+                break;
+            }
+        }
+    }
+    count
+}
+
 /// Reads a body.
 ///
 /// # Errors
 ///
 /// 400 with the place of what is wrong.
 pub fn parse(body: &[u8]) -> Result<Vec<Statement>, ApiError> {
+    if commas(body) > VALUES_LIMIT {
+        return Err(ApiError::bad(format!(
+            "the body has more than {VALUES_LIMIT} values (those of byte arrays among them)"
+        )));
+    }
     let not_array = |detail: &str| {
         ApiError::bad(format!(
             "the body has to be a JSON array of statements{detail}"
@@ -95,6 +127,22 @@ mod tests {
         assert_eq!(list[1].parameters, Parameters::Positional(positional));
         let named = vec![("a".to_owned(), Value::Real(0.945_270_695_553_922_3))];
         assert_eq!(list[2].parameters, Parameters::Named(named));
+    }
+
+    #[test]
+    fn values_are_counted_before_they_are_read() {
+        for (body, count) in [
+            (&br#"["a,,,", ["\",\\", 1, 2]]"#[..], 3),
+            (b"[1,2,[3,4]]", 3),
+            (b"\"a\\", 0),
+            (b"\"\\\",\",,", 2),
+            (b"", 0),
+        ] {
+            assert_eq!(commas(body), count, "{}", String::from_utf8_lossy(body));
+        }
+        let many = format!("[[\"SELECT 1\"{}]]", ",1".repeat(VALUES_LIMIT + 1));
+        let error = parse(many.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("more than 2000000 values"), "{error}");
     }
 
     #[test]

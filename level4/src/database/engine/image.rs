@@ -115,9 +115,17 @@ impl Image {
 
     /// All of it.
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.length];
-        self.read(0, &mut bytes);
+        let mut bytes = Vec::with_capacity(self.length);
+        self.append_to(&mut bytes);
         bytes
+    }
+
+    /// Appends all of it.
+    pub fn append_to(&self, bytes: &mut Vec<u8>) {
+        let blocks = self.groups.iter().flat_map(|group| group.iter());
+        for (block, start) in blocks.zip((0..self.length).step_by(BLOCK)) {
+            bytes.extend_from_slice(&block[..BLOCK.min(self.length - start)]);
+        }
     }
 }
 

@@ -139,6 +139,8 @@ struct Meter {
     steps: Cell<u64>,
     memory: Cell<u64>,
     peak: Cell<u64>,
+    /// The most memory since the request began.
+    most: Cell<u64>,
     answer: Cell<u64>,
     longest: Cell<u64>,
     exceeded: Cell<Option<Exceeded>>,
@@ -166,6 +168,7 @@ thread_local! {
             steps: Cell::new(0),
             memory: Cell::new(0),
             peak: Cell::new(0),
+            most: Cell::new(0),
             answer: Cell::new(0),
             longest: Cell::new(0),
             exceeded: Cell::new(None),
@@ -194,6 +197,7 @@ pub fn begin(budget: Budget) {
         meter.steps.set(0);
         meter.memory.set(0);
         meter.peak.set(0);
+        meter.most.set(0);
         meter.answer.set(0);
         meter.longest.set(0);
         meter.exceeded.set(None);
@@ -319,6 +323,7 @@ impl Meter {
         let now = self.memory.get().saturating_add(bytes);
         self.memory.set(now);
         self.peak.set(now.max(self.peak.get()));
+        self.most.set(now.max(self.most.get()));
         let limit = self.limits.get().memory;
         self.note(now > limit, Exceeded::Memory(limit))
     }
@@ -382,6 +387,15 @@ pub fn value(bytes: u64) {
 /// The most memory held so far.
 pub fn peak() -> u64 {
     METER.with(|meter| meter.peak.get())
+}
+
+/// What the last request on this thread has used.
+pub fn used() -> Budget {
+    METER.with(|meter| Budget {
+        steps: meter.steps.get(),
+        memory: meter.most.get(),
+        answer: meter.answer.get(),
+    })
 }
 
 /// Charges bytes of the answer.

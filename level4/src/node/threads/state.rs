@@ -4,17 +4,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 
-use raft::eraftpb::Snapshot;
-
 use super::super::fault::Fault;
 use super::super::{Node, locked};
-use super::snapshot::Save;
+use super::snapshot::{Purpose, Save};
 use super::{Input, StateWork};
 use crate::consensus::{Applied, Apply};
 use crate::database::{Database, Readers};
 use crate::machine::Machine;
 use crate::message::Index;
-use crate::notes::note;
 
 /// A snapshot is taken at every multiple of this, on all nodes at the same index, so that their contents
 /// can be compared.
@@ -48,7 +45,7 @@ pub(in crate::node) fn run(
                     apply(&mut machine, step, node, &mut pace, &mut applied)?;
                     let index = machine.applied();
                     if index.is_multiple_of(SNAPSHOT_EVERY) && !applied.restored {
-                        pace.take(&mut machine, save, node, true);
+                        pace.take(&mut machine, save, node, Purpose::Compare);
                     }
                 }
                 StateWork::Read(token) => {
@@ -61,7 +58,12 @@ pub(in crate::node) fn run(
                     readers.submit(machine.executor().view(), machine.moment(), read);
                 }
                 StateWork::Snapshot => {
-                    let _ = core.send(Input::Offer(for_follower(&mut machine, node)));
+                    if node.trust.is_sound() {
+                        let (draft, purpose) = (machine.draft(), Purpose::Follower);
+                        let _ = save.send(Save { draft, purpose });
+                    } else {
+                        let _ = core.send(Input::Offer(None));
+                    }
                 }
                 StateWork::View(sender) => {
                     let _ = sender.send(machine.executor().view());
@@ -76,7 +78,7 @@ pub(in crate::node) fn run(
             let _ = core.send(Input::Applied(applied));
         }
         if pace.is_due() {
-            pace.take(&mut machine, save, node, false);
+            pace.take(&mut machine, save, node, Purpose::Restart);
         }
     }
     Ok(())
@@ -97,20 +99,6 @@ fn apply(
     applied.executed.append(&mut machine.apply(step)?);
     node.applying.end();
     Ok(())
-}
-
-/// The state for a follower that needs one, if it can be trusted.
-fn for_follower(machine: &mut Machine<Database>, node: &Node) -> Option<Snapshot> {
-    if !node.trust.is_sound() {
-        return None;
-    }
-    match machine.snapshot() {
-        Ok(snapshot) => Some(snapshot),
-        Err(error) => {
-            note(format_args!("no snapshot for a follower: {error}"));
-            None
-        }
-    }
 }
 
 /// When the next snapshot is due.
@@ -141,22 +129,13 @@ impl Pace {
         machine: &mut Machine<Database>,
         save: &Sender<Save>,
         node: &Node,
-        compare: bool,
+        purpose: Purpose,
     ) {
         self.bytes = 0;
-        if !node.trust.is_sound() {
-            return;
-        }
-        match machine.snapshot() {
-            Ok(snapshot) => {
-                self.limit = SNAPSHOT_EVERY_BYTES.max(snapshot.data.len());
-                let _ = save.send(Save { snapshot, compare });
-            }
-            Err(error) => {
-                note(format_args!(
-                    "the log grows, as no snapshot can be taken: {error}"
-                ));
-            }
+        if node.trust.is_sound() {
+            let draft = machine.draft();
+            self.limit = SNAPSHOT_EVERY_BYTES.max(draft.size());
+            let _ = save.send(Save { draft, purpose });
         }
     }
 }
