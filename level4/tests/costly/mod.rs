@@ -128,30 +128,28 @@ pub fn over_values(expression: &str, length: usize, rows: &str) -> String {
     )
 }
 
+fn script(count: usize, statement: impl Fn(usize) -> String) -> String {
+    (0..count).map(statement).collect::<Vec<_>>().concat()
+}
+
 /// Scripts and statements whose text is long or whose compilation is.
 fn texts() -> Vec<String> {
-    let nested = |depth: usize| {
-        let mut views = "CREATE VIEW v0 AS SELECT 1 AS a".to_owned();
-        for level in 1..=depth {
-            let below = level - 1;
-            views += &format!(
-                "; CREATE VIEW v{level} AS SELECT x.a FROM v{below} x UNION SELECT y.a FROM v{below} y"
-            );
-        }
-        views + &format!("; SELECT * FROM v{depth}")
-    };
-    let savepoints: String = (0..200)
-        .map(|n| format!("SAVEPOINT s{n}; UPDATE big SET a = zeroblob(900 - {n});"))
-        .collect();
-    let small_savepoints: String = (0..5_000)
-        .map(|n| format!("SAVEPOINT s{n}; UPDATE big SET a = {n} WHERE rowid < 50;"))
-        .collect();
-    let tables: String = (0..4_000)
-        .map(|n| format!("CREATE TABLE c{n} (a, b, c UNIQUE);"))
-        .collect();
-    let renames: String = (0..1_000)
-        .map(|n| format!("ALTER TABLE c{n} RENAME COLUMN a TO z{n};"))
-        .collect();
+    let views = script(14, |n| {
+        format!(
+            "CREATE VIEW v{} AS SELECT x.a FROM v{n} x UNION SELECT y.a FROM v{n} y;",
+            n + 1
+        )
+    });
+    let savepoints = script(200, |n| {
+        format!("SAVEPOINT s{n}; UPDATE big SET a = zeroblob(900 - {n});")
+    });
+    let small_savepoints = script(5_000, |n| {
+        format!("SAVEPOINT s{n}; UPDATE big SET a = {n} WHERE rowid < 50;")
+    });
+    let tables = script(4_000, |n| format!("CREATE TABLE c{n} (a, b, c UNIQUE);"));
+    let renames = script(1_000, |n| {
+        format!("ALTER TABLE c{n} RENAME COLUMN a TO z{n};")
+    });
     let joins: Vec<String> = (0..60).map(|n| format!("words w{n}")).collect();
     let on: Vec<String> = (1..60).map(|n| format!("w{n}.k = w{}.e", n - 1)).collect();
     let ors: Vec<String> = (0..5_000)
@@ -162,15 +160,12 @@ fn texts() -> Vec<String> {
         .map(|n| format!("SELECT k, e, {n} FROM words"))
         .collect();
     let columns: Vec<String> = (0..1_900).map(|n| format!("c{n}")).collect();
-    let many_indexes: String = (0..300)
-        .map(|n| format!("CREATE INDEX m{n} ON words (e, k, {n});"))
-        .collect();
+    let many_indexes = script(300, |n| format!("CREATE INDEX m{n} ON words (e, k, {n});"));
     vec![
-        nested(14),
+        format!("CREATE VIEW v0 AS SELECT 1 AS a; {views} SELECT * FROM v14"),
         savepoints,
         small_savepoints,
         format!("{tables}{renames}"),
-        format!("{tables}{}", "ALTER TABLE c0 ADD COLUMN y;".repeat(1)),
         format!(
             "SELECT count(*) FROM {} WHERE {}",
             joins.join(", "),
@@ -200,7 +195,7 @@ fn texts() -> Vec<String> {
         "/* ".repeat(10_000_000),
         "-- a\n".repeat(6_000_000),
         format!("SELECT {}", vec!["1"; 1_900].join(",")) + ";",
-        format!("SELECT {}1{}", "(".repeat(900), ")".repeat(900)).repeat(1),
+        format!("SELECT {}1{}", "(".repeat(900), ")".repeat(900)),
         format!(
             "SELECT '{}' LIKE '{}b'",
             "a".repeat(8_000_000),
