@@ -1,35 +1,41 @@
 //! A small HTTP/1.1 client over the nodes' unix sockets: connections are kept open and reused,
-//! redirects are not followed, and there is no time-out.
+//! redirects are not followed, and there is no time-out. Answers are read by the harness's
+//! [`AnswerReader`].
 
 use std::{
+    io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Method, Request, StatusCode,
-    body::{Bytes, Incoming},
-    client::conn::http1::{SendRequest, handshake},
-    header,
-};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-
+use hyper::{StatusCode, body::Bytes};
 use octopus::NodeId;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+use crate::http::{Answer, AnswerReader};
 
 /// The longest body of an answer, in bytes. A table of five people has a few hundred.
 const BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes read at a time.
+const PIECE: usize = 16 * 1024;
 
 /// Clients of all nodes.
 #[derive(Debug)]
 pub(super) struct Http {
     sockets: Vec<PathBuf>,
-    idle: Vec<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
+    idle: Vec<Mutex<Vec<UnixStream>>>,
 }
 
 /// What came back for a request.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// A whole answer.
     Whole(StatusCode, Bytes),
@@ -48,38 +54,51 @@ impl Http {
     }
 
     pub async fn post(&self, node: NodeId, path: &str, body: String) -> Reply {
-        self.send(node, Method::POST, path, body.into()).await
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: node{node}\r\nContent-Length: {length}");
+        self.send(node, format!("{head}\r\n\r\n{body}")).await
     }
 
     pub async fn get(&self, node: NodeId, path: &str) -> Reply {
-        self.send(node, Method::GET, path, Bytes::new()).await
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node{node}\r\n\r\n");
+        self.send(node, request).await
     }
 
-    async fn send(&self, node: NodeId, method: Method, path: &str, body: Bytes) -> Reply {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, format!("node{node}"))
-            .body(Full::new(body));
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => return Reply::Nothing(error.to_string()),
+    async fn send(&self, node: NodeId, request: String) -> Reply {
+        let mut stream = match self.connection(node).await {
+            Ok(stream) => stream,
+            Err(error) => return Reply::Unsent(error.to_string()),
         };
-        let mut sender = match self.connection(node).await {
-            Ok(sender) => sender,
-            Err(error) => return Reply::Unsent(error),
-        };
-        let response = match sender.send_request(request).await {
-            Ok(response) => response,
-            Err(error) => return Reply::Nothing(told(&error)),
-        };
-        let status = response.status();
-        match whole_body(response.into_body()).await {
-            Ok(body) => {
-                self.lock(node).push(sender);
-                Reply::Whole(status, body)
+        // A node that does not want all of it may have answered all the same.
+        let sent = stream.write_all(request.as_bytes()).await;
+        let mut reader = AnswerReader::with_limit(BODY_BYTES);
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = stream.read(&mut piece).await;
+            let count = match (read, &sent) {
+                (Ok(0), Err(error)) if reader.status().is_none() => {
+                    return Reply::Nothing(error.to_string());
+                }
+                (Ok(0), _) => {
+                    let status = reader.status();
+                    return match reader.end() {
+                        Ok(answer) => whole(answer),
+                        Err(error) => broken(status, error.to_string()),
+                    };
+                }
+                (Ok(count), _) => count,
+                (Err(error), _) => return broken(reader.status(), error.to_string()),
+            };
+            match reader.feed(&piece[..count]) {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    if answer.keep_alive {
+                        self.lock(node).push(stream);
+                    }
+                    return whole(answer);
+                }
+                Err(error) => return broken(reader.status(), error.to_string()),
             }
-            Err(error) => Reply::BrokenOff(status, error),
         }
     }
 
@@ -91,47 +110,131 @@ impl Http {
     }
 
     /// An idle connection that still works, or a new one.
-    async fn connection(&self, node: NodeId) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connection(&self, node: NodeId) -> io::Result<UnixStream> {
         loop {
-            let Some(mut idle) = self.lock(node).pop() else {
+            let Some(idle) = self.lock(node).pop() else {
                 break;
             };
-            if idle.ready().await.is_ok() {
+            // Between two answers there is nothing to read but the end. The kernel is asked:
+            // what the runtime knows of the socket may be older than the end.
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            if recv(&idle, &mut [0], flags).is_err_and(|error| error == Errno::AGAIN) {
                 return Ok(idle);
             }
         }
-        let stream = UnixStream::connect(&self.sockets[node])
-            .await
-            .map_err(|error| error.to_string())?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| told(&error))?;
-        // Ends when its sender is dropped or the node closes; its errors reach the sender.
-        tokio::spawn(connection);
-        Ok(sender)
+        UnixStream::connect(&self.sockets[node]).await
     }
 
-    fn lock(&self, node: NodeId) -> std::sync::MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
+    fn lock(&self, node: NodeId) -> MutexGuard<'_, Vec<UnixStream>> {
         self.idle[node]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn whole_body(body: Incoming) -> Result<Bytes, String> {
-    match Limited::new(body, BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) => Err(error.to_string()),
+fn whole(answer: Answer) -> Reply {
+    match StatusCode::from_u16(answer.status) {
+        Ok(status) => Reply::Whole(status, answer.body.into()),
+        Err(error) => Reply::Nothing(error.to_string()),
     }
 }
 
-/// An error with its causes, in one line.
-fn told(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// What is left of an answer that broke off; the status, if its head had come.
+fn broken(status: Option<u16>, error: String) -> Reply {
+    match status.and_then(|status| StatusCode::from_u16(status).ok()) {
+        Some(status) => Reply::BrokenOff(status, error),
+        None => Reply::Nothing(error),
     }
-    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// The replies to requests one after another, each answered with one of these texts; a
+    /// connection is closed behind a text that ends in `!`, and taken anew when it is needed.
+    async fn replies(texts: &'static [&str]) -> (Vec<Reply>, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node0.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = async {
+            let (mut connections, mut texts) = (0, texts.iter());
+            let mut text = texts.next();
+            while text.is_some() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                connections += 1;
+                while let Some(answer) = text {
+                    let mut request = [0; 1000];
+                    let count = stream.read(&mut request).await.unwrap();
+                    assert!(
+                        request[..count].ends_with(b"\r\n\r\nSELECT"),
+                        "{connections}"
+                    );
+                    stream
+                        .write_all(answer.trim_end_matches('!').as_bytes())
+                        .await
+                        .unwrap();
+                    text = texts.next();
+                    if answer.ends_with('!') {
+                        break;
+                    }
+                }
+            }
+            connections
+        };
+        let http = Http::new(vec![path.clone()]);
+        let client = async {
+            let mut replies = Vec::new();
+            for _ in texts {
+                replies.push(http.post(0, "/sql", "SELECT".to_owned()).await);
+            }
+            replies
+        };
+        let (replies, connections) = tokio::join!(client, server);
+        (replies, connections)
+    }
+
+    fn ok(body: &'static str) -> Reply {
+        Reply::Whole(StatusCode::OK, Bytes::from_static(body.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_one_that_was_closed_is_not() {
+        let (replies, connections) = replies(&[
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 1\r\n\r\nb",
+            "HTTP/1.1 200 OK\r\n\r\nuntil the end!",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nc!",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nd",
+        ])
+        .await;
+        let refused = Reply::Whole(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"b"));
+        assert_eq!(
+            replies,
+            [ok("a"), refused, ok("until the end"), ok("c"), ok("d")]
+        );
+        assert_eq!(connections, 3);
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_is_told_from_what_never_came() {
+        let (replies, _) = replies(&[
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc!",
+            "HTTP/1.1 200 OK\r\nConte!",
+            "!",
+            "SMTP\r\n\r\n!",
+        ])
+        .await;
+        assert!(
+            matches!(replies[0], Reply::BrokenOff(StatusCode::OK, _)),
+            "{replies:?}"
+        );
+        for nothing in &replies[1..] {
+            assert!(matches!(nothing, Reply::Nothing(_)), "{replies:?}");
+        }
+        let unsent = Http::new(vec!["/no/such/socket".into()]).get(0, "/").await;
+        assert!(matches!(unsent, Reply::Unsent(_)), "{unsent:?}");
+    }
 }
