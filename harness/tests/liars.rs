@@ -67,6 +67,10 @@ fn judge(program: &str, duration: &str, flags: &[&str], node: &[&str]) -> Judged
     }
 }
 
+/// How long a run lasts: first as short as an idle machine needs to come to the lie, then as long as
+/// one that hardly runs at all.
+const DURATIONS: [&str; 3] = ["4s", "20s", "90s"];
+
 fn lie(kind: &str, duration: &str) -> Judged {
     judge(
         liar().to_str().unwrap(),
@@ -78,21 +82,34 @@ fn lie(kind: &str, duration: &str) -> Judged {
 
 /// An honest kind passes; its history is right, and the summary says something.
 fn passes(kind: &str, says: &str) {
-    // A number counts as lost when it is overdue by 2 s.
-    let judged = lie(kind, "4s");
-    assert_eq!(judged.output.status.code(), Some(0), "{}", judged.text());
-    assert_eq!(judged.result["verdict"], "passed");
-    assert!(judged.text().contains("linearizable, each executed once"));
-    assert!(judged.text().contains(says), "{}", judged.text());
-    // It came as far as to do what it does.
-    assert!(judged.result["figures"]["answered_queries"].as_u64() > Some(61));
+    for duration in DURATIONS {
+        let judged = lie(kind, duration);
+        assert_eq!(judged.output.status.code(), Some(0), "{}", judged.text());
+        assert_eq!(judged.result["verdict"], "passed");
+        assert!(judged.text().contains("linearizable, each executed once"));
+        // It came as far as to do what it does, and a number that is lost was 2 s overdue.
+        let answered = judged.result["figures"]["answered_queries"].as_u64();
+        if answered > Some(61) && judged.text().contains(says) {
+            return;
+        }
+        eprintln!("in {duration}: {answered:?} answered; {}", judged.text());
+    }
+    panic!("it never said {says:?}");
 }
 
 /// A liar fails for a reason.
 fn fails(kind: &str, failure: &str, says: &str) {
-    // The run ends when the lie is found; what is found at the end needs not so long.
     let at_the_end = ["history", "no_progress", "no_boot"].contains(&failure);
-    let judged = lie(kind, if at_the_end { "2s" } else { "30s" });
+    let durations = if at_the_end { DURATIONS } else { ["90s"; 3] };
+    let mut judged = lie(kind, durations[0]);
+    for duration in &durations[1..] {
+        // What is found while it runs ends the run; a slow machine may not have come that far.
+        let answered = judged.result["figures"]["answered_queries"].as_u64();
+        if judged.result["passed"] == false || answered >= Some(200) {
+            break;
+        }
+        judged = lie(kind, duration);
+    }
     assert_eq!(judged.output.status.code(), Some(1), "{}", judged.text());
     assert_eq!(judged.result["passed"], false);
     let found = judged.result["failure"]["kind"].as_str().unwrap();
@@ -153,7 +170,7 @@ lying! {
     an_answer_that_is_forgotten: "early", "repeated_number|wrong_output", "number 60 was given twice";
     an_answer_that_breaks_off: "truncate", "bad_answer", "broke off";
     an_answer_without_a_head: "no-head", "bad_answer", "does not begin with `SequenceNumber: N`";
-    an_endless_answer: "huge", "bad_answer", "length limit exceeded";
+    an_endless_answer: "huge", "bad_answer", "too large";
     the_largest_number: "big-number", "history", "18446744073709551615";
     a_boot_with_the_largest_number: "big-boot", "history", "18446744073709551615";
     an_exit_with_status_0: "exit0", "unexpected_exit", "exit status: 0";

@@ -120,7 +120,7 @@ impl Store {
         let start = Instant::now();
         while !store.path.exists() {
             assert!(
-                start.elapsed() < Duration::from_secs(30),
+                start.elapsed() < Duration::from_secs(120),
                 "the store does not start"
             );
             thread::sleep(Duration::from_millis(1));
@@ -138,6 +138,27 @@ impl Drop for Store {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+}
+
+/// The event log of a run; each event and field of it is in `docs/events.md`.
+fn events(path: &Path) -> Vec<Value> {
+    let log = fs::read_to_string(path).unwrap();
+    let events: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let documented = |name: &str| include_str!("../docs/events.md").contains(&format!("`{name}`"));
+    for event in &events {
+        let fields = event.as_object().unwrap();
+        let kind = event["event"].as_str().unwrap();
+        assert!(documented(kind), "{event}");
+        for name in fields.keys() {
+            assert!(documented(name), "{name} of {event}");
+        }
+    }
+    let times = events.iter().map(|event| event["t_us"].as_u64().unwrap());
+    assert!(times.is_sorted(), "events are in the order of time");
+    events
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -208,11 +229,7 @@ fn a_cluster_without_a_single_point_of_failure_passes() {
             .contains("Final stats")
     );
     // The spof monkey had every node in its hands, and let it go.
-    let events = fs::read_to_string(bed.path("events.jsonl")).unwrap();
-    let events: Vec<Value> = events
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let events = events(&bed.path("events.jsonl"));
     let told = |what: &str| {
         events
             .iter()
@@ -245,11 +262,7 @@ fn a_single_point_of_failure_gets_next_to_nothing() {
         "4s",
     ];
     let (output, result) = bed.level4(&flags, &[]);
-    let events = fs::read_to_string(bed.path("events.jsonl")).unwrap();
-    let events: Vec<Value> = events
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let events = events(&bed.path("events.jsonl"));
     // Node 0 is cut off at some time, and stays so to the end: no answer comes.
     let cut = events
         .iter()
@@ -260,17 +273,14 @@ fn a_single_point_of_failure_gets_next_to_nothing() {
             .iter()
             .any(|event| event["text"] == "spof: node 0 back")
     );
-    let answers_after = events
+    let answered_after = events
         .iter()
         .filter(|event| event["event"] == "request" && event["status"] == "answered")
-        // What was on its way from node 0 still arrives.
+        // By when it was sent: what was on its way from node 0 still arrives.
         .filter(|event| event["t_us"].as_u64() > cut["t_us"].as_u64())
         .count();
-    assert_eq!(answers_after, 0);
-    assert!(
-        result["figures"]["correct_queries"].as_u64().unwrap() < 400,
-        "{result}"
-    );
+    assert_eq!(answered_after, 0);
+    assert_ne!(result["passed"], true, "{result}");
 }
 
 #[test]
@@ -283,7 +293,7 @@ fn liars_are_disqualified() {
     ] {
         let bed = Bed::new();
         // One node: it is asked everything.
-        let flags = ["-c", "1", "--monkeys", "none", "--duration", "20s"];
+        let flags = ["-c", "1", "--monkeys", "none", "--duration", "5m"];
         let start = Instant::now();
         let (output, result) = bed.level4(&flags, &["--lie", lie]);
         assert_eq!(
@@ -296,7 +306,7 @@ fn liars_are_disqualified() {
         assert_eq!(result["score"], 0.0);
         assert!(text(&output.stdout).contains("Disqualified: "));
         assert!(
-            start.elapsed() < Duration::from_secs(15),
+            start.elapsed() < Duration::from_secs(300),
             "{lie} did not end the run"
         );
     }
@@ -342,11 +352,8 @@ fn murdered_nodes_come_back_with_their_state() {
         "{failure}: {}",
         text(&output.stdout)
     );
-    assert!(
-        fs::read_to_string(bed.path("events.jsonl"))
-            .unwrap()
-            .contains("\"state\":\"running\",\"incarnation\":2")
-    );
+    let back = |event: &Value| event["state"] == "running" && event["incarnation"] == 2;
+    assert!(events(&bed.path("events.jsonl")).iter().any(back));
     bed.assert_clean();
 }
 
@@ -418,9 +425,9 @@ fn the_example_of_the_readme_measures_a_lossy_network() {
             "{shown}"
         );
     }
-    let events = fs::read_to_string(bed.path("events.jsonl")).unwrap();
-    assert!(events.contains("\"monkey\":\"oneway\""), "{events}");
-    let start: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    let events = events(&bed.path("events.jsonl"));
+    assert!(events.iter().any(|event| event["monkey"] == "oneway"));
+    let start = &events[0];
     assert_eq!(start["event"], "start");
     assert_eq!(start["schema"], 2);
     assert_eq!(start["seed"], "1");
@@ -435,15 +442,14 @@ fn the_example_of_the_readme_measures_a_lossy_network() {
             fields.map(|field| event[field].clone())
         };
         let mut before = state(link);
-        for line in events.lines() {
-            let event: Value = serde_json::from_str(line).unwrap();
+        for event in &events {
             if event["event"] == "link" && event["link"] == link["link"] {
-                assert_ne!(state(&event), before, "{event}");
-                before = state(&event);
+                assert_ne!(state(event), before, "{event}");
+                before = state(event);
             }
         }
     }
-    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    let last = events.last().unwrap();
     let read = |direction: &Value| direction["bytes_read"].as_u64().unwrap();
     let total: u64 = last["links"]["directions"]
         .as_array()
@@ -478,7 +484,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
             .any(|e| e.path().join("node2.log").exists())
         {
             assert!(
-                start.elapsed() < Duration::from_secs(30),
+                start.elapsed() < Duration::from_secs(120),
                 "the nodes do not start"
             );
             thread::sleep(Duration::from_millis(1));

@@ -63,12 +63,34 @@ fn slow_miners_of_other_languages_pass_an_easy_game() {
 #[test]
 fn a_solution_that_lands_nothing_fails_and_its_files_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let lazy = script(dir.path(), "echo it is '7.5 MH/s'\nexit 3\n");
+    let lazy = script(
+        dir.path(),
+        "seq 100 110\necho it is '7.5 MH/s'\necho no luck >&2\nexit 3\n",
+    );
     let (output, result) = play(&lazy, &["--bots", "0"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert_eq!(result["failure"]["kind"], "exit_status");
+    let failure = &result["failure"];
+    assert_eq!(failure["kind"], "exit_status");
+    assert!(failure["message"].as_str().unwrap().contains('3'));
     assert_eq!(result["figures"]["rate_mh_s"], 7.5);
+    // Its last ten lines of both streams, what to try next, and the same game once more.
+    let lines: Vec<&str> = failure["said"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line.as_str().unwrap())
+        .collect();
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    for line in ["110", "it is 7.5 MH/s", "no luck"] {
+        assert!(lines.contains(&line), "{line}: {lines:?}");
+    }
+    assert!(!failure["next"].as_array().unwrap().is_empty());
+    let replay = result["replay"].as_str().unwrap();
+    assert!(replay.starts_with("harness level1 "), "{replay}");
+    assert!(replay.contains("--seed="), "{replay}");
     let said = String::from_utf8(output.stderr).unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!((table + &said).contains("no luck"));
     let (_, kept) = said.split_once("files are kept in ").unwrap();
     let kept = Path::new(kept.lines().next().unwrap());
     assert!(kept.join("server/level1/config").exists());
