@@ -202,6 +202,8 @@ struct Sums {
 /// A demand that is being served, and those used when it began to be.
 struct Level {
     ways: Ways,
+    /// The shelves that the ways take from, in their order.
+    shelves: Vec<usize>,
     used_before: Box<[u32]>,
 }
 
@@ -231,8 +233,8 @@ impl Sums {
                 };
                 self.used.copy_from_slice(&level.used_before);
                 if level.ways.next(budget)? {
-                    for (used, taken) in self.used.iter_mut().zip(&level.ways.taken) {
-                        *used += *taken as u32;
+                    for (shelf, taken) in level.shelves.iter().zip(&level.ways.taken) {
+                        self.used[*shelf] += *taken as u32;
                     }
                     break;
                 }
@@ -259,14 +261,40 @@ impl Sums {
             return Ok(None);
         }
         let offer = self.offer(demand.place);
-        let reachable = Reachable::new(&offer, demand, held_words, budget)?;
+        let mut reachable = None;
+        let shelves = self.oldest_first(&offer, demand);
+        if is_in_reach(&offer, demand) {
+            let offer: Vec<_> = shelves.iter().map(|&shelf| offer[shelf]).collect();
+            reachable = Reachable::new(&offer, demand, held_words, budget)?
+                .map(|reachable| Ways::new(reachable, offer, demand));
+        }
         if reachable.is_none() {
             self.hopeless.insert(state.clone());
         }
-        Ok(reachable.map(|reachable| Level {
-            ways: Ways::new(reachable, offer, demand),
+        Ok(reachable.map(|ways| Level {
+            ways,
+            shelves,
             used_before: state.1,
         }))
+    }
+
+    /// The shelves that a demand can take from, those whose newest update is the oldest first.
+    ///
+    /// The ways leave the first shelves alone as long as they can. What was sent last is most likely
+    /// what was executed last, so the first ways are those that honest stores went.
+    fn oldest_first(&self, offer: &[(u64, u64)], demand: Rest) -> Vec<usize> {
+        let can_serve = |&shelf: &usize| {
+            let (friends, available) = offer[shelf];
+            available > 0 && friends <= demand.friends
+        };
+        let newest = |&shelf: &usize| {
+            let copies = &self.shelves[shelf].1;
+            let last = copies.available(demand.place).checked_sub(1);
+            last.map(|last| copies.places()[last])
+        };
+        let mut shelves: Vec<usize> = (0..offer.len()).filter(can_serve).collect();
+        shelves.sort_by_key(newest);
+        shelves
     }
 
     /// How many of each number of friends are left for a place.
@@ -286,11 +314,21 @@ impl Sums {
             friends = friends.saturating_add(demand.friends);
         }
         let last = self.demands.last().map_or(0, |demand| demand.place);
-        let left = self.offer(last);
-        let most = take(left.iter(), count);
-        let least = take(left.iter().rev(), count);
-        most.is_some_and(|most| friends <= most) && least.is_some_and(|least| least <= friends)
+        let together = Rest {
+            place: last,
+            count,
+            friends,
+        };
+        is_in_reach(&self.offer(last), together)
     }
+}
+
+/// Whether a demand lies between the smallest and the largest updates of an offer, largest first.
+fn is_in_reach(offer: &[(u64, u64)], demand: Rest) -> bool {
+    let most = take(offer.iter(), demand.count);
+    let least = take(offer.iter().rev(), demand.count);
+    most.is_some_and(|most| demand.friends <= most)
+        && least.is_some_and(|least| demand.friends >= least)
 }
 
 /// The friends of the first so many updates; `None` if there are fewer.
@@ -396,15 +434,6 @@ impl Reachable {
         held_words: usize,
         budget: &mut Budget,
     ) -> Result<Option<Self>, Exhausted> {
-        let all: u64 = offer.iter().map(|(_, available)| available).sum();
-        let most = take(offer.iter(), demand.count);
-        let least = take(offer.iter().rev(), demand.count);
-        let in_reach = most.zip(least);
-        if demand.count > all
-            || in_reach.is_none_or(|(most, least)| demand.friends > most || demand.friends < least)
-        {
-            return Ok(None);
-        }
         let words = demand.friends / 64 + 1;
         let layer = (demand.count + 1).checked_mul(words).ok_or(Exhausted)?;
         let size = layer
