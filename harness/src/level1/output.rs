@@ -1,8 +1,8 @@
 //! What a solution prints: passed on to the user as it comes, and searched for its speed.
 
 use std::{
-    io::{Read, Write},
-    process::Child,
+    io::{self, Read, Write},
+    process::Command,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
@@ -11,10 +11,10 @@ use std::{
 /// How much of the end of the output is kept, in bytes; the speed is in the last lines.
 const TAIL: usize = 1 << 16;
 
-/// How long to wait for the pipes to close after the solution has ended.
-const CLOSING: Duration = Duration::from_secs(1);
+/// How long to wait for the pipe to close after the solution has ended.
+const CLOSING: Duration = Duration::from_secs(5);
 
-/// The two pipes of a solution being passed on to stderr.
+/// What a solution prints, being passed on to stderr.
 #[derive(Debug)]
 pub struct Relay {
     tail: Arc<Mutex<Vec<u8>>>,
@@ -22,23 +22,24 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Takes the pipes of a child that was started with both piped.
-    pub fn start(child: &mut Child) -> Self {
+    /// Has a command print to one pipe, so that its last words are last, whichever stream they are
+    /// said on. The command holds the pipe open, and must be dropped once it was started.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        command.stdout(writer.try_clone()?).stderr(writer);
         let tail = Arc::default();
         let (closing, closed) = mpsc::channel();
-        if let Some(pipe) = child.stdout.take() {
-            pass_on(pipe, Arc::clone(&tail), closing.clone());
-        }
-        if let Some(pipe) = child.stderr.take() {
-            pass_on(pipe, Arc::clone(&tail), closing);
-        }
-        Self { tail, closed }
+        pass_on(reader, Arc::clone(&tail), closing);
+        Ok(Self { tail, closed })
     }
 
     /// The end of what was printed; call it when the solution has ended.
     pub fn tail(self) -> String {
-        // The sender goes when a pipe closes; a stray child may keep one open for ever.
-        while self.closed.recv_timeout(CLOSING).is_ok() {}
+        // The sender goes when the pipe closes; a stray child may keep it open for ever.
+        let _closed_or_late = self.closed.recv_timeout(CLOSING);
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&tail).into_owned()
     }
@@ -53,7 +54,7 @@ fn pass_on(
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-            let _ = std::io::stderr().write_all(&buffer[..count]);
+            let _ = io::stderr().write_all(&buffer[..count]);
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             tail.extend_from_slice(&buffer[..count]);
             let excess = tail.len().saturating_sub(TAIL);

@@ -146,11 +146,7 @@ impl<'a> Game<'a> {
             .url(self.server.address(), Some(&self.args.user));
         let mut command = solution.command([&url, &self.args.user]);
         set_up_git(&mut command, &self.args.user);
-        command
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.current_dir(folder).stdin(Stdio::null());
         Ok(command)
     }
 
@@ -165,9 +161,10 @@ impl<'a> Game<'a> {
             self.args.user
         ));
         let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
+        let relay = Relay::start(&mut command).context("cannot make a pipe for the solution")?;
         let mut group = ProcessGroup::spawn(&mut command)
             .map_err(|error| cannot_run(&solution.program, &error))?;
-        let relay = Relay::start(group.child());
+        drop(command);
         let mut played = Played {
             chains: 1,
             ..Played::default()
