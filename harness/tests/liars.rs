@@ -175,7 +175,7 @@ lying! {
     a_boot_with_the_largest_number: "big-boot", "history", "18446744073709551615";
     an_exit_with_status_0: "exit0", "unexpected_exit", "exit status: 0";
     an_exit_with_status_3: "exit3", "unexpected_exit", "going down on purpose";
-    a_cluster_that_hangs: "hang-all", "no_progress", "none answered within 10 s";
+    a_cluster_that_hangs: "hang-all", "no_progress", "none answered within 10 s; the last answer of the run came from node";
     many_numbers_given_to_nobody: "gap-many", "history", "given to nobody";
     a_sum_that_cannot_be: "budget", "history", "the 15 largest bring";
     nodes_that_never_answer: "mute", "no_boot", "no answer";

@@ -96,6 +96,13 @@ impl Board {
         Some((node, why.to_owned()))
     }
 
+    /// When the last answer came, in microseconds of the event log, and from which node.
+    pub fn last_answer(&self) -> Option<(u64, NodeId)> {
+        let requests = self.requests();
+        let request = requests.last_answered()?;
+        Some((request.end_us?, request.node))
+    }
+
     /// Takes the record out, when the client has ended.
     pub fn take_requests(&self) -> Requests {
         std::mem::take(&mut *self.requests())

@@ -121,6 +121,14 @@ impl Requests {
             })
     }
 
+    /// The request whose answer came last.
+    pub fn last_answered(&self) -> Option<&Request> {
+        let answered = self.all.iter().filter(|request| {
+            matches!(request.outcome, Outcome::Answer { .. }) && request.end_us.is_some()
+        });
+        answered.max_by_key(|request| request.end_us)
+    }
+
     /// How long each query that was answered by a time took from its first request to its answer,
     /// in microseconds, ascending.
     pub fn latencies_us(&self, until_us: u64) -> Vec<u64> {

@@ -335,11 +335,18 @@ impl Run<'_> {
         }
         self.octopus.heal();
         self.log.record("probe", json!({}));
+        let last = self
+            .board
+            .last_answer()
+            .map_or_else(String::new, |(at_us, node)| {
+                let at = at_us as f64 / 1e6;
+                format!("; the last answer of the run came from node {node} at {at:.3} s")
+            });
         let answered = probe(shared, PROBE_PATIENCE)?;
         self.look()?;
         let message = format!(
             "when the run was over, all links and nodes were made well again and every node was \
-             asked once more; none answered within {} s",
+             asked once more; none answered within {} s{last}",
             PROBE_PATIENCE.as_secs()
         );
         Ok((!answered && self.goes_on()).then(|| Failure::slow("no_progress", message)))

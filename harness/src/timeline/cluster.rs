@@ -135,7 +135,7 @@ fn said(log: &Log<'_>) -> Panel {
 }
 
 /// Each act with its monkey, and when it really began and ended. The spof monkey's act is the
-/// times in which it holds a node.
+/// times in which it holds a node; what is only set, like a latency, lasts no time.
 fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
     let mut open: BTreeMap<(usize, Option<u64>), (String, f64, String)> = BTreeMap::new();
     let mut done = Vec::new();
@@ -151,6 +151,9 @@ fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
         let monkey = text(&event["monkey"]).to_owned();
         match phase {
             "begins" if monkey == "spof" => {}
+            "begins" if event["for_us"].is_null() => {
+                done.push((monkey, at, at, text(&event["text"]).to_owned()));
+            }
             "begins" | "holds" => {
                 open.insert(key, (monkey, at, text(&event["text"]).to_owned()));
             }
@@ -206,9 +209,10 @@ fn monkeys(log: &Log<'_>) -> Panel {
     )
 }
 
-/// The acts, to be drawn behind everything.
+/// The acts that last, to be drawn behind everything.
 pub(super) fn bands(log: &Log<'_>) -> Vec<Band> {
-    let bands = acts(log).into_iter().map(|(monkey, from, to, words)| Band {
+    let lasting = acts(log).into_iter().filter(|(_, from, to, _)| from < to);
+    let bands = lasting.map(|(monkey, from, to, words)| Band {
         from,
         to,
         colour: colour_of(&monkey),
@@ -308,7 +312,11 @@ fn traffic(log: &Log<'_>) -> Panel {
     for span in &mut spans {
         span.strength = (0.1 + 0.9 * (span.strength / most).sqrt()).min(1.0);
     }
-    let title = format!("Traffic by link, both ways: the darker the more, up to {most:.1} kB/s");
+    let title = if spans.is_empty() {
+        "Traffic by link: none".to_owned()
+    } else {
+        format!("Traffic by link, both ways: the darker the more, up to {most:.1} kB/s")
+    };
     lanes(&title, names_of(&pairs), spans, Vec::new())
 }
 
@@ -334,7 +342,8 @@ mod tests {
                    "jitter_ms": 0, "loses": [false, false], "bytes_per_s": null})
         };
         let node = |t_us: u64, state: &str| json!({"t_us": t_us, "event": "node", "node": 1, "state": state, "incarnation": 1});
-        let act = |t_us: u64, phase: &str| json!({"t_us": t_us, "event": "act", "phase": phase, "number": 0, "monkey": "link", "text": "link 0-1 down"});
+        let act = |t_us: u64, phase: &str| json!({"t_us": t_us, "event": "act", "phase": phase, "number": 0, "monkey": "link", "for_us": 1_000, "text": "link 0-1 down"});
+        let set = json!({"t_us": 1_000_300, "event": "act", "phase": "begins", "number": 1, "monkey": "latency", "ms": 9, "text": "latency of link 0-1 becomes 9 ms"});
         let log = [
             json!({"t_us": 0, "event": "start", "nodes": 2, "links": [link(0, true)]}),
             node(1_000, "running"),
@@ -342,6 +351,7 @@ mod tests {
             link(1_000_001, false),
             node(1_000_100, "frozen"),
             node(1_000_200, "running"),
+            set,
             act(1_001_001, "ends"),
             link(1_001_001, true),
             json!({"t_us": 1_500_000, "event": "said", "node": 1, "text": "hello"}),
@@ -364,8 +374,12 @@ mod tests {
         assert!(spans(panel("Links")).contains(&(0, 1.000_001, 1.001_001, "bad")));
         assert_eq!(
             spans(panel("Monkeys")),
-            [(0, 1.000_001, 1.001_001, "other")]
+            [
+                (0, 1.000_001, 1.001_001, "other"),
+                (1, 1.000_3, 1.000_3, "lost")
+            ]
         );
+        assert_eq!(recording.bands.len(), 1, "what is set is no band");
         assert_eq!(
             (recording.bands[0].from, recording.bands[0].to),
             (1.000_001, 1.001_001)

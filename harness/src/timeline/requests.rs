@@ -223,6 +223,14 @@ fn trouble(log: &Log<'_>) -> Panel {
     }
 }
 
+/// How many seconds there are between a request and the nearest of several.
+fn away(request: &Span, several: &[Span]) -> f64 {
+    let gaps = several
+        .iter()
+        .map(|other| (other.from - request.to).max(request.from - other.to));
+    gaps.fold(f64::INFINITY, f64::min).max(0.0)
+}
+
 /// The interval of a violation, and a panel of its requests and those beside them.
 pub(super) fn violation(log: &Log<'_>) -> Option<(Band, Panel)> {
     let violation = &log.of("end").last()?["history"]["violation"];
@@ -256,8 +264,12 @@ pub(super) fn violation(log: &Log<'_>) -> Option<(Band, Panel)> {
         proof.lane = lanes.own(format!("{number}, n{}", request["node"]));
         spans.push(proof);
     }
-    for request in near.take(NEIGHBOURS) {
-        let mut other = span(log, request);
+    // Those near a request of the proof, where there are too many between them.
+    let mut near: Vec<Span> = near.map(|request| span(log, request)).collect();
+    near.sort_by(|a, b| away(a, &involved).total_cmp(&away(b, &involved)));
+    near.truncate(NEIGHBOURS);
+    near.sort_by(|a, b| a.from.total_cmp(&b.from));
+    for mut other in near {
         other.lane = lanes.of(format!("node {}", other.lane), other.from, other.to);
         spans.push(other);
     }
