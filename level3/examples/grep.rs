@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use level3::{Identity, Progress, Request, Shard, search, walk};
+use level3::{Identity, Progress, Query, Request, Shard, search, walk};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,10 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     eprintln!("indexed {count} files in {:.1?}", started.elapsed());
 
     let snapshot = shard.snapshot().ok_or("nothing was indexed")?;
-    let request = Request {
-        regex: true,
-        ..Request::literal(expression)
-    };
+    let request = Request::new(Query::expression(expression));
     let started = Instant::now();
     let answer = search(&snapshot, &request, 2)?;
     for hit in &answer.hits {

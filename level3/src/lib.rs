@@ -55,5 +55,8 @@ pub use index::{Identity, IndexError, Live, Progress, Segment, Shard, Snapshot};
 pub use master::{Cause, Config, Fault, MasterError, serve as serve_master};
 pub use node::{Node, NodeError, NodeServer, serve as serve_node};
 pub use private::PrivateFolder;
-pub use search::{Answer, Hit, PatternError, Request, SearchError, search};
+pub use search::{
+    Answer, FilePattern, FileRule, Hit, Order, Parsed, PatternError, Query, QueryError, Request,
+    RootRule, SearchError, Term, parse, search,
+};
 pub use wire::{Endpoint, EndpointError, Listener};

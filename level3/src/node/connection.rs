@@ -10,7 +10,7 @@ use crate::corpus::Entry;
 use crate::index::{Shard, Snapshot};
 use crate::search::literal::{self, AnswerError, Sink};
 use crate::search::{self, Budget, Request, SearchError};
-use crate::wire::{self, CommitRequest, Kind, Stream, UpdateRequest};
+use crate::wire::{self, BrowseRequest, CommitRequest, Kind, Stream, UpdateRequest};
 
 /// A reader that takes nothing for this long has its connection closed, so that a stopped master
 /// cannot hold a search's threads for ever.
@@ -69,6 +69,9 @@ fn answer(
         Kind::Status => json(&node.status()),
         Kind::Search => search(node, payload, &asker_has_gone, search::search_within),
         Kind::Count => search(node, payload, &asker_has_gone, search::count),
+        Kind::Tally => search(node, payload, &asker_has_gone, search::tally),
+        Kind::File => file(node, payload),
+        Kind::Folder => folder(node, payload),
         Kind::Update => match serde_json::from_slice::<UpdateRequest>(payload) {
             Ok(request) => node.update(request, entries).map(|()| Vec::new()),
             Err(error) => Err(NodeError::Request(error)),
@@ -157,7 +160,7 @@ fn search<T: serde::Serialize>(
     let (shard, snapshot) = snapshot(node, number, job)?;
     let limit = Duration::from_millis(request.time_limit_ms);
     let budget = Budget::new(Some(limit), asker_has_gone, &node.load.bytes);
-    let is_heavy = request.regex || request.ignore_case;
+    let is_heavy = request.query.is_heavy();
     // In vain if the time is up before its turn comes; the search will say so.
     let turn = node.load.search(node.threads, is_heavy, &budget);
     let answer = run(&snapshot, &request, turn.threads(), &budget).inspect_err(|error| {
@@ -167,6 +170,23 @@ fn search<T: serde::Serialize>(
         }
     })?;
     json(&answer)
+}
+
+/// A file's text behind a byte 1, or nothing.
+fn file(node: &Node, payload: &[u8]) -> Reply {
+    let request: BrowseRequest = serde_json::from_slice(payload).map_err(NodeError::Request)?;
+    let (shard, snapshot) = snapshot(node, request.shard, request.job)?;
+    let text = search::file(&snapshot, &request.path).inspect_err(|error| {
+        crate::note!("shard {}: {error}", request.shard);
+        shard.give_up(&snapshot, error);
+    })?;
+    Ok(text.map_or_else(Vec::new, |text| [&[1], text.as_slice()].concat()))
+}
+
+fn folder(node: &Node, payload: &[u8]) -> Reply {
+    let request: BrowseRequest = serde_json::from_slice(payload).map_err(NodeError::Request)?;
+    let (_, snapshot) = snapshot(node, request.shard, request.job)?;
+    json(&search::folder(&snapshot, &request.path))
 }
 
 /// Reads `Entries` frames up to the empty one.

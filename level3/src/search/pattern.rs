@@ -46,7 +46,7 @@ const MIN_BLOCK_BYTES: usize = 64;
 pub enum PatternError {
     /// It is not an expression.
     #[error("the expression does not compile: {0}")]
-    Syntax(String),
+    Syntax(Box<regex_syntax::Error>),
     /// It is one, but would need too much memory.
     #[error(
         "the expression is too costly: compiled, it exceeds the budget of {COMPILED_BYTES} bytes: {0}"
@@ -55,6 +55,35 @@ pub enum PatternError {
     /// It is too long to be looked at.
     #[error("the expression is too costly: it exceeds the budget of {MAX_EXPRESSION_BYTES} bytes")]
     TooLong,
+}
+
+impl PatternError {
+    /// Where in `expression` the mistake is, in characters.
+    pub(super) fn place(&self, expression: &str) -> Option<Range<usize>> {
+        let Self::Syntax(error) = self else {
+            return None;
+        };
+        let span = match &**error {
+            regex_syntax::Error::Parse(error) => error.span(),
+            regex_syntax::Error::Translate(error) => error.span(),
+            _ => return None,
+        };
+        let characters = |bytes: usize| expression.get(..bytes).map(|front| front.chars().count());
+        Some(characters(span.start.offset)?..characters(span.end.offset)?)
+    }
+
+    /// What is wrong, in one line.
+    pub(super) fn brief(&self) -> String {
+        let Self::Syntax(error) = self else {
+            return self.to_string();
+        };
+        let kind = match &**error {
+            regex_syntax::Error::Parse(error) => error.kind().to_string(),
+            regex_syntax::Error::Translate(error) => error.kind().to_string(),
+            _ => return self.to_string(),
+        };
+        format!("the expression does not compile: {kind}")
+    }
 }
 
 /// What to look for.
@@ -88,6 +117,9 @@ impl Pattern {
         if query.len() > MAX_EXPRESSION_BYTES {
             return Err(PatternError::TooLong);
         }
+        // Other characters than these may have a small and a capital form.
+        let is_caseless = |byte: u8| byte.is_ascii() && !byte.is_ascii_alphabetic();
+        let ignore_case = ignore_case && (regex || !query.bytes().all(is_caseless));
         if !regex && !ignore_case {
             let matcher = Matcher::Literal(Box::new(Finder::new(query).into_owned()));
             return Ok(Self {
@@ -106,7 +138,7 @@ impl Pattern {
             .case_insensitive(ignore_case)
             .build()
             .parse(expression)
-            .map_err(|error| PatternError::Syntax(error.to_string()))?;
+            .map_err(|error| PatternError::Syntax(Box::new(error)))?;
         let isolated = uses_crlf(&parsed);
         let hir = within_line(parsed);
         let config = meta::Config::new()
@@ -128,6 +160,17 @@ impl Pattern {
             matcher: Matcher::Expression(Box::new(expression)),
             plan,
         })
+    }
+
+    /// What it costs to run over a text, to compare: literals before expressions, long before short.
+    pub(super) fn cost(&self) -> usize {
+        match &self.matcher {
+            Matcher::Literal(finder) => usize::from(u8::MAX).saturating_sub(finder.needle().len()),
+            Matcher::Expression(expression) => {
+                let prunes = if self.plan.prunes() { 1 } else { 1 << 20 };
+                weight(&expression.hir).saturating_add(256) * prunes
+            }
+        }
     }
 
     /// The condition on chunks that can match.

@@ -1,9 +1,11 @@
 //! Hits for people: the text of a line with its matches marked, its column, lines around it.
 
 use super::budget::{Budget, Spent};
-use super::hits::{Line, SearchError, bom};
+use super::hits::SearchError;
+use super::lines::LineMatcher;
 use super::pattern::Pattern;
 use super::request::Hit;
+use super::scan::{Line, bom};
 use crate::index::{IndexError, Snapshot};
 
 /// A longer line is cut around its first match, in bytes.
@@ -13,12 +15,12 @@ const MAX_LINE_BYTES: usize = 1000;
 const MAX_SPANS: usize = 100;
 
 /// What a hit takes beside its texts, in bytes.
-const HIT_BYTES: usize = size_of::<Hit>() + 200;
+pub(super) const HIT_BYTES: usize = size_of::<Hit>() + 200;
 
 /// Makes hits of the lines of one file after the other.
 pub(super) struct Shower<'a> {
     snapshot: &'a Snapshot,
-    pattern: &'a Pattern,
+    matcher: &'a LineMatcher,
     context: usize,
     budget: &'a Budget<'a>,
     path: &'a str,
@@ -28,13 +30,13 @@ pub(super) struct Shower<'a> {
 impl<'a> Shower<'a> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
-        pattern: &'a Pattern,
+        matcher: &'a LineMatcher,
         context: usize,
         budget: &'a Budget<'a>,
     ) -> Self {
         Self {
             snapshot,
-            pattern,
+            matcher,
             context,
             budget,
             path: "",
@@ -55,7 +57,7 @@ impl<'a> Shower<'a> {
         let mark = bom(&self.text);
         let text = &self.text[mark..];
         let (start, end) = (line.start as usize - mark, line.end as usize - mark);
-        let shown = match show(self.pattern, text, start, end, self.budget) {
+        let shown = match show(self.matcher.marks(), text, start, end, self.budget) {
             Ok(hit) => hit,
             Err(Spent::Asker) => return Err(SearchError::Abandoned),
             // Found in time, and then its matches were not: without marks it is still a hit.
@@ -89,7 +91,7 @@ fn plain(line: &[u8]) -> Hit {
 
 /// A matching line for people: text, column, marks.
 fn show(
-    pattern: &Pattern,
+    patterns: &[Pattern],
     text: &[u8],
     start: usize,
     end: usize,
@@ -99,9 +101,13 @@ fn show(
     // start of the line sees what is in front of it.
     let upto = &text[..end];
     let line = &text[start..end];
-    let found = pattern.find(upto, start, budget)?;
-    let first = found.map_or(start, |found| found.start) - start;
-    let chars = |from: usize, to: usize| String::from_utf8_lossy(&line[from..to]).chars().count();
+    let mut first = None;
+    for pattern in patterns {
+        let found = pattern.find(upto, start, budget)?;
+        let found = found.map(|found| found.start - start);
+        first = [first, found].into_iter().flatten().min();
+    }
+    let first = first.unwrap_or(0);
     let (from, to) = if line.len() <= MAX_LINE_BYTES {
         (0, line.len())
     } else {
@@ -111,17 +117,47 @@ fn show(
             boundary(line, (from + MAX_LINE_BYTES).min(line.len())),
         )
     };
-    let mut spans = Vec::new();
+    let mut marks: Vec<(usize, usize)> = Vec::new();
+    for pattern in patterns {
+        marks.extend(matches(pattern, upto, start, (from, to), budget));
+    }
+    let chars = |from: usize, to: usize| String::from_utf8_lossy(&line[from..to]).chars().count();
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    let (mut at, mut counted) = (from, 0);
+    for (open, close) in joined(marks) {
+        let before = counted + chars(at, open) as u64;
+        (at, counted) = (close, before + chars(open, close) as u64);
+        spans.push((before, counted));
+    }
+    Ok(Hit {
+        column: chars(0, first) as u64 + 1,
+        text: String::from_utf8_lossy(&line[from..to]).into_owned(),
+        spans,
+        offset: chars(0, from) as u64,
+        cut: to - from < line.len(),
+        ..Hit::default()
+    })
+}
+
+/// Where one pattern matches in the part of the line that is shown, in bytes of the line. The marks
+/// of a line that takes too long are those found so far.
+fn matches(
+    pattern: &Pattern,
+    upto: &[u8],
+    start: usize,
+    (from, to): (usize, usize),
+    budget: &Budget<'_>,
+) -> Vec<(usize, usize)> {
+    let line = &upto[start..];
+    let mut marks = Vec::new();
     let mut at = start + from;
-    // The marks of a line that takes too long are those found so far.
     while let Ok(Some(found)) = pattern.find(upto, at, budget) {
         let (open, close) = (found.start - start, (found.end - start).min(to));
-        if open >= to || spans.len() == MAX_SPANS {
+        if open >= to || marks.len() == MAX_SPANS {
             break;
         }
         if close > open {
-            let open_chars = chars(from, open) as u64;
-            spans.push((open_chars, open_chars + chars(open, close) as u64));
+            marks.push((open, close));
         }
         // An empty match would be found again for ever.
         at = if found.is_empty() {
@@ -129,17 +165,25 @@ fn show(
         } else {
             found.end
         };
-        if at > end {
+        if at > upto.len() {
             break;
         }
     }
-    Ok(Hit {
-        column: chars(0, first) as u64 + 1,
-        text: String::from_utf8_lossy(&line[from..to]).into_owned(),
-        spans,
-        cut: to - from < line.len(),
-        ..Hit::default()
-    })
+    marks
+}
+
+/// The marks in their order, those of them as one that overlap.
+fn joined(mut marks: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    marks.sort_unstable();
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (open, close) in marks {
+        match joined.last_mut() {
+            Some(last) if open < last.1 => last.1 = last.1.max(close),
+            _ => joined.push((open, close)),
+        }
+    }
+    joined.truncate(MAX_SPANS);
+    joined
 }
 
 /// The start of the character that `at` lies in.
@@ -202,7 +246,7 @@ mod tests {
         };
         pattern.lines(text.as_bytes(), &budget, each).unwrap();
         let line = first.unwrap();
-        show(&pattern, text.as_bytes(), line.start, line.end, &budget).unwrap()
+        show(&[pattern], text.as_bytes(), line.start, line.end, &budget).unwrap()
     }
 
     #[test]
@@ -216,6 +260,7 @@ mod tests {
     fn long_lines_are_cut_around_the_match_between_characters() {
         let text = format!("{}needle{}", "\u{e9}".repeat(3001), "\u{20ac}".repeat(3000));
         let hit = shown_hit("needle", &text);
+        assert_eq!(hit.column - hit.offset, hit.spans[0].0 + 1);
         assert!(hit.cut && hit.text.len() <= MAX_LINE_BYTES && hit.column == 3002);
         let (start, end) = hit.spans[0];
         let marked: String = hit
@@ -225,6 +270,14 @@ mod tests {
             .take((end - start) as usize)
             .collect();
         assert_eq!(marked, "needle");
+    }
+
+    #[test]
+    fn marks_that_overlap_are_one() {
+        assert_eq!(
+            joined(vec![(5, 7), (0, 3), (2, 4), (7, 8)]),
+            [(0, 4), (5, 7), (7, 8)]
+        );
     }
 
     #[test]

@@ -86,6 +86,17 @@ pub struct CommitRequest {
     pub keep: Vec<u32>,
 }
 
+/// What to show of a shard's tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrowseRequest {
+    /// The shard.
+    pub shard: u32,
+    /// The job whose state is to answer.
+    pub job: u64,
+    /// The file; or the folder, with a slash at its end, or empty for the root.
+    pub path: String,
+}
+
 /// State of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {

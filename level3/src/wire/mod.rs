@@ -12,9 +12,9 @@ use std::io::{self, Read, Write};
 
 pub use endpoint::{Endpoint, EndpointError, Listener, Stream};
 pub use messages::{
-    CommitRequest, IndexingStatus, NodeStatus, Refusal, ShardStatus, UpdateRequest, decode_entries,
-    decode_error, decode_query, decode_search, encode_entries, encode_error, encode_query,
-    encode_search,
+    BrowseRequest, CommitRequest, IndexingStatus, NodeStatus, Refusal, ShardStatus, UpdateRequest,
+    decode_entries, decode_error, decode_query, decode_search, encode_entries, encode_error,
+    encode_query, encode_search,
 };
 
 /// Bytes in front of a payload.
@@ -45,6 +45,13 @@ pub enum Kind {
     Count = 7,
     /// A [`CommitRequest`]: makes a prepared state the committed one; answered by `Last`.
     Commit = 8,
+    /// Like `Search`, answered by one `Last` with how many lines match in which folders.
+    Tally = 9,
+    /// Asks for the text of a file, by a [`BrowseRequest`]: one `Last`, with a byte 1 in front of the
+    /// text, or empty if the shard has no such file.
+    File = 10,
+    /// Asks for what is in a folder, by a [`BrowseRequest`]: one `Last`.
+    Folder = 11,
     /// Part of an answer, with more to come.
     Items = 0x81,
     /// The last part of an answer.
@@ -57,10 +64,12 @@ impl Kind {
     /// The kind with this code.
     pub fn of(code: u8) -> Option<Self> {
         use Kind::{
-            Commit, Count, Entries, Error, Items, Last, List, Query, Search, Status, Update,
+            Commit, Count, Entries, Error, File, Folder, Items, Last, List, Query, Search, Status,
+            Tally, Update,
         };
         [
-            Status, Query, Search, Update, List, Entries, Count, Commit, Items, Last, Error,
+            Status, Query, Search, Update, List, Entries, Count, Commit, Tally, File, Folder,
+            Items, Last, Error,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

@@ -6,12 +6,15 @@ use serde_json::json;
 
 use super::parameters::ParameterError;
 use crate::master::error::{Cause, MasterError};
+use crate::search::QueryError;
 
 /// An answer that is not 200.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: StatusCode,
     error: String,
+    /// Where in the query the mistake is, and how long it is, in characters.
+    place: Option<(usize, usize)>,
 }
 
 impl Failure {
@@ -19,6 +22,7 @@ impl Failure {
         Self {
             status,
             error: error.into(),
+            place: None,
         }
     }
 
@@ -83,9 +87,21 @@ impl From<ParameterError> for Failure {
     }
 }
 
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self {
+            place: Some((error.position, error.length)),
+            ..Self::bad_request(error.message)
+        }
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({"success": false, "error": self.error});
+        let mut body = json!({"success": false, "error": self.error});
+        if let Some((position, length)) = self.place {
+            (body["position"], body["length"]) = (position.into(), length.into());
+        }
         (self.status, axum::Json(body)).into_response()
     }
 }

@@ -1,14 +1,19 @@
 //! The URLs of the master.
 //!
-//! `parameters` decodes what was asked, `stream` and `search` answer the two kinds of queries,
+//! `parameters` decodes what was asked, `stream` and `search` answer the two kinds of queries (with
+//! `pages` and `facets`), `browse` shows files and folders,
 //! `guard` says who may ask, `page` holds the page for people, and `failure` is how an error looks over HTTP.
 
+mod browse;
+mod facets;
 mod failure;
 mod guard;
 mod page;
+mod pages;
 mod parameters;
 mod search;
 mod stream;
+mod trees;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -39,6 +44,8 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
         .route("/index", get(index).post(index))
         .route("/isIndexed", get(is_indexed))
         .route("/search", get(search::answer))
+        .route("/file", get(browse::file))
+        .route("/tree", get(browse::tree))
         .route("/status", get(status))
         .route("/assets/{name}", get(page::asset))
         .fallback(async || Failure::not_found("no such page"))

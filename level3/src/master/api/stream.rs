@@ -32,7 +32,7 @@ use crate::wire::{self, Kind};
 const HEAD: &str = r#"{"success": true, "results": ["#;
 
 /// Names the state that an answer comes from, as `state` does in an answer of `/search`.
-const STATE: HeaderName = HeaderName::from_static("x-level3-state");
+pub(super) const STATE: HeaderName = HeaderName::from_static("x-level3-state");
 
 /// Is there, and `true`, while another state is being built.
 const INDEXING: HeaderName = HeaderName::from_static("x-level3-indexing");

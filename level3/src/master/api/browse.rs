@@ -1,0 +1,155 @@
+//! `/file` and `/tree`: the text of a file, and what is in a folder, of the state that is searched.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State as Shared};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Buf as _, Bytes};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::failure::{Failure, texts};
+use super::pages::Tree;
+use super::stream::STATE;
+use super::{Master, parameters};
+use crate::master::error::{Cause, MasterError};
+use crate::search::{Folder, language};
+use crate::wire::{self, BrowseRequest, Kind};
+
+/// Names the language of a file.
+const LANGUAGE: HeaderName = HeaderName::from_static("x-level3-language");
+
+/// How often to start over because the state that was asked for has been replaced meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// Answers `/file`.
+pub(super) async fn file(
+    Shared(master): Shared<Arc<Master>>,
+    query: RawQuery,
+) -> Result<Response, Failure> {
+    let parameters = parameters(query)?;
+    parameters.required("path")?;
+    let path = parameters.text("path")?.unwrap_or_default();
+    let root = parameters.text("root")?.unwrap_or_default();
+    let (tree, answers) = master.browse(Kind::File, root, path).await?;
+    let mut missing = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(mut text) if !text.is_empty() => {
+                text.advance(1);
+                return Ok((headers(&tree, path), text).into_response());
+            }
+            Ok(_) => {}
+            Err(error) => missing.push(error),
+        }
+    }
+    if missing.is_empty() {
+        Err(Failure::not_found(format!("{path}: not in the index")))
+    } else {
+        Err(Failure::all_missing(&missing))
+    }
+}
+
+fn headers(tree: &Tree, path: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    // Should a browser ever take the text for a page, it runs nothing.
+    let policy = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(STATE, HeaderValue::from(tree.state.job));
+    if let Some(language) = language::of(path) {
+        headers.insert(LANGUAGE, HeaderValue::from_static(language));
+    }
+    headers
+}
+
+/// Answers `/tree`.
+pub(super) async fn tree(
+    Shared(master): Shared<Arc<Master>>,
+    query: RawQuery,
+) -> Result<Response, Failure> {
+    let parameters = parameters(query)?;
+    let path = parameters.text("path")?.unwrap_or_default();
+    let root = parameters.text("root")?.unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    let below = format!("{path}{slash}");
+    let (tree, answers) = master.browse(Kind::Folder, root, &below).await?;
+    let (mut folder, mut missing) = (Folder::default(), Vec::new());
+    for answer in answers {
+        match answer {
+            Ok(part) => match serde_json::from_slice(&part) {
+                Ok(part) => folder.add(part),
+                Err(error) => return Err(Failure::bad_gateway(error.to_string())),
+            },
+            Err(error) => missing.push(error),
+        }
+    }
+    folder.files.sort_unstable();
+    let is_empty = folder.files.is_empty() && folder.folders.is_empty();
+    if is_empty && !missing.is_empty() {
+        return Err(Failure::all_missing(&missing));
+    }
+    if is_empty && !path.is_empty() {
+        return Err(Failure::not_found(format!(
+            "{path}: no such folder in the index"
+        )));
+    }
+    let folders = folder.folders.iter();
+    let folders: Vec<Value> = folders
+        .map(|(name, files)| json!({"name": name, "files": files}))
+        .collect();
+    let mut body = json!({
+        "success": true,
+        "state": tree.state.job.to_string(),
+        "folders": folders,
+        "files": folder.files,
+    });
+    if !missing.is_empty() {
+        body["partial"] = true.into();
+        body["missing"] = texts(&missing).into();
+    }
+    Ok(axum::Json(body).into_response())
+}
+
+type Answers = Vec<Result<Bytes, MasterError>>;
+
+impl Master {
+    /// Asks all shards of a root about a path.
+    async fn browse(&self, kind: Kind, root: &str, path: &str) -> Result<(Tree, Answers), Failure> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let tree = self.tree(root).await?;
+            let shards = self.parts(std::slice::from_ref(&tree));
+            let ask = async |shard: u32| {
+                let job = tree.state.job;
+                let path = path.to_owned();
+                let request = BrowseRequest { shard, job, path };
+                let json = serde_json::to_vec(&request).map_err(|_| MasterError::Worker)?;
+                let frame = wire::frame(kind, &json);
+                let started = self.ask(shard, &frame, self.config.node_timeout).await?;
+                let pool = self.topology.pool(started.node);
+                if started.kind != Kind::Last {
+                    let faults = vec![self.topology.fault(started.node, Cause::Unexpected)];
+                    return Err(MasterError::Shard { shard, faults });
+                }
+                pool.give_back(started.connection);
+                Ok(started.payload)
+            };
+            let answers = join_all(shards.iter().map(|part| ask(part.shard))).await;
+            let is_about_state = |answer: &Result<_, MasterError>| {
+                answer.as_ref().is_err_and(MasterError::is_about_state)
+            };
+            let is_old = answers.iter().any(is_about_state);
+            if !is_old
+                || attempt == ATTEMPTS
+                || !self.have_moved_on(std::slice::from_ref(&tree)).await
+            {
+                return Ok((tree, answers));
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Which roots a request is about, and their states.
+
+use super::Master;
+use super::failure::Failure;
+use super::pages::Tree;
+use crate::search::Parsed;
+
+impl Master {
+    /// The roots that a query asks.
+    pub(super) async fn trees(&self, parsed: &Parsed) -> Result<Vec<Tree>, Failure> {
+        if parsed.asks("") {
+            return Ok(vec![self.tree("").await?]);
+        }
+        Err(parsed.no_root().into())
+    }
+
+    /// The root of this name.
+    pub(super) async fn tree(&self, name: &str) -> Result<Tree, Failure> {
+        if !name.is_empty() {
+            return Err(Failure::not_found(format!("no root is called `{name}`")));
+        }
+        Ok(Tree {
+            name: String::new(),
+            state: self.served().await?,
+        })
+    }
+
+    /// Whether there is another state to ask for of one of these, which a node does not hold.
+    pub(super) async fn have_moved_on(&self, trees: &[Tree]) -> bool {
+        for tree in trees {
+            if self.has_moved_on(&tree.state).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether another state of a root is being built.
+    pub(super) fn is_indexing(&self, _tree: &Tree) -> bool {
+        self.requests.is_indexing()
+    }
+
+    /// Why the last state could not be built, if so.
+    pub(super) fn stale(&self, _tree: &Tree) -> Option<String> {
+        self.requests.obstacle()
+    }
+}
