@@ -13,7 +13,17 @@ import itertools
 IN_FLIGHT = 2      # per backend, as many as it works on
 PATIENCE = 0.5     # seconds that a request may wait for its turn
 MAX_WAITING = 200
+MAX_BODY = 65536   # bytes of a request's body, which is read before a place is taken
 HALF_LIFE = 1.0    # seconds after which an answer counts half
+
+
+def field(head, wanted):
+    """The value of a header field; empty if there is none."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == wanted:
+            return value.strip()
+    return b""
 
 
 class Shield:
@@ -59,42 +69,34 @@ class Shield:
                 return
         self.free.append(port)
 
-    async def ask(self, port, head):
+    async def ask(self, port, head, body=b""):
         """Sends a request to a backend and reads its answer, on a kept connection if there is one."""
         reader, writer = self.idle[port].pop() if self.idle[port] else (
             await asyncio.open_connection("127.0.0.1", port))
         try:
-            writer.write(head)
+            writer.write(head + body)
             answer = await reader.readuntil(b"\r\n\r\n")
-            length = 0
-            for line in answer.split(b"\r\n"):
-                name, _, value = line.partition(b":")
-                if name.lower() == b"content-length" and not head.startswith(b"HEAD"):
-                    length = int(value)
-            answer += await reader.readexactly(length)
+            if not head.startswith(b"HEAD"):
+                answer += await reader.readexactly(int(field(answer, b"content-length") or 0))
         except BaseException:
             writer.close()
             raise
         self.idle[port].append((reader, writer))
         return answer
 
-    async def answer(self, head):
+    async def answer(self, head, body):
         if head.startswith(b"HEAD"):
             answers = await asyncio.gather(*(self.ask(port, head) for port in self.ports))
             good = all(answer.split(b" ")[1] == b"200" for answer in answers)
             status = b"200 OK" if good else b"500 Internal Server Error"
             return b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
-        client = b""
-        for line in head.split(b"\r\n"):
-            name, _, value = line.partition(b":")
-            if name.lower() == b"x-forwarded-for":
-                client = value.strip()
+        client = field(head, b"x-forwarded-for")
         port = await self.place(client)
         if port is None:
             return b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
         self.served[client] = self.served.get(client, 0) + 1
         try:
-            return await self.ask(port, head)
+            return await self.ask(port, head, body)
         finally:
             self.release(port)
 
@@ -102,13 +104,18 @@ class Shield:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                length = int(field(head, b"content-length") or 0)
+                if length > MAX_BODY:
+                    writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+                    break
+                body = await reader.readexactly(length)
                 try:
-                    answer = await self.answer(head)
+                    answer = await self.answer(head, body)
                 except (OSError, asyncio.IncompleteReadError):
                     answer = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
                 writer.write(answer)
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
             writer.close()

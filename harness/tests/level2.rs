@@ -145,6 +145,10 @@ fn every_world_can_be_played() {
         "mixed-cost",
         "steady",
         "steady-and-names",
+        "slow-bodies",
+        "slow-readers",
+        "failing-backend",
+        "brown-out",
     ] {
         let (output, result) = bench.judge(&solution, &["--seconds", "1", "--world", world]);
         let log = String::from_utf8_lossy(&output.stderr);

@@ -32,8 +32,8 @@ fn read(bytes: &[u8], size: usize) -> Result<Answer, Malformed> {
 /// Reads a request from the front of these bytes, as they come.
 ///
 /// # Panics
-/// The front of a request is taken for a whole one, or a whole one means something else when more
-/// bytes follow it.
+/// The front of a head is taken for a whole one, or a whole one means something else when more bytes
+/// follow it.
 pub fn request(bytes: &[u8]) {
     let whole = Request::read(bytes);
     let Ok(Some((request, length))) = whole else {

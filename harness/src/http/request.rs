@@ -2,7 +2,7 @@
 
 use super::{MAX_HEAD, MAX_HEADERS, Malformed, fields::Fields};
 
-/// A complete request, as a backend sees it.
+/// A request whose head is complete, as a backend sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method, in the case it was sent in.
@@ -11,10 +11,13 @@ pub struct Request {
     pub target: String,
     /// Whether the connection may carry another request.
     pub keep_alive: bool,
+    /// Bytes of the body, which follow the head.
+    pub body: usize,
 }
 
 impl Request {
-    /// Reads a request from the front of `bytes`: with its length when it is complete, body included.
+    /// Reads a request from the front of `bytes`: with the length of its head when that is complete. A
+    /// backend is at work from then on, whenever the body comes.
     pub fn read(bytes: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut headers);
@@ -26,23 +29,17 @@ impl Request {
         };
         let fields = Fields::read(head.headers)?;
         if fields.encoding.is_some() {
-            // No request of the simulation has a body, so one whose length only shows as it comes
+            // Every body of the simulation has a length, so one whose length only shows as it comes
             // is refused rather than understood.
             return Err(Malformed::Length);
-        }
-        let body = fields.length.unwrap_or(0);
-        if body > MAX_HEAD {
-            return Err(Malformed::TooLarge);
-        }
-        if bytes.len() < used + body {
-            return Ok(None);
         }
         let request = Self {
             method: head.method.unwrap_or_default().to_owned(),
             target: head.path.unwrap_or_default().to_owned(),
             keep_alive: fields.keep_alive(head.version),
+            body: fields.length.unwrap_or(0),
         };
-        Ok(Some((request, used + body)))
+        Ok(Some((request, used)))
     }
 
     /// The value of a parameter of the query, as it was sent.
@@ -80,9 +77,10 @@ mod tests {
     }
 
     #[test]
-    fn a_request_takes_its_body_along() {
-        let text = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
-        assert_eq!(Request::read(&text[..text.len() - 1]), Ok(None));
-        assert_eq!(Request::read(text).unwrap().unwrap().1, text.len());
+    fn a_request_is_there_before_its_body() {
+        let text = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na";
+        assert_eq!(Request::read(&text[..text.len() - 2]), Ok(None));
+        let (request, used) = Request::read(text).unwrap().unwrap();
+        assert_eq!((used, request.body), (text.len() - 1, 3));
     }
 }

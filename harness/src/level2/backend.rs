@@ -1,4 +1,7 @@
 //! A backend of the simulated world: two slots, four places to wait, 75 ms of work a request.
+//!
+//! It works like a server of the plainest kind: a slot is taken from the moment that a request's head has
+//! come until the last byte of the answer is with the kernel, so whoever sends or reads slowly holds it up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +23,8 @@ const LISTENER: usize = 0;
 const MAX_INBOX: usize = 64 * 1024;
 /// The longest service that a request may ask for, in milliseconds.
 const MAX_COST_MS: u64 = 1000;
+/// The largest answer that a request may ask for, in bytes.
+const MAX_SIZE: usize = 1 << 20;
 
 /// How a backend behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +33,19 @@ pub struct Temper {
     pub strict: bool,
     /// It works as long as the request's `cost` parameter says, where it has one.
     pub honours_cost: bool,
+    /// The kernel holds little of its answers.
+    pub holds_little: bool,
+}
+
+/// What a backend may suffer from for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// It is not there: connections break and are refused.
+    Away,
+    /// It answers 500 at once instead of working.
+    Failing,
+    /// Its work takes so many times as long.
+    Slow(u32),
 }
 
 /// What a backend counts.
@@ -37,6 +55,8 @@ pub struct BackendTally {
     pub answered: usize,
     /// Requests that found slots and queue full.
     pub overflows: usize,
+    /// Requests that it answered with 500 since it was failing.
+    pub failures: usize,
     /// The most requests that waited at once.
     pub longest_queue: usize,
     /// Answers since it came back; none if it never was away.
@@ -62,6 +82,8 @@ pub struct Backend {
     next_key: usize,
     /// Times at which it dies and comes back, in turn.
     switches: Vec<Instant>,
+    /// When it fails or is slow.
+    spells: Vec<(Instant, Instant, Ailment)>,
     tally: BackendTally,
 }
 
@@ -70,12 +92,25 @@ struct Task {
     connection: usize,
     nonce: String,
     service: Duration,
+    /// Bytes that the answer is to have at least.
+    size: usize,
 }
 
 /// A request that occupies a slot.
 struct Work {
-    due: Instant,
+    stage: Stage,
     task: Task,
+}
+
+/// How far a request in a slot is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its body has not come yet.
+    Reading,
+    /// It is worked on until then.
+    Working(Instant),
+    /// Its answer is not sent yet.
+    Answering,
 }
 
 struct Connection {
@@ -83,6 +118,8 @@ struct Connection {
     inbox: Vec<u8>,
     /// A request of this connection waits or is in work; the next has to wait for its answer.
     busy: bool,
+    /// Bytes of that request's body that have not come yet.
+    body_left: usize,
     /// The last request asked for the connection to be closed after its answer.
     closing: bool,
 }
@@ -107,6 +144,7 @@ impl Backend {
             connections: BTreeMap::new(),
             next_key: LISTENER + 1,
             switches: Vec::new(),
+            spells: Vec::new(),
             tally: BackendTally::default(),
         })
     }
@@ -116,9 +154,22 @@ impl Backend {
         &self.address
     }
 
-    /// Lets it die at one time and come back at another.
-    pub fn plan_outage(&mut self, from: Instant, to: Instant) {
-        self.switches.extend([from, to]);
+    /// Lets it suffer from something from one time to another. Two outages must not overlap.
+    pub fn plan(&mut self, ailment: Ailment, from: Instant, to: Instant) {
+        match ailment {
+            Ailment::Away => self.switches.extend([from, to]),
+            _ => self.spells.push((from, to, ailment)),
+        }
+    }
+
+    /// How many times as long as usual work takes that is begun now; `None`: it fails at once.
+    fn slowness(&self, now: Instant) -> Option<u32> {
+        let here = |&&(from, to, _): &&(Instant, Instant, Ailment)| from <= now && now < to;
+        match self.spells.iter().find(here) {
+            Some((_, _, Ailment::Failing)) => None,
+            Some((_, _, Ailment::Slow(times))) => Some(*times),
+            _ => Some(1),
+        }
     }
 
     /// What it counted so far.
@@ -157,10 +208,16 @@ impl Backend {
 
     fn accept_all(&mut self) {
         while let Some(Ok(Some(wire))) = self.listener.as_ref().map(accept) {
+            if self.temper.holds_little
+                && let Err(error) = wire.hold_little()
+            {
+                console::log(&format!("level 2: {}: {error}", self.address));
+            }
             let connection = Connection {
                 wire,
                 inbox: Vec::new(),
                 busy: false,
+                body_left: 0,
                 closing: false,
             };
             self.connections.insert(self.next_key, connection);
@@ -178,14 +235,65 @@ impl Backend {
             (Ok(_), Ok(Incoming::Nothing)) => !connection.done(),
             (Ok(_), Ok(Incoming::Bytes(bytes))) => {
                 connection.inbox.extend(bytes);
+                connection.take_body();
                 connection.inbox.len() <= MAX_INBOX
             }
         };
-        if !open {
-            self.connections.remove(&key);
-            return;
+        if open {
+            self.proceed(key, now);
+            self.take_requests(key, now);
+        } else {
+            self.disconnect(key, now);
         }
-        self.take_requests(key, now);
+    }
+
+    /// Closes a connection. What is in work for it goes on; what waits for it or for its peer does not.
+    fn disconnect(&mut self, key: usize, now: Instant) {
+        self.connections.remove(&key);
+        let waits =
+            |work: &Work| work.task.connection == key && !matches!(work.stage, Stage::Working(_));
+        if let Some(position) = self.work.iter().position(waits) {
+            self.work.swap_remove(position);
+            self.give_slot(now, now);
+        }
+    }
+
+    /// Goes on with a request whose body has come, or whose answer is sent.
+    fn proceed(&mut self, key: usize, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let position = self
+            .work
+            .iter()
+            .position(|work| work.task.connection == key);
+        let Some(position) = position else {
+            return;
+        };
+        let work = &mut self.work[position];
+        match work.stage {
+            Stage::Reading if connection.body_left == 0 => {
+                work.stage = Stage::Working(now + work.task.service);
+            }
+            Stage::Answering if !connection.wire.is_sending() => {
+                connection.busy = false;
+                self.work.swap_remove(position);
+                self.give_slot(now, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// A slot has been free from a time on: the next that waits has it.
+    fn give_slot(&mut self, from: Instant, now: Instant) {
+        let connections = &self.connections;
+        let next = self
+            .queue
+            .finish(|task| connections.contains_key(&task.connection));
+        if let Some(next) = next {
+            self.start(next, from);
+        }
+        self.note(now);
     }
 
     /// Handles the requests that have come in full, up to one that needs work.
@@ -207,6 +315,8 @@ impl Backend {
                 }
             };
             connection.closing = !request.keep_alive;
+            connection.body_left = request.body;
+            connection.take_body();
             self.handle(key, &request, now);
         }
     }
@@ -217,16 +327,23 @@ impl Backend {
             ("HEAD", _) if request.path() == self.secret.health_path() => {
                 self.answer(key, "200 OK", "");
             }
-            ("GET", Some(nonce)) => {
+            ("GET" | "POST", Some(nonce)) => {
+                let Some(slowness) = self.slowness(now) else {
+                    self.tally.failures += 1;
+                    self.answer(key, "500 Internal Server Error", "");
+                    return;
+                };
                 let asked = request
                     .parameter("cost")
                     .filter(|_| self.temper.honours_cost);
                 let cost = asked.and_then(|ms| ms.parse().ok()).unwrap_or(SERVICE_MS);
-                let service = Duration::from_millis(cost.clamp(1, MAX_COST_MS));
+                let service = Duration::from_millis(cost.clamp(1, MAX_COST_MS)) * slowness;
+                let size = request.parameter("size").and_then(|text| text.parse().ok());
                 let task = Task {
                     connection: key,
                     nonce: nonce.to_owned(),
                     service,
+                    size: size.unwrap_or(0).min(MAX_SIZE),
                 };
                 self.admit(task, now);
             }
@@ -264,39 +381,62 @@ impl Backend {
 
     fn start(&mut self, task: Task, from: Instant) {
         self.tally.work_ms += task.service.as_millis() as u64;
-        self.work.push(Work {
-            due: from + task.service,
-            task,
-        });
+        let is_read = self
+            .connections
+            .get(&task.connection)
+            .is_none_or(|connection| connection.body_left == 0);
+        let stage = if is_read {
+            Stage::Working(from + task.service)
+        } else {
+            Stage::Reading
+        };
+        self.work.push(Work { stage, task });
     }
 
     /// Ends the services that are due. A request that waited starts when the one before it was due,
     /// not when this thread came round to it: the backend's pace is exact.
     fn finish_due(&mut self, now: Instant) {
-        while let Some(position) = self.earliest().filter(|&at| self.work[at].due <= now) {
-            let Work { due, task } = self.work.swap_remove(position);
-            let connections = &self.connections;
-            let next = self
-                .queue
-                .finish(|task| connections.contains_key(&task.connection));
-            if let Some(next) = next {
-                self.start(next, due);
-            }
-            self.note(now);
-            if self.connections.contains_key(&task.connection) {
+        while let Some((due, position)) = self.earliest().filter(|(due, _)| *due <= now) {
+            let task = self.work.swap_remove(position).task;
+            let key = task.connection;
+            if self.connections.contains_key(&key) {
                 self.tally.answered += 1;
                 if let Some(answered) = &mut self.tally.answered_since_revival {
                     *answered += 1;
                 }
-                let body = format!(r#"{{"hmac":"{}"}}"#, self.secret.hmac(&task.nonce));
-                self.answer(task.connection, "200 OK", &body);
-                self.take_requests(task.connection, now);
+                self.answer(key, "200 OK", &self.body(&task));
             }
+            let connection = self.connections.get_mut(&key);
+            if let Some(connection) = connection.filter(|one| one.wire.is_sending()) {
+                connection.busy = true;
+                let stage = Stage::Answering;
+                self.work.push(Work { stage, task });
+                continue;
+            }
+            self.give_slot(due, now);
+            self.take_requests(key, now);
         }
     }
 
-    fn earliest(&self) -> Option<usize> {
-        (0..self.work.len()).min_by_key(|&at| self.work[at].due)
+    /// The answer to a request, as long as it asked for.
+    fn body(&self, task: &Task) -> String {
+        let hmac = self.secret.hmac(&task.nonce);
+        if task.size == 0 {
+            return format!(r#"{{"hmac":"{hmac}"}}"#);
+        }
+        let filling = "x".repeat(task.size);
+        format!(r#"{{"hmac":"{hmac}","filling":"{filling}"}}"#)
+    }
+
+    /// The work that ends first: when, and where it is.
+    fn earliest(&self) -> Option<(Instant, usize)> {
+        let ends = self.work.iter().enumerate().filter_map(|(at, work)| {
+            let Stage::Working(due) = work.stage else {
+                return None;
+            };
+            Some((due, at))
+        });
+        ends.min()
     }
 
     fn answer(&mut self, key: usize, status: &str, body: &str) {
@@ -320,6 +460,13 @@ impl Backend {
 }
 
 impl Connection {
+    /// Drops what has come of a request's body.
+    fn take_body(&mut self) {
+        let come = self.body_left.min(self.inbox.len());
+        self.inbox.drain(..come);
+        self.body_left -= come;
+    }
+
     /// Whether its last answer has been sent.
     fn done(&self) -> bool {
         self.closing && !self.busy && !self.wire.is_sending()
@@ -344,7 +491,7 @@ impl Actor for Backend {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let service = self.earliest().map(|at| self.work[at].due);
+        let service = self.earliest().map(|(due, _)| due);
         service
             .into_iter()
             .chain(self.switches.first().copied())

@@ -164,12 +164,22 @@ impl Flood {
         let cost = arrival
             .cost_ms
             .map_or_else(String::new, |ms| format!("&cost={ms}"));
-        let text = format!(
-            "GET /?nonce={nonce}{cost} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {}\r\n\
-             Connection: keep-alive\r\n\r\n",
+        let (method, length) = match arrival.upload {
+            0 => ("GET", String::new()),
+            bytes => ("POST", format!("Content-Length: {bytes}\r\n")),
+        };
+        let size = match arrival.download {
+            0 => String::new(),
+            bytes => format!("&size={bytes}"),
+        };
+        let mut text = format!(
+            "{method} /?nonce={nonce}{cost}{size} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {}\r\n\
+             {length}Connection: keep-alive\r\n\r\n",
             self.traffic.client(arrival.client).name
-        );
-        if let Err(error) = wire.send(text.as_bytes()) {
+        )
+        .into_bytes();
+        text.resize(text.len() + arrival.upload, b'x');
+        if let Err(error) = wire.send(&text) {
             self.broke(request, &error.to_string(), now);
             return;
         }
@@ -211,7 +221,7 @@ impl Flood {
             return;
         };
         let verdict = match answer.status {
-            200 if self.is_right(&connection.nonce, &answer.body) => Verdict::Correct,
+            200 if self.is_right(&connection, &answer.body) => Verdict::Correct,
             200 => {
                 self.keep_wrong(connection.request, &connection.nonce, &answer.body);
                 Verdict::Wrong
@@ -242,10 +252,13 @@ impl Flood {
         self.samples.wrong.push(sample);
     }
 
-    fn is_right(&self, nonce: &str, body: &[u8]) -> bool {
+    fn is_right(&self, connection: &Connection, body: &[u8]) -> bool {
+        if body.len() < self.traffic.arrivals[connection.request].download {
+            return false;
+        }
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
         let hmac = body.as_ref().and_then(|body| body.get("hmac")?.as_str());
-        hmac == Some(&self.secret.hmac(nonce))
+        hmac == Some(&self.secret.hmac(&connection.nonce))
     }
 
     /// Closes a connection whose request came to nothing.
@@ -388,7 +401,7 @@ mod tests {
             None,
             Temper {
                 strict: true,
-                honours_cost: false,
+                ..Temper::default()
             },
         );
         assert_eq!(backend.overflows, 1);

@@ -8,7 +8,6 @@
 mod args;
 mod backend;
 mod flood;
-mod loris;
 mod play;
 mod population;
 mod probe;
@@ -17,11 +16,13 @@ mod reactor;
 mod record;
 mod secret;
 mod seed_random;
+mod slow;
 mod socket;
 mod stay;
 mod tally;
 mod traffic;
 mod world;
+mod worlds;
 
 use std::path::PathBuf;
 
@@ -322,13 +323,14 @@ fn figures(result: CaseResult, tally: &Tally, world: &World) -> CaseResult {
             .figure("bound_points", bound)
             .figure("bound_share_percent", 100.0 * tally.score() / bound);
     }
-    if world.lorises > 0 {
+    if world.slow.is_some() {
         result = result.figure("slow_connections_closed", tally.slow_closed);
     }
     result = side_figures(result, "mice", &tally.mice);
     result = side_figures(result, "elephants", &tally.elephants);
     result = result
         .figure("overflows", tally.overflows())
+        .figure("failures", tally.failures())
         .figure(
             "longest_queue",
             tally.backends.iter().map(|b| b.longest_queue).max(),

@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 
 use super::backend::{Backend, BackendTally, Temper};
 use super::flood::{Flood, Played};
-use super::loris::Lorises;
 use super::population::BACKENDS;
 use super::probe;
 use super::reactor::{self, Actor};
 use super::record::record;
 use super::secret::Secret;
+use super::slow::{Part, SlowClients};
 use super::socket::Address;
 use super::tally::Tally;
 use super::world::World;
@@ -69,6 +69,7 @@ pub fn play(setting: &Setting<'_>, world: &World) -> Result<Result<Tally, Failur
     let temper = Temper {
         strict: setting.strict,
         honours_cost: world.mixed_cost,
+        holds_little: world.slow.is_some(),
     };
     let mut backends = (0..BACKENDS)
         .map(|number| {
@@ -227,11 +228,12 @@ fn flood(
     started: Instant,
     is_over: &dyn Fn() -> bool,
 ) -> Result<(Played, Option<ExitStatus>)> {
-    if let Some((number, from_ms, to_ms)) = world.outage {
+    for spell in &world.spells {
         let at = |ms| started + Duration::from_millis(ms);
-        backends[number].plan_outage(at(from_ms), at(to_ms));
+        backends[spell.backend].plan(spell.ailment, at(spell.from_ms), at(spell.to_ms));
     }
-    let mut lorises = Lorises::new(entrance.clone(), world.lorises, started);
+    let (part, count) = world.slow.unwrap_or((Part::Head, 0));
+    let mut slow = SlowClients::new(entrance.clone(), part, count, started);
     let mut flood = Flood::new(
         entrance,
         world.connection_limit,
@@ -242,7 +244,7 @@ fn flood(
     let mut ended = None;
     let mut next_glance = started;
     let mut next_tell = started + TELL;
-    let mut actors: Vec<&mut dyn Actor> = vec![&mut flood, &mut lorises];
+    let mut actors: Vec<&mut dyn Actor> = vec![&mut flood, &mut slow];
     actors.extend(backends.iter_mut().map(|backend| backend as &mut dyn Actor));
     let until = started + Duration::from_secs(u64::from(world.seconds));
     reactor::run(&mut actors, until, &mut || {
@@ -259,7 +261,7 @@ fn flood(
         ended.is_some() || interrupt::requested() || is_over()
     })
     .context("cannot wait for sockets")?;
-    let slow_closed = lorises.closed();
+    let slow_closed = slow.closed();
     let played = Played {
         slow_closed,
         ..flood.finish()

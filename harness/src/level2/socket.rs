@@ -11,6 +11,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 const BACKLOG: i32 = 1024;
 /// Bytes read at a time.
 const PIECE: usize = 16 * 1024;
+/// What the kernel holds for a slow reader, in bytes.
+const FAR_BUFFER: usize = 4096;
+/// The longest TCP segment over Ethernet, in bytes.
+const ETHERNET_SEGMENT: u32 = 1460;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +73,22 @@ impl Address {
     /// Starts a connection, which may still be under way when this returns.
     pub fn connect(&self) -> io::Result<Wire> {
         let (socket, address) = self.socket()?;
-        match socket.connect(&address) {
+        Self::connect_by(socket, &address)
+    }
+
+    /// Starts a connection of somebody far away who reads slowly. Loopback has segments of 64 KiB, and the
+    /// other side's kernel takes megabytes of an answer for it; with those of Ethernet it takes little.
+    pub fn connect_from_afar(&self) -> io::Result<Wire> {
+        let (socket, address) = self.socket()?;
+        socket.set_recv_buffer_size(FAR_BUFFER)?;
+        if matches!(self, Self::Tcp(_)) {
+            socket.set_tcp_mss(ETHERNET_SEGMENT)?;
+        }
+        Self::connect_by(socket, &address)
+    }
+
+    fn connect_by(socket: Socket, address: &SockAddr) -> io::Result<Wire> {
+        match socket.connect(address) {
             Err(error) if !under_way(&error) => return Err(error),
             _ => {}
         }
@@ -140,6 +159,11 @@ impl Wire {
         })
     }
 
+    /// Has the kernel hold little of what is sent: whoever sends more is held up by the reader.
+    pub fn hold_little(&self) -> io::Result<()> {
+        self.socket.set_send_buffer_size(PIECE)
+    }
+
     /// Sends bytes, now or when the socket can take them.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.unsent.extend_from_slice(bytes);
@@ -170,8 +194,13 @@ impl Wire {
 
     /// Reads what has come, at most one piece.
     pub fn receive(&mut self) -> io::Result<Incoming> {
+        self.receive_at_most(PIECE)
+    }
+
+    /// Reads what has come, at most so many bytes and one piece.
+    pub fn receive_at_most(&mut self, most: usize) -> io::Result<Incoming> {
         let mut piece = [0; PIECE];
-        match (&self.socket).read(&mut piece) {
+        match (&self.socket).read(&mut piece[..most.min(PIECE)]) {
             Ok(0) => Ok(Incoming::End),
             Ok(count) => Ok(Incoming::Bytes(piece[..count].to_vec())),
             Err(error) if under_way(&error) => Ok(Incoming::Nothing),

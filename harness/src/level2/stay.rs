@@ -31,13 +31,18 @@ fn steady_rate(others: usize) -> f64 {
     APPETITE * RATE / (STEADY + others) as f64
 }
 
-/// Steady clients beside floods.
-pub fn beside_floods(random: &mut ChaCha8Rng, length_ms: u64) -> Traffic {
+/// Steady clients with nobody else who asks for what backends can give: two fifths of it.
+pub fn alone(random: &mut ChaCha8Rng, length_ms: u64) -> Traffic {
     let mut crowd = Crowd::new(length_ms);
-    for client in 0..STEADY {
-        let index = crowd.add(format!("steady-{client}"), Kind::Mouse);
-        crowd.poisson(random, index, steady_rate(FLOODS));
-    }
+    crowd.steady(random, 0.4 * RATE / STEADY as f64);
+    crowd.traffic()
+}
+
+/// Steady clients beside floods. They ask for less than their share of a part of the capacity, the least
+/// that is left at any time.
+pub fn beside_floods(random: &mut ChaCha8Rng, length_ms: u64, least: f64) -> Traffic {
+    let mut crowd = Crowd::new(length_ms);
+    crowd.steady(random, steady_rate(FLOODS) * least);
     for client in 0..FLOODS {
         let index = crowd.add(format!("flood-{client}"), Kind::Elephant);
         crowd.regular(random, index, FLOOD_RATE);
@@ -49,10 +54,7 @@ pub fn beside_floods(random: &mut ChaCha8Rng, length_ms: u64) -> Traffic {
 /// are one client's worth.
 pub fn beside_names(random: &mut ChaCha8Rng, length_ms: u64) -> Traffic {
     let mut crowd = Crowd::new(length_ms);
-    for client in 0..STEADY {
-        let index = crowd.add(format!("steady-{client}"), Kind::Mouse);
-        crowd.poisson(random, index, steady_rate(1));
-    }
+    crowd.steady(random, steady_rate(1));
     let period_us = (1e6 / FLOOD_RATE) as u64;
     let times = (ACQUAINTANCE_MS * 1000..length_ms * 1000).step_by(period_us as usize);
     let mut index = ClientIndex(0);
@@ -94,6 +96,14 @@ impl Crowd {
         ClientIndex(self.clients.len() - 1)
     }
 
+    /// The steady clients, each with so many requests a second.
+    fn steady(&mut self, random: &mut ChaCha8Rng, rate: f64) {
+        for client in 0..STEADY {
+            let index = self.add(format!("steady-{client}"), Kind::Mouse);
+            self.poisson(random, index, rate);
+        }
+    }
+
     /// Requests at random, independent of one another.
     fn poisson(&mut self, random: &mut ChaCha8Rng, client: ClientIndex, rate: f64) {
         let mut gap = || -(1.0 - random.random::<f64>()).ln() * 1e6 / rate;
@@ -131,11 +141,13 @@ mod tests {
 
     #[test]
     fn steady_clients_ask_for_less_than_the_level_and_floods_for_more_than_there_is() {
-        let traffic = beside_floods(&mut random(), 60_000);
+        let traffic = beside_floods(&mut random(), 60_000, 1.0);
         let rate = traffic.sent(Kind::Mouse) as f64 / 60.0;
         let expected = 0.8 * RATE * 3.0 / 5.0;
         assert!((rate - expected).abs() < 0.1 * expected, "{rate}");
         assert_eq!(traffic.sent(Kind::Elephant), 2 * 200 * 60);
+        let fewer = beside_floods(&mut random(), 60_000, 0.25).sent(Kind::Mouse) as f64 / 60.0;
+        assert!((fewer - expected / 4.0).abs() < 0.05 * expected, "{fewer}");
     }
 
     #[test]

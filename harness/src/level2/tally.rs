@@ -156,6 +156,11 @@ impl Tally {
         self.backends.iter().map(|backend| backend.overflows).sum()
     }
 
+    /// Requests that a failing backend answered with 500.
+    pub fn failures(&self) -> usize {
+        self.backends.iter().map(|backend| backend.failures).sum()
+    }
+
     /// Answers with status 200 and a wrong HMAC, to anybody.
     pub fn wrong(&self) -> usize {
         self.mice.wrong + self.elephants.wrong

@@ -34,6 +34,10 @@ pub struct Arrival {
     pub client: ClientIndex,
     /// Work asked of the backend in milliseconds, where the world's requests differ in that.
     pub cost_ms: Option<u64>,
+    /// Bytes of body that it sends.
+    pub upload: usize,
+    /// Bytes of body that its answer is to have at least.
+    pub download: usize,
 }
 
 impl Arrival {
@@ -43,6 +47,8 @@ impl Arrival {
             due_us,
             client,
             cost_ms: None,
+            upload: 0,
+            download: 0,
         }
     }
 }
