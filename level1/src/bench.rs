@@ -5,33 +5,56 @@ use crate::job::Job;
 use crate::kernel::KernelError;
 use crate::target::Target;
 use crate::template::CommitTemplate;
-use crate::workers::{Control, Workers, search};
+use crate::workers::{Control, Worker, Workers, search};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time for threads to start and tables to be filled, before counting begins.
+/// Time for threads to start, tables to be filled and a device's steps to find their length,
+/// before counting begins.
 const WARM_UP: Duration = Duration::from_millis(100);
+const WARM_UP_GPU: Duration = Duration::from_millis(400);
 
-/// The rate of a workers in hashes a second, counted over `duration`.
+/// How often the count is looked at. A device counts once in a step of many milliseconds, so
+/// that measuring begins and ends where the count changes.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// The rate of some workers in hashes a second, counted over at least `duration`.
 pub fn rate(workers: &Workers, duration: Duration) -> Result<f64, KernelError> {
     let job = hopeless_job();
     let control = Control::default();
+    let has_gpu = workers
+        .iter()
+        .any(|worker| matches!(worker, Worker::Gpu(_)));
+    let warm_up = if has_gpu { WARM_UP_GPU } else { WARM_UP };
     thread::scope(|scope| {
         let timer = scope.spawn(|| {
-            thread::sleep(WARM_UP);
-            let (before, started) = (control.tried(), Instant::now());
+            thread::sleep(warm_up);
+            let (before, started) = next_change(&control);
             thread::sleep(duration);
-            let (after, elapsed) = (control.tried(), started.elapsed());
+            let (after, ended) = next_change(&control);
             control.halt();
-            (after - before) as f64 / elapsed.as_secs_f64()
+            (after - before) as f64 / (ended - started).as_secs_f64()
         });
         search(&job, workers, &control, &mut || ControlFlow::Continue(()))?;
         Ok(timer
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// Waits until more nonces have been tried; how many, and when. Gives up after some seconds.
+fn next_change(control: &Control) -> (u64, Instant) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (before, started) = (control.tried(), Instant::now());
+    loop {
+        let (tried, now) = (control.tried(), Instant::now());
+        if tried != before || now - started > PATIENCE {
+            return (tried, now);
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 /// A job that no search of a human length answers, about a commit of ordinary size.

@@ -63,7 +63,7 @@ pub enum Command {
     /// Measure the hash rate of each backend
     Bench(BenchArgs),
     /// List the graphics processors, with their hash rates
-    Devices,
+    Devices(DeviceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +146,19 @@ pub struct BenchArgs {
     /// How often each is measured, in turn with the others; the best counts
     #[arg(long, value_name = "N", default_value = "3")]
     pub rounds: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub struct DeviceArgs {
+    /// Try many ways to cut the work for one device, with the hash rate of each
+    #[arg(long)]
+    pub sweep: bool,
+    /// Which device to sweep [default: the first]
+    #[arg(long, value_name = "N", requires = "sweep")]
+    pub device: Option<usize>,
+    /// How long each way is measured, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+    pub seconds: Duration,
 }
 
 /// A backend by name, or the fastest.

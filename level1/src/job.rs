@@ -50,6 +50,12 @@ impl Job {
         }
     }
 
+    /// The same commit with another target.
+    #[must_use]
+    pub fn with_target(self, target: Target) -> Self {
+        Self::new(self.template, target)
+    }
+
     /// The range of ids asked for.
     pub fn target(&self) -> &Target {
         &self.target

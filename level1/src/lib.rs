@@ -57,7 +57,8 @@ pub use git::{GitError, Object, ObjectReader, Push, Repository};
 pub use job::{Job, Match, Searched};
 pub use kernel::gpu::{Device, GpuKernel, devices};
 pub use kernel::{
-    Backend, BackendError, Batch, DeviceInfo, GpuError, Kernel, KernelError, Sink, Work,
+    Backend, BackendError, Batch, DeviceInfo, GpuError, Kernel, KernelError, Schedules, Sink,
+    Tuning, Work,
 };
 pub use ledger::{Player, PlayerError};
 pub use miner::{Coin, MineError, Observer, Plan, Status, Summary, mine};

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Command::Mine(args) => commands::mine::run(&args),
         Command::Search(args) => commands::search::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-        Command::Devices => commands::devices::run(),
+        Command::Devices(args) => commands::devices::run(&args),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "level1: {error:#}");

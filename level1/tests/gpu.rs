@@ -7,17 +7,21 @@
 
 use level1::{
     Batch, COLUMNS, Commit, CommitTemplate, Device, GpuError, GpuKernel, Job, Kernel, Nonce,
-    ObjectId, ROWS, Sink, Target, Work,
+    ObjectId, ROWS, Schedules, Sink, Target, Tuning, Work,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::ops::ControlFlow;
 
 fn kernel() -> Option<GpuKernel> {
+    device().map(|device| GpuKernel::new(&device).unwrap())
+}
+
+fn device() -> Option<Device> {
     match Device::open(None) {
         Ok(device) => {
             println!("device: {}", device.info());
-            Some(GpuKernel::new(&device).unwrap())
+            Some(device)
         }
         Err(GpuError::NoDevice) => {
             println!("skipped: {}", GpuError::NoDevice);
@@ -97,6 +101,41 @@ fn no_nonce_is_skipped_or_tried_twice() {
             recorder.candidates == expected,
             "{batch:?}: other nonces than these"
         );
+    }
+}
+
+#[test]
+fn however_the_work_is_cut_every_nonce_is_tried_once() {
+    let Some(device) = device() else { return };
+    let template = CommitTemplate::new(&commit("Title\n"), 1);
+    let work = Work::new(template.tail(), &everything());
+    let tunings = [
+        (64, 1, 1, Schedules::Uniform),
+        (96, 3, 2, Schedules::Uniform),
+        (128, 2, 3, Schedules::Storage),
+        (32, 4, 0, Schedules::Storage),
+        (256, 1, 3, Schedules::Storage),
+    ];
+    for (workgroup, rows_per_invocation, multiplied, schedules) in tunings {
+        let device = device.tuned(Tuning {
+            rows: 2000,
+            workgroup,
+            rows_per_invocation,
+            multiplied,
+            schedules,
+            ..device.tuning()
+        });
+        println!("{}", device.tuning());
+        let mut kernel = GpuKernel::new(&device).unwrap();
+        // More rows than fit, the ends of work groups and of slices of columns.
+        for (rows, columns) in [(11..11 + 2500, 7..9), (3..3 + 70, 100..600)] {
+            let batch = Batch { rows, columns };
+            let mut recorder = Recorder::default();
+            assert!(kernel.scan(&work, &batch, &mut recorder).is_continue());
+            recorder.candidates.sort_unstable();
+            let expected: Vec<Nonce> = nonces(&batch).collect();
+            assert!(recorder.candidates == expected, "{}", device.tuning());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `level1 devices`: the graphics processors there are; and whether one joins the processor.
 
-use crate::cli::gpu;
+use super::sweep;
+use crate::cli::{DeviceArgs, gpu};
 use anyhow::{Context, Result};
 use level1::{Backend, GpuError, KernelError, Worker, Workers, devices, rate};
 use std::io::{self, Write};
@@ -8,15 +9,18 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a device is measured.
+/// How long a device is tried before it may join the processor.
 const TRIAL: Duration = Duration::from_millis(250);
 
-pub fn run() -> Result<ExitCode> {
+pub fn run(args: &DeviceArgs) -> Result<ExitCode> {
+    if args.sweep {
+        return sweep::run(args.device, args.seconds);
+    }
     let mut stdout = io::stdout().lock();
     for info in devices()? {
         let measured = gpu(Some(info.index))
             .map_err(KernelError::from)
-            .and_then(|device| rate(&device.into(), TRIAL));
+            .and_then(|device| rate(&device.into(), args.seconds));
         let rate = match measured {
             Ok(rate) => format!("{:.1} MH/s", rate / 1e6),
             Err(error) => error.to_string(),

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod mine;
 mod progress;
 pub mod search;
+mod sweep;
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};

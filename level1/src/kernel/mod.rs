@@ -21,6 +21,7 @@ mod lanes;
 mod portable;
 mod rows;
 mod schedule;
+mod tuning;
 mod two_level;
 
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +33,7 @@ mod sha_ni;
 
 pub use backend::{Backend, BackendError};
 pub use device_info::{DeviceInfo, GpuError};
+pub use tuning::{Schedules, Tuning};
 
 use thiserror::Error;
 

@@ -1,12 +1,15 @@
 //! The twin of `gpu` in a program that is built without it: there are no devices.
 
 use super::{Batch, Kernel, Sink, Work};
-use super::{DeviceInfo, GpuError};
+use super::{DeviceInfo, GpuError, Tuning};
 use std::ops::ControlFlow;
 
-/// A graphics processor: none can be opened.
+/// A graphics processor. None can be opened, so there is never a value of this.
 #[derive(Debug)]
-pub enum Device {}
+pub struct Device {
+    info: DeviceInfo,
+    tuning: Tuning,
+}
 
 impl Device {
     /// Opens the device with this number, or the first.
@@ -19,7 +22,19 @@ impl Device {
 
     /// What the device is.
     pub fn info(&self) -> &DeviceInfo {
-        match *self {}
+        &self.info
+    }
+
+    /// The same device with the work cut in another way.
+    #[must_use]
+    pub fn tuned(&self, tuning: Tuning) -> Self {
+        let info = self.info.clone();
+        Self { info, tuning }
+    }
+
+    /// How the work is cut.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
     }
 }
 
@@ -36,8 +51,11 @@ pub enum GpuKernel {}
 
 impl GpuKernel {
     /// Prepares a device for mining.
-    pub fn new(device: &Device) -> Result<Self, GpuError> {
-        match *device {}
+    ///
+    /// # Errors
+    /// Always: [`GpuError::NotBuilt`].
+    pub fn new(_device: &Device) -> Result<Self, GpuError> {
+        Err(GpuError::NotBuilt)
     }
 }
 

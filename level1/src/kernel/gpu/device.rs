@@ -1,7 +1,7 @@
 //! Which graphics processors there are, and opening one.
 
 use super::shader;
-use crate::kernel::{DeviceInfo, GpuError};
+use crate::kernel::{DeviceInfo, GpuError, Schedules, Tuning};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,9 +17,13 @@ pub struct Device {
     pub(super) handle: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) tuning: Tuning,
     /// What the driver complained of outside of any call's own result.
     pub(super) complaint: Arc<Mutex<Option<String>>>,
 }
+
+/// The most that is asked of a device for one buffer.
+const STORAGE_BYTES_MAX: u64 = 128 << 20;
 
 /// The devices there are; real ones before software ones.
 ///
@@ -56,10 +60,12 @@ impl Device {
             ..Default::default()
         };
         // Sixty-four kibibytes of schedule to a window are within every profile's default.
+        let storage_bytes = adapter.limits().max_storage_buffer_binding_size;
+        let storage_bytes = storage_bytes.min(STORAGE_BYTES_MAX);
         let descriptor = wgpu::DeviceDescriptor {
             required_limits: wgpu::Limits {
                 max_uniform_buffer_binding_size: 64 << 10,
-                max_storage_buffer_binding_size: 32 << 20,
+                max_storage_buffer_binding_size: storage_bytes,
                 ..descriptor.required_limits
             },
             ..descriptor
@@ -71,14 +77,36 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error| note(&uncaptured, &error.to_string())));
         device.set_device_lost_callback(move |_, message| note(&lost, &message));
 
-        let pipeline = compile(&device);
+        let tuning = Tuning::for_kind(info.kind).within(storage_bytes);
+        let pipeline = compile(&device, &tuning);
         Ok(Self {
             info,
             handle: device,
             queue,
             pipeline,
+            tuning,
             complaint,
         })
+    }
+
+    /// The same device with the work cut in another way, as far as it can.
+    #[must_use]
+    pub fn tuned(&self, tuning: Tuning) -> Self {
+        let limits = self.handle.limits();
+        let tuning = tuning.within(limits.max_storage_buffer_binding_size);
+        Self {
+            info: self.info.clone(),
+            handle: self.handle.clone(),
+            queue: self.queue.clone(),
+            pipeline: compile(&self.handle, &tuning),
+            tuning,
+            complaint: Arc::clone(&self.complaint),
+        }
+    }
+
+    /// How the work is cut.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning
     }
 
     /// What the device is.
@@ -87,15 +115,15 @@ impl Device {
     }
 }
 
-fn compile(device: &wgpu::Device) -> wgpu::ComputePipeline {
+fn compile(device: &wgpu::Device, tuning: &Tuning) -> wgpu::ComputePipeline {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some("sha-1"),
-        source: wgpu::ShaderSource::Wgsl(shader::source().into()),
+        source: wgpu::ShaderSource::Wgsl(shader::source(tuning).into()),
     };
     let checks = wgpu::ShaderRuntimeChecks::unchecked();
     // SAFETY: What the checks would catch cannot happen. The loop ends after `head.x` columns,
     // which the host keeps to the window's size; rows are read at the invocation's own place,
-    // and the host starts no more work groups than there are chunks of rows in the buffer; the
+    // and the host starts no more work groups than there are rows in the buffer for; the
     // places of hits are compared with the array's length.
     let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
     let entry = |binding, buffer| wgpu::BindGroupLayoutEntry {
@@ -110,10 +138,14 @@ fn compile(device: &wgpu::Device) -> wgpu::ComputePipeline {
         min_binding_size: None,
     };
     let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    let schedules = match tuning.schedules {
+        Schedules::Uniform => wgpu::BufferBindingType::Uniform,
+        Schedules::Storage => storage(true),
+    };
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: None,
         entries: &[
-            entry(0, buffer(wgpu::BufferBindingType::Uniform, true)),
+            entry(0, buffer(schedules, true)),
             entry(1, buffer(storage(true), false)),
             entry(2, buffer(storage(false), false)),
         ],

@@ -3,7 +3,7 @@
 //! It is the two-level scheme again. An invocation keeps one row in registers and tries a window
 //! of columns on it, whose message schedules come ready from a uniform buffer, so that the inner
 //! loop is rounds only. A *step* is what is handed to the device at once: some windows of columns
-//! for one group of rows, sized to take about [`STEP_GOAL`], so that a desktop stays usable and a
+//! for one group of rows, sized to take about [`super::Tuning::step`], so that a desktop stays usable and a
 //! moved head is noticed soon. Two steps are kept in flight: while one runs, the last one's hits
 //! are read and the next one's schedules (and rows) are prepared.
 //!
@@ -22,14 +22,12 @@ use super::rows::Row;
 use super::schedule::Schedule;
 use super::{Backend, Batch, GpuError, Kernel, Sink, Work};
 use crate::nonce::Nonce;
-use layout::{IN_FLIGHT, WINDOW_COLUMNS, WINDOWS};
+use layout::{IN_FLIGHT, SLICE_COLUMNS, SLICES};
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
+use std::thread;
 use std::time::{Duration, Instant};
 use step::{Engine, Pending};
-
-/// How long a step should take: long beside the cost of starting it, short beside a blink.
-const STEP_GOAL: Duration = Duration::from_millis(25);
 
 /// The kernel of one graphics processor.
 pub struct GpuKernel {
@@ -55,7 +53,7 @@ impl GpuKernel {
         Ok(Self {
             engine,
             rows: LaneRows::default(),
-            columns_per_step: 1,
+            columns_per_step: 16,
             fallback: None,
         })
     }
@@ -127,11 +125,7 @@ impl GpuKernel {
 
     /// Prepares `rows` for the steps submitted from here on.
     fn load_rows(&mut self, work: &Work, rows: &Range<u64>) {
-        let prepared: Vec<Row> = rows
-            .clone()
-            .map(|row| Row::new(&work.tail, row, work.filter))
-            .collect();
-        self.rows.pack(&prepared, work.tail.last_block());
+        self.rows.pack(&prepare(work, rows), work.tail.last_block());
         self.engine.load_rows(&self.rows);
     }
 
@@ -156,21 +150,22 @@ impl GpuKernel {
         Ok(hits)
     }
 
-    /// Moves the size of a step towards [`STEP_GOAL`].
+    /// Moves the size of a step towards [`super::Tuning::step`].
     fn adapt(&mut self, columns: u32, elapsed: Duration) {
         if columns < self.columns_per_step {
             return;
         }
-        let wanted = f64::from(columns) * STEP_GOAL.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
+        let wanted = f64::from(columns) * self.engine.tuning().step.as_secs_f64()
+            / elapsed.as_secs_f64().max(1e-6);
         // No more than doubled at once: the first steps measure start-up rather than speed.
-        let most = (columns * 2).min(WINDOW_COLUMNS * WINDOWS);
+        let most = (columns * 2).min(SLICE_COLUMNS * SLICES);
         self.columns_per_step = (wanted as u32).clamp(1, most);
     }
 }
 
 impl Kernel for GpuKernel {
     fn rows_per_batch(&self) -> u64 {
-        u64::from(self.engine.rows())
+        u64::from(self.engine.tuning().rows)
     }
 
     fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
@@ -194,6 +189,33 @@ impl Kernel for GpuKernel {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Rows that one thread prepares in less than the time of a short step.
+const ROWS_PER_THREAD: u64 = 1 << 16;
+
+/// Carries rows through the rounds before the columns', on several threads where they are many: a
+/// device must not wait for them.
+fn prepare(work: &Work, rows: &Range<u64>) -> Vec<Row> {
+    let part = |start: u64| {
+        let end = rows.end.min(start + ROWS_PER_THREAD);
+        (start..end).map(|row| Row::new(&work.tail, row, work.filter))
+    };
+    let starts = (rows.start..rows.end).step_by(ROWS_PER_THREAD as usize);
+    if rows.end - rows.start <= ROWS_PER_THREAD {
+        return starts.flat_map(part).collect();
+    }
+    thread::scope(|scope| {
+        let part = &part;
+        let threads: Vec<_> = starts
+            .map(|start| scope.spawn(move || part(start).collect::<Vec<_>>()))
+            .collect();
+        let prepared = threads.into_iter().map(|thread| {
+            let joined = thread.join();
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        prepared.flatten().collect()
+    })
 }
 
 fn report(

@@ -4,10 +4,10 @@
 //! the host. The rows have one buffer: the device's queue keeps writes and steps in their order.
 
 use super::device::Device;
-use super::layout::{self, COLUMN_VECTORS, IN_FLIGHT, WINDOW_BYTES, WINDOW_COLUMNS, WINDOWS};
-use crate::kernel::GpuError;
+use super::layout::{COLUMN_VECTORS, IN_FLIGHT, SLICE_COLUMNS, WINDOW_HEAD};
 use crate::kernel::lanes::{CHUNK_ROWS, LaneRows};
 use crate::kernel::schedule::Column;
+use crate::kernel::{GpuError, Schedules, Tuning};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,7 +28,7 @@ pub(super) struct Engine {
     queue: wgpu::Queue,
     pipeline: wgpu::ComputePipeline,
     complaint: Arc<Mutex<Option<String>>>,
-    rows: u32,
+    tuning: Tuning,
     row_buffer: wgpu::Buffer,
     slots: Vec<Slot>,
     /// Slots that no step is using.
@@ -56,7 +56,8 @@ type Mapped = Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 impl Engine {
     pub fn new(device: &Device) -> Result<Self, GpuError> {
-        let rows = layout::rows_for(device.info.kind);
+        let tuning = device.tuning;
+        let rows = tuning.rows.next_multiple_of(CHUNK_ROWS as u32);
         let row_bytes = u64::from(rows) * 6 * 4;
         let make = |bytes: u64, usage| {
             device.handle.create_buffer(&wgpu::BufferDescriptor {
@@ -71,7 +72,12 @@ impl Engine {
         let layout = device.pipeline.get_bind_group_layout(0);
         let slot = || {
             let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            let windows = make(u64::from(WINDOWS) * WINDOW_BYTES as u64, uniform);
+            let usage = match tuning.schedules {
+                Schedules::Uniform => uniform,
+                Schedules::Storage => storage,
+            };
+            let window_bytes = tuning.window_bytes() as u64;
+            let windows = make(u64::from(tuning.windows()) * window_bytes, usage);
             // Room for a hit in every row: see `GpuKernel::one_by_one`.
             let hits_bytes = HITS_HEAD + 8 * u64::from(rows).max(USUAL_HITS);
             let hits = make(hits_bytes, storage | wgpu::BufferUsages::COPY_SRC);
@@ -86,7 +92,7 @@ impl Engine {
                         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                             buffer: &windows,
                             offset: 0,
-                            size: wgpu::BufferSize::new(WINDOW_BYTES as u64),
+                            size: wgpu::BufferSize::new(window_bytes),
                         }),
                     },
                     wgpu::BindGroupEntry {
@@ -113,7 +119,7 @@ impl Engine {
             queue: device.queue.clone(),
             pipeline: device.pipeline.clone(),
             complaint: Arc::clone(&device.complaint),
-            rows,
+            tuning,
             row_buffer,
             slots,
             free: (0..SLOTS).collect(),
@@ -128,9 +134,9 @@ impl Engine {
         &self.name
     }
 
-    /// Rows that are worked on at once.
-    pub fn rows(&self) -> u32 {
-        self.rows
+    /// How the work is cut.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// Has the steps submitted from here on work on these rows.
@@ -160,7 +166,7 @@ impl Engine {
         rows: u32,
         span: u32,
     ) -> Result<Pending, GpuError> {
-        let windows = self.lay_out(columns, first_column, rows, span);
+        let columns = self.lay_out(columns, first_column, rows, span);
         let Some(index) = self.free.pop() else {
             unreachable!("there are more slots than steps in flight")
         };
@@ -174,10 +180,15 @@ impl Engine {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_pipeline(&self.pipeline);
-            for window in 0..windows {
-                let offset = window * WINDOW_BYTES as u32;
+            let group_rows = self.tuning.workgroup * self.tuning.rows_per_invocation;
+            let (groups, window_columns) =
+                (rows.div_ceil(group_rows), self.tuning.window_columns());
+            for window in 0..columns.div_ceil(window_columns) {
+                let slices = columns - window * window_columns;
+                let slices = slices.min(window_columns).div_ceil(SLICE_COLUMNS);
+                let offset = window * self.tuning.window_bytes() as u32;
                 pass.set_bind_group(0, &slot.bindings, &[offset]);
-                pass.dispatch_workgroups(rows.div_ceil(CHUNK_ROWS as u32), 1, 1);
+                pass.dispatch_workgroups(groups, slices, 1);
             }
         }
         encoder.copy_buffer_to_buffer(&slot.hits, 0, &slot.for_host, 0, slot.for_host.size());
@@ -226,7 +237,7 @@ impl Engine {
             .map(drop)
     }
 
-    /// Fills `self.windows`; returns their number.
+    /// Fills `self.windows`; returns the number of columns.
     fn lay_out(
         &mut self,
         columns: impl Iterator<Item = Column>,
@@ -234,28 +245,28 @@ impl Engine {
         rows: u32,
         span: u32,
     ) -> u32 {
-        const WINDOW_WORDS: usize = WINDOW_BYTES / 4;
+        const HEAD_WORDS: usize = WINDOW_HEAD / 4;
+        const COLUMN_WORDS: usize = 4 * COLUMN_VECTORS;
+        let window_columns = self.tuning.window_columns();
+        let window_words = self.tuning.window_bytes() / 4;
         self.windows.clear();
         let mut count = 0;
         for column in columns {
-            let (window, place) = (count / WINDOW_COLUMNS, count % WINDOW_COLUMNS);
-            let start = window as usize * WINDOW_WORDS;
+            let (window, place) = (count / window_columns, count % window_columns);
+            let start = window as usize * window_words;
             if place == 0 {
-                self.windows.resize(start + WINDOW_WORDS, 0);
-                self.windows[start..start + 4].copy_from_slice(&[
-                    0,
-                    first_column + count,
-                    rows,
-                    span,
-                ]);
+                self.windows.resize(start, 0);
+                let head = [0, first_column + count, rows, span, 1, 0, 0, 0];
+                self.windows.extend_from_slice(&head);
             }
-            let at = start + 4 + place as usize * 4 * COLUMN_VECTORS;
+            let at = start + HEAD_WORDS + place as usize * COLUMN_WORDS;
+            self.windows.resize(at + COLUMN_WORDS, 0);
             self.windows[at..at + 64].copy_from_slice(&column.keyed);
             self.windows[at + 64] = column.block[13];
             self.windows[start] += 1;
             count += 1;
         }
-        count.div_ceil(WINDOW_COLUMNS)
+        count
     }
 
     fn take_mapped(
