@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The seed separates miners of one commit; here there is one.
     let template = CommitTemplate::new(&Commit::parse(&text)?, 0);
     let job = Job::new(template, Target::prefix(&prefix)?);
-    let workers = Worker::cpu(Backend::fastest(), available_parallelism()?).into();
+    let workers = Worker::cpu(Backend::most_capable(), available_parallelism()?).into();
     let control = Control::default();
     // Called several times a second; `Break` would end the search.
     let mut watch = || {

@@ -38,7 +38,7 @@ pub enum HeadError {
     #[error("the repository has no file {0}: is it a gitcoin chain?")]
     NoFile(&'static str),
     /// The difficulty cannot be used.
-    #[error("unusable {DIFFICULTY}: {0}")]
+    #[error("unusable {DIFFICULTY}")]
     Difficulty(#[from] TargetError),
     /// The tree cannot be read.
     #[error(transparent)]
@@ -117,6 +117,9 @@ mod tests {
         }
         for content in ["", "\n", "0000\n"] {
             let error = difficulty(content.as_bytes()).unwrap_err();
+            let HeadError::Difficulty(error) = error else {
+                panic!("{error}")
+            };
             assert!(error.to_string().contains("no hash can be less"), "{error}");
         }
     }

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use level1::{Backend, Device, GpuError, KernelError, Worker, Workers};
+use level1::{Backend, Choice, Device, GpuError, KernelError, Team, Worker};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -64,15 +64,25 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the graphics processors, with their hash rates
     Devices(DeviceArgs),
+    /// Run git, and end it when this process's parent ends
+    #[command(name = RUN_GIT, hide = true, disable_help_flag = true)]
+    RunGit {
+        /// Git's arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
+
+/// The hidden command's name.
+pub const RUN_GIT: &str = "run-git";
 
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// How to hash: the fastest that the processor can do, or the one named
+    /// How to hash: the best that the processor can do, or the one named
     ///
-    /// 'auto' tries each for about a millisecond and takes the fastest. Built with a kernel for
-    /// graphics processors, it uses the first one as well, if that is worth it; 'gpu' uses
-    /// nothing else.
+    /// 'auto' begins with the most capable instruction set, compares all of them each minute, and
+    /// changes over to one that is a tenth faster. Built with a kernel for graphics processors, it
+    /// uses the first one as well, if that is worth it; 'gpu' uses nothing else.
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = backend_parser())]
     pub backend: BackendChoice,
     /// Which graphics processor, by its number in 'level1 devices' [default: the first]
@@ -92,6 +102,10 @@ pub struct MineArgs {
     #[command(flatten)]
     pub workers: WorkerArgs,
     /// How many coins to mine; 0 means until interrupted
+    ///
+    /// With 0, no fault of the network and no restart of the server ends the run. A commit found
+    /// while the server is away is kept in the clone's .git/level1/find and pushed first, by this
+    /// run or the next.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub coins: u64,
     /// Author and committer of the commits [default: 'USER <gitcoin@example.com>']
@@ -102,6 +116,11 @@ pub struct MineArgs {
     /// The search goes on meanwhile.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub refresh: Duration,
+    /// How long the server may take to answer a fetch or a push, in seconds
+    ///
+    /// After that it is told once that the server is silent; the search goes on.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub timeout: Duration,
     /// Where the clone is or goes [default: ./PATH for host:PATH, else the URL's last component]
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
@@ -161,7 +180,7 @@ pub struct DeviceArgs {
     pub seconds: Duration,
 }
 
-/// A backend by name, or the fastest.
+/// A backend by name, or the best.
 #[derive(Clone, Copy, Debug)]
 pub enum BackendChoice {
     Auto,
@@ -170,16 +189,18 @@ pub enum BackendChoice {
 }
 
 impl WorkerArgs {
-    pub fn workers(&self) -> Result<Workers, KernelError> {
+    pub fn team(&self) -> Result<Team, KernelError> {
         let cpu = |backend| Worker::cpu(backend, threads(self.threads));
         match self.backend {
-            BackendChoice::Named(backend) => Ok(cpu(backend).into()),
-            BackendChoice::Gpu => Ok(gpu(self.device)?.into()),
-            BackendChoice::Auto => crate::commands::devices::join(
-                Backend::fastest(),
-                threads(self.threads),
-                self.device,
-            ),
+            BackendChoice::Named(backend) => Ok(Team::fixed(cpu(backend).into())),
+            BackendChoice::Gpu => Ok(Team::fixed(gpu(self.device)?.into())),
+            BackendChoice::Auto => {
+                let choice = Choice::new(Backend::by_capability());
+                let threads = threads(self.threads);
+                let workers =
+                    crate::commands::devices::join(choice.current(), threads, self.device)?;
+                Ok(Team::choosing(&workers, choice))
+            }
         }
     }
 }

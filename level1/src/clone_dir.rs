@@ -1,15 +1,17 @@
 //! Where the clone is: the classic place, a reused clone, or a new one that is removed again when
 //! it turns out to be no gitcoin chain.
 
-use crate::git::{self, GitError, Repository};
+use crate::git::{self, GitError, Repository, without_secrets};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
 /// Why there is no clone to work in.
 #[derive(Debug, Error)]
 pub enum CloneError {
     /// The folder exists and holds something else.
-    #[error("{} is a clone of {origin}, not of {url}; choose another folder with --dir", .dir.display())]
+    #[error("{} is a clone of {}, not of {}; choose another folder with --dir", .dir.display(), without_secrets(.origin), without_secrets(.url))]
     OtherOrigin {
         /// The folder.
         dir: PathBuf,
@@ -22,7 +24,7 @@ pub enum CloneError {
     #[error("{} exists and is no clone; choose another folder with --dir", .0.display())]
     NotAClone(PathBuf),
     /// No folder's name can be derived from the URL.
-    #[error("{0:?} does not name a folder to clone into; choose one with --dir")]
+    #[error("'{}' does not name a folder to clone into; choose one with --dir", without_secrets(.0))]
     NoName(String),
     /// The repository's objects are not named by SHA-1.
     #[error("the repository uses {0}; only SHA-1 can be mined")]
@@ -40,8 +42,9 @@ pub struct CloneDir {
 }
 
 impl CloneDir {
-    /// Clones `url` into `dir`, or takes the clone of `url` that is there.
-    pub fn obtain(url: &str, dir: &Path) -> Result<Self, CloneError> {
+    /// Clones `url` into `dir`, or takes the clone of `url` that is there. `stop`, once set, ends
+    /// the clone.
+    pub fn obtain(url: &str, dir: &Path, stop: &Arc<AtomicBool>) -> Result<Self, CloneError> {
         let is_there = dir
             .read_dir()
             .is_ok_and(|mut entries| entries.next().is_some());
@@ -49,7 +52,7 @@ impl CloneDir {
         let repository = if is_there {
             existing(url, dir)?
         } else {
-            git::clone(url, dir)?
+            git::clone(url, dir, stop)?
         };
         let obtained = Self { repository, made };
         match obtained.repository.object_format() {

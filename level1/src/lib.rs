@@ -21,7 +21,7 @@
 //!             author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nTitle\n";
 //! let commit = Commit::parse(text.as_bytes())?;
 //! let job = Job::new(CommitTemplate::new(&commit, 1), Target::prefix("c0f")?);
-//! let workers = Worker::cpu(Backend::fastest(), NonZeroUsize::MIN).into();
+//! let workers = Worker::cpu(Backend::most_capable(), NonZeroUsize::MIN).into();
 //! let go_on = &mut || ControlFlow::Continue(());
 //! let Outcome::Found(found) = search(&job, &workers, &Control::default(), go_on)? else {
 //!     panic!("one id in 4,096 begins so");
@@ -38,6 +38,7 @@ mod clone_dir;
 mod commit;
 mod git;
 mod job;
+mod kept;
 mod kernel;
 mod ledger;
 mod miner;
@@ -53,8 +54,9 @@ pub use bench::{clock, hopeless_job, rate};
 pub use chain::{Head, HeadError, NextCommit};
 pub use clone_dir::{CloneDir, CloneError, classic_dir};
 pub use commit::{Commit, CommitError, NewCommit};
-pub use git::{GitError, Object, ObjectReader, Push, Repository};
+pub use git::{GitError, NETWORK, Object, Push, Repository, end_git_with_us, without_secrets};
 pub use job::{Job, Match, Searched};
+pub use kept::{KeptError, KeptFile, KeptMatch};
 pub use kernel::gpu::{Device, GpuKernel, devices};
 pub use kernel::{
     Backend, BackendError, Batch, DeviceInfo, GpuError, Kernel, KernelError, Schedules, Sink,
@@ -68,4 +70,4 @@ pub use target::{Filter, Target, TargetError};
 pub use template::{CommitTemplate, Tail};
 pub use tree::{FileEntry, Tree, TreeError};
 pub use upstream::{Fetched, Upstream, UpstreamError};
-pub use workers::{Control, Outcome, Worker, Workers, search};
+pub use workers::{Choice, Control, Outcome, Team, Worker, Workers, search};

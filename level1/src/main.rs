@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Search(args) => commands::search::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
+        Command::RunGit { arguments } => commands::run_git::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "level1: {error:#}");

@@ -22,6 +22,9 @@ pub enum TargetError {
     /// The text has a character that is not a hexadecimal digit (lower case for a difficulty).
     #[error("{0:?} is not made of lower-case hexadecimal digits only")]
     NotHex(String),
+    /// A prefix has a character that is not a hexadecimal digit.
+    #[error("{0:?} is not made of hexadecimal digits only (0 to 9 and a to f, without 0x)")]
+    PrefixNotHex(String),
     /// No object id is less than the text: it is empty or all zeros.
     #[error("no hash can be less than {0:?}")]
     Impossible(String),
@@ -68,7 +71,7 @@ impl Target {
     /// Ids that begin with `prefix`, 1 to 40 hexadecimal digits of either case.
     pub fn prefix(prefix: &str) -> Result<Self, TargetError> {
         if !prefix.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(TargetError::NotHex(prefix.to_owned()));
+            return Err(TargetError::PrefixNotHex(prefix.to_owned()));
         }
         if prefix.is_empty() || prefix.len() > HEX_DIGITS {
             return Err(TargetError::PrefixLength(prefix.to_owned()));

@@ -1,7 +1,7 @@
 //! The server's branch as seen from the clone: fetched, read, and watched while threads search.
 
 use crate::chain::{DIFFICULTY, Head, HeadError, LEDGER, difficulty};
-use crate::git::{GitError, ObjectReader, Repository};
+use crate::git::{GitError, Object, Repository};
 use crate::object_id::ObjectId;
 use crate::tree::Tree;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -51,8 +51,10 @@ pub struct Report {
 pub enum Event {
     /// The server's head is another one than the one mined on.
     Moved(Box<Fetched>),
-    /// The server could not be asked; the old head may still be good.
+    /// The server could not be asked; the old head may still be good. Sent once for each outage.
     Trouble(GitError),
+    /// The server answers again, and its head is the one mined on.
+    Recovered,
     /// The server's head cannot be mined on.
     Unusable(HeadError),
 }
@@ -85,10 +87,15 @@ impl<'a> Upstream<'a> {
 
     /// Fetches the branch and reads what mining on its head needs.
     pub fn fetch(&self) -> Result<Fetched, UpstreamError> {
+        self.fetch_by(self.repository)
+    }
+
+    /// The same with another repository's limits.
+    fn fetch_by(&self, repository: &Repository) -> Result<Fetched, UpstreamError> {
         let _fetching = locked(&self.fetching);
-        self.repository.fetch(BRANCH, UPSTREAM)?;
+        repository.fetch(BRANCH, UPSTREAM)?;
         let at = Instant::now();
-        let head = read_head(&mut self.repository.reader()?)?;
+        let head = read_head(repository)?;
         Ok(Fetched { head, at })
     }
 
@@ -105,36 +112,47 @@ impl<'a> Upstream<'a> {
     }
 
     /// Fetches the branch every `interval` and reports, until the other end of `end` is dropped.
-    /// Each report is sent before `alarm` is called.
+    /// Each report is sent before `alarm` is called. `repository` is the same one, with limits of
+    /// its own.
     pub fn watch(
         &self,
+        repository: &Repository,
         interval: Duration,
         end: &Receiver<()>,
         reports: &Sender<Report>,
         alarm: impl Fn(),
     ) {
+        let mut is_silent = false;
         while end.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             let changes = self.changes();
-            let fetched = self.fetch();
+            let fetched = self.fetch_by(repository);
             let mut mined_on = locked(&self.mined_on);
-            if mined_on.changes != changes {
+            let was_silent = is_silent;
+            is_silent = matches!(fetched, Err(UpstreamError::Git(_)));
+            if mined_on.changes != changes && !is_silent && !was_silent {
                 continue;
             }
             let event = match fetched {
-                Ok(fetched) if mined_on.id == Some(fetched.head.id) => continue,
+                Ok(fetched) if mined_on.id == Some(fetched.head.id) => {
+                    if !was_silent {
+                        continue;
+                    }
+                    Event::Recovered
+                }
                 Ok(fetched) => {
                     // Once is enough to report it.
                     mined_on.id = Some(fetched.head.id);
                     Event::Moved(Box::new(fetched))
                 }
+                Err(UpstreamError::Git(_)) if was_silent => continue,
                 Err(UpstreamError::Git(error)) => Event::Trouble(error),
                 Err(UpstreamError::Head(error)) => Event::Unusable(error),
             };
-            let is_trouble = matches!(event, Event::Trouble(_));
+            let is_news = matches!(event, Event::Moved(_) | Event::Unusable(_));
             if reports.send(Report { changes, event }).is_err() {
                 return;
             }
-            if !is_trouble {
+            if is_news {
                 alarm();
             }
         }
@@ -142,26 +160,33 @@ impl<'a> Upstream<'a> {
 }
 
 /// Reads the fetched head, all from one process of git.
-fn read_head(reader: &mut ObjectReader) -> Result<Head, UpstreamError> {
-    let mut read = |name: &str, kind: &str| -> Result<_, UpstreamError> {
-        let object = reader.read(name, kind)?;
-        let damaged = || GitError::Unexpected {
-            what: "cat-file",
-            answer: format!("{name} is no {kind}"),
-        };
-        Ok(object.ok_or_else(damaged)?)
+fn read_head(repository: &Repository) -> Result<Head, UpstreamError> {
+    let file = |name| format!("{UPSTREAM}:{name}");
+    let names = [
+        UPSTREAM.to_owned(),
+        format!("{UPSTREAM}^{{tree}}"),
+        file(LEDGER),
+        file(DIFFICULTY),
+    ];
+    let mut objects = repository
+        .read(&names.each_ref().map(String::as_str))?
+        .into_iter();
+    let mut next = || objects.next().flatten();
+    let damaged = || GitError::Unexpected {
+        what: "cat-file",
+        answer: format!("{UPSTREAM} is no commit"),
     };
-    let commit = read(UPSTREAM, "commit")?;
-    let tree = Tree::new(read(&format!("{}^{{tree}}", commit.id), "tree")?.content);
-    let mut file = |name| -> Result<Vec<u8>, UpstreamError> {
-        let entry = tree
-            .file(name)
-            .map_err(HeadError::Tree)?
-            .ok_or(HeadError::NoFile(name))?;
-        Ok(read(&entry.id.to_string(), "blob")?.content)
+    let commit = next().ok_or_else(damaged)?;
+    let tree = Tree::new(next().ok_or_else(damaged)?.content);
+    let mut blob = |name| -> Result<Vec<u8>, UpstreamError> {
+        let object = next();
+        let entry = tree.file(name).map_err(HeadError::Tree)?;
+        let same = |object: &Object| entry.is_some_and(|entry| entry.id == object.id);
+        let object = object.filter(same).ok_or(HeadError::NoFile(name))?;
+        Ok(object.content)
     };
-    let ledger = file(LEDGER)?;
-    let (difficulty, target) = difficulty(&file(DIFFICULTY)?)?;
+    let ledger = blob(LEDGER)?;
+    let (difficulty, target) = difficulty(&blob(DIFFICULTY)?)?;
     Ok(Head {
         id: commit.id,
         tree,

@@ -1,12 +1,18 @@
 //! `level1 mine`, and the classic form without a subcommand.
 
 use super::progress::{Progress, time};
-use super::{interrupt_flag, interrupted_exit};
+use super::{interrupt_flag, interrupted_exit, run_git};
 use crate::cli::MineArgs;
 use anyhow::{Context, Result};
-use level1::{CloneDir, Coin, Observer, Plan, Player, Status, Upstream, classic_dir, mine};
+use level1::{
+    CloneDir, Coin, Head, Observer, Plan, Player, Status, Upstream, classic_dir, mine,
+    without_secrets,
+};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub fn run(args: &MineArgs) -> Result<ExitCode> {
     let player = Player::new(&args.user)?;
@@ -15,32 +21,34 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
         None => classic_dir(&args.url)?,
     };
     // Before anything is cloned: a backend this processor lacks is a mistake in the call.
-    let workers = args.workers.workers()?;
-    workers.kernels()?;
+    let team = args.workers.team()?;
+    team.workers().kernels()?;
     let interrupted = interrupt_flag()?;
+    run_git::prepare();
 
-    let clone = CloneDir::obtain(&args.url, &dir)
-        .with_context(|| format!("no clone of {} in {}", args.url, dir.display()))?;
-    let fetched = Upstream::new(clone.repository()).fetch();
-    let head = fetched.inspect_err(|_| clone.discard())?.head;
-
+    let (clone, head) = match begin(args, &dir, &interrupted) {
+        Err(_) if interrupted.load(Ordering::Acquire) => return Ok(interrupted_exit()),
+        begun => begun?,
+    };
     let mut screen = Screen {
         progress: Progress::new(),
     };
     screen.progress.note(&format!(
-        "mining for {} on {} in {}: difficulty {}, {workers}",
+        "mining for {} on {} in {}: difficulty {}, {}",
         player.name(),
         head.id,
         dir.display(),
         head.difficulty,
+        team.workers(),
     ));
     let author = args.author.clone();
     let plan = Plan {
         author: author.unwrap_or_else(|| format!("{} <gitcoin@example.com>", player.name())),
         player,
-        workers,
+        team,
         coins: args.coins,
         refresh: args.refresh,
+        network: args.timeout,
     };
     let summary = mine(clone.repository(), head, &plan, &interrupted, &mut screen)?;
     if summary.lost_races > 0 || summary.coins != 1 {
@@ -56,6 +64,18 @@ pub fn run(args: &MineArgs) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The clone, and the server's head; nothing is left of a clone that is no chain.
+fn begin(args: &MineArgs, dir: &Path, stop: &Arc<AtomicBool>) -> Result<(CloneDir, Head)> {
+    let clone = CloneDir::obtain(&args.url, dir, stop).with_context(|| {
+        let url = without_secrets(&args.url);
+        format!("no clone of {url} in {}", dir.display())
+    })?;
+    let repository = clone.repository().with_stop(stop);
+    let fetched = Upstream::new(&repository).fetch();
+    let head = fetched.inspect_err(|_| clone.discard())?.head;
+    Ok((clone, head))
 }
 
 struct Screen {

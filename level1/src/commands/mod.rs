@@ -4,6 +4,7 @@ pub mod bench;
 pub mod devices;
 pub mod mine;
 mod progress;
+pub mod run_git;
 pub mod search;
 mod sweep;
 

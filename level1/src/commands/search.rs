@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let target = target(&args.target)?;
-    let workers = args.workers.workers()?;
+    let team = args.workers.team()?;
+    let workers = team.workers();
     workers.kernels()?;
     let interrupted = interrupt_flag()?;
     let source = Source::open(args)?;
@@ -27,7 +28,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let control = Control::default();
     let mut progress = Progress::new();
     let expected = target.expected_hashes();
-    let end = search(&job, &workers, &control, &mut || {
+    let end = search(&job, workers, &control, &mut || {
         for note in control.take_notes() {
             progress.note(&note);
         }
@@ -82,7 +83,7 @@ impl Source {
             return Err(CommitError::Sha256.into());
         }
         let head = repository.head().context("HEAD names no commit")?;
-        let object = repository.reader()?.read(&head.to_string(), "commit")?;
+        let object = repository.read(&[&head.to_string()])?.pop().flatten();
         let content = object.context("HEAD's commit cannot be read")?.content;
         Ok(Self {
             content,

@@ -1,4 +1,4 @@
-//! The choice of a kernel: by name, or by what the processor can do and does fastest.
+//! The kernels there are: by name, by what the processor can do, and how fast it does it.
 
 use super::crate_sha1::CrateScanner;
 use super::portable::PortableScanner;
@@ -10,7 +10,6 @@ use crate::target::Target;
 use crate::template::CommitTemplate;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -31,7 +30,7 @@ pub enum Backend {
 
 /// The processor lacks what a backend needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("this processor has no {0}; '--backend auto' takes the fastest it has")]
+#[error("this processor has no {0}; '--backend auto' takes the best it has")]
 pub struct BackendError(pub Backend);
 
 impl Backend {
@@ -79,18 +78,29 @@ impl Backend {
             .filter(|backend| backend.kernel().is_ok())
     }
 
-    /// The backend that was fastest in a trial of a few milliseconds, made once in a process.
-    ///
-    /// Which instruction set wins differs between processors (SHA-NI and AVX2 change places from
-    /// one generation to the next), so no fixed order would do.
-    pub fn fastest() -> Self {
-        static FASTEST: OnceLock<Backend> = OnceLock::new();
-        *FASTEST.get_or_init(|| {
-            let speed = |backend: &Self| trial(*backend, TRIALS, TRIAL);
-            Self::supported()
-                .max_by(|x, y| speed(x).total_cmp(&speed(y)))
-                .unwrap_or(Self::Scalar)
-        })
+    /// The backends worth choosing from, the most capable first. Which instruction set wins differs
+    /// between processors (SHA-NI and AVX2 change places from one generation to the next), so that
+    /// the order is where to begin, and [`Self::measure`] the last word.
+    pub fn by_capability() -> Vec<Self> {
+        let order = [
+            Self::Avx512,
+            Self::Avx2,
+            Self::ShaNi,
+            Self::Scalar,
+            Self::Sha1Crate,
+        ];
+        let able = |backend: &Self| backend.kernel().is_ok();
+        order.into_iter().filter(able).collect()
+    }
+
+    /// The first of [`Self::by_capability`].
+    pub fn most_capable() -> Self {
+        Self::by_capability()[0]
+    }
+
+    /// Hashes a second on this thread, at this moment: tried for less than a millisecond.
+    pub fn measure(self) -> f64 {
+        trial(self, TRIAL)
     }
 }
 
@@ -107,15 +117,11 @@ impl fmt::Display for Backend {
     }
 }
 
-/// How often a backend is tried before the choice; the best time counts, because other work on
-/// the machine can only slow a trial down.
-const TRIALS: u32 = 3;
-
 /// How long a trial lasts: a few hundred columns of the slowest kernel.
 const TRIAL: Duration = Duration::from_micros(400);
 
-/// The best rate of some trials, in hashes a second.
-fn trial(backend: Backend, trials: u32, duration: Duration) -> f64 {
+/// The rate of a trial, in hashes a second.
+fn trial(backend: Backend, duration: Duration) -> f64 {
     let Ok(mut kernel) = backend.kernel() else {
         return 0.0;
     };
@@ -129,18 +135,14 @@ fn trial(backend: Backend, trials: u32, duration: Duration) -> f64 {
         rows: 0..kernel.rows_per_batch(),
         columns: 0..crate::nonce::COLUMNS,
     };
-    let mut best = 0f64;
-    for _ in 0..trials {
-        let mut sink = Stopwatch {
-            started: None,
-            duration,
-            tried: 0,
-            rate: 0.0,
-        };
-        let _ = kernel.scan(&work, &batch, &mut sink);
-        best = best.max(sink.rate);
-    }
-    best
+    let mut sink = Stopwatch {
+        started: None,
+        duration,
+        tried: 0,
+        rate: 0.0,
+    };
+    let _ = kernel.scan(&work, &batch, &mut sink);
+    sink.rate
 }
 
 /// Times columns, from the end of the first (which comes after the rows' preparation).

@@ -1,7 +1,9 @@
 //! Who searches: kernels on threads of the processor, graphics processors, or both.
 
+mod choice;
 mod run;
 
+pub use choice::{Choice, Team};
 pub use run::{Control, Outcome, search};
 
 use crate::kernel::gpu::{Device, GpuKernel};

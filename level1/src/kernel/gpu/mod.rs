@@ -177,7 +177,7 @@ impl Kernel for GpuKernel {
                 Err(error) => {
                     let name = self.engine.name();
                     sink.note(format!("{name}: {error}; going on without it"));
-                    self.fallback = Backend::fastest().kernel().ok();
+                    self.fallback = Backend::most_capable().kernel().ok();
                 }
             }
         }
