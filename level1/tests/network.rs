@@ -348,10 +348,8 @@ fn what_its_user_has_set_for_pushes_is_none_of_the_miners() {
         hooks.display()
     );
     std::fs::write(game.path("settings"), settings).unwrap();
-    git(
-        &game.path("."),
-        &["clone", "--quiet", "server.git", "clone"],
-    );
+    let daemon = Daemon::start(&game);
+    git(&game.path("."), &["clone", "--quiet", &daemon.url, "clone"]);
     let clone = game.path("clone");
     git(&clone, &["tag", "--annotate", "--message", "mine", "mine"]);
     git(&clone, &["config", "remote.origin.mirror", "true"]);
