@@ -53,7 +53,8 @@ pub(super) struct Ended {
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
-    End,
+    OutEnd,
+    ErrEnd,
 }
 
 /// Runs `command` with `input` and returns what it printed. `what` names it in errors.
@@ -75,13 +76,14 @@ pub(super) fn run(
         child: command.spawn().map_err(GitError::Missing)?,
         leads_group: limits.leads_group,
         ended: None,
+        ended_at: None,
     };
     let (sender, pieces) = mpsc::channel();
     if let Some(out) = running.child.stdout.take() {
-        pump(out, sender.clone(), Piece::Out);
+        pump(out, sender.clone(), Piece::Out, Piece::OutEnd);
     }
     if let Some(err) = running.child.stderr.take() {
-        pump(err, sender, Piece::Err);
+        pump(err, sender, Piece::Err, Piece::ErrEnd);
     }
     if let Some((mut pipe, input)) = running.child.stdin.take().zip(input) {
         // A git that refuses to read says why on its way out, so a broken pipe is no error here.
@@ -91,19 +93,21 @@ pub(super) fn run(
 }
 
 /// Reads a pipe on a thread of its own; it ends when the pipe does, or nobody listens.
-fn pump(mut pipe: impl Read + Send + 'static, sender: Sender<Piece>, wrap: fn(Vec<u8>) -> Piece) {
+fn pump(
+    mut pipe: impl Read + Send + 'static,
+    sender: Sender<Piece>,
+    wrap: fn(Vec<u8>) -> Piece,
+    end: Piece,
+) {
     thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];
-        loop {
-            let piece = match pipe.read(&mut buffer) {
-                Ok(0) | Err(_) => Piece::End,
-                Ok(count) => wrap(buffer[..count].to_vec()),
-            };
-            let is_end = matches!(piece, Piece::End);
-            if sender.send(piece).is_err() || is_end {
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            if sender.send(wrap(buffer[..count].to_vec())).is_err() {
                 return;
             }
         }
+        // Nobody may be listening any more.
+        let _ = sender.send(end);
     });
 }
 
@@ -112,6 +116,7 @@ struct Running {
     child: Child,
     leads_group: bool,
     ended: Option<ExitStatus>,
+    ended_at: Option<Instant>,
 }
 
 impl Running {
@@ -124,8 +129,8 @@ impl Running {
         let mut deadline = Instant::now() + limits.time;
         let mut stopping = false;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut open = 2;
-        while open > 0 {
+        let (mut out_open, mut err_open) = (true, true);
+        while out_open || err_open {
             let piece = pieces.recv_timeout(LOOK);
             if limits.is_idle_time && !stopping && piece.is_ok() {
                 deadline = Instant::now() + limits.time;
@@ -136,10 +141,11 @@ impl Running {
                     let room = WORDS_MAX.saturating_sub(stderr.len());
                     stderr.extend(bytes.into_iter().take(room));
                 }
-                Ok(Piece::End) => open -= 1,
+                Ok(Piece::OutEnd) => out_open = false,
+                Ok(Piece::ErrEnd) => err_open = false,
                 Err(RecvTimeoutError::Disconnected) => break,
-                // What it has left behind holds the pipes.
-                Err(RecvTimeoutError::Timeout) if self.poll()?.is_some() => break,
+                // What it has left behind may hold the pipes.
+                Err(RecvTimeoutError::Timeout) if self.is_over_for_good(out_open)? => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if stdout.len() > OUTPUT_MAX {
@@ -168,6 +174,21 @@ impl Running {
             stdout,
             stderr,
         })
+    }
+
+    /// Whether the child has ended, so long ago that what it has said must have arrived.
+    fn is_over_for_good(&mut self, out_open: bool) -> Result<bool, GitError> {
+        let Some(status) = self.poll()? else {
+            return Ok(false);
+        };
+        let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
+        // Whoever stays behind keeps standard error, if anything, which matters after a failure.
+        let patience = match (out_open, status.success()) {
+            (true, _) => Duration::from_secs(10),
+            (false, false) => Duration::from_secs(1),
+            (false, true) => Duration::ZERO,
+        };
+        Ok(ended_at.elapsed() >= patience)
     }
 
     fn poll(&mut self) -> Result<Option<ExitStatus>, GitError> {

@@ -59,7 +59,7 @@ impl Choice {
             }
         }
         let fastest = (0..best.len()).max_by(|&x, &y| best[x].total_cmp(&best[y]))?;
-        if best[fastest] < best[self.current] * BETTER || fastest == self.current {
+        if best[fastest] <= best[self.current] * BETTER {
             return None;
         }
         self.current = fastest;
