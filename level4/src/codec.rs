@@ -128,6 +128,14 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    /// So many bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let value = rest.first_chunk().ok_or(self.malformed())?;
+        self.at += N;
+        Ok(*value)
+    }
+
     /// Length and bytes, copied into a shared buffer.
     pub fn shared(&mut self) -> Result<Bytes, Malformed> {
         self.bytes().map(Bytes::copy_from_slice)

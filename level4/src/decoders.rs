@@ -5,12 +5,12 @@ use crate::codec::Reader;
 use crate::consensus::Members;
 use crate::identity::Identity;
 use crate::message::{Batch, PeerMessage};
-use crate::transport::{Hello, Unpacker};
+use crate::transport::{Greeting, Unpacker};
 use crate::{log, statement};
 
 /// Bytes from a peer: a greeting, a block, or the messages in one.
 pub fn frames(bytes: &[u8]) {
-    let _ = Hello::decode(bytes);
+    let _ = Greeting::decode(bytes);
     let _ = Unpacker::default().unpack(bytes);
     if let Ok(message) = PeerMessage::decode(bytes, 1, 2) {
         // What was understood can be said again.
@@ -40,10 +40,11 @@ pub fn identity(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::Membership;
     use crate::consensus::{Digests, SnapshotMessage};
     use crate::log::snapshot;
     use crate::message::{Command, Request, RequestId};
-    use crate::transport::{Frame, Packer};
+    use crate::transport::{Frame, Hello, Packer};
     use proptest::prelude::*;
     use raft::eraftpb::ConfState;
 
@@ -74,7 +75,12 @@ mod tests {
             cluster: 1,
             node: 2,
             name: "a".to_owned(),
-            members: Members::from([(2, "a".to_owned())]),
+            proves: true,
+            membership: Membership {
+                as_of: 4,
+                members: Members::from([(2, "a".to_owned())]),
+            },
+            ..Hello::default()
         };
         let messages = [
             PeerMessage::Forward(vec![request]),
@@ -86,7 +92,7 @@ mod tests {
         let mut valid: Vec<Vec<u8>> = messages.iter().map(PeerMessage::encode).collect();
         let frames: Vec<Frame> = valid.iter().cloned().map(Frame::Message).collect();
         valid.push(Packer::default().pack(&frames)[4..].to_vec());
-        valid.push(hello.encode()[9..].to_vec());
+        valid.push(Greeting::Hello(hello).encode()[9..].to_vec());
         valid.push(batch.encode());
         let snapshot = snapshot::assemble(3, 1, ConfState::default(), vec![1; 50].into());
         valid.push([&snapshot::head(&snapshot)[..], &snapshot.data].concat());

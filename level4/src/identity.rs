@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::message::NodeId;
 
 const FILE: &str = "node";
+/// What every release begins the file with; the version follows.
+const NAME: &str = "level4 node ";
 const FORMAT: &str = "level4 node 2";
 
 /// The node's lasting facts.
@@ -34,13 +36,18 @@ impl Identity {
             other => other?,
         };
         Self::parse(&text).map(Some).ok_or_else(|| {
-            let path = folder.join(FILE).display().to_string();
-            io::Error::new(
-                io::ErrorKind::InvalidData,
+            let first = text.lines().next().unwrap_or_default();
+            let version = first.strip_prefix(NAME).unwrap_or_default();
+            let is_version = !version.is_empty() && version.bytes().all(|c| c.is_ascii_digit());
+            let reason = if is_version && first != FORMAT {
                 format!(
-                    "{path} is damaged: restore it from a backup, or empty the folder and join again"
-                ),
-            )
+                    "it is in the format \"{first}\", and this release of level4 reads \"{FORMAT}\": start the release that wrote it, or empty the folder and join again"
+                )
+            } else {
+                "it is damaged: restore it from a backup, or empty the folder and join again"
+                    .to_owned()
+            };
+            io::Error::new(io::ErrorKind::InvalidData, reason)
         })
     }
 

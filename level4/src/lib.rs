@@ -26,16 +26,20 @@ pub mod database;
 #[doc(hidden)]
 pub mod decoders;
 mod identity;
+mod joining;
 pub mod log;
 pub mod machine;
 pub mod message;
 mod node;
 mod notes;
+pub mod security;
 mod server;
+mod settings;
 pub mod statement;
 pub mod transport;
 
 pub use identity::Identity;
 pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 pub use notes::{note, set_verbose};
-pub use server::{RunError, Settings, run};
+pub use server::run;
+pub use settings::{RunError, Settings};

@@ -306,6 +306,20 @@ impl PeerMessage {
         }
     }
 
+    /// The highest term that it speaks of; 0: of none.
+    pub fn highest_term(&self) -> Term {
+        match self {
+            Self::Raft(message) => {
+                let entries = message.entries.iter().map(|entry| entry.term).max();
+                let terms = [message.term, message.log_term, message.commit_term];
+                terms.into_iter().chain(entries).max().unwrap_or_default()
+            }
+            Self::Ack { term, .. } => *term,
+            Self::Snapshot(message) => message.at().term,
+            _ => 0,
+        }
+    }
+
     /// The message's bytes on the wire.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();

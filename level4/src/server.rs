@@ -1,9 +1,10 @@
 //! Puts a node, its transport and its HTTP interface on one socket.
 //!
-//! A connection whose first byte is zero is a peer's; every other one speaks HTTP.
+//! A connection whose first byte is zero is a peer's, or one that begins as TLS does, where peers speak
+//! it; every other one speaks HTTP.
 
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,91 +18,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::{Api, router};
-use crate::consensus::Timing;
 use crate::identity::Identity;
-use crate::node::{self, Fault, Node, RecoverError};
-use crate::notes::{detail, note};
-use crate::transport::{self, FileId, Listener, MAGIC, Rewound, Socket, Transport};
+use crate::joining::Candidate;
+use crate::node::{self, Node};
+use crate::notes::note;
+use crate::security::{Security, SecurityFiles};
+use crate::settings::{RunError, Settings, TICK, unreachable};
+use crate::transport::{self, Connected, FileId, Listener, MAGIC, Rewound, Transport};
 
-/// How a node is run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it listens, for clients and peers: `host:port` or a socket's path.
-    pub listen: String,
-    /// Its address for its peers, if that differs.
-    pub advertise: Option<String>,
-    /// A member to join through.
-    pub join: Option<String>,
-    /// The longest request body, bytes.
-    pub body_limit: usize,
-    /// The leader's heartbeat.
-    pub heartbeat: Duration,
-    /// Silence after which the leader is doubted.
-    pub election: Duration,
-}
-
-/// Length of the core's tick. Short, because election timeouts are counted in them.
-const TICK: Duration = Duration::from_millis(10);
+/// The first byte of a connection in TLS (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 /// At the end, requests under way get this long.
 const GRACE: Duration = Duration::from_secs(5);
 /// Of these, for another node to take leadership over. It takes two round trips, where there is anybody.
 const HANDOVER: Duration = Duration::from_secs(1);
-/// A newcomer asks again this often.
-const JOIN_PAUSE: Duration = Duration::from_millis(200);
-
-impl Settings {
-    /// A founder's settings, all others as the program has them by default. `listen` is `host:port` or
-    /// the path of a socket.
-    pub fn listening_at(listen: &str) -> Self {
-        Self {
-            listen: listen.to_owned(),
-            advertise: None,
-            join: None,
-            body_limit: 64 * 1024 * 1024,
-            heartbeat: Duration::from_millis(50),
-            election: Duration::from_millis(400),
-        }
-    }
-
-    fn timing(&self) -> Timing {
-        let ticks = |time: Duration| ((time.as_millis() / TICK.as_millis()) as usize).max(1);
-        let heartbeat = ticks(self.heartbeat);
-        let election = ticks(self.election).max(heartbeat + 1);
-        Timing {
-            heartbeat,
-            election,
-            election_step: (election / 4).max(2),
-            resend: 2 * election as u64,
-            snapshot: 3_000,
-            piece: 64 * 1024,
-            compare: 150,
-        }
-    }
-}
-
-/// Why a node did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The address is taken, or none of this machine's.
-    #[error("cannot listen at {address}: {cause}")]
-    Listen {
-        /// As given.
-        address: String,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// The folder is not whole, or cannot be used.
-    #[error("cannot start from {}: {cause}", folder.display())]
-    Recover {
-        /// As given.
-        folder: PathBuf,
-        /// What is wrong with it.
-        cause: RecoverError,
-    },
-    /// It was running.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
+/// How long to wait for an address that a process just killed may still hold, and how often to look: as
+/// long as for its folder.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+const BIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the node in `folder` until `shutdown` is done.
 ///
@@ -113,12 +47,8 @@ pub async fn run(
     folder: &Path,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let listener = Listener::bind(&settings.listen)
-        .await
-        .map_err(|cause| RunError::Listen {
-            address: settings.listen.clone(),
-            cause,
-        })?;
+    let security = settings.security.load()?;
+    let listener = listen(&settings.listen).await?;
     let address = listener.address(&settings.listen);
     let socket = if transport::is_path(&settings.listen) {
         FileId::of(Path::new(&settings.listen)).unwrap_or_default()
@@ -129,12 +59,20 @@ pub async fn run(
         .advertise
         .clone()
         .unwrap_or_else(|| address.clone());
-    let prepared = node::prepare(folder, &name, settings.join.is_some(), settings.timing())
+    if let Some(what) = unreachable(&name) {
+        let address = name;
+        return Err(RunError::Advertise { address, what });
+    }
+    let joins = settings.join.is_some();
+    let prepared = node::prepare(folder, &name, joins, settings.timing(), security.proves())
         .map_err(|cause| RunError::Recover {
             folder: folder.to_owned(),
             cause,
         })?;
     let identity = prepared.identity.clone();
+    if !transport::is_path(&settings.listen) || security.is_open() {
+        note(format_args!("{}", security.describe()));
+    }
     // Nobody may be reading.
     let _ = writeln!(
         io::stdout(),
@@ -142,31 +80,19 @@ pub async fn run(
         identity.node
     );
     let (node, transport, mut faults) = Node::start(prepared, TICK, |on_event| {
-        let who = transport::Identity {
-            node: identity.node,
-            name: name.clone(),
-            cluster: identity.cluster,
-        };
-        let (identity, folder) = (identity.clone(), folder.to_owned());
-        let on_cluster = move |cluster| {
-            let joined = Identity {
-                cluster,
-                ..identity.clone()
-            };
-            if let Err(error) = joined.save(&folder) {
-                note(format_args!("the cluster's id cannot be saved: {error}"));
-            }
-        };
-        Transport::new(who, on_event, Box::new(on_cluster))
+        connect(&identity, &name, folder, security, on_event)
     });
-    if let Some(through) = settings.join.clone() {
-        tokio::spawn(join(
-            node.clone(),
-            transport.clone(),
-            identity.node,
-            name,
-            through,
-        ));
+    let candidate = Candidate {
+        node: node.clone(),
+        transport: transport.clone(),
+        id: identity.node,
+        name,
+        through: settings.join.clone(),
+    };
+    tokio::spawn(candidate.settle());
+    if let Some(reload) = settings.reload.clone() {
+        let (files, transport) = (settings.security.clone(), transport.clone());
+        tokio::spawn(reread(files, reload, transport));
     }
     let ending = Arc::new(AtomicBool::new(false));
     let api = Api {
@@ -203,6 +129,65 @@ pub async fn run(
     Ok(())
 }
 
+/// Listens at `address`. A process that was killed just now may still hold it, and is waited for a little.
+async fn listen(address: &str) -> Result<Listener, RunError> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Listener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(cause) if cause.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(BIND_PAUSE).await;
+            }
+            Err(cause) => {
+                let address = address.to_owned();
+                return Err(RunError::Listen { address, cause });
+            }
+        }
+    }
+}
+
+/// The transport of the node `identity`, whose peers know it by `name`.
+fn connect(
+    identity: &Identity,
+    name: &str,
+    folder: &Path,
+    security: Security,
+    on_event: Box<dyn Fn(transport::Event) + Send + Sync>,
+) -> Arc<Transport> {
+    let who = transport::Identity {
+        node: identity.node,
+        name: name.to_owned(),
+        cluster: identity.cluster,
+    };
+    let (identity, folder) = (identity.clone(), folder.to_owned());
+    let on_cluster = move |cluster| {
+        let joined = Identity {
+            cluster,
+            ..identity.clone()
+        };
+        if let Err(error) = joined.save(&folder) {
+            note(format_args!("the cluster's id cannot be saved: {error}"));
+        }
+    };
+    Transport::new(who, security, on_event, Box::new(on_cluster))
+}
+
+/// Reads secrets and certificates again whenever it is told to. What cannot be used changes nothing.
+async fn reread(files: SecurityFiles, mut reload: watch::Receiver<()>, transport: Arc<Transport>) {
+    while reload.changed().await.is_ok() {
+        match files.load() {
+            Ok(security) => {
+                let secrets = security.secrets.len();
+                transport.set_security(security);
+                note(format_args!(
+                    "secrets and certificates were read again: {secrets} secrets are accepted"
+                ));
+            }
+            Err(error) => note(format_args!("{error}; the earlier ones stay in force")),
+        }
+    }
+}
+
 /// Waits until somebody else leads, so that the others need not find out by this node's silence.
 async fn hand_over(node: &Node) {
     let deadline = Instant::now() + HANDOVER;
@@ -212,44 +197,6 @@ async fn hand_over(node: &Node) {
         && Instant::now() < deadline
     {
         sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Asks to be taken in, through a member given by the user, until it has happened. The connection made
-/// for that stays as the connection to that member.
-async fn join(node: Arc<Node>, transport: Arc<Transport>, id: u64, name: String, through: String) {
-    let asking = async {
-        loop {
-            if node
-                .status()
-                .await
-                .is_ok_and(|status| status.members.contains_key(&id))
-            {
-                return;
-            }
-            node.join(id, name.clone());
-            transport.ask_to_join(&name);
-            sleep(JOIN_PAUSE).await;
-        }
-    };
-    let dialling = async {
-        loop {
-            if transport.connected().is_empty() {
-                // A task of its own: the connection outlives the joining.
-                let (transport, address) = (transport.clone(), through.clone());
-                let dial = tokio::spawn(async move { transport.dial(&address, None).await });
-                if let Ok(Err(reason)) = dial.await {
-                    detail(format_args!(
-                        "cannot join through {through}: {reason}; trying on"
-                    ));
-                }
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        () = asking => {}
-        () = dialling => {}
     }
 }
 
@@ -281,11 +228,16 @@ async fn accept(
 
 /// Serves a connection to its end, or until the sender of `end` is gone and its request is answered.
 async fn serve(
-    mut socket: Box<dyn Socket>,
+    connected: Connected,
     router: Router,
     transport: Arc<Transport>,
     mut end: watch::Receiver<()>,
 ) {
+    let Connected {
+        mut socket,
+        local,
+        from,
+    } = connected;
     let mut first = BytesMut::with_capacity(4096);
     // An end or an error before the first byte is a connection that nobody needs.
     let begun = tokio::select! {
@@ -295,11 +247,16 @@ async fn serve(
     if !begun {
         return;
     }
-    let is_peer = first[0] == MAGIC[0];
+    let is_peer = first[0] == MAGIC[0] || first[0] == TLS_HANDSHAKE && transport.speaks_tls();
     let stream = Rewound::new(first.freeze(), socket);
     if is_peer {
+        let connected = Connected {
+            socket: Box::new(stream),
+            local,
+            from,
+        };
         tokio::select! {
-            () = transport.accept(Box::new(stream)) => {}
+            () = transport.accept(connected) => {}
             _ = end.changed() => {}
         }
         return;

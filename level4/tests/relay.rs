@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use level4::consensus::Members;
+use level4::consensus::{Members, Membership};
 use level4::message::{NodeId, PeerMessage};
+use level4::security::Security;
 use level4::transport::{Event, Identity, Listener, Transport};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -24,7 +25,7 @@ async fn node(folder: &Path, node: NodeId) -> (Arc<Transport>, UnboundedReceiver
         cluster: 7,
     };
     let on_event = Box::new(move |event| drop(sender.send(event)));
-    let transport = Transport::new(identity, on_event, Box::new(|_| {}));
+    let transport = Transport::new(identity, Security::default(), on_event, Box::new(|_| {}));
     let accepting = transport.clone();
     tokio::spawn(async move {
         while let Ok(socket) = listener.accept().await {
@@ -55,10 +56,10 @@ async fn a_message_finds_its_way_round_a_link_that_is_down() {
     let (middle, _middle_events) = node(folder.path(), 2).await;
     let (right, mut right_events) = node(folder.path(), 3).await;
     // 1 and 3 have a wrong address of each other: that link is down for good.
-    let members = |wrong: NodeId| -> Members {
-        [1, 2, 3]
-            .map(|id| (id, if id == wrong { at(99) } else { at(id) }))
-            .into()
+    let members = |wrong: NodeId| {
+        let names = [1, 2, 3].map(|id| (id, if id == wrong { at(99) } else { at(id) }));
+        let members = Members::from(names);
+        Membership { as_of: 1, members }
     };
     left.set_members(members(3));
     middle.set_members(members(0));

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use level4::consensus::{
-    Answer, Applied, Apply, Core, Effects, Link, Members, MemoryLog, Persist, Standing, Start,
-    Timing,
+    Answer, Applied, Apply, Core, Effects, Link, Members, MemoryLog, Notice, Persist, Standing,
+    Start, Timing,
 };
 use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};
@@ -39,6 +39,7 @@ struct Node {
     reads: Vec<u64>,
     refused: Vec<u64>,
     standing: Standing,
+    notices: Vec<Notice>,
 }
 
 /// Nodes 1.., all voters of a cluster that has just begun.
@@ -79,6 +80,7 @@ impl Story {
                 seed: id,
                 parted: None,
                 skipped: BTreeSet::new(),
+                proved: false,
             })
             .unwrap();
             Node {
@@ -90,6 +92,7 @@ impl Story {
                 reads: Vec::new(),
                 refused: Vec::new(),
                 standing: Standing::Sound,
+                notices: Vec::new(),
             }
         };
         Self {
@@ -112,6 +115,7 @@ impl Story {
         node.answers.append(&mut effects.answers);
         node.reads.append(&mut effects.reads);
         node.refused.append(&mut effects.refused);
+        node.notices.append(&mut effects.notices);
         node.standing = effects.standing.unwrap_or(node.standing);
         if effects.snapshot_wanted {
             let snapshot = node.machine.snapshot();
@@ -429,6 +433,7 @@ fn a_newcomer_learns_and_then_votes() {
         seed: 3,
         parted: None,
         skipped: BTreeSet::new(),
+        proved: false,
     })
     .unwrap();
     story.nodes.push(other);
@@ -556,4 +561,100 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
     );
     let (_, answer) = &story.node(2).answers[0];
     assert_eq!(answer.sequence, Some(0), "and it takes no number");
+}
+
+#[test]
+fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let term = story.node(2).core.status().term;
+    for said in [u64::MAX, 1 << 62, term + (1 << 20) + 1] {
+        let mut heartbeat = Message {
+            term: said,
+            from: 1,
+            to: 2,
+            ..Message::default()
+        };
+        heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+        let message = PeerMessage::Raft(Box::new(heartbeat));
+        story.node(2).core.receive(1, message);
+        let ack = PeerMessage::Ack {
+            term: said,
+            index: 1,
+        };
+        story.node(2).core.receive(1, ack);
+        story.settle();
+        assert_eq!(story.node(2).core.status().term, term, "{said}");
+    }
+    let told = Notice::Term {
+        from: 1,
+        term: u64::MAX,
+    };
+    assert_eq!(story.node(2).notices, [told]);
+    // Nobody has noticed.
+    story.ask(2, 7, "a");
+    story.settle();
+    assert_eq!(story.node(2).answers.len(), 1);
+}
+
+#[test]
+fn a_member_removed_while_it_was_down_learns_it_answers_nothing_and_is_taken_in_again() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let without = |from: NodeId, to: NodeId, _: &PeerMessage| from != 3 && to != 3;
+    story.node(1).core.remove(3);
+    story.settle_with(without);
+    let status = story.node(1).core.status();
+    assert_eq!(status.voters, [1, 2]);
+    story.ask(1, 7, "a");
+    story.settle_with(without);
+    // It comes back, and greets the others.
+    story.ask(3, 8, "b");
+    story.node(3).core.learn_removed(Some(status.members_as_of));
+    for _ in 0..200 {
+        story.node(3).core.tick();
+        story.settle_with(without);
+    }
+    assert_eq!(story.node(3).refused, [8]);
+    assert_eq!(story.node(3).notices, [Notice::Removed]);
+    assert!(story.node(3).core.status().removed);
+    assert_eq!(
+        story.node(3).core.status().role,
+        "follower",
+        "it stands in no election"
+    );
+    let join = PeerMessage::Join {
+        node: 3,
+        name: "3".to_owned(),
+    };
+    story.node(2).core.receive(3, join);
+    story.settle();
+    story.pass(60);
+    assert_eq!(story.node(1).core.status().voters, [1, 2, 3]);
+    assert_eq!(story.node(3).notices, [Notice::Removed, Notice::Readmitted]);
+    story.ask(3, 9, "c");
+    story.settle();
+    assert_eq!(story.node(3).answers.len(), 1);
+}
+
+#[test]
+fn a_member_that_moved_keeps_its_vote_and_takes_nobodys_address() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let moves = |story: &mut Story, node: NodeId, name: &str| {
+        story.node(node).core.join(node, name.to_owned());
+        story.settle();
+        story.pass(10);
+        story.node(2).core.status().members
+    };
+    // A follower, then the leader itself.
+    let members = moves(&mut story, 2, "two");
+    assert_eq!(members[&2], "two");
+    let members = moves(&mut story, 1, "one");
+    assert_eq!(members[&1], "one");
+    assert_eq!(story.node(3).core.status().voters, [1, 2, 3]);
+    // One that is alive and well needs its address.
+    let members = moves(&mut story, 3, "two");
+    assert_eq!(members[&3], "3");
+    assert_eq!(members[&2], "two");
 }

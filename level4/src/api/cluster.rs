@@ -115,17 +115,3 @@ async fn member(api: &Api, body: &[u8]) -> Result<NodeId, ApiError> {
 pub async fn healthcheck(State(api): State<Api>) -> Result<&'static str, ApiError> {
     api.status().await.map(|_| "ok\n")
 }
-
-/// `GET /readyz`: 200 when the node belongs to a cluster with a leader.
-pub async fn ready(State(api): State<Api>) -> Result<&'static str, ApiError> {
-    let status = api.status().await?;
-    if let Some(reason) = operate::objection(&status) {
-        return Err(ApiError::unavailable(format!(
-            "[+]node ok\n[-]state: {reason}"
-        )));
-    }
-    if status.leader == 0 {
-        return Err(ApiError::unavailable("[+]node ok\n[-]leader not known"));
-    }
-    Ok("[+]node ok\n[+]leader ok\n")
-}

@@ -28,7 +28,7 @@ pub async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiErr
 }
 
 /// What this process has done.
-fn work(api: &Api) -> [Row; 5] {
+fn work(api: &Api) -> [Row; 6] {
     let figures = &api.node.figures;
     let (sent, read) = (&api.transport.traffic.0, &api.transport.traffic.1);
     let counter = "counter";
@@ -55,12 +55,18 @@ fn work(api: &Api) -> [Row; 5] {
             "Read from peers.",
             read.load(Relaxed),
         ),
+        (
+            "peer_refusals_total",
+            counter,
+            "Greetings and messages of peers that were refused.",
+            api.transport.refusals.load(Relaxed),
+        ),
         ("waiting_requests", "gauge", "Clients that wait.", waiting),
     ]
 }
 
 /// Where this node stands.
-fn position(api: &Api, status: &Status) -> [Row; 9] {
+fn position(api: &Api, status: &Status) -> [Row; 12] {
     let gauge = "gauge";
     let leads = u64::from(status.role == "leader");
     let members = status.members.len() as u64;
@@ -97,6 +103,24 @@ fn position(api: &Api, status: &Status) -> [Row; 9] {
             gauge,
             "Where this node's state parted from the majority's; 0: nowhere.",
             operate::parted_at(status).unwrap_or_default(),
+        ),
+        (
+            "peers_insecure",
+            gauge,
+            "1 if whoever reaches this node can act as a member.",
+            u64::from(api.transport.is_open()),
+        ),
+        (
+            "removed",
+            gauge,
+            "1 if this node has been removed from its cluster.",
+            u64::from(status.removed),
+        ),
+        (
+            "disk_full",
+            gauge,
+            "1 while this node waits for room on its disk.",
+            u64::from(api.node.figures.is_disk_full()),
         ),
         ("members", gauge, "Of the cluster.", members),
         ("peers_connected", gauge, "Connections.", connected),

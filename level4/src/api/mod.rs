@@ -6,6 +6,7 @@ mod error;
 mod metrics;
 mod operate;
 mod params;
+mod ready;
 mod rqlite;
 mod sql;
 
@@ -53,7 +54,7 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/remove", delete(cluster::remove))
         .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
-        .route("/readyz", get(cluster::ready))
+        .route("/readyz", get(ready::ready))
         .route("/status", get(rqlite::status))
         .route("/nodes", get(rqlite::nodes))
         .route("/metrics", get(metrics::metrics))

@@ -8,7 +8,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use super::agreement::Standing;
 use super::digests::Link;
 use super::gateway::Token;
-use super::membership::Members;
+use super::membership::{Members, Membership};
 use super::memory::MemoryLog;
 use crate::message::{Index, NodeId, PeerMessage, RequestId, Term};
 
@@ -51,6 +51,9 @@ pub struct Start {
     pub parted: Option<Index>,
     /// Entries that the recovered state leaves out, or will ([`super::MemoryLog::skips`]).
     pub skipped: BTreeSet<Index>,
+    /// Peers have proved that they belong to the cluster before they are heard: a term far ahead is the
+    /// cluster's own.
+    pub proved: bool,
 }
 
 /// What the environment has applied.
@@ -164,7 +167,9 @@ pub struct Effects {
     /// Reads whose turn has come: execute them after everything in `apply` so far.
     pub reads: Vec<Token>,
     /// The membership changed to this.
-    pub members: Option<Members>,
+    pub members: Option<Membership>,
+    /// What the operator should know.
+    pub notices: Vec<Notice>,
     /// What is known about this node's state has changed to this.
     pub standing: Option<Standing>,
     /// An entry that has not been applied here is to be skipped: start again from what is on disk.
@@ -173,7 +178,34 @@ pub struct Effects {
     pub snapshot_wanted: bool,
 }
 
+/// Something about this node or its peers that an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Notice {
+    /// It was removed from the cluster.
+    #[error(
+        "this node has been removed from its cluster, and answers nothing: start it with --join ADDRESS to have it taken in again, or stop it and keep or empty its folder"
+    )]
+    Removed,
+    /// It is a member again.
+    #[error("this node is a member of its cluster again")]
+    Readmitted,
+    /// A term that cannot be the cluster's.
+    #[error(
+        "{from:016x} speaks of term {term}, which is out of all measure: what it says is not heard"
+    )]
+    Term {
+        /// Who said it.
+        from: NodeId,
+        /// The term.
+        term: Term,
+    },
+}
+
 /// What `GET /cluster/status` shows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "answers to separate questions, each shown by itself"
+)]
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// This node.
@@ -192,6 +224,10 @@ pub struct Status {
     pub waiting: usize,
     /// Members by id.
     pub members: Members,
+    /// They are those of this index in the log.
+    pub members_as_of: Index,
+    /// This node was a member, and is none any more.
+    pub removed: bool,
     /// Those of them that vote; the others are catching up.
     pub voters: Vec<NodeId>,
     /// What is known about this node's state.

@@ -20,6 +20,15 @@ use crate::message::{Index, NodeId, PeerMessage};
 /// Names (addresses for peers) by id.
 pub type Members = BTreeMap<NodeId, String>;
 
+/// The members as of one place in the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// The entries up to here are counted in: of two memberships, that of the later index is the newer.
+    pub as_of: Index,
+    /// Who belongs to the cluster then.
+    pub members: Members,
+}
+
 /// The first entry of every log: the founder makes itself the only member.
 pub fn founding_entry(id: NodeId, name: &str) -> Entry {
     let founder = Members::from([(id, name.to_owned())]);
@@ -104,9 +113,10 @@ pub fn decode_snapshot_members(reader: &mut Reader) -> Result<Members, Malformed
 }
 
 impl Core {
-    /// `node` wants to be a member under `name`. Asked again and again until it is one.
+    /// `node` wants to be a member under `name`, which for a member is its new address. Asked again and
+    /// again until it is one.
     pub fn join(&mut self, node: NodeId, name: String) {
-        if self.members.contains_key(&node) {
+        if self.members.get(&node) == Some(&name) {
             return;
         }
         if self.is_leader() {
@@ -168,15 +178,17 @@ impl Core {
         if self.change_under_way() {
             return;
         }
-        let mut learn = std::mem::take(&mut self.joins);
+        let asked = std::mem::take(&mut self.joins);
+        let (moved, mut learn): (Members, Members) = asked
+            .into_iter()
+            .partition(|(node, _)| self.members.contains_key(node));
+        if let Some((node, name)) = moved.into_iter().next() {
+            return self.relocate(node, name);
+        }
         let mut remove = Vec::new();
         learn.retain(|node, name| {
-            let namesakes = self.members.iter().filter(|(_, other)| *other == name);
-            let namesakes: Vec<NodeId> = namesakes.map(|(&id, _)| id).collect();
-            let me = self.raw.raft.id;
-            if self.members.contains_key(node)
-                || namesakes.iter().any(|&old| old == me || self.is_alive(old))
-            {
+            let namesakes = self.namesakes(*node, name);
+            if self.is_taken(&namesakes) {
                 return false;
             }
             // One that never got to vote is not waited for.
@@ -188,6 +200,51 @@ impl Core {
         } else {
             self.propose_change(&change(&learn, &Members::new(), &remove));
         }
+    }
+
+    /// Other members with this name.
+    fn namesakes(&self, node: NodeId, name: &str) -> Vec<NodeId> {
+        let others = self.members.iter().filter(|&(&id, _)| id != node);
+        let namesakes = others.filter(|(_, other)| *other == name);
+        namesakes.map(|(&id, _)| id).collect()
+    }
+
+    /// Whether one of these, who have a name, still needs it.
+    fn is_taken(&self, namesakes: &[NodeId]) -> bool {
+        let me = self.raw.raft.id;
+        namesakes.iter().any(|&old| old == me || self.is_alive(old))
+    }
+
+    /// A member is reached at another address from now on: its part in the cluster stays the same.
+    fn relocate(&mut self, node: NodeId, name: String) {
+        if self.members.get(&node) == Some(&name) || self.is_taken(&self.namesakes(node, &name)) {
+            return;
+        }
+        let member = Members::from([(node, name)]);
+        let nobody = Members::new();
+        let change = if self.is_voter(node) {
+            change(&nobody, &member, &[])
+        } else {
+            change(&member, &nobody, &[])
+        };
+        self.propose_change(&change);
+    }
+
+    /// Others know that this node, which takes itself for a member, is none since `index`: it was removed
+    /// while it was down, and nobody tells it by the log. `None`: it is one again.
+    pub fn learn_removed(&mut self, index: Option<Index>) {
+        let removed = index.is_some_and(|index| index > self.members_as_of)
+            || !self.members.is_empty() && self.removed && !self.members.contains_key(&self.id());
+        if removed && !self.removed && self.is_leader() {
+            self.stand_down();
+        }
+        self.removed = removed;
+    }
+
+    /// Leads no more, at once.
+    pub(super) fn stand_down(&mut self) {
+        let raft = &mut self.raw.raft;
+        raft.become_follower(raft.term, raft::INVALID_ID);
     }
 
     /// Makes voters of those who have caught up.

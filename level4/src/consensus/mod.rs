@@ -33,11 +33,13 @@ use rand_chacha::ChaCha8Rng;
 
 pub use agreement::Standing;
 pub use digests::{Chain, Digests, Link};
-pub use effects::{Answer, AnswerKind, Applied, Apply, Effects, Persist, Start, Status, Timing};
+pub use effects::{
+    Answer, AnswerKind, Applied, Apply, Effects, Notice, Persist, Start, Status, Timing,
+};
 pub use gateway::Token;
 pub use membership::{
-    Members, decode_members, decode_snapshot_members, encode_members, encode_snapshot_members,
-    founding_entry,
+    Members, Membership, decode_members, decode_snapshot_members, encode_members,
+    encode_snapshot_members, founding_entry,
 };
 pub use memory::MemoryLog;
 pub use transfer::{At, SnapshotMessage};
@@ -53,6 +55,14 @@ use reads::Reads;
 use skip::Skips;
 use snapshots::Snapshots;
 
+/// No term is as high as this, whoever says so: it would take one a nanosecond for a century.
+const TERM_LIMIT: Term = 1 << 62;
+/// A term is not further ahead of this node's than so many, unless its author has proved himself: that is
+/// some days of elections one after the other, which a member may have slept through.
+const TERM_LEAP: Term = 1 << 20;
+/// So many senders of such terms are told of.
+const REFUSED_TERMS: usize = 64;
+
 /// One node's consensus state.
 pub struct Core {
     raw: RawNode<MemoryLog>,
@@ -63,6 +73,8 @@ pub struct Core {
     ticks: u64,
     gateway: Gateway,
     members: Members,
+    /// The members are those of this place in the log.
+    members_as_of: Index,
     /// Nodes that asked to be members.
     joins: BTreeMap<NodeId, String>,
     /// The tick at which each peer was last heard of.
@@ -76,6 +88,13 @@ pub struct Core {
     reads: Reads,
     /// This node was a member, and is none any more.
     removed: bool,
+    /// As last told to the environment.
+    told_removed: bool,
+    /// See [`Start::proved`].
+    proved: bool,
+    /// Whose terms have been refused.
+    refused_terms: BTreeSet<NodeId>,
+    notices: Vec<Notice>,
     placement: Placement,
     agreement: Agreement,
     /// As last told to the environment.
@@ -114,6 +133,7 @@ impl Core {
             seed,
             parted,
             skipped,
+            proved,
         } = start;
         // The timeout is drawn by us at every change of term, so the range given here only has to
         // contain all that we may draw.
@@ -148,6 +168,7 @@ impl Core {
             ticks: 0,
             gateway: Gateway::new(id, incarnation, timing.resend),
             members,
+            members_as_of: applied,
             joins: BTreeMap::new(),
             heard: HashMap::new(),
             snapshots: Snapshots::default(),
@@ -157,6 +178,10 @@ impl Core {
             proposals: Proposals::default(),
             reads: Reads::new(id, incarnation),
             removed: false,
+            told_removed: false,
+            proved,
+            refused_terms: BTreeSet::new(),
+            notices: Vec::new(),
             timing,
             placement: Placement::default(),
             agreement: Agreement::new(id, parted),
@@ -242,8 +267,30 @@ impl Core {
             }
     }
 
+    /// The members, and since when.
+    pub fn membership(&self) -> Membership {
+        Membership {
+            as_of: self.members_as_of,
+            members: self.members.clone(),
+        }
+    }
+
+    /// Whether this term can be the cluster's. One beyond all measure would be the last, as terms only
+    /// grow; who has proved nothing may not even come near.
+    fn is_plausible(&self, term: Term) -> bool {
+        let known = self.proved || !self.members.contains_key(&self.id());
+        term < TERM_LIMIT && (known || term <= self.raw.raft.term.saturating_add(TERM_LEAP))
+    }
+
     /// A message came from another node. What cannot be used is dropped, as if lost.
     pub fn receive(&mut self, from: NodeId, message: PeerMessage) {
+        let term = message.highest_term();
+        if !self.is_plausible(term) {
+            if self.refused_terms.len() < REFUSED_TERMS && self.refused_terms.insert(from) {
+                self.notices.push(Notice::Term { from, term });
+            }
+            return;
+        }
         self.heard.insert(from, self.ticks);
         match message {
             PeerMessage::Raft(message) => {
@@ -413,6 +460,8 @@ impl Core {
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
             members: self.members.clone(),
+            members_as_of: self.members_as_of,
+            removed: self.removed,
             voters: self.voters(),
             standing: self.agreement.standing(),
             mixed_engines: self.agreement.is_mixed(),
@@ -442,6 +491,15 @@ impl Core {
         self.tell_digests();
         effects.messages.append(&mut self.outbox);
         self.answer(&mut effects);
+        if std::mem::replace(&mut self.told_removed, self.removed) != self.removed {
+            let notice = if self.removed {
+                Notice::Removed
+            } else {
+                Notice::Readmitted
+            };
+            self.notices.push(notice);
+        }
+        effects.notices.append(&mut self.notices);
         effects.skip = self.due_skip();
         let wanted = self.raw.store().take_snapshot_wanted();
         effects.snapshot_wanted = self.snapshots.ask(wanted);
@@ -527,7 +585,7 @@ impl Core {
             self.timeout = (term, ticks);
         }
         let never = 100 * self.timing.election;
-        let ticks = if self.has_parted() {
+        let ticks = if self.has_parted() || self.removed {
             never
         } else {
             self.timeout.1

@@ -44,8 +44,10 @@ impl Core {
                 self.skips.forget(snapshot.get_metadata().index);
                 // One that cannot be read is refused by the state machine, and the node stops.
                 if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
-                    effects.members = Some(members.clone());
                     self.members = members;
+                    self.members_as_of = snapshot.get_metadata().index;
+                    self.removed &= !self.members.contains_key(&self.id());
+                    effects.members = Some(self.membership());
                 }
                 persist.snapshot = Some(snapshot.clone());
                 effects.apply.push(Apply::Restore(snapshot));
@@ -175,14 +177,13 @@ impl Core {
             let was_member = self.members.contains_key(&self.id());
             let conf_state = self.apply_change(&entry);
             let is_member = self.members.contains_key(&self.id());
+            self.members_as_of = index;
             self.removed = !is_member && (was_member || self.removed);
             if self.removed && self.is_leader() {
                 // Raft would have it go on, and panic at the next acknowledgement.
-                self.raw
-                    .raft
-                    .become_follower(self.raw.raft.term, raft::INVALID_ID);
+                self.stand_down();
             }
-            effects.members = Some(self.members.clone());
+            effects.members = Some(self.membership());
             let members = self.members.clone();
             effects.apply.push(Apply::Members {
                 index,

@@ -74,6 +74,14 @@ pub enum SnapshotMessage {
 }
 
 impl SnapshotMessage {
+    /// Which snapshot it is about.
+    pub fn at(&self) -> At {
+        match self {
+            Self::Offer(offer) => offer.at,
+            Self::Pull { at, .. } | Self::Piece { at, .. } | Self::Gone { at } => *at,
+        }
+    }
+
     /// Roughly the encoded size, bytes.
     pub fn size(&self) -> usize {
         match self {

@@ -36,6 +36,18 @@ pub enum LogError {
         /// Bytes from its start.
         offset: usize,
     },
+    /// Another release wrote it.
+    #[error(
+        "{file} is in format {found}, and this release of level4 reads format {known}: start the release that wrote it, or empty the folder and join again"
+    )]
+    Version {
+        /// File name within the node's folder.
+        file: String,
+        /// As the file says.
+        found: u8,
+        /// This release's.
+        known: u8,
+    },
     /// What was once durable is gone.
     #[error("{what}; restore the folder from a backup, or empty it and join again")]
     Missing {

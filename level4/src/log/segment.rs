@@ -80,6 +80,13 @@ fn record_at(bytes: &[u8], at: usize) -> Option<(u64, &[u8])> {
     Some((number, payload))
 }
 
+/// The version of a file that begins with this magic, whose last byte is the version, if it is another.
+pub fn foreign_version(bytes: &[u8], magic: [u8; 8]) -> Option<u8> {
+    let (found, rest) = bytes.split_at_checked(7)?;
+    let version = *rest.first()?;
+    (found == &magic[..7] && version != magic[7]).then_some(version)
+}
+
 /// What reading a segment gave.
 #[derive(Debug, Default)]
 pub struct Scan<'a> {
@@ -117,6 +124,14 @@ pub fn scan<'a>(
     let intact = bytes.get(..HEADER) == Some(&header(number, written, size)[..])
         && first.is_none_or(|first| first == written);
     if !intact {
+        // Every release keeps the magic and the place of the version.
+        if let Some(found) = foreign_version(bytes, MAGIC) {
+            return Err(LogError::Version {
+                file: name.to_owned(),
+                found,
+                known: VERSION,
+            });
+        }
         // The header is synced together with the first record.
         if is_last && later_record(bytes, 0, first.unwrap_or_default()).is_none() {
             return Ok(Scan {

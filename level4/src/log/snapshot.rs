@@ -10,6 +10,7 @@ use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
 
+use super::segment::foreign_version;
 use super::{Disk, LogError};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::message::Index;
@@ -103,6 +104,10 @@ pub fn load(disk: &impl Disk) -> Result<Option<Snapshot>, LogError> {
         return Ok(None);
     };
     let bytes = disk.read(&file)?;
+    if let Some(found) = foreign_version(&bytes, *MAGIC) {
+        let known = MAGIC[7];
+        return Err(LogError::Version { file, found, known });
+    }
     match decode(&bytes) {
         Ok(snapshot) => Ok(Some(snapshot)),
         Err(Malformed { at }) => Err(LogError::Damaged { file, offset: at }),

@@ -47,6 +47,15 @@ pub struct Figures {
     pub syncs: AtomicU64,
     /// Entries applied.
     pub applied: AtomicU64,
+    /// Threads that wait for room on the disk.
+    waiting_for_room: AtomicU64,
+}
+
+impl Figures {
+    /// Whether something waits to be written, and the disk has no room for it.
+    pub fn is_disk_full(&self) -> bool {
+        self.waiting_for_room.load(Relaxed) > 0
+    }
 }
 
 type Reads = Mutex<HashMap<Token, Read>>;
@@ -138,9 +147,9 @@ impl Node {
             // The consensus thread is gone only when the process ends.
             let _ = events.send(Input::Peer(event));
         }));
-        let members = core.status().members;
-        if !members.is_empty() {
-            transport.set_members(members);
+        let membership = core.membership();
+        if !membership.members.is_empty() {
+            transport.set_members(membership);
         }
         let (reporter, faults) = FaultSender::channel();
         spawn("log", &reporter, {
@@ -148,8 +157,8 @@ impl Node {
             move || threads::log::run(log, &log_works, &input, &node.figures)
         });
         spawn("snapshot", &reporter, {
-            let input = input.clone();
-            move || threads::snapshot::run(folder, &saves, &input)
+            let (input, node) = (input.clone(), node.clone());
+            move || threads::snapshot::run(folder, &saves, &input, &node.figures)
         });
         spawn("state", &reporter, {
             let node = node.clone();

@@ -109,6 +109,7 @@ pub fn prepare(
     name: &str,
     joins: bool,
     timing: Timing,
+    proved: bool,
 ) -> Result<Prepared, RecoverError> {
     let lock = lock(home)?;
     let folder = home.join("log");
@@ -166,6 +167,7 @@ pub fn prepare(
         seed: random_id(),
         parted,
         skipped,
+        proved,
     })?;
     Ok(Prepared {
         trust: Trust::new(home.to_owned(), parted),

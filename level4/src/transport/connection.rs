@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -26,6 +26,9 @@ const WHOLE_LIMIT: usize = 256 * 1024;
 const PART: usize = 32 * 1024;
 /// Messages are dropped beyond this backlog, bytes.
 const BACKLOG_LIMIT: usize = 64 * 1024 * 1024;
+/// The longest message that a member may send in parts, bytes: an entry holds less than the requests that
+/// may wait at a node together.
+const MESSAGE_LIMIT: usize = 1024 * 1024 * 1024 + 64 * 1024 * 1024;
 /// A connection with nothing to say sends an empty block this often.
 const QUIET: Duration = Duration::from_secs(1);
 /// A connection that was silent for this long is dead.
@@ -114,12 +117,18 @@ impl Connection {
     }
 }
 
-/// Runs the connection until either side ends it.
-pub async fn run(transport: Arc<Transport>, id: NodeId, socket: Box<dyn Socket>, outbox: Outbox) {
+/// Runs the connection until either side ends it. Notes when something came, see [`super::roster::Peer::heard`].
+pub async fn run(
+    transport: Arc<Transport>,
+    id: NodeId,
+    socket: Box<dyn Socket>,
+    outbox: Outbox,
+    heard: Arc<AtomicU64>,
+) {
     let (read, write) = tokio::io::split(socket);
     let ended = tokio::select! {
         result = write_loop(&transport, write, outbox) => result,
-        result = read_loop(&transport, id, read) => result,
+        result = read_loop(&transport, id, read, &heard) => result,
     };
     if let Err(error) = ended {
         detail(format_args!("connection to {id:x} ended: {error}"));
@@ -174,13 +183,16 @@ async fn write_loop(
         let block = packer.pack(&frames);
         transport.traffic.0.fetch_add(block.len() as u64, Relaxed);
         socket.write_all(&block).await?;
+        // TLS keeps what the socket would not take.
+        socket.flush().await?;
     }
 }
 
 async fn read_loop(
-    transport: &Transport,
+    transport: &Arc<Transport>,
     id: NodeId,
     socket: ReadHalf<Box<dyn Socket>>,
+    heard: &AtomicU64,
 ) -> io::Result<()> {
     let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let mut socket = tokio::io::BufReader::with_capacity(32 * 1024, socket);
@@ -189,6 +201,7 @@ async fn read_loop(
     let mut block = Vec::new();
     loop {
         let length = in_time(socket.read_u32_le()).await?;
+        heard.store(transport.now(), Relaxed);
         if length as usize > BLOCK_LIMIT {
             return Err(malformed("a block too long".to_owned()));
         }
@@ -208,6 +221,11 @@ async fn read_loop(
             .unpack(&block)
             .map_err(|error| malformed(error.to_string()))?
         {
+            if let Frame::Part(bytes) | Frame::LastPart(bytes) = &frame
+                && parts.len() + bytes.len() > MESSAGE_LIMIT
+            {
+                return Err(malformed("a message too long".to_owned()));
+            }
             transport
                 .receive(id, frame, &mut parts)
                 .map_err(malformed)?;

@@ -1,40 +1,50 @@
 //! One long-lived connection to each other node, and a way round when it is down.
 //!
 //! Of two members, the one with the smaller id dials; the other waits two seconds before it tries as
-//! well. A new connection replaces an old one. Every node tells the others whom it is connected to, so
-//! that what cannot go directly goes through a node that reaches both ends. Messages may be lost at any
-//! time: the cores send again.
+//! well. Every node tells the others whom it is connected to, so that what cannot go directly goes through
+//! a node that reaches both ends. Messages may be lost at any time: the cores send again. Who may talk is
+//! decided in the greeting (`handshake.rs`, [`crate::security`]) and by `roster.rs`.
 
 mod connection;
+mod greeting;
+mod handshake;
+mod roster;
 mod stream;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use rand::RngCore as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use stream::{FileId, Listener, Rewound, Socket, is_path, remove_if_same};
-pub use wire::{Hello, MAGIC, Packer, Unpacker};
+pub use greeting::{Greeting, Hello, MAGIC};
+pub use roster::Identity;
+pub use stream::{Connected, FileId, Listener, Rewound, Socket, is_path, remove_if_same};
+pub use wire::{Frame, Packer, Unpacker};
 
-use crate::consensus::Members;
-use crate::message::{NodeId, PeerMessage};
-use crate::notes::detail;
+use crate::consensus::Membership;
+use crate::message::{Index, NodeId, PeerMessage};
+use crate::notes::{detail, note};
+use crate::security::Security;
 use connection::{Connection, Outgoing};
-pub use wire::Frame;
+use greeting::{NAME_LIMIT, Ticket};
+use handshake::Greeted;
+use roster::{Peer, Roster};
 
 /// Longer messages are not relayed: they go whole, and a block is to stay within its limit. Bytes.
 const RELAY_LIMIT: usize = wire::BLOCK_LIMIT / 2;
-/// How long a greeting may take. On a slow network, three delays.
+/// How long a greeting may take. On a slow network, some delays.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that refuses at once is dialled again after at most this long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The member with the larger id lets the other dial for this long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many connections of a peer are remembered, for relaying.
+const LINKS: usize = 1024;
 
 /// What the transport tells the core's thread.
 #[derive(Debug)]
@@ -45,17 +55,8 @@ pub enum Event {
     Found(NodeId),
     /// A connection broke.
     Lost(NodeId),
-}
-
-/// Who this node is, for greetings.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// This node.
-    pub node: NodeId,
-    /// Its address for its peers.
-    pub name: String,
-    /// 0 until it has joined one.
-    pub cluster: u64,
+    /// Others know that this node is no member since this index; `None`: it is one again, or they do not.
+    Removed(Option<Index>),
 }
 
 type OnEvent = Box<dyn Fn(Event) + Send + Sync>;
@@ -63,72 +64,94 @@ type OnCluster = Box<dyn Fn(u64) + Send + Sync>;
 
 /// The node's end of all connections.
 pub struct Transport {
-    state: Mutex<State>,
+    roster: Mutex<Roster>,
     on_event: OnEvent,
     /// Called once, when the node learns which cluster it belongs to.
     on_cluster: OnCluster,
     connections_made: AtomicU64,
+    started: Instant,
     /// Bytes written to and read from peers.
     pub traffic: (AtomicU64, AtomicU64),
+    /// Greetings and messages refused.
+    pub refusals: AtomicU64,
 }
 
-struct State {
-    identity: Identity,
-    members: Members,
-    peers: HashMap<NodeId, Peer>,
-    dialling: HashSet<NodeId>,
-}
-
-struct Peer {
-    connection: Connection,
-    /// Tells it from a later one.
-    serial: u64,
-    links: HashSet<NodeId>,
+/// How a connection came about.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// This node dialled a member that it knows.
+    Member,
+    /// This node dialled an address that its operator gave.
+    Given,
+    /// The other end dialled.
+    Accepted,
 }
 
 impl Transport {
     /// No connections yet.
-    pub fn new(identity: Identity, on_event: OnEvent, on_cluster: OnCluster) -> Arc<Self> {
+    pub fn new(
+        identity: Identity,
+        security: Security,
+        on_event: OnEvent,
+        on_cluster: OnCluster,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                identity,
-                members: Members::new(),
-                peers: HashMap::new(),
-                dialling: HashSet::new(),
-            }),
+            roster: Mutex::new(Roster::new(identity, security)),
             on_event,
             on_cluster,
             connections_made: AtomicU64::new(0),
+            started: Instant::now(),
             traffic: (AtomicU64::new(0), AtomicU64::new(0)),
+            refusals: AtomicU64::new(0),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
         // Nothing panics while the lock is held; if it did, the state would still be usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since the transport was made.
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     /// Connected peers.
     pub fn connected(&self) -> Vec<NodeId> {
-        self.state().peers.keys().copied().collect()
+        self.roster().peers.keys().copied().collect()
     }
 
     /// Which cluster this node belongs to; 0: none yet.
     pub fn cluster(&self) -> u64 {
-        self.state().identity.cluster
+        self.roster().identity.cluster
+    }
+
+    /// Whether whoever reaches this node can act as a member.
+    pub fn is_open(&self) -> bool {
+        self.roster().security.is_open()
+    }
+
+    /// Whether peers speak TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.roster().security.tls.is_some()
+    }
+
+    /// Other secrets and certificates are in force from now on.
+    pub fn set_security(&self, security: Security) {
+        self.roster().set_security(security);
     }
 
     /// Sends, directly or through a relay, or drops.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        let state = self.state();
-        if let Some(peer) = state.peers.get(&to) {
+        let roster = self.roster();
+        if let Some(peer) = roster.peers.get(&to) {
             // Asked first, as what is to be dropped need not be encoded.
             if peer.connection.has_room(message.size()) {
                 let outgoing = Outgoing::message(message.encode());
                 peer.connection.send(outgoing);
             }
         } else if message.size() < RELAY_LIMIT
-            && let Some(relay) = state.peers.values().find(|peer| peer.links.contains(&to))
+            && let Some(relay) = roster.peers.values().find(|peer| peer.links.contains(&to))
         {
             let message = message.encode();
             relay
@@ -138,39 +161,47 @@ impl Transport {
     }
 
     /// The membership is now this: dials newcomers, hangs up on who has left.
-    pub fn set_members(self: &Arc<Self>, members: Members) {
-        let mut state = self.state();
-        let me = state.identity.node;
-        if !state.members.is_empty() && members.contains_key(&me) {
-            let known = std::mem::take(&mut state.members);
-            state
-                .peers
-                .retain(|id, _| members.contains_key(id) || !known.contains_key(id));
-        }
-        for (&id, name) in &members {
-            if id != me && state.dialling.insert(id) {
-                tokio::spawn(self.clone().keep_connected(id, name.clone()));
+    pub fn set_members(self: &Arc<Self>, membership: Membership) {
+        self.change_members(|roster| roster.set_own(membership));
+    }
+
+    /// Changes what is known of the members, and does what follows from it.
+    fn change_members(self: &Arc<Self>, change: impl FnOnce(&mut Roster)) {
+        let mut roster = self.roster();
+        let before = roster.removed();
+        change(&mut roster);
+        let me = roster.identity.node;
+        let members: Vec<NodeId> = roster.members().keys().copied().collect();
+        for id in members {
+            if id != me && roster.dialling.insert(id) {
+                tokio::spawn(self.clone().keep_connected(id));
             }
         }
-        state.members = members;
+        let removed = roster.removed();
+        drop(roster);
+        if removed != before {
+            (self.on_event)(Event::Removed(removed));
+        }
     }
 
     /// Dials `id` whenever it is not connected, as long as it is a member.
-    async fn keep_connected(self: Arc<Self>, id: NodeId, name: String) {
+    async fn keep_connected(self: Arc<Self>, id: NodeId) {
         let mut pause = Duration::from_millis(5);
         let mut apart_since = Instant::now();
         loop {
-            let patient = {
-                let mut state = self.state();
-                if !state.members.contains_key(&id) {
-                    state.dialling.remove(&id);
+            let (patient, name) = {
+                let mut roster = self.roster();
+                // It may have moved.
+                let Some(name) = roster.members().get(&id).cloned() else {
+                    roster.dialling.remove(&id);
                     return;
-                }
-                if state.peers.contains_key(&id) {
+                };
+                let connected = roster.peers.contains_key(&id);
+                if connected {
                     apart_since = Instant::now();
                 }
-                state.peers.contains_key(&id)
-                    || state.identity.node > id && apart_since.elapsed() < PATIENCE
+                let waits = roster.identity.node > id && apart_since.elapsed() < PATIENCE;
+                (connected || waits, name)
             };
             if patient {
                 sleep(Duration::from_millis(5)).await;
@@ -191,86 +222,47 @@ impl Transport {
         }
     }
 
-    /// Connects to `address` and runs the connection to its end.
+    /// Connects to `address`, where the member `expected` should be, or any, and runs the connection to its
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// In words, if there will be no connection.
     pub async fn dial(
         self: &Arc<Self>,
         address: &str,
         expected: Option<NodeId>,
     ) -> Result<(), String> {
-        let greeting = async {
-            let mut socket = stream::connect(address)
-                .await
-                .map_err(|error| error.to_string())?;
-            tokio::io::AsyncWriteExt::write_all(&mut socket, &self.hello())
-                .await
-                .map_err(|error| error.to_string())?;
-            let hello = read_hello(&mut socket).await?;
-            Ok::<_, String>((socket, hello))
-        };
-        let (socket, hello) = timeout(HELLO_TIMEOUT, greeting)
+        let greeted = timeout(HELLO_TIMEOUT, self.greet(address, expected))
             .await
             .map_err(|_| "no greeting".to_owned())??;
-        if expected.is_some_and(|id| id != hello.node) {
-            return Err(format!("another node, {:x}, answers there", hello.node));
-        }
-        self.check(&hello)?;
-        self.run(socket, hello).await;
-        Ok(())
-    }
-
-    /// Takes a connection that somebody else dialled, whose first bytes were [`MAGIC`]'s first.
-    pub async fn accept(self: Arc<Self>, mut socket: Box<dyn Socket>) {
-        let hello = match timeout(HELLO_TIMEOUT, read_hello(&mut socket)).await {
-            Ok(Ok(hello)) => hello,
-            Ok(Err(reason)) => {
-                return detail(format_args!("a peer's greeting was refused: {reason}"));
-            }
-            Err(_) => return detail(format_args!("a peer did not greet in time")),
+        let origin = if expected.is_some() {
+            Origin::Member
+        } else {
+            Origin::Given
         };
-        let checked = self.check(&hello);
-        // A refused peer gets the greeting too, and sees for itself why.
-        let greeted = tokio::io::AsyncWriteExt::write_all(&mut socket, &self.hello()).await;
-        match checked {
-            Err(reason) => detail(format_args!("{} was refused: {reason}", hello.name)),
-            Ok(()) if greeted.is_ok() => self.run(socket, hello).await,
-            Ok(()) => {}
-        }
-    }
-
-    fn hello(&self) -> Vec<u8> {
-        let state = self.state();
-        let Identity {
-            node,
-            name,
-            cluster,
-        } = state.identity.clone();
-        Hello {
-            cluster,
-            node,
-            name,
-            members: state.members.clone(),
-        }
-        .encode()
-    }
-
-    /// Whether to talk to the author of this greeting.
-    fn check(&self, hello: &Hello) -> Result<(), String> {
-        let mut state = self.state();
-        let mine = state.identity.cluster;
-        if hello.node == state.identity.node {
-            return Err("that is this node itself".to_owned());
-        }
-        if mine == 0 && hello.cluster != 0 {
-            state.identity.cluster = hello.cluster;
-            drop(state);
-            (self.on_cluster)(hello.cluster);
-        } else if mine != hello.cluster && hello.cluster != 0 {
-            return Err(format!(
-                "it belongs to cluster {:016x}, this node to {mine:016x}; empty its folder and use --join",
-                hello.cluster
-            ));
-        }
+        self.run(greeted, origin).await;
         Ok(())
+    }
+
+    /// Takes a connection that somebody else dialled, whose first bytes were [`MAGIC`]'s first, or those
+    /// of TLS.
+    pub async fn accept(self: Arc<Self>, connected: Connected) {
+        let from = connected.from.clone();
+        match timeout(HELLO_TIMEOUT, self.welcome(connected)).await {
+            Ok(Ok(greeted)) => self.run(greeted, Origin::Accepted).await,
+            Ok(Err(reason)) => detail(format_args!("no peer from {from}: {reason}")),
+            Err(_) => detail(format_args!("a peer from {from} did not greet in time")),
+        }
+    }
+
+    /// Counts a refusal and tells it to the operator, once; gives it back.
+    fn refuse(&self, reason: String) -> String {
+        self.refusals.fetch_add(1, Relaxed);
+        if self.roster().is_news(&reason) {
+            note(format_args!("{reason}"));
+        }
+        reason
     }
 
     /// Tells everybody connected that this node wants to be a member.
@@ -286,38 +278,52 @@ impl Transport {
     }
 
     /// Registers a greeted connection and runs it to its end.
-    async fn run(self: &Arc<Self>, socket: Box<dyn Socket>, hello: Hello) {
+    async fn run(self: &Arc<Self>, greeted: Greeted, origin: Origin) {
+        let Greeted {
+            socket,
+            hello,
+            secret,
+            told,
+        } = greeted;
         let serial = self.connections_made.fetch_add(1, Relaxed);
         let id = hello.node;
         let (connection, outgoing) = Connection::new();
+        let heard = Arc::new(AtomicU64::new(self.now()));
+        let mut ticket = Ticket::default();
+        rand::rng().fill_bytes(&mut ticket);
+        connection.send(Outgoing::Frame(Frame::Ticket(ticket)));
         {
-            let mut state = self.state();
+            let mut roster = self.roster();
+            let newest = roster.newest();
+            if newest.as_of > told {
+                let frame = Frame::Membership(newest.clone());
+                connection.send(Outgoing::Frame(frame));
+            }
             let peer = Peer {
                 connection,
                 serial,
                 links: HashSet::new(),
+                ticket,
+                heard: heard.clone(),
+                secret,
+                vouches: roster.vouches(&hello, matches!(origin, Origin::Given)),
             };
             // Dropping an old connection ends it.
-            state.peers.insert(id, peer);
+            roster.peers.insert(id, peer);
         }
-        let me = self.me();
-        if !self.is_member(me) && !hello.members.is_empty() {
-            // A newcomer connects to everybody before it belongs to them.
-            let mut members = hello.members.clone();
-            members.remove(&me);
-            self.set_members(members);
-        }
+        // A newcomer connects to everybody before it belongs to them.
+        self.change_members(|roster| roster.learn(id, hello.membership));
         self.tell_links();
         (self.on_event)(Event::Found(id));
-        connection::run(self.clone(), id, socket, outgoing).await;
+        connection::run(self.clone(), id, socket, outgoing, heard).await;
         let lost = {
-            let mut state = self.state();
-            let current = state
+            let mut roster = self.roster();
+            let current = roster
                 .peers
                 .get(&id)
                 .is_some_and(|peer| peer.serial == serial);
             if current {
-                state.peers.remove(&id);
+                roster.peers.remove(&id);
             }
             current
         };
@@ -328,26 +334,30 @@ impl Transport {
     }
 
     fn me(&self) -> NodeId {
-        self.state().identity.node
-    }
-
-    fn is_member(&self, node: NodeId) -> bool {
-        self.state().members.contains_key(&node)
+        self.roster().identity.node
     }
 
     fn tell_links(&self) {
-        let state = self.state();
-        let links: Vec<NodeId> = state.peers.keys().copied().collect();
-        for peer in state.peers.values() {
+        let roster = self.roster();
+        let links: Vec<NodeId> = roster.peers.keys().copied().collect();
+        for peer in roster.peers.values() {
             peer.connection
                 .send(Outgoing::Frame(Frame::Links(links.clone())));
         }
     }
 
     /// A frame came from `from`.
-    fn receive(&self, from: NodeId, frame: Frame, parts: &mut Vec<u8>) -> Result<(), String> {
+    fn receive(
+        self: &Arc<Self>,
+        from: NodeId,
+        frame: Frame,
+        parts: &mut Vec<u8>,
+    ) -> Result<(), String> {
         match frame {
             Frame::Message(bytes) => self.deliver(from, &bytes),
+            Frame::Part(_) | Frame::LastPart(_) if !self.roster().belongs(from) => {
+                Err(self.refuse(stranger(from)))
+            }
             Frame::Part(bytes) => {
                 parts.extend_from_slice(&bytes);
                 Ok(())
@@ -357,13 +367,16 @@ impl Transport {
                 self.deliver(from, &std::mem::take(parts))
             }
             Frame::Links(nodes) => {
-                if let Some(peer) = self.state().peers.get_mut(&from) {
-                    peer.links = nodes.into_iter().collect();
+                if let Some(peer) = self.roster().peers.get_mut(&from) {
+                    peer.links = nodes.into_iter().take(LINKS).collect();
                 }
                 Ok(())
             }
             Frame::Relay { to, message } => {
-                if let Some(peer) = self.state().peers.get(&to) {
+                let roster = self.roster();
+                if roster.belongs(from)
+                    && let Some(peer) = roster.peers.get(&to)
+                {
                     let frame = Frame::Relayed { from, message };
                     peer.connection.send(Outgoing::Frame(frame));
                 }
@@ -372,38 +385,53 @@ impl Transport {
             Frame::Relayed {
                 from: author,
                 message,
-            } => self.deliver(author, &message),
+            } => {
+                let known = self.roster().belongs(from);
+                if known && author != self.me() {
+                    self.deliver(author, &message)
+                } else {
+                    self.refuse(stranger(from));
+                    Ok(())
+                }
+            }
+            Frame::Ticket(ticket) => {
+                self.roster().keep_ticket(from, ticket);
+                Ok(())
+            }
+            Frame::Membership(told) => {
+                self.change_members(|roster| roster.learn(from, told));
+                Ok(())
+            }
         }
     }
 
+    /// A message that `from` wrote. Who is no member may only ask to become one.
     fn deliver(&self, from: NodeId, bytes: &[u8]) -> Result<(), String> {
-        let me = self.me();
-        let message = PeerMessage::decode(bytes, from, me).map_err(|error| error.to_string())?;
-        (self.on_event)(Event::Message(from, message));
+        let (me, belongs) = {
+            let roster = self.roster();
+            (roster.identity.node, roster.belongs(from))
+        };
+        let message = PeerMessage::decode(bytes, from, me).map_err(text)?;
+        let welcome = match &message {
+            PeerMessage::Join { name, .. } if name.len() > NAME_LIMIT => false,
+            PeerMessage::Join { node, .. } => belongs || *node == from,
+            _ => belongs,
+        };
+        if welcome {
+            (self.on_event)(Event::Message(from, message));
+        } else {
+            self.refuse(stranger(from));
+        }
         Ok(())
     }
 }
 
-async fn read_hello(socket: &mut Box<dyn Socket>) -> Result<Hello, String> {
-    let mut head = [0; MAGIC.len() + 4];
-    socket
-        .read_exact(&mut head)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (magic, length) = head.split_at(MAGIC.len());
-    if magic != MAGIC {
-        return Err("not a level4 node, or one of another version".to_owned());
-    }
-    let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-    if length > wire::HELLO_LIMIT {
-        return Err("a greeting too long".to_owned());
-    }
-    let mut body = vec![0; length];
-    socket
-        .read_exact(&mut body)
-        .await
-        .map_err(|error| error.to_string())?;
-    Hello::decode(&body).map_err(|error| error.to_string())
+fn stranger(from: NodeId) -> String {
+    format!("{from:016x} is no member: what it says is not heard")
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Sending half of a connection's queue.

@@ -19,14 +19,42 @@ pub fn is_path(address: &str) -> bool {
     address.starts_with('/') || address.starts_with('.')
 }
 
-/// Connects to `host:port` or to a socket's path.
-pub async fn connect(address: &str) -> io::Result<Box<dyn Socket>> {
-    if is_path(address) {
-        return Ok(Box::new(UnixStream::connect(address).await?));
+/// A connection, and what is known of its other end.
+pub struct Connected {
+    /// The bytes.
+    pub socket: Box<dyn Socket>,
+    /// The other end is on this machine: a unix socket, or the loopback interface.
+    pub local: bool,
+    /// The other end's address, without a port.
+    pub from: String,
+}
+
+impl Connected {
+    fn unix(stream: UnixStream) -> Self {
+        Self {
+            socket: Box::new(stream),
+            local: true,
+            from: "a unix socket".to_owned(),
+        }
     }
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
+
+    fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let ip = stream.peer_addr()?.ip().to_canonical();
+        Ok(Self {
+            socket: Box::new(stream),
+            local: ip.is_loopback(),
+            from: ip.to_string(),
+        })
+    }
+}
+
+/// Connects to `host:port` or to a socket's path.
+pub async fn connect(address: &str) -> io::Result<Connected> {
+    if is_path(address) {
+        return Ok(Connected::unix(UnixStream::connect(address).await?));
+    }
+    Connected::tcp(TcpStream::connect(address).await?)
 }
 
 /// Where clients and peers come in.
@@ -68,14 +96,10 @@ impl Listener {
     }
 
     /// The next connection.
-    pub async fn accept(&self) -> io::Result<Box<dyn Socket>> {
+    pub async fn accept(&self) -> io::Result<Connected> {
         match self {
-            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
-            Self::Tcp(listener) => {
-                let stream = listener.accept().await?.0;
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
+            Self::Unix(listener) => Ok(Connected::unix(listener.accept().await?.0)),
+            Self::Tcp(listener) => Connected::tcp(listener.accept().await?.0),
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The bytes between two nodes: a greeting, then blocks of frames, compressed with one history for the
+//! The bytes between two nodes after their greeting: blocks of frames, compressed with one history for the
 //! life of the connection.
 //!
 //! | part | bytes |
 //! |---|---|
-//! | greeting | `00 L4 P` and version, u32 length, [`Hello`] |
 //! | block | u32 length, raw deflate, flushed (RFC 1951; the flush's last four bytes are left out) |
 //! | frame in a block | kind, varint length, content |
 //!
@@ -11,55 +10,15 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::greeting::Ticket;
 use crate::codec::{Malformed, Reader, Writer};
-use crate::consensus::{Members, decode_members, encode_members};
+use crate::consensus::{Membership, decode_members, encode_members};
 use crate::message::NodeId;
 
-/// No HTTP request begins with a zero byte, so both protocols share a socket.
-pub const MAGIC: [u8; 5] = [0, b'L', b'4', b'P', 1];
-/// A greeting is shorter than this, bytes.
-pub const HELLO_LIMIT: usize = 64 * 1024;
 /// A block is shorter than this, before and after compression, bytes.
 pub const BLOCK_LIMIT: usize = 1024 * 1024;
 /// What every flush of deflate ends with.
 const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
-
-/// The first thing each side says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hello {
-    /// 0: belongs to none yet.
-    pub cluster: u64,
-    /// Who speaks.
-    pub node: NodeId,
-    /// Its address for its peers.
-    pub name: String,
-    /// Whom it knows.
-    pub members: Members,
-}
-
-impl Hello {
-    /// With magic and length.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.uint(self.cluster);
-        writer.uint(self.node);
-        writer.bytes(self.name.as_bytes());
-        encode_members(&self.members, &mut writer);
-        let body = writer.finish();
-        [&MAGIC[..], &(body.len() as u32).to_le_bytes(), &body].concat()
-    }
-
-    /// Without magic and length.
-    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(body);
-        Ok(Self {
-            cluster: reader.uint()?,
-            node: reader.uint()?,
-            name: reader.text()?,
-            members: decode_members(&mut reader)?,
-        })
-    }
-}
 
 /// A unit within a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +45,10 @@ pub enum Frame {
         /// An encoded message.
         message: Vec<u8>,
     },
+    /// To be shown by the receiver when it connects again.
+    Ticket(Ticket),
+    /// The members that the sender knows of.
+    Membership(Membership),
 }
 
 impl Frame {
@@ -95,6 +58,11 @@ impl Frame {
             Self::Message(bytes) | Self::Part(bytes) | Self::LastPart(bytes) => bytes.len() + 4,
             Self::Links(nodes) => nodes.len() * 10 + 4,
             Self::Relay { message, .. } | Self::Relayed { message, .. } => message.len() + 14,
+            Self::Ticket(_) => 20,
+            Self::Membership(membership) => {
+                let names = membership.members.values();
+                names.map(|name| name.len() + 12).sum::<usize>() + 14
+            }
         }
     }
 
@@ -132,6 +100,15 @@ impl Frame {
                     5
                 }
             }
+            Self::Ticket(ticket) => {
+                content.raw(ticket);
+                6
+            }
+            Self::Membership(membership) => {
+                content.uint(membership.as_of);
+                encode_members(&membership.members, &mut content);
+                7
+            }
         };
         block.byte(kind);
         block.bytes(&content.finish());
@@ -160,6 +137,11 @@ impl Frame {
                 from: inner.uint()?,
                 message: inner.rest().to_vec(),
             },
+            6 => Self::Ticket(inner.array()?),
+            7 => Self::Membership(Membership {
+                as_of: inner.uint()?,
+                members: decode_members(&mut inner)?,
+            }),
             _ => return Err(Malformed { at: 0 }),
         })
     }
@@ -281,6 +263,11 @@ mod tests {
                     message: query.into_bytes(),
                 },
                 Frame::LastPart(vec![round; 3000]),
+                Frame::Ticket([round; 16]),
+                Frame::Membership(Membership {
+                    as_of: 3,
+                    members: [(7, "a".to_owned())].into(),
+                }),
             ];
             let block = packer.pack(&frames);
             last = block.len();
@@ -289,23 +276,10 @@ mod tests {
         assert!(last < 100, "{last} bytes");
     }
 
-    #[test]
-    fn hello_survives() {
-        let members = Members::from([(3, "./node0.sock".to_owned())]);
-        let hello = Hello {
-            cluster: 9,
-            node: 3,
-            name: "./node0.sock".to_owned(),
-            members,
-        };
-        assert_eq!(Hello::decode(&hello.encode()[9..]).unwrap(), hello);
-    }
-
     proptest! {
         #[test]
         fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = Unpacker::default().unpack(&bytes);
-            let _ = Hello::decode(&bytes);
         }
     }
 }

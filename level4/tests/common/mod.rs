@@ -22,6 +22,8 @@ pub struct Node {
     /// `host:port` or a socket's path, for clients.
     pub address: String,
     arguments: Vec<String>,
+    /// What it says on stderr goes there.
+    log: Option<PathBuf>,
 }
 
 impl Node {
@@ -34,20 +36,56 @@ impl Node {
 
     /// Likewise, with more arguments.
     pub fn start_with(folder: &Path, listen: &str, more: &[&str]) -> Self {
-        let arguments = [&["-l", listen], more].concat();
-        let mut node = Self {
-            child: None,
-            folder: folder.to_owned(),
-            address: listen.to_owned(),
-            arguments: arguments.into_iter().map(str::to_owned).collect(),
-        };
+        let mut node = Self::new(folder, listen, more);
         node.restart();
         node
     }
 
+    /// Likewise, and what it says on stderr can be looked at.
+    pub fn start_logged(folder: &Path, listen: &str, more: &[&str]) -> Self {
+        let mut node = Self::new(folder, listen, more);
+        node.log = Some(folder.with_extension("stderr"));
+        node.restart();
+        node
+    }
+
+    fn new(folder: &Path, listen: &str, more: &[&str]) -> Self {
+        let arguments = [&["-l", listen], more].concat();
+        Self {
+            child: None,
+            folder: folder.to_owned(),
+            address: listen.to_owned(),
+            arguments: arguments.into_iter().map(str::to_owned).collect(),
+            log: None,
+        }
+    }
+
+    /// What it has said on stderr, in all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.as_ref().unwrap()).unwrap()
+    }
+
+    /// It is started with this argument, too, from now on.
+    pub fn add_argument(&mut self, argument: &str) {
+        self.arguments.push(argument.to_owned());
+    }
+
+    /// It listens there from its next start on.
+    pub fn listen_at(&mut self, address: &str) {
+        address.clone_into(&mut self.arguments[1]);
+    }
+
     /// Starts the process (again).
     pub fn restart(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_level4"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_level4"));
+        if let Some(path) = &self.log {
+            let log = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path);
+            command.stderr(log.unwrap());
+        }
+        let mut child = command
             .args(&self.arguments)
             .arg("-d")
             .arg(&self.folder)
@@ -131,6 +169,7 @@ impl Node {
     }
 
     /// Waits until the node knows `count` members and a leader.
+    #[track_caller]
     pub fn wait_for_members(&self, count: usize) {
         eventually(|| {
             let status = self.get("/cluster/status");
@@ -148,7 +187,16 @@ impl Drop for Node {
     }
 }
 
+/// Sends the process `id` a signal.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &id.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
 /// Waits until `condition` holds.
+#[track_caller]
 pub fn eventually(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {

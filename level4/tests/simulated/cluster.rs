@@ -301,6 +301,7 @@ impl Cluster {
             seed,
             parted: slot.parted,
             skipped,
+            proved: false,
         })
         .expect("the recovered log is consistent");
         let snapshotted = machine.applied();

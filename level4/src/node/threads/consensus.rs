@@ -12,6 +12,7 @@ use super::super::{Node, locked};
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
 use crate::message::Index;
+use crate::notes::note;
 use crate::transport::{Event, Transport};
 
 /// Entries kept before a snapshot, for followers that are a little behind.
@@ -60,6 +61,9 @@ impl Outputs<'_> {
         if let Some(members) = effects.members.take() {
             self.transport.set_members(members);
         }
+        for notice in effects.notices.drain(..) {
+            note(format_args!("{notice}"));
+        }
         if let Some(standing) = effects.standing.take() {
             self.node.trust.standing(standing);
         }
@@ -79,6 +83,7 @@ fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
         Input::Peer(Event::Message(from, message)) => core.receive(from, message),
         Input::Peer(Event::Found(peer)) => core.peer_found(peer),
         Input::Peer(Event::Lost(peer)) => core.peer_lost(peer),
+        Input::Peer(Event::Removed(index)) => core.learn_removed(index),
         Input::Request {
             token,
             key,

@@ -54,7 +54,7 @@ fn flush_writes(
     figures: &Figures,
 ) -> Result<(), Fault> {
     if let Some(number) = writes.last().map(|persist| persist.number) {
-        retry(core, || log.append(writes))?;
+        retry(core, figures, || log.append(writes))?;
         figures.syncs.fetch_add(1, Relaxed);
         writes.clear();
         let _ = core.send(Input::Persisted(number));

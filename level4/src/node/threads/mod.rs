@@ -10,6 +10,7 @@ pub(super) mod snapshot;
 pub(super) mod state;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use raft::eraftpb::Snapshot;
 use tokio::sync::oneshot;
 
+use super::Figures;
 use super::fault::{Fault, FaultSender};
 use crate::consensus::{Applied, Apply, Persist, Status, Token};
 use crate::database::{Read, View};
@@ -103,6 +105,7 @@ pub(super) fn now_ms() -> u64 {
 /// A full disk may get room again; any other failure leaves it unknown what is on disk, and is a fault.
 fn retry(
     core: &Sender<Input>,
+    figures: &Figures,
     mut write: impl FnMut() -> Result<(), LogError>,
 ) -> Result<(), Fault> {
     let mut told = false;
@@ -111,12 +114,17 @@ fn retry(
             LogError::Io(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
                 if !std::mem::replace(&mut told, true) {
                     note(format_args!("{error}; waiting for room"));
+                    figures.waiting_for_room.fetch_add(1, Relaxed);
                 }
                 let _ = core.send(Input::StepDown);
                 thread::sleep(FULL_DISK_PAUSE);
             }
             _ => return Err(error.into()),
         }
+    }
+    if told {
+        note(format_args!("there is room on the disk again"));
+        figures.waiting_for_room.fetch_sub(1, Relaxed);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use raft::eraftpb::Snapshot;
 
+use super::super::Figures;
 use super::super::fault::Fault;
 use super::{Input, retry};
 use crate::database::{Content, Database};
@@ -37,6 +38,7 @@ pub(in crate::node) fn run(
     folder: PathBuf,
     saves: &Receiver<Save>,
     core: &Sender<Input>,
+    figures: &Figures,
 ) -> Result<(), Fault> {
     let mut folder = Folder::open(folder).map_err(LogError::Io)?;
     for Save { draft, purpose } in saves {
@@ -45,7 +47,7 @@ pub(in crate::node) fn run(
             let _ = core.send(Input::Offer(Some(snapshot)));
             continue;
         }
-        retry(core, || snapshot::save(&mut folder, &snapshot))?;
+        retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
         let index = snapshot.get_metadata().index;
         let _ = core.send(Input::Saved(index));
         if purpose == Purpose::Compare {

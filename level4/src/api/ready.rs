@@ -1,0 +1,87 @@
+//! `GET /readyz`: whether a request here would be answered, and if not, why.
+//!
+//! What is known at once is looked at first; then a read goes the whole way, to the leader, a majority and
+//! this node's copy.
+
+use std::time::Duration;
+
+use axum::extract::State;
+
+use super::params::{Parameters, flag, time};
+use super::{Api, ApiError, operate, read_answer};
+use crate::consensus::Status;
+use crate::statement::{Statement, Statements};
+
+/// A node that has to apply more entries than these first answers nothing soon.
+const FAR_BEHIND: u64 = 10_000;
+/// Without `?timeout=`, the read may take this long.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// `GET /readyz`: 200 only if a request here would be answered. With `?noleader` (rqlite's), if the node
+/// itself is well.
+pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<String, ApiError> {
+    let limit = time(&parameters, "timeout")?.unwrap_or(PROBE_LIMIT);
+    let status = api.status().await?;
+    let mut text = "[+]node ok\n".to_owned();
+    if api.transport.is_open() {
+        text.push_str("[!]peers insecure: whoever reaches this node can act as a member\n");
+    }
+    if flag(&parameters, "noleader") {
+        return Ok(text);
+    }
+    let not_ready = |reason: String| Err(ApiError::unavailable(format!("{text}[-]{reason}")));
+    if let Some(reason) = objection(&api, &status) {
+        return not_ready(reason);
+    }
+    if status.leader == 0 {
+        return not_ready("leader not known".to_owned());
+    }
+    let probe = Statements {
+        list: vec![Statement::plain("SELECT 1")],
+        transaction: false,
+        rows: true,
+    };
+    let pending = api.node.read(probe, 1, Some(limit));
+    if read_answer(pending, Some(limit)).await.is_err() {
+        let reason = match api.node.applying() {
+            Some(now) if now.since >= limit => format!(
+                "state: the request at index {} has been running for {} s",
+                now.index,
+                now.since.as_secs()
+            ),
+            _ => format!(
+                "quorum: no majority confirmed a read within {} ms",
+                limit.as_millis()
+            ),
+        };
+        return not_ready(reason);
+    }
+    Ok(text + "[+]leader ok\n")
+}
+
+/// Why a request would not be answered, as far as this node knows.
+fn objection(api: &Api, status: &Status) -> Option<String> {
+    if let Err(error) = api.is_open() {
+        return Some(format!("node: {error}"));
+    }
+    if status.removed {
+        return Some(
+            "membership: this node has been removed from its cluster; --join has it taken in again"
+                .to_owned(),
+        );
+    }
+    if !status.members.contains_key(&status.id) {
+        return Some("membership: this node is no member of a cluster yet".to_owned());
+    }
+    if let Some(reason) = operate::objection(status) {
+        return Some(format!("state: {reason}"));
+    }
+    if api.node.figures.is_disk_full() {
+        return Some("disk: full, so that nothing can be written here".to_owned());
+    }
+    if status.receiving_snapshot {
+        return Some("state: a snapshot is on its way to this node".to_owned());
+    }
+    let behind = status.commit_index.saturating_sub(status.applied_index);
+    (behind > FAR_BEHIND).then(|| format!("state: {behind} entries behind"))
+}

@@ -1,0 +1,148 @@
+//! How a node is run, and why it may not be.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::consensus::Timing;
+use crate::node::{Fault, RecoverError};
+use crate::security::{SecurityError, SecurityFiles};
+use crate::transport::is_path;
+
+/// How a node is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens, for clients and peers: `host:port` or a socket's path.
+    pub listen: String,
+    /// Its address for its peers, if that differs.
+    pub advertise: Option<String>,
+    /// A member to join through.
+    pub join: Option<String>,
+    /// The longest request body, bytes.
+    pub body_limit: usize,
+    /// The leader's heartbeat.
+    pub heartbeat: Duration,
+    /// Silence after which the leader is doubted.
+    pub election: Duration,
+    /// What peers prove themselves with.
+    pub security: SecurityFiles,
+    /// Whenever it changes, secrets and certificates are read again.
+    pub reload: Option<watch::Receiver<()>>,
+}
+
+/// Length of the core's tick. Short, because election timeouts are counted in them.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+impl Settings {
+    /// A founder's settings, all others as the program has them by default. `listen` is `host:port` or
+    /// the path of a socket.
+    pub fn listening_at(listen: &str) -> Self {
+        Self {
+            listen: listen.to_owned(),
+            advertise: None,
+            join: None,
+            body_limit: 64 * 1024 * 1024,
+            heartbeat: Duration::from_millis(50),
+            election: Duration::from_millis(400),
+            security: SecurityFiles::default(),
+            reload: None,
+        }
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        let ticks = |time: Duration| ((time.as_millis() / TICK.as_millis()) as usize).max(1);
+        let heartbeat = ticks(self.heartbeat);
+        let election = ticks(self.election).max(heartbeat + 1);
+        Timing {
+            heartbeat,
+            election,
+            election_step: (election / 4).max(2),
+            resend: 2 * election as u64,
+            snapshot: 3_000,
+            piece: 64 * 1024,
+            compare: 150,
+        }
+    }
+}
+
+/// Why peers cannot reach a node by this address, if they cannot.
+pub(crate) fn unreachable(address: &str) -> Option<&'static str> {
+    if is_path(address) {
+        return None;
+    }
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let everywhere = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+    if everywhere || host.is_empty() || host == "*" {
+        return Some("stands for all addresses of this machine, and is none of another's");
+    }
+    (port.parse() == Ok(0u16)).then_some("has no port")
+}
+
+/// Why a node did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address is taken, or none of this machine's.
+    #[error("cannot listen at {address}: {cause}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// Peers are to reach the node by an address that leads nowhere.
+    #[error(
+        "peers cannot reach this node by {address}, which {what}: say by which address they can, with --advertise HOST:PORT"
+    )]
+    Advertise {
+        /// As given.
+        address: String,
+        /// Why not.
+        what: &'static str,
+    },
+    /// What peers prove themselves with cannot be used.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The folder is not whole, or cannot be used.
+    #[error("cannot start from {}: {cause}", folder.display())]
+    Recover {
+        /// As given.
+        folder: PathBuf,
+        /// What is wrong with it.
+        cause: RecoverError,
+    },
+    /// It was running.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_lead_nowhere() {
+        for address in [
+            "0.0.0.0:4000",
+            "[::]:4000",
+            ":::4000",
+            ":4000",
+            "*:4000",
+            "db1:0",
+        ] {
+            assert!(unreachable(address).is_some(), "{address}");
+        }
+        for address in [
+            "10.0.0.1:4000",
+            "[::1]:4000",
+            "db1:4000",
+            "./0.sock",
+            "/0.0.0.0:1",
+        ] {
+            assert_eq!(unreachable(address), None, "{address}");
+        }
+    }
+}
