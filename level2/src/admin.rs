@@ -76,6 +76,7 @@ fn answer(shared: &Shared, input: &[u8]) -> Option<Vec<u8>> {
         keep_alive: false,
         collects: false,
         date: Date::new(SystemTime::now()),
+        allowance: None,
     };
     let mut out = Vec::new();
     let mut storage = fields::storage();

@@ -11,13 +11,30 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use crate::policy::{
-    ClientHasher, ClientKey, Decision, Effect, Flight, Naming, Outcome, Policy, Rank, Reason,
-    Seconds, Settings,
+    Allowance, Class, ClientHasher, ClientKey, Decision, Effect, Flight, Naming, Outcome, Policy,
+    Rank, Reason, Seconds, Settings,
 };
 
 /// What a waiting request is told.
-type Verdict = Result<Flight, Reason>;
+type Verdict = Result<Flight, Refusal>;
 type Token = oneshot::Sender<Verdict>;
+
+/// Why a request is turned away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// How the policy saw its client, if it was asked.
+    pub class: Option<Class>,
+}
+
+impl Refusal {
+    /// There is nowhere to send it.
+    pub const NO_BACKEND: Self = Self {
+        reason: Reason::NoBackend,
+        class: None,
+    };
+}
 
 /// The shared policy. See the module's documentation.
 #[derive(Debug)]
@@ -62,7 +79,7 @@ pub enum Entry {
     /// Wait.
     Wait(Waiter),
     /// Turned away.
-    Refuse(Reason),
+    Refuse(Refusal),
 }
 
 /// A place in the waiting room. [`Gate::leave`] must be called if it is not waited out.
@@ -79,7 +96,7 @@ impl Waiter {
         // A sender is only dropped unused when the gate itself goes, and then nobody serves.
         Pin::new(&mut self.verdict)
             .poll(cx)
-            .map(|verdict| verdict.unwrap_or(Err(Reason::NoBackend)))
+            .map(|verdict| verdict.unwrap_or(Err(Refusal::NO_BACKEND)))
     }
 }
 
@@ -122,9 +139,12 @@ impl Gate {
                 rank: Some(rank),
                 verdict,
             }),
-            (Decision::Reject(reason), _) => Entry::Refuse(reason),
+            (Decision::Reject(class, reason), _) => Entry::Refuse(Refusal {
+                reason,
+                class: Some(class),
+            }),
             // The policy takes a token whenever it queues.
-            (Decision::Queue(_), None) => Entry::Refuse(Reason::NoBackend),
+            (Decision::Queue(_), None) => Entry::Refuse(Refusal::NO_BACKEND),
         }
     }
 
@@ -135,7 +155,7 @@ impl Gate {
         let mut state = self.state();
         let wanted = state.settle(wanted);
         if !state.is_up(wanted) {
-            return Entry::Refuse(Reason::NoBackend);
+            return Entry::Refuse(Refusal::NO_BACKEND);
         }
         if let Some(flight) = state.take(now, client, wanted) {
             return Entry::Go(flight);
@@ -146,6 +166,12 @@ impl Gate {
             rank: None,
             verdict,
         })
+    }
+
+    /// What a client may ask for now.
+    pub fn allowance(&self, client: ClientKey) -> Allowance {
+        let now = self.now();
+        self.state().policy.allowance(now, client)
     }
 
     /// A request leaves its backend.
@@ -191,7 +217,7 @@ impl Gate {
         state.claims = kept;
         drop(state);
         for (_, _, token) in lost {
-            let _ = token.send(Err(Reason::NoBackend));
+            let _ = token.send(Err(Refusal::NO_BACKEND));
         }
     }
 
@@ -237,7 +263,10 @@ impl Gate {
         while let Some(effect) = effects.pop() {
             let undelivered = match effect {
                 Effect::Admit(token, flight) => token.send(Ok(flight)).err(),
-                Effect::Reject(token, reason) => token.send(Err(reason)).err(),
+                Effect::Reject(token, class, reason) => {
+                    let class = Some(class);
+                    token.send(Err(Refusal { reason, class })).err()
+                }
             };
             if let Some(Ok(flight)) = undelivered {
                 let now = self.now();
@@ -395,7 +424,7 @@ mod tests {
         gate.eject(0);
         assert!(matches!(
             gate.claim(client, Wanted::Not(0)),
-            Entry::Refuse(Reason::NoBackend)
+            Entry::Refuse(Refusal::NO_BACKEND)
         ));
     }
 }

@@ -89,7 +89,7 @@ impl Place {
                     match decision {
                         Decision::Admit(flight) => self.begin(worker, flight),
                         Decision::Queue(_) => {}
-                        Decision::Reject(reason) => self.come_again(worker, reason),
+                        Decision::Reject(_, reason) => self.come_again(worker, reason),
                     }
                 }
                 Event::Worked(worker, backend) => {
@@ -110,7 +110,7 @@ impl Place {
             for effect in effects {
                 match effect {
                     Effect::Admit(worker, flight) => self.begin(worker, flight),
-                    Effect::Reject(worker, reason) => self.come_again(worker, reason),
+                    Effect::Reject(worker, _, reason) => self.come_again(worker, reason),
                 }
             }
         }

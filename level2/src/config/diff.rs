@@ -86,6 +86,7 @@ impl Config {
             "ipv4-prefix, ipv6-prefix or class" policy.naming,
             "dry-run" policy.dry_run,
             "trust" trust,
+            "rate-limit-fields" rate_limit_fields,
             "health" health,
             "cancel" cancel,
             "header-timeout" header_timeout,

@@ -102,6 +102,8 @@ pub struct Config {
     pub policy: Settings,
     /// Whose `X-Forwarded-For` is believed.
     pub trust: Trust,
+    /// Whether answers say what their clients may ask for.
+    pub rate_limit_fields: bool,
     /// The path by which backends are checked, if a connection is not enough.
     pub health: Option<String>,
     /// Whether closing a backend's connection ends its work.
@@ -232,6 +234,7 @@ impl Options {
             backends,
             trust,
             health,
+            rate_limit_fields: self.rate_limit_fields.unwrap_or(false),
             cancel: self.cancel.unwrap_or(false),
             access_log: self.access_log.unwrap_or_default(),
             header_timeout: time(self.header_timeout, 10_000),

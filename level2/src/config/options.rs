@@ -92,6 +92,9 @@ pub(super) struct Options {
     /// Decide and count, but turn nobody away
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub dry_run: Option<bool>,
+    /// Tell clients what they may ask for, in RateLimit and RateLimit-Policy fields of every answer
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub rate_limit_fields: Option<bool>,
     /// Check backends with GET of this path, every second; an answer of 200 to 399 is good
     /// [default: a connection is enough, tried when a backend fails]
     #[arg(long, value_name = "PATH")]
@@ -193,6 +196,7 @@ impl Options {
             ipv6_prefix: self.ipv6_prefix.or(other.ipv6_prefix),
             class: other.class,
             dry_run: self.dry_run.or(other.dry_run),
+            rate_limit_fields: self.rate_limit_fields.or(other.rate_limit_fields),
             health: self.health.or(other.health),
             cancel: self.cancel.or(other.cancel),
             access_log: self.access_log.or(other.access_log),

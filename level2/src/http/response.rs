@@ -42,6 +42,38 @@ impl Date {
     }
 }
 
+/// What a client may ask for, as the `RateLimit` fields have it (draft-ietf-httpapi-ratelimit-headers-10):
+/// whole requests and whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The policy's name.
+    pub policy: &'static str,
+    /// Requests in a window.
+    pub quota: u64,
+    /// Length of the window.
+    pub window: u64,
+    /// Requests that may be made now.
+    pub remaining: u64,
+    /// Time until the quota is whole again.
+    pub reset: u64,
+}
+
+impl RateLimit {
+    /// Appends both fields.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut part = |name: &str, value: u64| {
+            out.extend_from_slice(name.as_bytes());
+            push_decimal(out, value);
+        };
+        let policy = self.policy;
+        part(&format!("RateLimit-Policy: \"{policy}\";q="), self.quota);
+        part(";w=", self.window);
+        part(&format!("\r\nRateLimit: \"{policy}\";r="), self.remaining);
+        part(";t=", self.reset);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Whoever gets the answer, as far as its form depends on it.
 #[derive(Clone, Copy, Debug)]
 #[expect(
@@ -60,6 +92,8 @@ pub struct Recipient {
     pub collects: bool,
     /// The time.
     pub date: Date,
+    /// What the client may ask for, if it is to be told.
+    pub allowance: Option<RateLimit>,
 }
 
 /// What one needs to know about a response once its head is on its way.
@@ -249,8 +283,11 @@ fn push_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the `Connection` field, where what it says is not understood anyway, and the empty line.
+/// Appends the `RateLimit` fields, where they are wanted, the `Connection` field, where what it says is not understood anyway, and the empty line.
 pub fn write_end(out: &mut Vec<u8>, to: Recipient, ends_by_close: bool) {
+    if let Some(allowance) = to.allowance {
+        allowance.write(out);
+    }
     if !to.keep_alive || ends_by_close {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if !to.http11 {
@@ -272,7 +309,30 @@ mod tests {
             keep_alive: true,
             collects: false,
             date: Date::new(UNIX_EPOCH + Duration::from_secs(784_111_777)),
+            allowance: None,
         }
+    }
+
+    #[test]
+    fn an_allowance_is_two_fields_on_every_answer() {
+        let to = Recipient {
+            allowance: Some(RateLimit {
+                policy: "fair",
+                quota: 53,
+                window: 10,
+                remaining: 0,
+                reset: 4,
+            }),
+            ..recipient(true)
+        };
+        let text = "HTTP/1.1 204 No Content\r\n\r\n";
+        let (_, out) = run(text, to).unwrap().unwrap();
+        let fields = "RateLimit-Policy: \"fair\";q=53;w=10\r\nRateLimit: \"fair\";r=0;t=4\r\n";
+        assert_eq!(out.matches(fields).count(), 1, "{out}");
+        // Interim answers are no answers.
+        let text = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+        let (_, out) = run(text, to).unwrap().unwrap();
+        assert_eq!(out.matches(fields).count(), 1, "{out}");
     }
 
     /// The final answer, and all that was written.

@@ -8,7 +8,9 @@ use super::limit::Limit;
 use super::naming::{ClientClass, ClientKey};
 use super::queue::{FairQueue, Rank, Waiting};
 use super::supply::Supply;
-use super::types::{Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};
+use super::types::{
+    Allowance, Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings,
+};
 
 /// Requests of credit that a newcomer may use up without losing patience: beyond them it falls with
 /// the square, so that nobody drops from full patience to none between one request and the next.
@@ -40,6 +42,9 @@ const SPREAD: f64 = 0.75;
 /// Part of the spacing within which another request must be expected before a heavy one is put off
 /// until a little later: a quarter, so that the place is missed for at most that on average.
 const SOON: f64 = 0.25;
+
+/// The window in which the fair level is told to clients.
+const WINDOW: Seconds = 10.0;
 
 /// The policy. See the module's documentation. `T` is the caller's token for a waiting request.
 #[derive(Debug)]
@@ -228,7 +233,7 @@ impl<T> Policy<T> {
             let reason = Reason::TooLate {
                 retry_after: waiting.retry_after,
             };
-            effects.push(Effect::Reject(waiting.token, reason));
+            effects.push(Effect::Reject(waiting.token, waiting.class, reason));
         }
     }
 
@@ -329,6 +334,35 @@ impl<T> Policy<T> {
         }
         account.limited_until = full + 1.0 / limit.rate;
         None
+    }
+
+    /// What a client may ask for now. Its account is made if there is none.
+    pub fn allowance(&mut self, now: Seconds, key: ClientKey) -> Allowance {
+        let now = self.advance(now);
+        let (client, cost) = self.open(now, key);
+        let limit = self.client_class(key).and_then(|class| class.limit);
+        let cost = cost / self.weight(key);
+        let account = self.clients.account(client);
+        if let Some(limit) = limit {
+            let used = (account.limited_until - now).max(0.0);
+            return Allowance {
+                fixed: true,
+                quota: limit.burst,
+                window: limit.burst / limit.rate,
+                remaining: (limit.burst - used * limit.rate).max(0.0),
+                reset: used,
+            };
+        }
+        let pace = self.fair.pace(now, account.group).max(1e-3);
+        let lead = self.fair.lead(account, cost);
+        let quota = (pace * WINDOW / cost).max(1.0);
+        Allowance {
+            fixed: false,
+            quota,
+            window: WINDOW,
+            remaining: (-lead / cost).clamp(0.0, quota),
+            reset: ((lead / cost + quota).max(0.0) * cost / pace).min(WINDOW.max(lead / pace)),
+        }
     }
 
     /// Enters the request into its client's account, and tells what it may expect.
@@ -456,7 +490,7 @@ impl<T> Policy<T> {
             self.release(&waiting);
             self.counters.rejected[waiting.class as usize] += 1;
             let reason = Self::why(waiting.class, waiting.retry_after);
-            effects.push(Effect::Reject(waiting.token, reason));
+            effects.push(Effect::Reject(waiting.token, waiting.class, reason));
         }
     }
 
@@ -537,7 +571,7 @@ impl<T> Policy<T> {
 
     fn reject(&mut self, class: Class, reason: Reason) -> Decision {
         self.counters.rejected[class as usize] += 1;
-        Decision::Reject(reason)
+        Decision::Reject(class, reason)
     }
 
     fn reason(&self, arrival: &Arrival) -> Reason {

@@ -239,6 +239,13 @@ impl Fair {
         (account.finish, lead - clock)
     }
 
+    /// How far a client's asking is ahead of the clock, as [`ask`](Self::ask) would find it.
+    pub fn lead(&self, account: &Account, cost: Seconds) -> Seconds {
+        let clock = self.clock(account.group);
+        let lead = account.finish + Seconds::from(account.lead);
+        lead.max(clock - CREDIT.max(CREDIT_REQUESTS * cost)) - clock
+    }
+
     /// Where a newcomer's tag stands among the known; `ahead` others of the pool go before it.
     pub fn among_known(&self, tag: Seconds, ahead: f64) -> Seconds {
         let clock = self.clock(Group::Known);

@@ -36,4 +36,4 @@ pub use backend::{Backend, Outcome};
 pub use decide::Policy;
 pub use naming::{ClientClass, ClientHasher, ClientKey, FixedLimit, Naming, Pattern};
 pub use queue::Rank;
-pub use types::{Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};
+pub use types::{Allowance, Class, Counters, Decision, Effect, Flight, Reason, Seconds, Settings};

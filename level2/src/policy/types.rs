@@ -111,8 +111,8 @@ pub enum Decision {
     Admit(Flight),
     /// It waits; an [`Effect`] with its token will follow, unless it is abandoned under this rank.
     Queue(Rank),
-    /// It is not served.
-    Reject(Reason),
+    /// It is not served; how its client looked.
+    Reject(Class, Reason),
 }
 
 /// What became of a request that was queued.
@@ -120,8 +120,23 @@ pub enum Decision {
 pub enum Effect<T> {
     /// Send it now.
     Admit(T, Flight),
-    /// It is not served.
-    Reject(T, Reason),
+    /// It is not served; how its client looked.
+    Reject(T, Class, Reason),
+}
+
+/// What a client may ask for, as it stands: for the `RateLimit` fields of its answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowance {
+    /// Whether an operator has fixed it; else it is the fair level, which changes with the load.
+    pub fixed: bool,
+    /// Requests in a window.
+    pub quota: f64,
+    /// Length of the window.
+    pub window: Seconds,
+    /// Requests that it may make now.
+    pub remaining: f64,
+    /// Time until it may make as many as ever.
+    pub reset: Seconds,
 }
 
 /// What the policy did, for metrics.

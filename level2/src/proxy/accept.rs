@@ -138,6 +138,7 @@ fn refuse(worker: &Worker, stream: &Stream, peer: Peer) {
         keep_alive: false,
         collects: false,
         date: worker.date(),
+        allowance: None,
     };
     let mut out = Vec::new();
     Answer {

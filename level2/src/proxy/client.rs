@@ -16,7 +16,7 @@ use super::worker::Worker;
 use crate::config::Config;
 use crate::http::fields;
 use crate::http::request::{self, BadRequest, Hop, Request};
-use crate::http::response::Recipient;
+use crate::http::response::{RateLimit, Recipient};
 use crate::net::Stream;
 use crate::policy::ClientKey;
 use crate::stats::count;
@@ -90,7 +90,7 @@ impl Client {
         };
         self.record.started = Some(Instant::now());
         let request = arrival.request;
-        let to = self.recipient(request);
+        let to = self.recipient(request, arrival.key);
         self.conn.input.consume(request.head_length);
         let ended = if request.ends_here {
             self.end_here(&arrival, to).await
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// How answers to a request are written.
-    fn recipient(&self, request: Request) -> Recipient {
+    fn recipient(&self, request: Request, key: ClientKey) -> Recipient {
         Recipient {
             is_head: request.is_head,
             http11: request.http11,
@@ -112,7 +112,23 @@ impl Client {
             // A reset, which tells over TCP that an answer is cut short, does not exist here.
             collects: !request.http11 && self.peer == Peer::Unix,
             date: self.worker.date(),
+            allowance: self.allowance(key),
         }
+    }
+
+    /// What the client may ask for, if it is to be told.
+    pub(super) fn allowance(&self, key: ClientKey) -> Option<RateLimit> {
+        let told = self.config.rate_limit_fields;
+        told.then(|| {
+            let allowance = self.worker.shared.gate.allowance(key);
+            RateLimit {
+                policy: if allowance.fixed { "fixed" } else { "fair" },
+                quota: allowance.quota as u64,
+                window: allowance.window.ceil() as u64,
+                remaining: allowance.remaining as u64,
+                reset: allowance.reset.ceil() as u64,
+            }
+        })
     }
 
     /// Refuses a request whose head was not understood.
@@ -125,6 +141,8 @@ impl Client {
             keep_alive: false,
             collects: false,
             date: self.worker.date(),
+            // Whose it was is not known.
+            allowance: None,
         };
         let next = self.answer(Answer::new(bad.status, bad.reason), to).await;
         let ended = Ended {

@@ -17,7 +17,7 @@ use super::pump::{Broken, Pump};
 use super::record::{Ended, Next};
 use super::timer::Stage;
 use super::worker::is_shortage;
-use crate::gate::{Entry, Wanted};
+use crate::gate::{Entry, Refusal, Wanted};
 use crate::health::Sign;
 use crate::http::body::Framing;
 use crate::http::request::Request;
@@ -73,8 +73,12 @@ impl Client {
                     let answer = Answer::new(502, "the backend failed and there is no other");
                     return self.refuse(answer, refusable, to).await;
                 }
-                Err(Some(reason)) => return self.turn_away(reason, refusable, to).await,
+                Err(Some(refusal)) => {
+                    let to = self.with_allowance(to, key);
+                    return self.turn_away(refusal, refusable, to).await;
+                }
             };
+            let to = self.with_allowance(to, key);
             let backend = permit.backend;
             let broke = match self.attempt(permit, tried.is_some(), to, &mut body).await {
                 Ok(done) => return done.ended(),
@@ -87,6 +91,12 @@ impl Client {
             }
             return self.fail(broke, to).await;
         }
+    }
+
+    /// The recipient, told what it may ask for now that this request is counted.
+    fn with_allowance(&self, to: Recipient, key: ClientKey) -> Recipient {
+        let allowance = self.allowance(key);
+        Recipient { allowance, ..to }
     }
 
     /// Whether a request that failed may be sent once more: nothing of an answer has gone out, all of
@@ -224,7 +234,7 @@ impl Client {
         &mut self,
         key: ClientKey,
         tried: Option<usize>,
-    ) -> Result<Permit, Option<Reason>> {
+    ) -> Result<Permit, Option<Refusal>> {
         let gate = &self.worker.shared.gate;
         let entry = match tried {
             None => gate.enter(key),
@@ -232,7 +242,7 @@ impl Client {
         };
         let mut waiter = match entry {
             Entry::Go(flight) => return Ok(Permit::new(&self.worker, flight, key)),
-            Entry::Refuse(reason) => return Err(Some(reason)),
+            Entry::Refuse(refusal) => return Err(Some(refusal)),
             Entry::Wait(waiter) => waiter,
         };
         // The policy sees to those in its queue; a second attempt waits no longer than they do.
@@ -246,14 +256,14 @@ impl Client {
                 return Poll::Ready(Err(None));
             }
             if tried.is_some() && self.timer.check(cx).is_err() {
-                return Poll::Ready(Err(Some(Reason::NoBackend)));
+                return Poll::Ready(Err(Some(Refusal::NO_BACKEND)));
             }
             Poll::Pending
         })
         .await;
         match verdict {
             Ok(Ok(flight)) => Ok(Permit::new(&self.worker, flight, key)),
-            Ok(Err(reason)) => Err(Some(reason)),
+            Ok(Err(refusal)) => Err(Some(refusal)),
             Err(end) => {
                 self.worker.shared.gate.leave(waiter);
                 Err(end)
@@ -261,8 +271,11 @@ impl Client {
         }
     }
 
-    async fn turn_away(&mut self, reason: Reason, request: Request, to: Recipient) -> Ended {
+    async fn turn_away(&mut self, refusal: Refusal, request: Request, to: Recipient) -> Ended {
         count(&self.worker.stats().shed);
+        self.record.class = refusal.class;
+        self.record.turned_away = Some(Instant::now());
+        let reason = refusal.reason;
         let (status, text) = match reason {
             Reason::TooMany { .. } => (429, "too many requests"),
             Reason::TooLate { .. } => (503, "too busy"),
@@ -331,8 +344,8 @@ impl Client {
         let first = match self.admit(key, None).await {
             Ok(permit) => Some(permit),
             // Whether one is up again is what the question is about.
-            Err(Some(Reason::NoBackend)) => None,
-            Err(Some(reason)) => return self.turn_away(reason, request, to).await,
+            Err(Some(refusal)) if refusal.reason == Reason::NoBackend => None,
+            Err(Some(refusal)) => return self.turn_away(refusal, request, to).await,
             Err(None) => {
                 count(&self.worker.stats().abandoned);
                 return Ended::DROPPED;

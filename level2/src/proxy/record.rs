@@ -50,6 +50,8 @@ pub struct Record {
     pub started: Option<Instant>,
     /// When it was given its place at a backend.
     pub admitted: Option<Instant>,
+    /// When it was turned away instead.
+    pub turned_away: Option<Instant>,
     /// When the backend was done with it.
     pub served: Option<Instant>,
     /// How the policy saw its client.
@@ -64,8 +66,8 @@ impl Record {
         self.client.clear();
         self.method.clear();
         self.target.clear();
-        (self.started, self.admitted, self.served) = (None, None, None);
-        (self.class, self.backend) = (None, None);
+        (self.started, self.admitted, self.turned_away) = (None, None, None);
+        (self.served, self.class, self.backend) = (None, None, None);
     }
 
     /// Counts and logs the request.
@@ -74,6 +76,7 @@ impl Record {
         let started = self.started.unwrap_or(now);
         let waited = self
             .admitted
+            .or(self.turned_away)
             .map_or(Duration::ZERO, |admitted| admitted - started);
         let service = self
             .admitted

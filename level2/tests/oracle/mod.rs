@@ -277,6 +277,7 @@ pub fn check_response(input: &[u8], is_head: bool, http11: bool) {
         keep_alive: true,
         collects: false,
         date: Date::new(std::time::UNIX_EPOCH),
+        allowance: None,
     };
     let mut out = Vec::new();
     let Ok(Some(answer)) = response::translate(input, to, &mut out) else {

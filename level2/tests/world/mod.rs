@@ -298,7 +298,7 @@ impl Run<'_> {
             Decision::Queue(rank) => {
                 self.ranks.insert(n, rank);
             }
-            Decision::Reject(_) => self.at(self.now + HOP, Event::Answered(n, false)),
+            Decision::Reject(..) => self.at(self.now + HOP, Event::Answered(n, false)),
         }
         self.effects = effects;
         self.apply();
@@ -311,7 +311,7 @@ impl Run<'_> {
                     self.ranks.remove(&n);
                     self.go(n, flight);
                 }
-                Effect::Reject(n, _) => {
+                Effect::Reject(n, ..) => {
                     self.ranks.remove(&n);
                     self.at(self.now + HOP, Event::Answered(n, false));
                 }
