@@ -3,13 +3,16 @@
 use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    classic, console, level0, level1, level2, level3, level4,
+    classic, console, kits,
+    ladder::Attempt,
+    level_arg, level0, level1, level2, level3, level4,
+    project::{self, Session, TestArgs},
     report::{Report, Target},
     settings::Settings,
-    simulate, solution,
+    simulate, solution, texts,
 };
 use octopus::interrupt::{self, EXIT_INTERRUPTED};
 
@@ -18,11 +21,17 @@ const FAILED: u8 = 1;
 const SETUP_ERROR: u8 = 2;
 
 const EXAMPLES: &str = "\
+To play:
+  harness describe level0                  the problem
+  harness new level0 --lang python mine    a slow solution to begin with
+  cd mine && harness test                  build it, judge the stage it is at, and what to do next
+
 Examples:
   harness                                  judge our solutions of all levels
   harness level0                           judge our level 0
   harness level0 --solution ./highlight.py judge a program of yours, in any language
   harness level0 --json result.json        keep the result for a program
+  harness level0 --stage 2                 a stage of the ladder towards it
   harness level4 --seed 7                  judge our level 4 on the flaky network
   harness network --nodes 3 -- ./node {id} run any program on the flaky network
 
@@ -57,6 +66,14 @@ enum Command {
     Level4(level4::Args),
     /// Any program on a flaky network
     Network(simulate::Args),
+    /// The problem of a level, its contract, its stages and hints
+    Describe(texts::Args),
+    /// A small, slow solution to a level in a language of choice
+    New(kits::Args),
+    /// Build the program in this folder and judge the stage it is at
+    Test(TestArgs),
+    /// The same at every change of a file
+    Watch(project::WatchArgs),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -74,7 +91,11 @@ where
     I: IntoIterator<Item = OsString>,
 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let (cli, settings) = match parse(arguments.iter().cloned()) {
+    let Parsed {
+        cli,
+        settings,
+        attempt,
+    } = match parse(arguments.iter().cloned()) {
         Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
@@ -103,7 +124,7 @@ where
         return ExitCode::from(SETUP_ERROR);
     }
     match cli.command {
-        Some(command) => judge_or_stumble(command, settings, &mut report),
+        Some(command) => run_or_stumble(command, settings, attempt, &mut report),
         None => judge_all(&settings, &mut report),
     }
     conclude(&report, target.as_ref())
@@ -130,7 +151,15 @@ fn conclude(report: &Report, target: Option<&Target>) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn parse<I>(arguments: I) -> Result<(Cli, Settings), clap::Error>
+/// A command line that was understood.
+struct Parsed {
+    cli: Cli,
+    settings: Settings,
+    /// The stage of a ladder that it names.
+    attempt: Option<Attempt>,
+}
+
+fn parse<I>(arguments: I) -> Result<Parsed, clap::Error>
 where
     I: IntoIterator<Item = OsString>,
 {
@@ -139,9 +168,51 @@ where
     let program = arguments.first().map(|word| word.to_string_lossy());
     let program = program.map_or_else(|| "harness".to_owned(), Cow::into_owned);
     command.build();
-    let matches = command.clone().try_get_matches_from(arguments)?;
-    let settings = Settings::new(&program, &command, &matches);
-    Ok((Cli::from_arg_matches(&matches)?, settings))
+    let matches = command.clone().try_get_matches_from(&arguments)?;
+    let refuse = |error: anyhow::Error| {
+        clap::Error::raw(ErrorKind::ValueValidation, format!("{error:#}\n")).with_cmd(&command)
+    };
+    let Some(attempt) = attempt(&matches).map_err(refuse)? else {
+        return Ok(Parsed {
+            settings: Settings::new(&program, &command, &matches),
+            cli: Cli::from_arg_matches(&matches)?,
+            attempt: None,
+        });
+    };
+    let flags = matches.subcommand().and_then(|(name, inner)| {
+        let level = command.find_subcommand(name)?;
+        Some(attempt.flags(level, inner))
+    });
+    let flags = flags.transpose().map_err(refuse)?.unwrap_or_default();
+    let matches = command
+        .clone()
+        .try_get_matches_from(with_flags(arguments, &flags))?;
+    let settings = Settings::new(&program, &command, &matches).set_by_stage(&flags);
+    Ok(Parsed {
+        settings,
+        cli: Cli::from_arg_matches(&matches)?,
+        attempt: Some(attempt),
+    })
+}
+
+/// The stage that a command line names, if it does.
+fn attempt(matches: &ArgMatches) -> Result<Option<Attempt>> {
+    let Some((name, inner)) = matches.subcommand() else {
+        return Ok(None);
+    };
+    let Ok(level) = level_arg::parse(name) else {
+        return Ok(None);
+    };
+    let stage = inner.try_get_one::<u8>("stage").ok().flatten();
+    stage.map(|&stage| Attempt::new(level, stage)).transpose()
+}
+
+/// A command line with further flags, before what belongs to the solution.
+fn with_flags(mut arguments: Vec<OsString>, flags: &[&str]) -> Vec<OsString> {
+    let end = arguments.iter().position(|word| word == "--");
+    let end = end.unwrap_or(arguments.len());
+    arguments.splice(end..end, flags.iter().map(OsString::from));
+    arguments
 }
 
 /// Judges our solutions of all levels, built by one call of cargo. What cannot be set up for one
@@ -159,19 +230,27 @@ fn judge_all(settings: &Settings, report: &mut Report) {
         }
         let words = std::iter::once(settings.program()).chain(run.iter().copied());
         match parse(words.map(OsString::from)) {
-            Ok((cli, settings)) => {
-                if let Some(command) = cli.command {
-                    judge_or_stumble(command, settings, report);
-                }
-            }
+            Ok(parsed) => run_parsed(parsed, report),
             Err(error) => report.stumble(&error.into()),
         }
     }
 }
 
-/// Judges what the command names, and puts into the report what could not be set up.
-fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) {
-    report.begin(settings);
+fn run_parsed(parsed: Parsed, report: &mut Report) {
+    if let Some(command) = parsed.cli.command {
+        run_or_stumble(command, parsed.settings, parsed.attempt, report);
+    }
+}
+
+/// Does what the command says, and puts into the report what could not be set up.
+fn run_or_stumble(
+    command: Command,
+    settings: Settings,
+    attempt: Option<Attempt>,
+    report: &mut Report,
+) {
+    let program = settings.program().to_owned();
+    report.begin(settings, attempt);
     let outcome = match command {
         Command::Level0(args) => level0::run(&args, report),
         Command::Level1(args) => level1::run(&args, report),
@@ -179,6 +258,10 @@ fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) {
         Command::Level3(args) => level3::run(&args, report),
         Command::Level4(args) => level4::run(&args, report),
         Command::Network(args) => simulate::run(&args, report),
+        Command::Describe(args) => texts::run(&args),
+        Command::New(args) => kits::run(&args),
+        Command::Test(args) => test(&args, &program, report),
+        Command::Watch(args) => project::watch(&args),
     };
     // An interrupt is said when the report is concluded.
     if let Err(error) = outcome
@@ -186,6 +269,24 @@ fn judge_or_stumble(command: Command, settings: Settings, report: &mut Report) {
     {
         report.stumble(&error);
     }
+}
+
+/// Judges a project at one or all of its stages.
+fn test(args: &TestArgs, program: &str, report: &mut Report) -> Result<()> {
+    let mut session = Session::start(args)?;
+    while let Some(stage) = session.next_stage() {
+        let parsed = parse(session.words(program, stage))?;
+        let before = report.results().count();
+        run_parsed(parsed, report);
+        interrupt::check()?;
+        // What could not be set up is in the report already.
+        let Some(result) = report.results().nth(before) else {
+            return Ok(());
+        };
+        session.record(stage, result)?;
+    }
+    report.conclude_with(session.advice());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -204,11 +305,54 @@ mod tests {
             assert!(
                 parse(words.map(OsString::from))
                     .unwrap()
-                    .0
+                    .cli
                     .command
                     .is_some(),
                 "{run:?}"
             );
         }
+    }
+
+    fn parse_line(line: &str) -> Result<Parsed, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn every_stage_parses_and_replays_as_it_was_called() {
+        for level in 0..crate::ladder::LEVELS {
+            for stage in 1..=crate::ladder::of_level(level).len() {
+                let line = format!("harness level{level} --stage={stage}");
+                let parsed = parse_line(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                assert_eq!(parsed.settings.replay(&[]), line);
+                assert_eq!(parsed.attempt.unwrap().number() as usize, stage);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_sets_flags_before_those_of_the_solution() {
+        let parsed = parse_line("harness level4 --stage 3 --seed 9 -- --seed 1").unwrap();
+        let settings = parsed.settings.json(&[]);
+        assert_eq!(settings["monkeys"], "latency,jitter,lagsplit");
+        assert_eq!(settings["seed"], "9");
+        assert_eq!(settings["arguments"], serde_json::json!(["--seed", "1"]));
+        assert_eq!(
+            parsed.settings.replay(&[]),
+            "harness level4 --stage=3 --seed=9 -- --seed 1"
+        );
+    }
+
+    #[test]
+    fn what_a_stage_sets_is_not_to_be_set_beside_it() {
+        let refused = |line: &str| parse_line(line).err().map(|error| error.to_string());
+        let both = refused("harness level4 --stage 3 --duration 1s").unwrap();
+        assert!(
+            both.contains("--stage 3 of level 4 sets --duration itself"),
+            "{both}"
+        );
+        let none = refused("harness level1 --stage 9").unwrap();
+        assert!(none.contains("1 (a coin), 2 (a moved head)"), "{none}");
+        assert!(refused("harness level0 --stage 0").is_some());
+        assert!(refused("harness level0 --stage x").is_some());
     }
 }

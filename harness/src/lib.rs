@@ -7,14 +7,16 @@
 //!
 //! - [`solution`] finds or builds the program; [`octopus`] gives it a private folder, runs it as a
 //!   process group that never outlives us, and simulates flaky networks;
-//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`] and
-//!   [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do;
+//! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`],
+//!   [`level_arg`] and [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do;
 //! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
 //!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
 //!   [`output_file`] tries files before a run;
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
-//! - [`solution_log`] keeps what a long-running solution says;
+//! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
+//!   [`ladder`] the stages between the two and the contest; [`project`] is a player's folder;
+//! - [`memory`] is how much of it a program had; [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
 //! Judges share data with the solutions (the word list), never code.
@@ -27,19 +29,25 @@ pub mod console;
 pub mod dry_run;
 pub mod duration;
 pub mod http;
+pub mod kits;
+pub mod ladder;
 pub mod level0;
 pub mod level1;
 pub mod level2;
 pub mod level3;
 pub mod level4;
+pub mod level_arg;
 pub mod live;
+pub mod memory;
 pub mod monkey_args;
 pub mod noise;
 pub mod output_file;
+pub mod project;
 pub mod recording;
 pub mod report;
 pub mod settings;
 pub mod simulate;
 pub mod solution;
 pub mod solution_log;
+pub mod texts;
 pub mod timeline;

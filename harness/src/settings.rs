@@ -100,6 +100,24 @@ impl Settings {
         });
     }
 
+    /// The same settings, some of which a stage of a ladder has set: they are not repeated in the
+    /// command that judges the case again. `flags` are written as on the command line.
+    #[must_use]
+    pub fn set_by_stage(mut self, flags: &[&str]) -> Self {
+        let is_named = |flag: &&str, name: &str| {
+            let rest = flag
+                .strip_prefix("--")
+                .and_then(|flag| flag.strip_prefix(name));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        for setting in &mut self.flags {
+            if flags.iter().any(|flag| is_named(flag, &setting.name)) {
+                setting.given.clear();
+            }
+        }
+        self
+    }
+
     /// How the harness itself was called.
     pub fn program(&self) -> &str {
         self.words.first().map_or("harness", String::as_str)

@@ -54,6 +54,20 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
 
+    /// Leave out the three documents that belong to every judgement
+    #[arg(long)]
+    pub(super) no_checks: bool,
+
+    /// Judge one run on a generated document of this size, in MiB, that comes through a pipe
+    #[arg(long, value_name = "MIB", conflicts_with_all = ["case", "bench"],
+        value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(super) large: Option<u64>,
+
+    /// Fail a solution whose memory grows by more than this, in MiB, after the first quarter of the
+    /// large document
+    #[arg(long, value_name = "MIB", requires = "large")]
+    pub(super) memory_growth: Option<u64>,
+
     /// Measure throughput on a large generated document beside a plain hash set
     #[arg(long, conflicts_with = "case")]
     pub(super) bench: bool,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::{
     bots::{BOT_PREFIX, BotSettings},
@@ -66,6 +66,16 @@ pub(super) struct PlayArgs {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub replace_every: Duration,
 
+    /// What happens just before the solution's first push: nothing, a rival's `coin`, or another
+    /// `chain`
+    #[arg(long, value_name = "SURPRISE")]
+    pub before_push: Option<Surprise>,
+
+    /// How many coins the solution has to land; it is run again whenever it ends
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub coins: u32,
+
     /// Stop a solution that has no coin after this long, such as `2m`
     #[arg(long, value_name = "DURATION", default_value = "2m",
         value_parser = duration::parse)]
@@ -74,6 +84,15 @@ pub(super) struct PlayArgs {
     /// Run in this folder and leave it behind (default: a temporary folder)
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+}
+
+/// What makes the solution's first push come too late, always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Surprise {
+    /// A rival lands a coin.
+    Coin,
+    /// The chain is replaced by one without common history.
+    Chain,
 }
 
 #[derive(Debug, clap::Args)]

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    args::PlayArgs,
-    bots::Bots,
+    args::{PlayArgs, Surprise},
+    bots::{BOT_PREFIX, Bots, Miner, Step},
     journal::{Event, Reader},
     nonce,
     output::{self, Relay},
@@ -38,6 +38,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long a solution that has its coin may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How many nonces a rival tries before it looks again whether the head has moved.
+const RIVAL_NONCES: u64 = 1 << 16;
+
 /// Plays one game and reports it.
 pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
     let solution = Solution::find(1, &args.solution)?;
@@ -52,13 +55,16 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
         args.bots.settings().count
     );
     let mut result = CaseResult::new(1, case, &solution, Unit::Coins)
-        .scored(f64::from(u8::from(played.coin.is_some())), None)
+        .scored(f64::from(played.coins), None)
         .under(noise);
     if args.difficulty.to_string().as_str() > CONTEST_DIFFICULTY {
         result = result.remark(format!("difficulty {}", args.difficulty));
     }
     if args.bots.settings().count == 0 {
         result = result.remark("no bots");
+    }
+    if args.coins > 1 {
+        result = result.figure("coins_wanted", args.coins);
     }
     if let Some(coin) = &played.coin {
         game.repository
@@ -71,7 +77,7 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
         .figure("pushes_begun", begun)
         .figure(
             "pushes_refused",
-            begun.saturating_sub(u64::from(played.coin.is_some())),
+            begun.saturating_sub(u64::from(played.coins)),
         )
         .figure("bot_coins", played.bot_coins)
         .figure("chains", played.chains);
@@ -86,7 +92,7 @@ pub(super) fn run(args: &PlayArgs, report: &mut Report) -> Result<()> {
         console::log(&format!("level 1: the run's files are kept in {kept}"));
         result = result.fail(failure);
     }
-    report.add(result);
+    report.add(report.staged(result));
     Ok(())
 }
 
@@ -98,10 +104,31 @@ struct Game<'a> {
     server: Server,
 }
 
+/// How far a game is.
+struct Progress {
+    journal: Reader,
+    start: Instant,
+    /// When the chain was replaced last.
+    replaced: Instant,
+}
+
+impl Progress {
+    fn start(repository: &Repository) -> Self {
+        let start = Instant::now();
+        Self {
+            journal: Reader::new(repository.dir()),
+            start,
+            replaced: start,
+        }
+    }
+}
+
 /// What came of a game.
 #[derive(Default)]
 struct Played {
+    /// The first of the solution's coins.
     coin: Option<Coin>,
+    coins: u32,
     bot_coins: u64,
     /// Pushes of the solution that a rule refused, by rule.
     refused: BTreeMap<String, u64>,
@@ -136,8 +163,12 @@ impl<'a> Game<'a> {
         })
     }
 
-    fn command(&self, solution: &Solution) -> Result<Command> {
-        let folder = self.folder.join("solution");
+    /// The solution, to be run in a folder of its own after so many coins.
+    fn command(&self, solution: &Solution, coins: u32) -> Result<Command> {
+        let folder = match coins {
+            0 => self.folder.join("solution"),
+            coins => self.folder.join(format!("solution-after-{coins}")),
+        };
         fs::create_dir_all(&folder).context("cannot make the solution's folder")?;
         solution.link_neighbours(&folder)?;
         let url = self
@@ -150,8 +181,34 @@ impl<'a> Game<'a> {
         Ok(command)
     }
 
+    /// Sees to it that the first push comes too late, if that is wanted.
+    fn prepare_surprise(&self) {
+        let Some(surprise) = self.args.before_push else {
+            return;
+        };
+        let repository = self.repository.clone();
+        let genesis = Genesis::single_player(self.args.difficulty.clone());
+        let folder = self.folder.join("rival");
+        self.server.site().surprise(Box::new(move || {
+            match surprise {
+                Surprise::Coin => {
+                    let name = format!("{BOT_PREFIX}rival");
+                    let mut rival = Miner::new(&name, &repository, &folder)?;
+                    while rival.step(RIVAL_NONCES)? != Step::Landed {
+                        interrupt::check()?;
+                    }
+                }
+                Surprise::Chain => {
+                    repository.replace(&genesis)?;
+                    console::log("level 1: the chain is replaced by a fresh one");
+                }
+            }
+            Ok(())
+        }));
+    }
+
     fn play(&self, solution: &Solution) -> Result<Played> {
-        let mut command = self.command(solution)?;
+        let mut command = self.command(solution, 0)?;
         let settings = self.args.bots.settings();
         console::log(&format!(
             "level 1: difficulty {}, {} bots with a coin every {} s each, user {}",
@@ -160,27 +217,39 @@ impl<'a> Game<'a> {
             settings.interval.as_secs_f64(),
             self.args.user
         ));
+        self.prepare_surprise();
         let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
-        let relay = Relay::start(&mut command).context("cannot make a pipe for the solution")?;
-        let mut group = ProcessGroup::spawn(&mut command)
-            .map_err(|error| cannot_run(&solution.program, &error))?;
-        drop(command);
+        let mut bots = Some(bots);
         let mut played = Played {
             chains: 1,
             ..Played::default()
         };
-        let ended = self.watch(&mut group, &mut played)?;
-        drop(bots);
-        if played.coin.is_some() {
-            if group.wait_for(GRACE)?.is_none() {
+        let mut game = Progress::start(&self.repository);
+        let tail = loop {
+            let relay =
+                Relay::start(&mut command).context("cannot make a pipe for the solution")?;
+            let mut group = ProcessGroup::spawn(&mut command)
+                .map_err(|error| cannot_run(&solution.program, &error))?;
+            // It holds the pipe's other end, too.
+            drop(command);
+            let coins = played.coins;
+            let ended = self.watch(&mut group, &mut game, &mut played)?;
+            let is_over = played.coins >= self.args.coins;
+            if is_over || played.coins == coins {
+                drop(bots.take());
+            }
+            if played.coins == coins {
+                played.failure = Some(self.failure(ended, &played));
+            } else if ended.is_none() && group.wait_for(GRACE)?.is_none() && is_over {
                 console::log("level 1: the solution goes on after its coin; it is stopped");
             }
-        } else {
-            played.failure = Some(self.failure(ended, &played));
-        }
-        group.terminate(Duration::from_secs(1))?;
-        interrupt::check()?;
-        let tail = relay.tail();
+            group.terminate(Duration::from_secs(1))?;
+            interrupt::check()?;
+            if is_over || played.failure.is_some() {
+                break relay.tail();
+            }
+            command = self.command(solution, played.coins)?;
+        };
         played.rate_mh_s = output::last_rate(&tail);
         played.failure = played.failure.map(|failure| {
             failure
@@ -190,24 +259,27 @@ impl<'a> Game<'a> {
         Ok(played)
     }
 
-    /// Waits for the coin; returns the solution's status if it ended without one.
-    fn watch(&self, group: &mut ProcessGroup, played: &mut Played) -> Result<Option<ExitStatus>> {
-        let mut journal = Reader::new(self.repository.dir());
-        let start = Instant::now();
-        let mut replaced = start;
+    /// Waits for a coin; returns the solution's status if it has ended.
+    fn watch(
+        &self,
+        group: &mut ProcessGroup,
+        game: &mut Progress,
+        played: &mut Played,
+    ) -> Result<Option<ExitStatus>> {
+        let coins = played.coins;
         loop {
             let status = group.wait_for(TICK)?;
             interrupt::check()?;
-            for line in journal.read()? {
-                self.note(line.event, start, played);
+            for line in game.journal.read()? {
+                self.note(line.event, game.start, played);
             }
-            let late = start.elapsed() >= self.args.time_limit;
-            if played.coin.is_some() || status.is_some() || late {
+            let late = game.start.elapsed() >= self.args.time_limit;
+            if played.coins > coins || status.is_some() || late {
                 return Ok(status);
             }
             let every = self.args.replace_every;
-            if every > Duration::ZERO && replaced.elapsed() >= every {
-                replaced = Instant::now();
+            if every > Duration::ZERO && game.replaced.elapsed() >= every {
+                game.replaced = Instant::now();
                 let genesis = Genesis::single_player(self.args.difficulty.clone());
                 match self.repository.replace(&genesis) {
                     Ok(_) => {
@@ -227,6 +299,7 @@ impl<'a> Game<'a> {
         match event {
             Event::Landed { name, commit, .. } if name == self.args.user => {
                 console::log(&format!("level 1: {name} landed a coin: {commit}"));
+                played.coins += 1;
                 played.coin.get_or_insert(Coin {
                     after: start.elapsed(),
                     commit,

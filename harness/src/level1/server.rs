@@ -42,6 +42,9 @@ const GIT_MAX: usize = 16;
 /// How long the server waits for requests in progress when it ends.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Something that happens to the chain while a player waits.
+pub type Surprise = Box<dyn FnOnce() -> Result<()> + Send>;
+
 /// What is served, and what changes while it is.
 pub struct Site {
     repository: Repository,
@@ -50,6 +53,8 @@ pub struct Site {
     standing: Mutex<Standing>,
     /// Pushes that each player began, whatever became of them.
     attempts: Mutex<HashMap<String, u64>>,
+    /// What is done before the first push of a player, and is gone then.
+    before_push: Mutex<Option<Surprise>>,
     git: Semaphore,
     tasks: TaskTracker,
 }
@@ -76,6 +81,7 @@ impl Site {
             tokens: players.into_iter().collect(),
             standing: Mutex::default(),
             attempts: Mutex::default(),
+            before_push: Mutex::default(),
             git: Semaphore::new(GIT_MAX),
             tasks: TaskTracker::new(),
         }
@@ -84,6 +90,23 @@ impl Site {
     /// Changes what the scoreboard says beside the ledger.
     pub fn set_standing(&self, standing: Standing) {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// Does something before the first push of a player is answered.
+    pub fn surprise(&self, surprise: Surprise) {
+        let mut before_push = self
+            .before_push
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *before_push = Some(surprise);
+    }
+
+    fn take_surprise(&self) -> Option<Surprise> {
+        let mut before_push = self
+            .before_push
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        before_push.take()
     }
 
     /// How many pushes a player has begun, landed or not.
@@ -248,6 +271,10 @@ async fn git(
         && service == "info/refs"
     {
         site.count_attempt(player);
+        if let Some(surprise) = site.take_surprise() {
+            let done = tokio::task::spawn_blocking(surprise).await;
+            done.context("the surprise was given up")??;
+        }
     }
     let Ok(body) = axum::body::to_bytes(body, REQUEST_MAX).await else {
         let text = format!("a request has at most {REQUEST_MAX} bytes\n");

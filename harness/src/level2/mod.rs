@@ -74,6 +74,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     for task in &tasks {
         let (result, recording) = judge(args, task, &solution, &workdir)?;
+        let result = report.staged(result);
         let case = (tasks.len() > 1).then_some(task.name.as_str());
         let summary = report.describe(&result)?;
         args.recording.write(case, &summary, &recording)?;
@@ -315,6 +316,7 @@ fn figures(result: CaseResult, tally: &Tally, world: &World) -> CaseResult {
     let mut result = result
         .figure("mice_sent", tally.mice.sent)
         .figure("mice_served", tally.mice.correct)
+        .figure("mice_served_percent", 100.0 * tally.mice_share())
         .figure("elephants_sent", tally.elephants.sent)
         .figure("elephants_served", tally.elephants.correct);
     if let Some(bound) = world.bound {

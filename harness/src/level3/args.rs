@@ -40,6 +40,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tree")]
     pub(super) queries: Option<PathBuf>,
 
+    /// Search a small tree of edge cases: hidden files, links, line ends, letters in two cases
+    #[arg(long, conflicts_with_all = ["case", "tree"])]
+    pub(super) edges: bool,
+
+    /// Most memory of a node, in MB of a million bytes
+    #[arg(long, value_name = "MB", default_value_t = 500,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) memory_mb: u64,
+
     /// Port of the master, the nodes take the next three; 0 looks for four free ones
     ///
     /// Passed on to other people's solutions only when it is not 9090.

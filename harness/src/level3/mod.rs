@@ -8,6 +8,7 @@
 
 mod args;
 mod client;
+mod edges;
 mod generator;
 mod nodes;
 mod oracle;
@@ -44,8 +45,8 @@ use octopus::WorkDir;
 const PASSING_RATIO: f64 = 4.0;
 /// The contest had 50 queries; fewer than this say little.
 const FEW_QUERIES: usize = 10;
-/// Most memory of a node, in bytes.
-const MEMORY_LIMIT: u64 = 500_000_000;
+/// Most memory of a node in the contest, in MB of a million bytes.
+const CONTEST_MEMORY_MB: u64 = 500;
 
 /// The case that is played by default: its name, its flags, and the 2014 reference's mean latency in
 /// seconds.
@@ -87,6 +88,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         fs::create_dir_all(&folder).context("cannot make a folder for the run")?;
         let task = task(args, args.case.get(number), &folder)?;
         let (result, recording) = judge(args, &task, &solution, &folder)?;
+        let result = report.staged(result);
         let case = (args.case.len() > 1).then_some(task.name.as_str());
         let summary = report.describe(&result)?;
         args.recording.write(case, &summary, &recording)?;
@@ -100,6 +102,18 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
 }
 
 fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
+    if args.edges {
+        let root = folder.join("tree");
+        edges::write(&root).context("cannot write the tree of edge cases")?;
+        return Ok(Task {
+            name: "edge cases".into(),
+            root,
+            queries: edges::QUERIES.map(str::to_owned).into(),
+            reference_s: None,
+            file: None,
+            recorded: None,
+        });
+    }
     if let Some(path) = case {
         let case = Case::load(path, 3)?;
         let flags = Flags::parse(&case.input_flags()?)
@@ -196,6 +210,9 @@ fn judge(
     if asked.len() < FEW_QUERIES {
         result = result.remark(format!("{} queries", asked.len()));
     }
+    if args.memory_mb != CONTEST_MEMORY_MB {
+        result = result.remark(format!("{} MB a node", args.memory_mb));
+    }
     let questions = Questions {
         args,
         task,
@@ -291,10 +308,11 @@ fn examine(
         result = latency_figures(result, latencies, task.reference_s, fault.is_some());
     }
     let mut peaks = servers.memory.peaks();
-    if let Some((node, bytes)) = peaks.find(|(_, bytes)| *bytes > MEMORY_LIMIT) {
+    if let Some((node, bytes)) = peaks.find(|(_, bytes)| *bytes > args.memory_mb * 1_000_000) {
         let message = format!(
-            "a node had {:.0} MB resident, 500 are allowed",
-            bytes as f64 / 1e6
+            "a node had {:.0} MB resident, {} are allowed",
+            bytes as f64 / 1e6,
+            args.memory_mb
         );
         return Ok(result.fail(Failure::new("memory", message).at(format!("node {node}"))));
     }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use std::sync::Arc;
 
+use crate::memory::peak_bytes;
+
 /// Peak resident memory by node, in bytes, over all that was seen of it.
 #[derive(Debug, Default)]
 pub struct PeakMemory(BTreeMap<u32, u64>);
@@ -103,16 +105,6 @@ fn node_id(arguments: &[u8]) -> Option<u32> {
         }
     }
     None
-}
-
-/// The most memory that a process ever had resident.
-fn peak_bytes(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 /// Sends a signal to a node; says whether there was one.

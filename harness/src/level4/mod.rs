@@ -84,7 +84,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             disk_bytes,
         };
         let outcome = run::play(&setup, workdir.path())?;
-        let result = judged(args, task, &solution, &outcome);
+        let result = report.staged(judged(args, task, &solution, &outcome));
         let summary = report.describe(&result)?;
         let files = write_files(args, task, &outcome, &summary);
         console::print(&outcome.summary(task.reference));

@@ -17,9 +17,9 @@ use serde_json::Value;
 
 pub use failure::{Cause, Failure};
 pub use json::Target;
-pub use result::{CaseResult, Unit, Verdict};
+pub use result::{CaseResult, StageMark, Unit, Verdict};
 
-use crate::{console, settings::Settings};
+use crate::{console, ladder::Attempt, settings::Settings};
 
 /// A result and what the report knows of it besides.
 #[derive(Debug)]
@@ -42,8 +42,12 @@ pub struct Report {
     /// The harness's own command line.
     command: Vec<String>,
     settings: Settings,
+    /// The stage that the command is about, if it is about one.
+    attempt: Option<Attempt>,
     entries: Vec<Entry>,
     errors: Vec<String>,
+    /// What is said to people after everything else.
+    epilogue: Vec<String>,
 }
 
 impl Report {
@@ -53,14 +57,32 @@ impl Report {
             started: SystemTime::now(),
             command,
             settings: Settings::default(),
+            attempt: None,
             entries: Vec::new(),
             errors: Vec::new(),
+            epilogue: Vec::new(),
         }
     }
 
-    /// The results that come from now on belong to this command.
-    pub fn begin(&mut self, settings: Settings) {
+    /// The results that come from now on belong to this command, and to this stage of a ladder.
+    pub fn begin(&mut self, settings: Settings, attempt: Option<Attempt>) {
         self.settings = settings;
+        self.attempt = attempt;
+    }
+
+    /// What a result is worth at the stage that is being judged; the result as it is without one.
+    /// Levels ask before they look whether a case is passed.
+    #[must_use]
+    pub fn staged(&self, result: CaseResult) -> CaseResult {
+        match &self.attempt {
+            Some(attempt) => attempt.judge(result),
+            None => result,
+        }
+    }
+
+    /// Says something to people after the table.
+    pub fn conclude_with(&mut self, text: String) {
+        self.epilogue.push(text);
     }
 
     /// Adds a result and says so on stderr, where progress goes.
@@ -119,6 +141,9 @@ impl Report {
     pub fn print(&self) {
         if !self.entries.is_empty() {
             console::print(&table::render(&self.entries));
+        }
+        for text in &self.epilogue {
+            console::print(text);
         }
     }
 

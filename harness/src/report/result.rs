@@ -42,6 +42,15 @@ impl Verdict {
     }
 }
 
+/// Which stage of its level's ladder a result is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageMark {
+    /// Its number, from 1.
+    pub number: u8,
+    /// How many stages the level has.
+    pub total: u8,
+}
+
 /// The judgement of one case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CaseResult {
@@ -65,6 +74,8 @@ pub struct CaseResult {
     pub figures: Map<String, Value>,
     /// In what respect the case was easier than the contest, or judged by less: `no monkeys`.
     pub remarks: Vec<String>,
+    /// The ladder's stage that was judged, if one was.
+    pub stage: Option<StageMark>,
     /// Settings that the flags do not tell, such as a seed that was drawn.
     pub chosen: Vec<(&'static str, Value)>,
     /// What else the machine had to do meanwhile.
@@ -97,6 +108,7 @@ impl CaseResult {
             unit: None,
             figures: Map::new(),
             remarks: Vec::new(),
+            stage: None,
             chosen: Vec::new(),
             noise: None,
             failure: None,

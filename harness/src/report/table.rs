@@ -42,7 +42,10 @@ fn verdict(result: &CaseResult) -> String {
         .noise
         .as_ref()
         .is_some_and(super::super::noise::Noise::is_noisy);
-    let notes = result.remarks.iter().map(String::as_str);
+    let stage = result
+        .stage
+        .map(|stage| format!("stage {} of {}", stage.number, stage.total));
+    let notes = stage.iter().chain(&result.remarks).map(String::as_str);
     let notes: Vec<&str> = notes.chain(noisy.then_some("noisy machine")).collect();
     if notes.is_empty() {
         return word.to_owned();

@@ -28,6 +28,12 @@ pub struct SolutionArgs {
     #[arg(short = 'r', long, value_name = "PATH")]
     pub solution: Option<PathBuf>,
 
+    /// Judge stage K of the level's ladder instead (`harness describe levelN` lists them)
+    ///
+    /// The stage sets flags of its own, and `passed` means that stage.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..))]
+    pub stage: Option<u8>,
+
     /// Arguments for the solution, after `--`
     #[arg(last = true, value_name = "ARGUMENTS")]
     pub arguments: Vec<OsString>,

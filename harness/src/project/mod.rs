@@ -1,0 +1,103 @@
+//! A player's folder: a program that plays a level, a manifest (`ctf3.toml`) that says how it is
+//! built and run, and how far it has got on the ladder (`.ctf3/progress.json`).
+//!
+//! `harness test` builds the program and judges the stage that it is at (`session`); `harness watch`
+//! does so whenever a file changes.
+
+mod manifest;
+mod progress;
+mod session;
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+pub use manifest::{Manifest, ManifestError};
+pub use progress::{Progress, Run};
+pub use session::{Session, TestArgs};
+pub use watch::{WatchArgs, run as watch};
+
+use crate::{console, solution::cannot_run};
+use octopus::{ProcessGroup, interrupt};
+
+/// How often a build is looked after.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A player's folder.
+#[derive(Debug, Clone)]
+pub struct Project {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl Project {
+    /// The project in a folder.
+    ///
+    /// # Errors
+    /// There is no manifest, or it cannot be understood; the message says where.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let folder = std::fs::canonicalize(folder)
+            .with_context(|| format!("{}: no such folder", folder.display()))?;
+        let path = folder.join(Manifest::FILE);
+        let shown = path.display();
+        ensure!(
+            path.exists(),
+            "{shown}: there is none. `harness new LEVEL --lang LANGUAGE` makes a folder with one"
+        );
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+        let manifest = Manifest::parse(&text).with_context(|| format!("{shown}"))?;
+        Ok(Self { folder, manifest })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it says of itself.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The program, whether it is built or not.
+    pub fn program(&self) -> PathBuf {
+        self.folder.join(self.manifest.run.trim_start_matches("./"))
+    }
+
+    /// Runs the build command, if there is one; what it says goes to stderr.
+    ///
+    /// # Errors
+    /// The command failed, or the program is not there after it.
+    pub fn build(&self) -> Result<()> {
+        if let Some(build) = &self.manifest.build {
+            console::log(&format!("harness: {build}"));
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &format!("exec 1>&2; {build}")])
+                .current_dir(&self.folder)
+                .stdin(Stdio::null());
+            let mut group = ProcessGroup::spawn(&mut command)
+                .map_err(|error| cannot_run("sh".as_ref(), &error))?;
+            let status = loop {
+                if let Some(status) = group.wait_for(GLANCE)? {
+                    break status;
+                }
+                interrupt::check()?;
+            };
+            ensure!(status.success(), "the build failed ({status}): {build}");
+        }
+        ensure!(
+            self.program().is_file(),
+            "{}: `run` names {}, which is not there",
+            Manifest::FILE,
+            self.manifest.run
+        );
+        Ok(())
+    }
+}
