@@ -42,7 +42,7 @@ proptest! {
 #[test]
 fn long_runs_in_which_much_is_lost_are_decided() {
     for seed in 0..8 {
-        for losses in [1, 3, 10] {
+        for losses in [1, 3, 10, 20] {
             let shape = Shape {
                 operations: 3000,
                 attempts: 9000,

@@ -159,6 +159,9 @@ fn print_schedule(args: &Args, nodes: usize, monkeys: &MonkeySettings) {
     dry_run::print(&schedule, nodes);
 }
 
+/// Up to so many nodes, directions that carried nothing are shown as well.
+const FEW_NODES: usize = 5;
+
 fn print_report(traffic: &Traffic, seconds: f64, acts: usize) {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
@@ -169,9 +172,15 @@ fn print_report(traffic: &Traffic, seconds: f64, acts: usize) {
         "connections",
         "refused",
     ]);
+    let mut idle = 0;
     for pair in pairs(traffic.nodes) {
         for (from, to) in [(pair.low(), pair.high()), (pair.high(), pair.low())] {
             let direction = traffic.between(from, to);
+            let is_idle = direction.connections + direction.refused == 0;
+            if is_idle && traffic.nodes > FEW_NODES {
+                idle += 1;
+                continue;
+            }
             table.add_row([
                 format!("{from} → {to}"),
                 direction.bytes_read.to_string(),
@@ -192,6 +201,9 @@ fn print_report(traffic: &Traffic, seconds: f64, acts: usize) {
         total.refused.to_string(),
     ]);
     console::print(&table.to_string());
+    if idle > 0 {
+        console::print(&format!("{idle} directions carried nothing"));
+    }
     console::print(&format!(
         "{} nodes for {seconds:.1} s; {acts} beginnings and ends of acts",
         traffic.nodes
