@@ -54,6 +54,10 @@ impl Bench {
 
     fn judge(&self, solution: &Path, arguments: &[&str]) -> Output {
         let mut command = self.harness(arguments);
+        if !arguments.contains(&"--time-limit") {
+            // Solutions in shell take long on a busy machine.
+            command.args(["--time-limit", "300s"]);
+        }
         command
             .args(["--runs", "2"])
             .arg("--solution")
