@@ -278,7 +278,7 @@ fn the_result_says_what_was_run_and_how_to_run_it_again() {
     let result = &json["results"][0];
     assert_eq!(result["settings"]["seed"], seed);
     assert_eq!(result["settings"]["words"], 20);
-    assert_eq!(result["settings"]["time_limit"], "10s");
+    assert_eq!(result["settings"]["time_limit"], "300s");
     assert_eq!(result["remarks"], serde_json::json!(["20 words"]));
     assert_eq!(
         result["failure"]["said"],

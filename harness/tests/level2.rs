@@ -52,6 +52,28 @@ impl Bench {
         (output, document["results"][0].clone())
     }
 
+    /// Judges for a second, or for longer where a busy machine needs that until the result shows
+    /// `enough`.
+    fn judge_until(
+        &self,
+        solution: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        enough: impl Fn(&Value) -> bool,
+    ) -> (Output, Value) {
+        for seconds in ["1", "2", "10", "60"] {
+            let arguments = [arguments, &["--seconds", seconds]].concat();
+            let (output, result) = self.judge_with(solution, &arguments, environment);
+            if enough(&result) {
+                return (output, result);
+            }
+            eprintln!("in {seconds} s: {result}");
+            fs::remove_dir_all(self.home.path().join("tmp")).unwrap();
+            fs::create_dir(self.home.path().join("tmp")).unwrap();
+        }
+        panic!("it never came so far");
+    }
+
     /// What is left in the temporary folder.
     fn left_behind(&self) -> usize {
         fs::read_dir(self.home.path().join("tmp")).unwrap().count()
@@ -70,16 +92,24 @@ fn number(result: &Value, figure: &str) -> f64 {
         .unwrap_or_else(|| panic!("no {figure} in {result}"))
 }
 
+/// Whether there is one of each.
+fn has(figures: &'static [&'static str]) -> impl Fn(&Value) -> bool {
+    move |result| {
+        let found = |figure: &&str| result["figures"][*figure].as_f64() >= Some(1.0);
+        figures.iter().all(found)
+    }
+}
+
 #[test]
 fn a_fair_shield_in_python_is_graded() {
     let bench = Bench::new();
-    let (output, result) = bench.judge(&file("examples", "level2.py"), &["--seconds", "2"]);
+    let served = has(&["mice_served", "elephants_served"]);
+    let solution = file("examples", "level2.py");
+    let (output, result) = bench.judge_until(&solution, &[], &[], served);
     assert_eq!(
         output.status.code(),
         Some(i32::from(result["passed"] != true))
     );
-    assert!(number(&result, "mice_served") >= 1.0, "{result}");
-    assert!(number(&result, "elephants_served") >= 1.0, "{result}");
     assert!(
         number(&result, "overflows").abs() < 0.5,
         "two in flight cannot overflow: {result}"
@@ -98,10 +128,10 @@ fn a_fair_shield_in_python_is_graded() {
 #[test]
 fn a_proxy_that_forwards_everything_overruns_the_backends() {
     let bench = Bench::new();
-    let arguments = ["--seconds", "2", "--regime", "open"];
-    let (output, result) = bench.judge(&file("tests/solutions", "plain_shield.py"), &arguments);
+    let solution = file("tests/solutions", "plain_shield.py");
+    let (output, result) =
+        bench.judge_until(&solution, &["--regime", "open"], &[], has(&["overflows"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(number(&result, "overflows") >= 1.0, "{result}");
     assert_eq!(result["failure"]["kind"], "demands_unmet");
     let message = result["failure"]["message"].as_str().unwrap();
     assert!(message.contains("no backend overflows"), "{message}");
@@ -113,24 +143,26 @@ fn an_answer_with_a_wrong_hmac_fails_the_case() {
     let bench = Bench::new();
     let solution = file("tests/solutions", "plain_shield.py");
     let lies = [("SHIELD_LIES", "1")];
-    let (output, result) = bench.judge_with(&solution, &["--seconds", "1"], &lies);
+    let wrong = has(&["mice_wrong"]);
+    let (output, result) = bench.judge_until(&solution, &[], &lies, wrong);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(result["failure"]["kind"], "wrong_output");
-    assert!(number(&result, "mice_wrong") >= 1.0, "{result}");
     assert_eq!(result["verdict"], "failed", "{result}");
     let message = result["failure"]["message"].as_str().unwrap();
     assert!(message.contains(r#"found {\"hmac\":\"000\"}"#), "{message}");
     let statuses = &result["figures"]["mice_statuses"];
     assert!(statuses["200"].as_u64() >= Some(1), "{result}");
-    assert_eq!(result["remarks"], serde_json::json!(["1 s"]));
+    let remark = result["remarks"][0].as_str().unwrap();
+    assert!(remark.ends_with(" s"), "{remark}");
 }
 
 #[test]
 fn everything_goes_over_unix_sockets_too() {
     let bench = Bench::new();
     let solution = file("tests/solutions", "plain_shield.py");
-    let (_, result) = bench.judge(&solution, &["--seconds", "1", "--unix"]);
-    assert!(number(&result, "mice_served") + number(&result, "elephants_served") >= 1.0);
+    bench.judge_until(&solution, &["--unix"], &[], |result| {
+        number(result, "mice_served") + number(result, "elephants_served") >= 1.0
+    });
 }
 
 #[test]
@@ -150,13 +182,13 @@ fn every_world_can_be_played() {
         "failing-backend",
         "brown-out",
     ] {
-        let (output, result) = bench.judge(&solution, &["--seconds", "1", "--world", world]);
+        let (output, result) =
+            bench.judge_until(&solution, &["--world", world], &[], has(&["mice_served"]));
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(
             log.contains("passes if no backend overflows"),
             "{world}: {log}"
         );
-        assert!(number(&result, "mice_served") >= 1.0, "{world}: {result}");
         assert!(
             result["score"].is_null(),
             "only the contest has points: {result}"
