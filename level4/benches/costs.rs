@@ -58,8 +58,17 @@ fn peak() -> anyhow::Result<u64> {
     Ok(kilobytes / 1024)
 }
 
+/// As much as the node's own threads have, bytes.
+const STACK_SIZE: usize = 64 * 1024 * 1024;
+
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
+    let thread = std::thread::Builder::new().stack_size(STACK_SIZE);
+    let measured = thread.spawn(move || measure(&flags))?.join();
+    measured.map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
+}
+
+fn measure(flags: &Flags) -> anyhow::Result<()> {
     let shell = |sql: &str| Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
     let mut database = Database::new()?;
     database.execute(MOMENT, &shell(costly::SETUP))?;
@@ -75,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         }
         database.restore(&start)?;
         peak()?;
+        eprintln!("{name}");
         let before = cpu()?;
         let command = shell(&sql);
         let answer = database.run(MOMENT, budget, &command)?;

@@ -16,6 +16,7 @@ const PLACES: [(&str, &[&str]); 8] = [
         &[
             "engine/allocator.rs",
             "engine/cache.rs",
+            "engine/functions/collation.rs",
             "engine/functions/mod.rs",
             "engine/functions/pattern.rs",
             "engine/functions/strings.rs",

@@ -9,8 +9,8 @@ use super::engine::image::Image;
 use super::engine::vfs::File;
 use super::guard::Access;
 use super::session::Session;
-use super::{Budget, Database, DatabaseError};
-use crate::codec::{Reader, Writer};
+use super::{Database, DatabaseError, parts};
+use crate::codec::Writer;
 
 /// Digests values in order: CRC32C of each, mixed into 64 bits.
 #[derive(Default)]
@@ -60,11 +60,11 @@ impl Database {
     /// If it is not a usable database.
     pub fn digest(state: &[u8]) -> Result<u64, DatabaseError> {
         let mut digest = Digest::default();
-        let mut reader = Reader::new(state);
-        let mut budget = Writer::new();
-        Budget::decode(&mut reader)?.encode(&mut budget);
-        digest.bytes(6, &budget.finish());
-        let file = File::new(Image::new(reader.rest()));
+        let (budget, _, file) = parts(state)?;
+        let mut encoded = Writer::new();
+        budget.encode(&mut encoded);
+        digest.bytes(6, &encoded.finish());
+        let file = File::new(Image::new(file));
         let session = Session::open(&file, Access::Read)?;
         let connection = session.connection();
         // A loaded file may have values that no request could make.

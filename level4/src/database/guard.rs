@@ -76,6 +76,8 @@ pub struct Guard {
     seen: Arc<Mutex<Seen>>,
     /// Virtual tables keep statements compiled and content cached, in ways of their own.
     pub has_virtual_tables: bool,
+    /// The savepoints that are open, as far as statements that were compiled tell.
+    savepoints: Arc<Mutex<Vec<String>>>,
     /// State of the generator behind `random()`.
     random: Arc<AtomicU64>,
     /// `total_changes()` at the request's start.
@@ -83,10 +85,12 @@ pub struct Guard {
 }
 
 /// What the authorizer saw of a statement that was compiled.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Seen {
     /// `BEGIN`, `COMMIT` or `ROLLBACK`.
     pub transaction: Option<&'static str>,
+    /// `SAVEPOINT`, `RELEASE` or `ROLLBACK TO`, and the savepoint's name.
+    pub savepoint: Option<(TransactionOperation, String)>,
     /// It goes through the whole database: CREATE INDEX, REINDEX.
     pub is_bulk: bool,
     /// `PRAGMA case_sensitive_like` was set to this.
@@ -99,6 +103,14 @@ impl Guard {
     pub fn install(connection: &mut Connection, access: Access) -> Result<Self> {
         let mut guard = Self::default();
         statement::configure(connection);
+        if access == Access::Write {
+            // Opens a cursor that writes, for which a connection takes a page's buffer and keeps it.
+            // Whatever stands against it stands against a request, too.
+            let _ = connection.execute_batch("BEGIN; CREATE TABLE \"\" (a); ROLLBACK");
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK")?;
+            }
+        }
         connection.execute_batch(
             "PRAGMA temp_store = FILE; PRAGMA cache_spill = OFF; PRAGMA synchronous = OFF;
              PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; SELECT 1 FROM sqlite_schema",
@@ -132,12 +144,33 @@ impl Guard {
         self.changes.store(connection.total_changes(), Relaxed);
         statement::forget_last_rowid(connection);
         self.take_seen();
+        self.open_savepoints().clear();
         meter::begin(budget);
     }
 
     /// What has been compiled since this was last asked.
     pub fn take_seen(&self) -> Seen {
         std::mem::take(&mut *self.seen())
+    }
+
+    /// A statement that opens or closes savepoints is about to run. What does not come of it (a release
+    /// may fail) matters little: the most that were ever open count.
+    pub fn note_savepoint(&self, operation: TransactionOperation, name: String) {
+        let mut open = self.open_savepoints();
+        let known = open.iter().rposition(|known| *known == name);
+        match (operation, known) {
+            (TransactionOperation::Begin, _) => open.push(name),
+            (TransactionOperation::Release, Some(place)) => open.truncate(place),
+            (TransactionOperation::Rollback, Some(place)) => open.truncate(place + 1),
+            _ => {}
+        }
+        meter::savepoints(open.len());
+    }
+
+    fn open_savepoints(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.savepoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -214,10 +247,16 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
         Authorization::Allow
     };
     match &context.action {
-        AuthAction::Select
-        | AuthAction::Read { .. }
-        | AuthAction::Recursive
-        | AuthAction::Savepoint { .. } => Authorization::Allow,
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => {
+            Authorization::Allow
+        }
+        AuthAction::Savepoint {
+            operation,
+            savepoint_name,
+        } => {
+            guard.seen().savepoint = Some((*operation, savepoint_name.to_ascii_lowercase()));
+            Authorization::Allow
+        }
         AuthAction::Transaction { operation } => {
             guard.seen().transaction = Some(match operation {
                 TransactionOperation::Begin => "BEGIN",

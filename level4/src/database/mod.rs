@@ -161,6 +161,7 @@ impl Database {
             Ok(()) => Self::open(image).map(|database| {
                 let budget = self.budget;
                 *self = Self { budget, ..database };
+                self.writer.is_foreign = true;
             }),
             Err(error) => Err(error),
         };
@@ -180,6 +181,7 @@ impl Database {
 fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
     let file = File::new(image.clone());
     let mut session = Session::open(&file, Access::Read)?;
+    session.is_foreign = true;
     let mut verdict = Ok(String::new());
     session.request(&file, moment, budget, |work| {
         verdict = work.text("PRAGMA integrity_check(1)");
@@ -189,6 +191,19 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
         Ok(verdict) if verdict == "ok" => Ok(()),
         Ok(damage) | Err(damage) => Err(DatabaseError::Damaged(damage)),
     }
+}
+
+/// Stands between the budget and the file in a snapshot, where a client has loaded the database. No SQLite
+/// file begins so.
+const FOREIGN: u8 = 1;
+
+/// The budget, whether a client has loaded the database, and the file, from a snapshot.
+fn parts(state: &[u8]) -> Result<(Budget, bool, &[u8]), Malformed> {
+    let mut reader = Reader::new(state);
+    let budget = Budget::decode(&mut reader)?;
+    let rest = reader.rest();
+    let file = rest.strip_prefix(&[FOREIGN]);
+    Ok((budget, file.is_some(), file.unwrap_or(rest)))
 }
 
 /// The database as of one moment, for snapshots.
@@ -247,6 +262,9 @@ impl Executor for Database {
     fn save(&mut self) -> Content {
         let mut writer = Writer::new();
         self.budget.encode(&mut writer);
+        if self.writer.is_foreign {
+            writer.byte(FOREIGN);
+        }
         Content {
             head: writer.finish(),
             image: self.file.image(),
@@ -254,10 +272,10 @@ impl Executor for Database {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        let mut reader = Reader::new(state);
-        let budget = Budget::decode(&mut reader)?;
-        let database = Self::open(Image::new(reader.rest()))?;
+        let (budget, is_foreign, file) = parts(state)?;
+        let database = Self::open(Image::new(file))?;
         *self = Self { budget, ..database };
+        self.writer.is_foreign = is_foreign;
         Ok(())
     }
 }

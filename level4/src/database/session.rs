@@ -21,6 +21,8 @@ pub struct Session {
     connection: Connection,
     guard: Guard,
     access: Access,
+    /// The file came from a client: damage that SQLite finds in it is an answer.
+    pub is_foreign: bool,
     /// Rows that the last request changed, for the replicas' digest.
     pub changes: u64,
 }
@@ -52,6 +54,9 @@ impl<'c> Work<'c> {
         let seen = self.guard.take_seen();
         if seen.is_bulk {
             meter::set_limits(self.budget.bulk());
+        }
+        if let Some((operation, name)) = seen.savepoint {
+            self.guard.note_savepoint(operation, name);
         }
         if let Some(operation) = seen.transaction
             && !own_transactions
@@ -99,6 +104,13 @@ impl<'c> Work<'c> {
     }
 }
 
+/// Ends an open transaction. What comes of its failure cannot be told.
+pub fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
+        meter::fail("a transaction cannot be rolled back");
+    }
+}
+
 impl Session {
     /// A connection to a file.
     pub fn open(file: &File, access: Access) -> Result<Self, rusqlite::Error> {
@@ -108,6 +120,7 @@ impl Session {
             connection,
             guard,
             access,
+            is_foreign: false,
             changes: 0,
         })
     }
@@ -124,6 +137,7 @@ impl Session {
         budget: Budget,
         work: impl FnOnce(&Work) -> Vec<u8>,
     ) -> Result<Bytes, DatabaseError> {
+        meter::set_foreign(self.is_foreign);
         self.guard
             .begin(&self.connection, budget, moment.time_ms, moment.seed);
         let before = self.connection.total_changes();
@@ -145,12 +159,13 @@ impl Session {
 
     /// Ends an open transaction, and replaces a connection that is not as it was.
     fn leave(&mut self, file: &File) -> Result<(), rusqlite::Error> {
-        if !self.connection.is_autocommit() {
-            // Fails only if SQLite has rolled back by itself meanwhile.
-            let _ = self.connection.execute_batch("ROLLBACK");
-        }
+        roll_back(&self.connection);
         if self.guard.used.load(Relaxed) || self.guard.has_virtual_tables {
-            *self = Self::open(file, self.access)?;
+            let is_foreign = self.is_foreign;
+            *self = Self {
+                is_foreign,
+                ..Self::open(file, self.access)?
+            };
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::meter;
 use super::engine::statement::{Script, Statement};
-use super::session::Work;
+use super::session::{Work, roll_back};
 use crate::statement::{Outcome, Parameters, Rows, Statements, Value};
 
 /// Charged to the answer for every statement, bytes.
@@ -41,9 +41,8 @@ pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>,
         if let Err(reason) = work.control("COMMIT") {
             results.push(Outcome::Error(reason));
         }
-    } else if !work.connection.is_autocommit() {
-        // A conflict may have rolled back already. Whatever the budget says, this has to be done.
-        let _ = work.connection.execute_batch("ROLLBACK");
+    } else {
+        roll_back(work.connection);
     }
     (results, times)
 }

@@ -6,13 +6,14 @@ use std::ptr;
 
 use rusqlite::ffi;
 
-use super::meter::{self, Block};
+use super::meter::{self, Block, Call, Size};
 
 /// In front of every block; keeps the alignment of 16 that the C library gives.
 #[repr(C, align(16))]
 struct Header {
     size: u32,
     epoch: u32,
+    value: Size,
 }
 
 const HEADER: usize = size_of::<Header>();
@@ -41,29 +42,29 @@ pub fn install() -> c_int {
 }
 
 unsafe extern "C" fn malloc(bytes: c_int) -> *mut c_void {
-    let Some(epoch) = admit(bytes) else {
+    let Some(owner) = admit(bytes) else {
         return ptr::null_mut();
     };
     // SAFETY: the C library's allocator takes any size.
     let header = unsafe { libc::malloc(bytes as usize + HEADER) };
-    finish(header.cast(), bytes, epoch)
+    finish(header.cast(), bytes, owner)
 }
 
 /// Charges a block of so many bytes; `None`: it may not be had.
-fn admit(bytes: c_int) -> Option<u32> {
-    if meter::fails_here() {
+fn admit(bytes: c_int) -> Option<(u32, Size)> {
+    if meter::fails_here(Call::Memory).is_some() {
         meter::fail("there is no memory");
         return None;
     }
     match meter::allocate(bytes as u64) {
-        Block::Allowed(epoch) => Some(epoch),
+        Block::Allowed(epoch, value) => Some((epoch, value)),
         Block::Refused => None,
     }
 }
 
-fn finish(header: *mut Header, bytes: c_int, epoch: u32) -> *mut c_void {
+fn finish(header: *mut Header, bytes: c_int, (epoch, value): (u32, Size)) -> *mut c_void {
     if header.is_null() {
-        meter::free(epoch, bytes as u64);
+        meter::free(epoch, value, bytes as u64);
         meter::fail("there is no memory");
         return ptr::null_mut();
     }
@@ -71,7 +72,7 @@ fn finish(header: *mut Header, bytes: c_int, epoch: u32) -> *mut c_void {
     // SAFETY: the block begins with room for a header and is aligned for it; the second pointer stays
     // within the block.
     unsafe {
-        header.write(Header { size, epoch });
+        header.write(Header { size, epoch, value });
         header.add(1).cast()
     }
 }
@@ -83,14 +84,14 @@ unsafe extern "C" fn free(block: *mut c_void) {
     // SAFETY: SQLite gives back what it got from here, behind a header.
     unsafe {
         let header = block.cast::<Header>().sub(1);
-        let Header { size, epoch } = header.read();
-        meter::free(epoch, u64::from(size));
+        let Header { size, epoch, value } = header.read();
+        meter::free(epoch, value, u64::from(size));
         libc::free(header.cast());
     }
 }
 
 unsafe extern "C" fn realloc(block: *mut c_void, bytes: c_int) -> *mut c_void {
-    let Some(epoch) = admit(bytes) else {
+    let Some(owner) = admit(bytes) else {
         return ptr::null_mut();
     };
     // SAFETY: as for `free`; the old block stays what it was if there is no new one.
@@ -99,9 +100,9 @@ unsafe extern "C" fn realloc(block: *mut c_void, bytes: c_int) -> *mut c_void {
         let old = header.read();
         let moved = libc::realloc(header.cast(), bytes as usize + HEADER);
         if !moved.is_null() {
-            meter::free(old.epoch, u64::from(old.size));
+            meter::free(old.epoch, old.value, u64::from(old.size));
         }
-        finish(moved.cast(), bytes, epoch)
+        finish(moved.cast(), bytes, owner)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self {
-            steps: 100_000_000,
+            steps: 50_000_000,
             memory: 192 * MIB,
             answer: 64 * MIB,
         }
@@ -118,16 +118,24 @@ const PAGE_STEPS: u64 = 1;
 const READ_STEPS: u64 = 8;
 /// Charged for each time the compiler reports progress, in steps.
 const COMPILER_STEPS: u64 = 2_000;
-/// Blocks from this size on are charged while a statement runs, bytes. Smaller ones come from the
-/// connection's own pool or not, and are few a step.
-const LARGE_BLOCK: u64 = 2_048;
-/// Values from this length on make a statement's steps dearer, bytes. SQLite's own buffers are shorter.
+/// Blocks from this size on are charged while a statement runs, bytes. Shorter ones come from the
+/// connection's own pool (blocks of 1,200 bytes) or not, and are few a step.
+const LARGE_BLOCK: u64 = 1_201;
+/// Values from this length on make a statement's steps dearer for the rest of it, bytes: SQLite's own
+/// buffers are shorter.
 const LONG_VALUE: u64 = 16 * 1024;
+/// Shorter blocks are taken for values as long as they are there between two steps, but for those of a
+/// page, which are SQLite's own. By size: up to so many bytes each.
+const SIZES: [u64; 4] = [2 * 1024, 4 * 1024, 8 * 1024, LONG_VALUE];
+/// A page, and one with what the pager adds.
+const PAGES: [u64; 2] = [4096, 4104];
 /// So many bytes of a fresh block take one step to fill.
 const BLOCK_BYTES_A_STEP: u64 = 8;
 /// Once a statement has handled a long value each of its steps may go through so much of it: a step's
 /// price rises by one for every so many bytes.
 const VALUE_BYTES_A_STEP: u64 = 256;
+/// So many savepoints open at one time raise it by one: a page that is changed is noted in each.
+const SAVEPOINTS_A_STEP: u64 = 8;
 
 struct Meter {
     phase: Cell<Phase>,
@@ -143,13 +151,21 @@ struct Meter {
     most: Cell<u64>,
     answer: Cell<u64>,
     longest: Cell<u64>,
+    /// How many blocks there are of each size.
+    present: [Cell<u64>; SIZES.len()],
+    /// The most savepoints open at one time.
+    savepoints: Cell<u64>,
     exceeded: Cell<Option<Exceeded>>,
     fault: Cell<Option<&'static str>>,
+    /// The file came from a client.
+    is_foreign: Cell<bool>,
     /// Calls until the injected fault; 0: none is to come.
     #[cfg(test)]
     countdown: Cell<u64>,
     #[cfg(test)]
     calls: Cell<u64>,
+    #[cfg(test)]
+    failure: Cell<Failure>,
 }
 
 const NO_BUDGET: Budget = Budget {
@@ -171,12 +187,17 @@ thread_local! {
             most: Cell::new(0),
             answer: Cell::new(0),
             longest: Cell::new(0),
+            present: [const { Cell::new(0) }; SIZES.len()],
+            savepoints: Cell::new(0),
             exceeded: Cell::new(None),
             fault: Cell::new(None),
+            is_foreign: Cell::new(false),
             #[cfg(test)]
             countdown: Cell::new(0),
             #[cfg(test)]
             calls: Cell::new(0),
+            #[cfg(test)]
+            failure: Cell::new(Failure::Missing),
         }
     };
 }
@@ -200,6 +221,8 @@ pub fn begin(budget: Budget) {
         meter.most.set(0);
         meter.answer.set(0);
         meter.longest.set(0);
+        meter.savepoints.set(0);
+        meter.present.iter().for_each(|count| count.set(0));
         meter.exceeded.set(None);
     });
 }
@@ -305,6 +328,18 @@ pub fn fail(what: &'static str) {
     });
 }
 
+/// Whether the file came from a client, with whatever damage it has.
+pub fn set_foreign(is_foreign: bool) {
+    METER.with(|meter| meter.is_foreign.set(is_foreign));
+}
+
+/// SQLite found the database damaged. Where a client gave it so, it is on all nodes, and that is an answer.
+pub fn damage() {
+    if !METER.with(|meter| meter.is_foreign.get()) {
+        fail("the database in memory is damaged");
+    }
+}
+
 impl Meter {
     /// Whether there is a budget to keep to.
     fn counts(&self) -> bool {
@@ -337,7 +372,10 @@ impl Meter {
     }
 
     fn price(&self) -> u64 {
-        1 + self.longest.get() / VALUE_BYTES_A_STEP
+        let sizes = SIZES.iter().zip(&self.present).rev();
+        let present = sizes.clone().find(|(_, count)| count.get() > 0);
+        let longest = self.longest.get().max(present.map_or(0, |(size, _)| *size));
+        1 + longest / VALUE_BYTES_A_STEP + self.savepoints.get() / SAVEPOINTS_A_STEP
     }
 }
 
@@ -375,10 +413,18 @@ pub fn finish_statement(steps: u64) {
     });
 }
 
+/// So many savepoints are open.
+pub fn savepoints(count: usize) {
+    METER.with(|meter| {
+        let most = meter.savepoints.get().max(count as u64);
+        meter.savepoints.set(most);
+    });
+}
+
 /// A statement holds a value of so many bytes, which no allocation tells of.
 pub fn value(bytes: u64) {
     METER.with(|meter| {
-        if bytes >= LONG_VALUE {
+        if bytes >= LARGE_BLOCK {
             meter.longest.set(bytes.max(meter.longest.get()));
         }
     });
@@ -443,8 +489,9 @@ pub fn release(bytes: u64) {
 /// What becomes of a block that the allocator is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
-    /// It counts for the request of this epoch (0: for none).
-    Allowed(u32),
+    /// It counts for the request of this epoch (0: for none), and for a value of this size (see
+    /// [`free`]).
+    Allowed(u32, Size),
     /// The request has to end.
     Refused,
 }
@@ -460,51 +507,102 @@ pub fn allocate(bytes: u64) -> Block {
                 Phase::Step => bytes >= LARGE_BLOCK,
             };
         if !is_charged {
-            return Block::Allowed(0);
+            return Block::Allowed(0, NO_VALUE);
         }
         let mut allowed = true;
+        let mut size = NO_VALUE;
         if meter.phase.get() == Phase::Step {
             if bytes >= LONG_VALUE {
                 meter.longest.set(bytes.max(meter.longest.get()));
+            } else {
+                size = size_of_value(bytes);
             }
             allowed = meter.charge(bytes / BLOCK_BYTES_A_STEP);
         }
         if allowed && meter.hold(bytes) {
-            Block::Allowed(meter.epoch.get())
+            if let Some(count) = meter.present.get(usize::from(size)) {
+                count.set(count.get() + 1);
+            }
+            Block::Allowed(meter.epoch.get(), size)
         } else {
             Block::Refused
         }
     })
 }
 
-/// A block of an epoch is freed.
-pub fn free(epoch: u32, bytes: u64) {
+/// A place in [`SIZES`], or none.
+pub type Size = u8;
+const NO_VALUE: Size = Size::MAX;
+
+fn size_of_value(bytes: u64) -> Size {
+    if PAGES.contains(&bytes) {
+        return NO_VALUE;
+    }
+    let size = SIZES.iter().position(|&size| bytes <= size);
+    size.and_then(|size| Size::try_from(size).ok())
+        .unwrap_or(NO_VALUE)
+}
+
+/// A block of an epoch and a size is freed.
+pub fn free(epoch: u32, size: Size, bytes: u64) {
     METER.with(|meter| {
         if epoch != 0 && epoch == meter.epoch.get() {
+            if let Some(count) = meter.present.get(usize::from(size)) {
+                count.set(count.get().saturating_sub(1));
+            }
             meter.memory.set(meter.memory.get().saturating_sub(bytes));
         }
     });
 }
 
-/// Whether this call of the environment is to fail. Only tests make any fail.
-pub fn fails_here() -> bool {
+/// A call that a request makes of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// For memory.
+    Memory,
+    /// To open a file.
+    Open,
+    /// To read from one.
+    Read,
+    /// To write to one.
+    Write,
+}
+
+/// How calls fail that are made to.
+#[cfg_attr(not(test), allow(dead_code, reason = "only tests make any fail"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no memory, no file, no room; what is there cannot be read.
+    Missing,
+    /// What is read is damaged, and what is written is not taken.
+    Damaged,
+}
+
+/// Whether this call of the environment is to fail, and how. Only tests make any fail.
+#[cfg_attr(not(test), allow(unused_variables))]
+pub fn fails_here(call: Call) -> Option<Failure> {
     #[cfg(test)]
     return METER.with(|meter| {
+        let failure = meter.failure.get();
+        if failure == Failure::Damaged && !matches!(call, Call::Read | Call::Write) {
+            return None;
+        }
         meter.calls.set(meter.calls.get() + 1);
         let left = meter.countdown.get();
         meter.countdown.set(left.saturating_sub(1));
-        left == 1
+        (left == 1).then_some(failure)
     });
     #[cfg(not(test))]
-    false
+    None
 }
 
-/// Makes the `place`-th call of the environment fail, counted from 1 and from now; 0: none. Gives the
-/// number of calls since this was last called.
+/// Makes the `place`-th call of the environment that can fail so fail, counted from 1 and from now; 0:
+/// none. Gives the number of such calls since this was last called.
 #[cfg(test)]
-pub fn fail_at(place: u64) -> u64 {
+pub fn fail_at(place: u64, failure: Failure) -> u64 {
     METER.with(|meter| {
         meter.countdown.set(place);
+        meter.failure.set(failure);
         meter.calls.replace(0)
     })
 }

@@ -186,7 +186,7 @@ fn longest_literal(sql: &[u8]) -> u64 {
 }
 
 /// Why the last call on a connection failed. A database in memory that is damaged is the environment's
-/// failure; what virtual tables and sequences find wrong with their content is not, as any request can
+/// failure, unless a client has loaded it so; what virtual tables and sequences find wrong with their content is not, as any request can
 /// have put it there.
 fn failure(connection: &Connection) -> String {
     if let Some(exceeded) = meter::exceeded() {
@@ -195,7 +195,7 @@ fn failure(connection: &Connection) -> String {
     // SAFETY: the handle is open.
     let code = unsafe { ffi::sqlite3_extended_errcode(connection.handle()) };
     if matches!(code, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) {
-        meter::fail("the database in memory is damaged");
+        meter::damage();
     }
     error_message(connection)
 }

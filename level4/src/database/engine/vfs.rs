@@ -14,7 +14,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use rusqlite::ffi;
 
 use super::image::Image;
-use super::{meter, random};
+use super::meter::{self, Call, Failure};
+use super::random;
 
 /// The VFS's name.
 pub const NAME: &CStr = c"level4";
@@ -162,7 +163,7 @@ unsafe extern "C" fn open(
     // SAFETY: SQLite gives room for a handle, and a name that is NULL or NUL-terminated.
     let (handle, name) = unsafe { (&mut *file.cast::<Handle>(), text(name)) };
     handle.base.pMethods = ptr::null();
-    if meter::fails_here() {
+    if meter::fails_here(Call::Open).is_some() {
         meter::fail("a file cannot be opened");
         return ffi::SQLITE_CANTOPEN;
     }
@@ -211,9 +212,14 @@ unsafe extern "C" fn read(
     length: c_int,
     offset: ffi::sqlite3_int64,
 ) -> c_int {
-    if meter::fails_here() {
-        meter::fail("a file cannot be read");
-        return ffi::SQLITE_IOERR_READ;
+    match meter::fails_here(Call::Read) {
+        Some(Failure::Missing) => {
+            meter::fail("a file cannot be read");
+            return ffi::SQLITE_IOERR_READ;
+        }
+        // As SQLite says where it sees so itself: nothing is noted below it.
+        Some(Failure::Damaged) => return ffi::SQLITE_CORRUPT,
+        None => {}
     }
     // SAFETY: the file is open, and SQLite's buffer has so many bytes.
     let (state, buffer) = unsafe {
@@ -237,9 +243,12 @@ unsafe extern "C" fn write(
     length: c_int,
     offset: ffi::sqlite3_int64,
 ) -> c_int {
-    if meter::fails_here() {
+    if let Some(failure) = meter::fails_here(Call::Write) {
         meter::fail("a file cannot be written");
-        return ffi::SQLITE_FULL;
+        return match failure {
+            Failure::Missing => ffi::SQLITE_FULL,
+            Failure::Damaged => ffi::SQLITE_IOERR_WRITE,
+        };
     }
     // SAFETY: as for `read`.
     let (state, bytes) = unsafe {

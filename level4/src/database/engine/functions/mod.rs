@@ -1,13 +1,15 @@
 //! Built-in functions of SQLite whose work is not bounded by the length of what they are given, in the
-//! same words but charged: pattern matching ([`pattern`]), searching, replacing and trimming ([`strings`]).
+//! same words but charged: pattern matching ([`pattern`]), searching, replacing and trimming ([`strings`]),
+//! and comparing ([`collation`]).
 //!
 //! What they give is what SQLite's own give (`func.c`).
 #![allow(unsafe_code)]
 
+mod collation;
 mod pattern;
 mod strings;
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use rusqlite::{Connection, ffi};
@@ -18,6 +20,8 @@ use strings::{instr, replace, trim, trim_end, trim_start};
 
 type Context = *mut ffi::sqlite3_context;
 type Arguments = *mut *mut ffi::sqlite3_value;
+type Collation =
+    unsafe extern "C" fn(*mut c_void, c_int, *const c_void, c_int, *const c_void) -> c_int;
 type Function = unsafe extern "C" fn(Context, c_int, Arguments);
 
 /// Bytes or comparisons that take one step.
@@ -54,6 +58,21 @@ pub fn install(connection: &Connection, is_like_case_sensitive: bool) -> rusqlit
             ffi::sqlite3_create_function_v2(
                 db, name, count, flags, data, function, None, None, None,
             )
+        };
+        if code != ffi::SQLITE_OK {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        }
+    }
+    let collations: [(&CStr, Collation); 2] = [
+        (c"NOCASE", collation::no_case),
+        (c"RTRIM", collation::right_trim),
+    ];
+    for (name, collation) in collations {
+        // SAFETY: as above.
+        let code = unsafe {
+            let (db, data) = (connection.handle(), ptr::null_mut());
+            let (name, encoding) = (name.as_ptr(), ffi::SQLITE_UTF8);
+            ffi::sqlite3_create_collation_v2(db, name, encoding, data, Some(collation), None)
         };
         if code != ffi::SQLITE_OK {
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));

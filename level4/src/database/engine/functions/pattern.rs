@@ -54,7 +54,8 @@ unsafe fn compare(context: Context, count: c_int, arguments: Arguments, kind: Ki
         return;
     };
     let (pattern, subject) = (c_string(pattern), c_string(subject));
-    if !charge(context, (pattern.len() + subject.len()) as u64) {
+    // An item of the pattern takes as long as a few bytes of the text.
+    if !charge(context, (8 * pattern.len() + subject.len()) as u64) {
         return;
     }
     let pattern = Pattern::new(pattern, kind, escape);
@@ -168,6 +169,14 @@ impl Pattern {
         Self { items, folds }
     }
 
+    /// How many comparisons it takes to know whether an item accepts a character.
+    fn work(item: &Item) -> u64 {
+        match item {
+            Item::Set(ranges, _) => 1 + ranges.len() as u64 / 2,
+            _ => 1,
+        }
+    }
+
     fn accepts(&self, item: &Item, character: u32) -> bool {
         match item {
             Item::One => true,
@@ -181,7 +190,7 @@ impl Pattern {
         }
     }
 
-    /// Whether `text` matches. Told of every so many comparisons, `go_on` may end it: `None`.
+    /// Whether `text` matches. Told of how many comparisons were made, `go_on` may end it: `None`.
     ///
     /// Of several ways to match only the last `Any` need be tried again, as any earlier one can as well
     /// match less.
@@ -190,13 +199,13 @@ impl Pattern {
         let (mut item, mut at) = (0, 0);
         let mut retry: Option<(usize, usize)> = None;
         let mut comparisons = 0;
-        loop {
-            comparisons += 1;
-            if comparisons == COMPARISONS {
-                comparisons = 0;
-                if !go_on(COMPARISONS) {
+        let matched = loop {
+            comparisons += self.items.get(item).map_or(1, Self::work);
+            if comparisons >= COMPARISONS {
+                if !go_on(comparisons) {
                     return None;
                 }
+                comparisons = 0;
             }
             match self.items.get(item) {
                 Some(Item::Any) => {
@@ -211,7 +220,7 @@ impl Pattern {
                         continue;
                     }
                 }
-                None if at == text.len() => return Some(true),
+                None if at == text.len() => break true,
                 _ => {}
             }
             match &mut retry {
@@ -219,9 +228,10 @@ impl Pattern {
                     next_char(text, start);
                     (item, at) = (*from, *start);
                 }
-                _ => return Some(false),
+                _ => break false,
             }
-        }
+        };
+        go_on(comparisons).then_some(matched)
     }
 }
 

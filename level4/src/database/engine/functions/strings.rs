@@ -2,6 +2,7 @@
 //! in proportion to its input (two-way string matching).
 #![allow(unsafe_code)]
 
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::c_int;
 
 use memchr::memmem;
@@ -9,6 +10,9 @@ use rusqlite::ffi;
 
 use super::super::meter;
 use super::{Arguments, Context, c_string, charge, give, text};
+
+/// Bytes looked at between two charges.
+const WORK_A_LOOK: u64 = 4096;
 
 pub unsafe extern "C" fn instr(context: Context, _: c_int, arguments: Arguments) {
     // SAFETY: SQLite's arguments, within the call; copies are freed once.
@@ -60,21 +64,17 @@ fn place(haystack: &[u8], needle: &[u8], is_text: bool) -> usize {
         return 1;
     }
     let starts = |byte: &u8| byte & 0xc0 != 0x80;
-    let finder = memmem::Finder::new(needle);
-    let mut from = 0;
-    while let Some(at) = finder.find(&haystack[from..]).map(|at| from + at) {
-        if !is_text {
-            return at + 1;
-        }
-        if at == 0 {
-            return 1;
-        }
-        if starts(&haystack[at]) {
-            return 1 + haystack[1..=at].iter().filter(|&byte| starts(byte)).count();
-        }
-        from = at + 1;
+    if is_text && !starts(&needle[0]) {
+        // A piece of a character is looked for at the start only.
+        return usize::from(haystack.starts_with(needle));
     }
-    0
+    match memmem::find(haystack, needle) {
+        None => 0,
+        Some(at) if is_text && at > 0 => {
+            1 + haystack[1..=at].iter().filter(|&byte| starts(byte)).count()
+        }
+        Some(at) => at + 1,
+    }
 }
 
 pub unsafe extern "C" fn replace(context: Context, _: c_int, arguments: Arguments) {
@@ -163,20 +163,97 @@ unsafe fn trim_ends(
         };
         set = given;
     }
-    let characters: std::collections::HashSet<&[u8]> = characters(set).collect();
-    let longest = characters.iter().map(|c| c.len()).max().unwrap_or(0);
-    let work = set.len() * 4 + subject.len() * longest.clamp(1, 8) * 8;
-    if charge(context, work as u64) {
-        give(
-            context,
-            trimmed(subject, &characters, longest, at_start, at_end),
-        );
+    let set = c_string(set);
+    if !charge(context, 8 * set.len() as u64) {
+        return;
+    }
+    let set = Characters::new(set);
+    if let Some(rest) = set.trim(subject, at_start, at_end, |bytes| charge(context, bytes)) {
+        give(context, rest);
+    }
+}
+
+/// Characters to be taken away.
+struct Characters<'a> {
+    /// Those of one byte,
+    single: [bool; 256],
+    /// longer ones,
+    longer: HashSet<&'a [u8]>,
+    /// and their lengths, the shortest first.
+    lengths: BTreeSet<usize>,
+}
+
+impl<'a> Characters<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let mut set = Self {
+            single: [false; 256],
+            longer: HashSet::new(),
+            lengths: BTreeSet::new(),
+        };
+        for character in characters(text) {
+            if let [byte] = character {
+                set.single[usize::from(*byte)] = true;
+            } else if set.longer.insert(character) {
+                set.lengths.insert(character.len());
+            }
+        }
+        set
+    }
+
+    /// `text` without them at its ends. Told of the bytes looked at, `go_on` may end it: `None`.
+    fn trim<'t>(
+        &self,
+        text: &'t [u8],
+        at_start: bool,
+        at_end: bool,
+        go_on: impl Fn(u64) -> bool,
+    ) -> Option<&'t [u8]> {
+        let mut rest = text;
+        for from_end in [false, true] {
+            if !(if from_end { at_end } else { at_start }) {
+                continue;
+            }
+            let mut work = 0;
+            while let Some(length) = self.find(rest, from_end, &mut work) {
+                rest = if from_end {
+                    &rest[..rest.len() - length]
+                } else {
+                    &rest[length..]
+                };
+                if work >= WORK_A_LOOK && !go_on(std::mem::take(&mut work)) {
+                    return None;
+                }
+            }
+            if !go_on(work) {
+                return None;
+            }
+        }
+        Some(rest)
+    }
+
+    /// The length of the character of the set at an end of `text`.
+    fn find(&self, text: &[u8], from_end: bool, work: &mut u64) -> Option<usize> {
+        let byte = if from_end { text.last() } else { text.first() };
+        *work += 1;
+        if self.single[usize::from(*byte?)] {
+            return Some(1);
+        }
+        self.lengths.iter().copied().find(|&length| {
+            // Hashing takes as long as some bytes, and in proportion to the length.
+            *work += 32 + length as u64;
+            let part = if from_end {
+                text.len().checked_sub(length).map(|start| &text[start..])
+            } else {
+                text.get(..length)
+            };
+            part.is_some_and(|part| self.longer.contains(part))
+        })
     }
 }
 
 /// Pieces that begin with a byte that begins a character; SQLite's way with text that may be none.
 fn characters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = c_string(text);
+    let mut rest = text;
     std::iter::from_fn(move || {
         let (&first, _) = rest.split_first()?;
         let mut length = 1;
@@ -189,36 +266,20 @@ fn characters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn trimmed<'a>(
-    mut text: &'a [u8],
-    set: &std::collections::HashSet<&[u8]>,
-    longest: usize,
-    at_start: bool,
-    at_end: bool,
-) -> &'a [u8] {
-    let lengths = 1..=longest;
-    while at_start
-        && let Some(length) = lengths
-            .clone()
-            .find(|&length| text.get(..length).is_some_and(|part| set.contains(part)))
-    {
-        text = &text[length..];
-    }
-    while at_end
-        && let Some(length) = lengths.clone().find(|&length| {
-            let start = text.len().checked_sub(length);
-            start.is_some_and(|start| set.contains(&text[start..]))
-        })
-    {
-        text = &text[..text.len() - length];
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A needle that begins within a character would be found at every byte of such a text.
+    #[test]
+    fn a_piece_of_a_character_is_found_at_the_start_only() {
+        let text = [vec![b'a'], vec![0x80; 1_000_000]].concat();
+        let needle = vec![0x80; 500_000];
+        assert_eq!(place(&text, &needle, true), 0);
+        assert_eq!(place(&text[1..], &needle, true), 1);
+        assert_eq!(place(&text, &needle, false), 2);
+    }
 
     proptest! {
         #[test]
@@ -227,6 +288,25 @@ mod tests {
             prop_assert_eq!(place(text.as_bytes(), b"b", true), before.chars().count() + 1);
             prop_assert_eq!(place(text.as_bytes(), b"b", false), before.len() + 1);
             prop_assert_eq!(place(before.as_bytes(), b"b", true), 0);
+        }
+
+        /// Against the obvious way: one character of the set after the other, the shortest first.
+        #[test]
+        fn what_is_trimmed_is_in_the_set(
+            text in prop::collection::vec(prop::sample::select(vec![b'a', b'b', 0xc3, 0xa9, 0xa8]), 0..12),
+            set in prop::collection::vec(prop::sample::select(vec![b'a', 0xc3, 0xa9]), 0..6),
+        ) {
+            let mut sorted: Vec<&[u8]> = characters(&set).collect();
+            sorted.sort_by_key(|character| character.len());
+            let mut rest = text.as_slice();
+            while let Some(found) = sorted.iter().find(|found| rest.starts_with(found)) {
+                rest = &rest[found.len()..];
+            }
+            while let Some(found) = sorted.iter().find(|found| rest.ends_with(found)) {
+                rest = &rest[..rest.len() - found.len()];
+            }
+            let trimmed = Characters::new(&set).trim(&text, true, true, |_| true);
+            prop_assert_eq!(trimmed, Some(rest));
         }
     }
 }
