@@ -67,6 +67,7 @@ impl Core {
             if self.is_leader() {
                 self.agreement.ask();
             }
+            self.agreement.ask_about_content();
         }
         if !self.has_parted() || self.rebuilt.is_some() {
             return;
@@ -217,13 +218,7 @@ impl Agreement {
         self.content
             .own
             .retain(|&known, _| known + 1_000_000 > index);
-        self.outbox.push(Digests {
-            content: true,
-            question: false,
-            chain: self.chain,
-            first: index,
-            values: vec![value],
-        });
+        self.tell_content(index, false);
         self.weigh(index, true, quorum);
     }
 
@@ -257,7 +252,9 @@ impl Agreement {
         for (index, _) in indexes.zip(&digests.values) {
             self.weigh(index, digests.content, quorum);
         }
-        if digests.question && digests.first <= self.last {
+        if digests.question && digests.content {
+            self.tell_content(digests.first, false);
+        } else if digests.question && digests.first <= self.last {
             self.tell(digests.first, digests.first, false);
         } else if digests.question && self.owed.len() < OWED_LIMIT {
             self.owed.insert(digests.first);
@@ -268,6 +265,31 @@ impl Agreement {
     pub fn ask(&mut self) {
         if self.last > self.agreed {
             self.tell(self.last, self.last, true);
+        }
+    }
+
+    /// Asks everybody for their digests of the contents that differ: each tells its own only once, and
+    /// that may have been lost. Nobody comes by the same index again.
+    pub fn ask_about_content(&mut self) {
+        let undecided: Vec<Index> = self
+            .split
+            .iter()
+            .filter_map(|&(index, content)| content.then_some(index))
+            .collect();
+        for index in undecided {
+            self.tell_content(index, true);
+        }
+    }
+
+    fn tell_content(&mut self, index: Index, question: bool) {
+        if let Some(&value) = self.content.own.get(&index) {
+            self.outbox.push(Digests {
+                content: true,
+                question,
+                chain: self.chain,
+                first: index,
+                values: vec![value],
+            });
         }
     }
 
@@ -459,6 +481,27 @@ mod tests {
                 let value = if node.me == 3 { 1 } else { 2 };
                 node.note_content(512, value, quorum);
             }
+            exchange(&mut nodes, quorum);
+        });
+        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];
+        assert_eq!(standings(&nodes), expected);
+    }
+
+    #[test]
+    fn who_is_in_doubt_about_the_content_asks_again() {
+        let mut nodes = run(3, 512, |_, index| index);
+        with_quorum(3, |quorum| {
+            for node in &mut nodes {
+                let value = if node.me == 3 { 1 } else { 2 };
+                node.note_content(512, value, quorum);
+            }
+            // What 2 told is lost on its way to 1, which hears 3 only.
+            let lost = nodes[1].take_outbox();
+            let told = nodes[2].take_outbox();
+            nodes[0].receive(3, &told[0], quorum);
+            assert_eq!(nodes[0].standing(), Standing::Doubtful(512));
+            nodes[2].receive(2, &lost[0], quorum);
+            nodes[0].ask_about_content();
             exchange(&mut nodes, quorum);
         });
         let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];

@@ -471,6 +471,21 @@ impl Core {
         }
     }
 
+    /// What is known about this node's state.
+    pub fn standing(&self) -> Standing {
+        self.agreement.standing()
+    }
+
+    /// Whether this node is a member of the cluster, as far as it knows.
+    pub fn is_member(&self) -> bool {
+        self.members.contains_key(&self.id())
+    }
+
+    /// The term in which this node leads; `None`: it does not.
+    pub fn leads(&self) -> Option<u64> {
+        self.is_leader().then_some(self.raw.raft.term)
+    }
+
     /// What has to happen now. `now_ms` is the wall clock, the time of new entries.
     pub fn flush(&mut self, now_ms: u64) -> Effects {
         let mut effects = Effects::default();

@@ -81,7 +81,7 @@ impl Core {
 
     /// The entry that a majority of the voters, as far as they said, cannot apply: it is committed, and
     /// they have been at the one before for the length of two comparisons.
-    pub(super) fn stuck_at(&self) -> Option<Index> {
+    pub fn stuck_at(&self) -> Option<Index> {
         let period = self.timing.compare.next_multiple_of(8);
         let mut applied: BTreeMap<Index, HashSet<NodeId>> = BTreeMap::new();
         for (&node, waiting) in &self.skips.progress {

@@ -66,6 +66,34 @@ enum Event {
     Fault,
 }
 
+/// An event of a life (of the machine that it is at), by time and then in the order of scheduling.
+struct Scheduled {
+    time: Time,
+    order: u64,
+    life: u64,
+    event: Event,
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Scheduled {}
+
 /// A process.
 struct Process {
     core: Core,
@@ -144,8 +172,7 @@ pub struct Cluster {
     rng: ChaCha8Rng,
     now: Time,
     order: u64,
-    queue: BinaryHeap<Reverse<(Time, u64, u64)>>,
-    events: HashMap<u64, (Event, u64)>,
+    queue: BinaryHeap<Reverse<Scheduled>>,
     slots: Vec<Slot>,
     clients: Vec<Client>,
     cut: HashSet<(usize, usize)>,
@@ -189,7 +216,6 @@ impl Cluster {
             now: 0,
             order: 0,
             queue: BinaryHeap::new(),
-            events: HashMap::new(),
             slots: Vec::new(),
             clients: (0..rng.random_range(2..9))
                 .map(|_| Client::default())
@@ -241,9 +267,12 @@ impl Cluster {
 
     fn schedule(&mut self, delay: Time, event: Event, life: u64) {
         self.order += 1;
-        self.queue
-            .push(Reverse((self.now + delay, self.order, self.order)));
-        self.events.insert(self.order, (event, life));
+        self.queue.push(Reverse(Scheduled {
+            time: self.now + delay,
+            order: self.order,
+            life,
+            event,
+        }));
     }
 
     fn start(&mut self, place: usize) {
@@ -407,10 +436,9 @@ impl Cluster {
             Some(Standing::Sound) => slot.parted = None,
             _ => {}
         }
-        let status = process.core.status();
-        if status.role == "leader" {
-            let leader = *self.leaders.entry(status.term).or_insert(id);
-            assert_eq!(leader, id, "two leaders in term {}", status.term);
+        if let Some(term) = process.core.leads() {
+            let leader = *self.leaders.entry(term).or_insert(id);
+            assert_eq!(leader, id, "two leaders in term {term}");
         }
         for (_, message) in &messages {
             process.durable.check(message);
@@ -429,7 +457,7 @@ impl Cluster {
         }
         if snapshot_wanted {
             let snapshot = process.machine.snapshot();
-            let is_sound = status.standing == Standing::Sound;
+            let is_sound = process.core.standing() == Standing::Sound;
             process.core.offer_snapshot(is_sound.then_some(snapshot));
         }
         if apply.iter().any(|step| matches!(step, Apply::Restore(_))) {
@@ -526,8 +554,9 @@ impl Cluster {
     }
 
     fn ask(&mut self, client: usize) {
-        if self.now > FAULTS_END + 2_000_000 {
-            return;
+        if self.now > FAULTS_END + 2_000_000 && !self.is_in_doubt() {
+            // Enough has been asked, and another client may still have to find out whether it has.
+            return self.schedule(100_000, Event::Client(client), 0);
         }
         let place = self.rng.random_range(0..self.slots.len());
         let read = self.rng.random_bool(0.2);
@@ -625,7 +654,7 @@ impl Cluster {
                         self.history.push((hash, text));
                     }
                 }
-                let is_sound = process.core.status().standing == Standing::Sound;
+                let is_sound = process.core.standing() == Standing::Sound;
                 if index >= process.snapshotted + process.snapshot_every && is_sound {
                     let snapshot = process.machine.snapshot();
                     process
@@ -658,8 +687,7 @@ impl Cluster {
             return;
         };
         process.core.tick();
-        let status = process.core.status();
-        if let Some(index) = status.stuck_at
+        if let Some(index) = process.core.stuck_at()
             && self.rng.random_bool(0.05)
         {
             // The operator's hour.
@@ -668,21 +696,23 @@ impl Cluster {
         if let Some((leaving, id)) = self.leaving
             && leaving != place
         {
+            let status = process.core.status();
             if status.members.contains_key(&id) {
                 process.core.remove(id);
             } else if status.role == "leader" && !status.changing {
                 self.replace(leaving);
             }
         }
-        if !status.members.contains_key(&status.id) && self.rng.random_bool(0.1) {
+        let asks = self.slots[place].process.as_ref();
+        if asks.is_some_and(|process| !process.core.is_member()) && self.rng.random_bool(0.1) {
             // A newcomer asks a random machine to let it in.
             let through = self.rng.random_range(0..self.slots.len());
             let to = self.slots[through].id;
             let join = PeerMessage::Join {
-                node: status.id,
+                node: self.slots[place].id,
                 name: place.to_string(),
             };
-            self.send(status.id, to, &join);
+            self.send(self.slots[place].id, to, &join);
         }
         let life = self.slots[place].life;
         self.schedule(TICK, Event::Tick(place), life);
@@ -695,9 +725,11 @@ impl Cluster {
 
     /// Runs to the end and checks the history.
     pub fn run(mut self) -> Summary {
-        while let Some(Reverse((time, _, key))) = self.queue.pop() {
+        while let Some(Reverse(scheduled)) = self.queue.pop() {
+            let Scheduled {
+                time, life, event, ..
+            } = scheduled;
             self.now = time;
-            let (event, life) = self.events.remove(&key).expect("scheduled once");
             let alive = |slots: &[Slot], place: usize| slots[place].life == life;
             match event {
                 Event::Tick(place) if alive(&self.slots, place) => self.tick(place),

@@ -38,7 +38,17 @@ impl Cluster {
         self.spread |= spoilt.count() > 1;
     }
 
+    /// Whether a replica waits to hear which of two contents is the right one: entries that lead to the
+    /// next comparison help.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let mut processes = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        processes.any(|process| matches!(process.core.standing(), Standing::Doubtful(_)))
+    }
+
     pub(super) fn settled(&self) -> bool {
+        if self.clients.iter().any(|client| client.waiting.is_some()) {
+            return false;
+        }
         let whole: Option<Vec<(Members, u64, u64)>> = self
             .slots
             .iter()
@@ -62,7 +72,6 @@ impl Cluster {
             && whole
                 .iter()
                 .all(|(m, c, a)| m == members && c == commit && a == commit)
-            && self.clients.iter().all(|client| client.waiting.is_none())
     }
 
     /// A spoilt replica has to be known for one, some time after all is whole and clients have asked.
@@ -75,7 +84,7 @@ impl Cluster {
             return;
         }
         if let Some(process) = &self.slots[place].process {
-            let unknown = process.core.status().standing == Standing::Sound
+            let unknown = process.core.standing() == Standing::Sound
                 && process.machine.look().defect == Defect::Visible;
             assert!(
                 !unknown,
