@@ -26,6 +26,15 @@ pub struct Node {
     log: Option<PathBuf>,
 }
 
+/// The program: cargo's for tests, the one beside this one's folder for examples.
+fn program() -> PathBuf {
+    let built = option_env!("CARGO_BIN_EXE_level4").map(PathBuf::from);
+    built.unwrap_or_else(|| {
+        let own = std::env::current_exe().unwrap();
+        own.ancestors().nth(2).unwrap().join("level4")
+    })
+}
+
 impl Node {
     /// Starts a node listening at `listen` in `folder`, and waits until it listens.
     pub fn start(folder: &Path, listen: &str, join: Option<&str>) -> Self {
@@ -70,6 +79,13 @@ impl Node {
         self.arguments.push(argument.to_owned());
     }
 
+    /// At its next start it is told to join through another node.
+    pub fn join(&mut self, through: &str) {
+        self.arguments
+            .retain(|argument| !argument.starts_with("--join"));
+        self.add_argument(&format!("--join={through}"));
+    }
+
     /// It listens there from its next start on.
     pub fn listen_at(&mut self, address: &str) {
         address.clone_into(&mut self.arguments[1]);
@@ -77,7 +93,7 @@ impl Node {
 
     /// Starts the process (again).
     pub fn restart(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_level4"));
+        let mut command = Command::new(program());
         if let Some(path) = &self.log {
             let log = std::fs::File::options()
                 .create(true)
