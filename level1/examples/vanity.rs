@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text)?;
     // The seed separates miners of one commit; here there is one.
-    let template = CommitTemplate::new(&Commit::parse(&text)?, 0);
+    let template = CommitTemplate::new(&Commit::parse(&text)?.place(None)?, 0);
     let job = Job::new(template, Target::prefix(&prefix)?);
     let workers = Worker::cpu(Backend::most_capable(), available_parallelism()?).into();
     let control = Control::default();

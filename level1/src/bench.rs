@@ -66,7 +66,7 @@ pub fn hopeless_job() -> Job {
     let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below(HOPELESS)) else {
         unreachable!("both are constants")
     };
-    Job::new(CommitTemplate::new(&commit, 0), target)
+    Job::new(CommitTemplate::new(&commit.in_a_line(), 0), target)
 }
 
 /// One id in 2^80.

@@ -1,8 +1,8 @@
 //! The command line.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use level1::{Backend, Choice, Device, GpuError, KernelError, Team, Worker};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use level1::{Backend, Choice, Device, GpuError, KernelError, Style, Team, Worker};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -130,7 +130,18 @@ pub struct MineArgs {
 pub struct SearchArgs {
     #[command(flatten)]
     pub target: TargetArgs,
+    /// How to put the nonce into the commit [default: see --help]
+    ///
+    /// 'line' adds a line 'Nonce: …' to the message, among its trailers if there are any. 'space'
+    /// is invisible: spaces and tabs behind the message, or, in a signed commit, behind the
+    /// signature, which stays valid. 'header' adds a header that git does not show, to commits that
+    /// are not signed. Without the option it is 'line', but 'space' where the commit is signed or
+    /// has no message.
+    #[arg(long, value_name = "STYLE")]
+    pub style: Option<StyleName>,
     /// Take HEAD's commit of this repository instead of one from standard input
+    ///
+    /// Any folder of it will do.
     #[arg(long, value_name = "DIR")]
     pub repo: Option<PathBuf>,
     /// Write the match into the repository and move HEAD to it instead of printing it
@@ -138,6 +149,24 @@ pub struct SearchArgs {
     pub amend: bool,
     #[command(flatten)]
     pub workers: WorkerArgs,
+}
+
+/// The styles by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StyleName {
+    Line,
+    Space,
+    Header,
+}
+
+impl From<StyleName> for Style {
+    fn from(name: StyleName) -> Self {
+        match name {
+            StyleName::Line => Self::Line,
+            StyleName::Space => Self::Space,
+            StyleName::Header => Self::Header,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

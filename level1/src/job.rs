@@ -1,7 +1,7 @@
 //! The plain search core: a template, a target and a range of nonces in; matches and the number of
 //! nonces tried out.
 //!
-//! The kernels' candidates are hashed again here from the whole object with the `sha1` crate, and
+//! The kernels' candidates are hashed again here from the whole object with the crates `sha1` and `sha2`, and
 //! compared with all 160 bits of the target. Nothing else in the program calls something a match.
 
 use crate::kernel::{Batch, Kernel, Sink, Work};
@@ -69,7 +69,7 @@ impl Job {
     /// Hashes a candidate in full, by another way than the kernels do.
     pub fn check(&self, nonce: Nonce) -> Option<Match> {
         let commit = self.template.commit(nonce);
-        let id = ObjectId::of("commit", &commit);
+        let id = ObjectId::of_with(self.work.tail.hash(), "commit", &commit);
         self.target
             .contains(id)
             .then_some(Match { nonce, id, commit })

@@ -20,7 +20,7 @@
 //! let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
 //!             author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nTitle\n";
 //! let commit = Commit::parse(text.as_bytes())?;
-//! let job = Job::new(CommitTemplate::new(&commit, 1), Target::prefix("c0f")?);
+//! let job = Job::new(CommitTemplate::new(&commit.place(None)?, 1), Target::prefix("c0f")?);
 //! let workers = Worker::cpu(Backend::most_capable(), NonZeroUsize::MIN).into();
 //! let go_on = &mut || ControlFlow::Continue(());
 //! let Outcome::Found(found) = search(&job, &workers, &Control::default(), go_on)? else {
@@ -37,6 +37,7 @@ mod chain;
 mod clone_dir;
 mod commit;
 mod git;
+mod hash;
 mod job;
 mod kept;
 mod kernel;
@@ -44,6 +45,7 @@ mod ledger;
 mod miner;
 mod nonce;
 mod object_id;
+mod placement;
 mod target;
 mod template;
 mod tree;
@@ -55,6 +57,7 @@ pub use chain::{Head, HeadError, NextCommit};
 pub use clone_dir::{CloneDir, CloneError, classic_dir};
 pub use commit::{Commit, CommitError, NewCommit};
 pub use git::{GitError, NETWORK, Object, Push, Repository, end_git_with_us, without_secrets};
+pub use hash::HashFunction;
 pub use job::{Job, Match, Searched};
 pub use kept::{KeptError, KeptFile, KeptMatch};
 pub use kernel::gpu::{Device, GpuKernel, devices};
@@ -64,8 +67,9 @@ pub use kernel::{
 };
 pub use ledger::{Player, PlayerError};
 pub use miner::{Coin, MineError, Observer, Plan, Status, Summary, mine};
-pub use nonce::{COLUMNS, Nonce, ROWS};
+pub use nonce::{Alphabet, COLUMNS, Nonce, ROWS};
 pub use object_id::{ObjectId, ObjectIdError};
+pub use placement::{Placement, Style};
 pub use target::{Filter, Target, TargetError};
 pub use template::{CommitTemplate, Tail};
 pub use tree::{FileEntry, Tree, TreeError};

@@ -1,66 +1,104 @@
-//! Object ids: the SHA-1 of a git object, header included.
+//! Object ids: the hash of a git object, header included.
 //!
-//! Everything here goes through the `sha1` crate. It is the slow, independent path by which each
-//! match of a kernel is checked before git hears of it.
+//! Everything here goes through the crates `sha1` and `sha2`. It is the slow, independent path by
+//! which each match of a kernel is checked before git hears of it.
 
+use crate::hash::{HashFunction, State};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use std::fmt;
 use thiserror::Error;
 
-/// Number of hexadecimal digits in a SHA-1 object id.
-pub const HEX_DIGITS: usize = 40;
-
-/// A SHA-1 object id as five big-endian words, so that the derived order is the order of its
-/// hexadecimal text.
+/// An object id as big-endian words, so that the derived order is, within one hash function, the
+/// order of its hexadecimal text. Words that the function does not have are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId(pub [u32; 5]);
+pub struct ObjectId {
+    hash: HashFunction,
+    words: State,
+}
 
-/// The text was not 40 lower-case hexadecimal digits.
+/// The text was not 40 or 64 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not an object id of 40 hexadecimal digits")]
+#[error("{0:?} is not an object id of 40 or 64 hexadecimal digits")]
 pub struct ObjectIdError(String);
 
 impl ObjectId {
-    /// The id of the object of type `kind` (`commit`, `tree`, `blob`) whose content is `body`.
+    /// The SHA-1 id of the object of type `kind` (`commit`, `tree`, `blob`) whose content is
+    /// `body`.
     pub fn of(kind: &str, body: &[u8]) -> Self {
-        let mut hash = Sha1::new();
-        hash.update(format!("{kind} {}\0", body.len()));
-        hash.update(body);
-        Self::from_bytes(&hash.finalize().into())
+        Self::of_with(HashFunction::Sha1, kind, body)
     }
 
-    /// The id whose 20 raw bytes (as in a tree object) are `bytes`.
-    pub fn from_bytes(bytes: &[u8; 20]) -> Self {
-        let mut words = [0; 5];
+    /// The id that `hash` gives an object.
+    pub fn of_with(hash: HashFunction, kind: &str, body: &[u8]) -> Self {
+        let header = format!("{kind} {}\0", body.len());
+        match hash {
+            HashFunction::Sha1 => {
+                let digest = Sha1::new().chain_update(header).chain_update(body);
+                Self::from_bytes(hash, &digest.finalize())
+            }
+            HashFunction::Sha256 => {
+                let digest = Sha256::new().chain_update(header).chain_update(body);
+                Self::from_bytes(hash, &digest.finalize())
+            }
+        }
+    }
+
+    /// The id with these words, of which only as many count as `hash` has.
+    pub(crate) fn from_state(hash: HashFunction, mut words: State) -> Self {
+        words[hash.words()..].fill(0);
+        Self { hash, words }
+    }
+
+    /// The SHA-1 id whose raw bytes (as in a tree object) are `bytes`.
+    pub fn from_sha1(bytes: &[u8; 20]) -> Self {
+        Self::from_bytes(HashFunction::Sha1, bytes)
+    }
+
+    fn from_bytes(hash: HashFunction, bytes: &[u8]) -> Self {
+        let mut words = [0; 8];
         for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
             *word = u32::from_be_bytes(*chunk);
         }
-        Self(words)
+        Self { hash, words }
     }
 
-    /// The 20 raw bytes, as they stand in a tree object.
-    pub fn to_bytes(self) -> [u8; 20] {
+    /// The raw bytes of a SHA-1 id, as they stand in a tree object.
+    pub fn to_sha1(self) -> [u8; 20] {
         let mut bytes = [0; 20];
-        for (chunk, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+        for (chunk, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(self.words) {
             *chunk = word.to_be_bytes();
         }
         bytes
     }
 
-    /// Reads 40 lower-case hexadecimal digits.
+    /// Reads 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
     pub fn from_hex(hex: &str) -> Result<Self, ObjectIdError> {
         let digits = hex.as_bytes();
         let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() != HEX_DIGITS || !digits.iter().all(is_digit) {
-            return Err(ObjectIdError(hex.to_owned()));
-        }
-        let mut words = [0; 5];
+        let functions = [HashFunction::Sha1, HashFunction::Sha256];
+        let hash = functions
+            .into_iter()
+            .find(|hash| hash.hex_digits() == digits.len())
+            .filter(|_| digits.iter().all(is_digit))
+            .ok_or_else(|| ObjectIdError(hex.to_owned()))?;
+        let mut words = [0; 8];
         for (word, chunk) in words.iter_mut().zip(digits.chunks(8)) {
             *word = chunk
                 .iter()
                 .fold(0, |word, &digit| (word << 4) | hex_value(digit));
         }
-        Ok(Self(words))
+        Ok(Self { hash, words })
+    }
+
+    /// The function that made the id.
+    pub fn hash(self) -> HashFunction {
+        self.hash
+    }
+
+    /// The id's words; those that the function does not have are zero.
+    pub fn words(self) -> State {
+        self.words
     }
 }
 
@@ -75,7 +113,8 @@ fn hex_value(digit: u8) -> u32 {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|word| write!(f, "{word:08x}"))
+        let words = &self.words[..self.hash.words()];
+        words.iter().try_for_each(|word| write!(f, "{word:08x}"))
     }
 }
 
@@ -87,13 +126,17 @@ mod tests {
     fn empty_blob_has_the_id_every_git_user_knows() {
         let id = ObjectId::of("blob", b"");
         assert_eq!(id.to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        let id = ObjectId::of_with(HashFunction::Sha256, "blob", b"");
+        let text = "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813";
+        assert_eq!(id.to_string(), text);
+        assert_eq!(ObjectId::from_hex(text), Ok(id));
     }
 
     #[test]
     fn text_and_bytes_round_trip() {
         let id = ObjectId::of("blob", b"x");
         assert_eq!(ObjectId::from_hex(&id.to_string()), Ok(id));
-        assert_eq!(ObjectId::from_bytes(&id.to_bytes()), id);
+        assert_eq!(ObjectId::from_sha1(&id.to_sha1()), id);
     }
 
     #[test]

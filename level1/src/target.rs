@@ -1,12 +1,13 @@
 //! What a match must look like: a closed range of object ids.
 //!
 //! A difficulty is compared as *text* in the contract ("lexicographically less than the content of
-//! `difficulty.txt`"), so it may have any number of digits. As a range of 160-bit numbers that is
+//! `difficulty.txt`"), so it may have any number of digits. As a range of numbers that is
 //! everything from zero to one less than the difficulty padded with zeros. A vanity prefix is a
-//! range as well. Kernels look at the first word only ([`Filter`]); the 160 bits are compared once
+//! range as well. Kernels look at the first word only ([`Filter`]); all bits are compared once
 //! for each candidate.
 
-use crate::object_id::{HEX_DIGITS, ObjectId};
+use crate::hash::HashFunction;
+use crate::object_id::ObjectId;
 use thiserror::Error;
 
 /// The object ids that count as a match: all from `first` to `last`, both included.
@@ -29,8 +30,13 @@ pub enum TargetError {
     #[error("no hash can be less than {0:?}")]
     Impossible(String),
     /// A prefix longer than an object id, or empty.
-    #[error("a prefix has 1 to 40 hexadecimal digits, {0:?} has {len}", len = .0.len())]
-    PrefixLength(String),
+    #[error("a prefix has 1 to {most} hexadecimal digits, {prefix:?} has {len}", len = .prefix.len())]
+    PrefixLength {
+        /// The prefix.
+        prefix: String,
+        /// Digits of an object id.
+        most: usize,
+    },
 }
 
 /// The part of a [`Target`] that a kernel checks: the first word of an id, less `base`, is at most
@@ -44,9 +50,14 @@ pub struct Filter {
 }
 
 impl Target {
-    /// Ids whose 40 digits are lexicographically less than `difficulty`, which has any number of
-    /// lower-case hexadecimal digits.
+    /// SHA-1 ids whose 40 digits are lexicographically less than `difficulty`, which has any number
+    /// of lower-case hexadecimal digits.
     pub fn below(difficulty: &str) -> Result<Self, TargetError> {
+        Self::below_with(HashFunction::Sha1, difficulty)
+    }
+
+    /// The same among the ids of `hash`.
+    pub fn below_with(hash: HashFunction, difficulty: &str) -> Result<Self, TargetError> {
         if !difficulty
             .bytes()
             .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
@@ -54,32 +65,39 @@ impl Target {
             return Err(TargetError::NotHex(difficulty.to_owned()));
         }
         let impossible = || TargetError::Impossible(difficulty.to_owned());
-        let bound = padded(difficulty, '0');
-        let last = if difficulty.len() > HEX_DIGITS {
-            // An id that equals the first 40 digits is a proper prefix, hence less.
+        let bound = padded(hash, difficulty, '0');
+        let last = if difficulty.len() > hash.hex_digits() {
+            // An id that equals all the digits it has is a proper prefix, hence less.
             Some(bound)
         } else {
             predecessor(bound)
         };
-        let first = ObjectId([0; 5]);
+        let first = ObjectId::from_state(hash, [0; 8]);
         Ok(Self {
             first,
             last: last.ok_or_else(impossible)?,
         })
     }
 
-    /// Ids that begin with `prefix`, 1 to 40 hexadecimal digits of either case.
+    /// SHA-1 ids that begin with `prefix`, 1 to 40 hexadecimal digits of either case.
     pub fn prefix(prefix: &str) -> Result<Self, TargetError> {
+        Self::prefix_with(HashFunction::Sha1, prefix)
+    }
+
+    /// The same among the ids of `hash`.
+    pub fn prefix_with(hash: HashFunction, prefix: &str) -> Result<Self, TargetError> {
         if !prefix.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(TargetError::PrefixNotHex(prefix.to_owned()));
         }
-        if prefix.is_empty() || prefix.len() > HEX_DIGITS {
-            return Err(TargetError::PrefixLength(prefix.to_owned()));
+        let most = hash.hex_digits();
+        if prefix.is_empty() || prefix.len() > most {
+            let prefix = prefix.to_owned();
+            return Err(TargetError::PrefixLength { prefix, most });
         }
         let prefix = prefix.to_ascii_lowercase();
         Ok(Self {
-            first: padded(&prefix, '0'),
-            last: padded(&prefix, 'f'),
+            first: padded(hash, &prefix, '0'),
+            last: padded(hash, &prefix, 'f'),
         })
     }
 
@@ -90,17 +108,19 @@ impl Target {
 
     /// The check on the first word that kernels make.
     pub fn filter(&self) -> Filter {
-        let base = self.first.0[0];
+        let (first, last) = (self.first.words()[0], self.last.words()[0]);
         Filter {
-            base,
-            span: self.last.0[0] - base,
+            base: first,
+            span: last - first,
         }
     }
 
     /// How many hashes a match takes on average.
     pub fn expected_hashes(&self) -> f64 {
         let fraction = |id: ObjectId| {
-            id.0.iter()
+            let words = id.words();
+            words
+                .iter()
                 .rev()
                 .fold(0.0, |sum, &word| (sum + f64::from(word)) / 2f64.powi(32))
         };
@@ -108,24 +128,24 @@ impl Target {
     }
 }
 
-/// The first 40 of `digits`, filled up with `fill`. The digits are checked and lower-case.
-fn padded(digits: &str, fill: char) -> ObjectId {
+/// As many of `digits` as an id has, filled up with `fill`. The digits are checked and lower-case.
+fn padded(hash: HashFunction, digits: &str, fill: char) -> ObjectId {
     let text: String = digits
         .chars()
         .chain(std::iter::repeat(fill))
-        .take(HEX_DIGITS)
+        .take(hash.hex_digits())
         .collect();
     ObjectId::from_hex(&text).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// The id that is one less, or `None` below zero.
 fn predecessor(id: ObjectId) -> Option<ObjectId> {
-    let mut words = id.0;
-    for word in words.iter_mut().rev() {
+    let mut words = id.words();
+    for word in words[..id.hash().words()].iter_mut().rev() {
         let borrow = *word == 0;
         *word = word.wrapping_sub(1);
         if !borrow {
-            return Some(ObjectId(words));
+            return Some(ObjectId::from_state(id.hash(), words));
         }
     }
     None
@@ -184,10 +204,13 @@ mod tests {
                 span: 0
             }
         );
-        assert!(target.contains(padded("deadbeef1", '7')));
-        assert!(!target.contains(padded("deadbeef2", '0')));
+        let sha1 = |digits, fill| padded(HashFunction::Sha1, digits, fill);
+        assert!(target.contains(sha1("deadbeef1", '7')));
+        assert!(!target.contains(sha1("deadbeef2", '0')));
+        assert!(!target.contains(padded(HashFunction::Sha256, "deadbeef1", '7')));
         assert!(Target::prefix("").is_err());
         assert!(Target::prefix(&"a".repeat(41)).is_err());
+        assert!(Target::prefix_with(HashFunction::Sha256, &"a".repeat(64)).is_ok());
         assert!(Target::prefix("xyz").is_err());
     }
 

@@ -1,10 +1,11 @@
 //! Where the nonce goes: a commit object laid out for two-level hashing.
 //!
-//! SHA-1 works on blocks of 64 bytes. A template ends the message with one line of base-32 digits,
-//! of such a length that the object, header included, is 55 bytes longer than a multiple of 64:
+//! SHA-1 and SHA-256 work on blocks of 64 bytes. A template stretches the nonce with filler, so
+//! that its row ends one block and its column ends at byte 55 of the next. Where nothing follows,
+//! as with a nonce line at the message's end, that is the last block:
 //!
 //! ```text
-//!            block before the last                         last block
+//!               row block                            nonce block
 //! ┌──────────────────────────────┬────────────┬────────────────────┬───────┬────┬──────────┐
 //! │ … message, "Nonce: ", filler │ row digits │ filler             │column │0x80│bit length│
 //! └──────────────────────────────┴────────────┴────────────────────┴───────┴────┴──────────┘
@@ -12,27 +13,19 @@
 //! ```
 //!
 //! A nonce is a *row* (upper 49 bits, ten digits) and a *column* (lower 15 bits, three digits).
-//! The row decides the midstate before the last block; the column is the upper three bytes of the
+//! The row decides the state before the nonce block; the column is the upper three bytes of the
 //! one word W13. Many rows are prepared at once, each carried through the rounds 0 … 12 that W13
 //! does not reach; then every column's message schedule is computed once for all of them.
 //! The filler comes from a seed, so that two miners of the same commit try different objects.
+//!
+//! In white space a digit is a bit: a row has 49 digits (bytes 15 … 63) and a column 15 (bytes
+//! 40 … 54, in W10 … W13). What follows the nonce (the message, for a nonce in a header) fills the
+//! nonce block up and makes more blocks, the *suffix*, whose schedules never change.
 
-use crate::commit::Commit;
-use crate::nonce::{
-    BLOCK, COLUMN_DIGITS, DIGITS, LAST_BLOCK_USED, LINE_DIGITS_MAX, LINE_DIGITS_MIN, NONCE_LABEL,
-    Nonce, ROW_DIGITS, write_digits,
-};
+use crate::hash::{HashFunction, State};
+use crate::nonce::{Alphabet, BLOCK, NONCE_END, Nonce};
 use crate::object_id::ObjectId;
-use sha1::block_api::compress;
-
-/// SHA-1's initial hash value (RFC 3174, section 6.1).
-const INITIAL: [u32; 5] = [
-    0x6745_2301,
-    0xefcd_ab89,
-    0x98ba_dcfe,
-    0x1032_5476,
-    0xc3d2_e1f0,
-];
+use crate::placement::Placement;
 
 /// A commit object with room for a nonce, hashed as far as the nonce allows.
 #[derive(Clone, Debug)]
@@ -41,42 +34,50 @@ pub struct CommitTemplate {
     object: Vec<u8>,
     /// Length of the header `commit SIZE\0` in bytes.
     header: usize,
+    /// Where in the object the column's digits end.
+    nonce_end: usize,
     tail: Tail,
 }
 
-/// What kernels need of a template: the last two blocks and the state before them.
+/// What kernels need of a template: the blocks from the row's on, and the state before them.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    before: [u32; 5],
+    hash: HashFunction,
+    alphabet: Alphabet,
+    before: State,
     row_block: [u8; BLOCK],
-    last_block: [u32; 16],
+    nonce_block: [u8; BLOCK],
+    suffix: Vec<[u32; 16]>,
 }
 
 impl CommitTemplate {
-    /// Lays out `commit` with filler digits drawn from `seed`.
-    pub fn new(commit: &Commit, seed: u64) -> Self {
-        let text = commit.text();
-        let fixed = text.len() + NONCE_LABEL.len();
-        // The header's length depends on the number of digits of the content's length. A line
-        // one block longer than the least is only needed where that number changes.
-        let (header, digits) = (LINE_DIGITS_MIN..=LINE_DIGITS_MAX)
+    /// Lays out a commit with filler digits drawn from `seed`.
+    pub fn new(placement: &Placement, seed: u64) -> Self {
+        let Placement {
+            hash,
+            before,
+            alphabet,
+            after,
+        } = placement;
+        let fixed = before.len() + after.len();
+        // The header's length depends on the number of digits of the content's length, which skips
+        // one length where it changes.
+        let (header, digits) = (alphabet.length_min()..=alphabet.length_max())
             .map(|digits| (format!("commit {}\0", fixed + digits), digits))
-            .find(|(header, digits)| (header.len() + fixed + digits) % BLOCK == LAST_BLOCK_USED)
-            .unwrap_or_else(|| unreachable!("of 65 lengths one fits"));
+            .find(|(header, digits)| (header.len() + before.len() + digits) % BLOCK == NONCE_END)
+            .unwrap_or_else(|| unreachable!("of two blocks of lengths one fits"));
 
         let mut object = header.clone().into_bytes();
-        object.extend_from_slice(text);
-        object.extend_from_slice(NONCE_LABEL.as_bytes());
-        object.extend(filler(seed).take(digits));
-        let last = object.len() - LAST_BLOCK_USED;
-        write_digits(&mut object[last - ROW_DIGITS..last], 0);
-        let column = object.len() - COLUMN_DIGITS;
-        write_digits(&mut object[column..], 0);
-
-        let tail = Tail::new(&object);
+        object.extend_from_slice(before);
+        object.extend(alphabet.filler(seed).take(digits));
+        let nonce_end = object.len();
+        object.extend_from_slice(after);
+        write_nonce(&mut object[..nonce_end], *alphabet, Nonce(0));
+        let tail = Tail::new(*hash, *alphabet, &object, nonce_end);
         Self {
             object,
             header: header.len(),
+            nonce_end,
             tail,
         }
     }
@@ -89,142 +90,195 @@ impl CommitTemplate {
     /// The content of the commit object (without its header) that has `nonce`.
     pub fn commit(&self, nonce: Nonce) -> Vec<u8> {
         let mut content = self.object[self.header..].to_vec();
-        let end = content.len();
-        let last = end - LAST_BLOCK_USED;
-        write_digits(&mut content[last - ROW_DIGITS..last], nonce.row());
-        write_digits(
-            &mut content[end - COLUMN_DIGITS..],
-            u64::from(nonce.column()),
-        );
+        let end = self.nonce_end - self.header;
+        write_nonce(&mut content[..end], self.tail.alphabet, nonce);
         content
     }
 
-    /// The id of [`Self::commit`], computed from the whole object by the `sha1` crate.
+    /// The id of [`Self::commit`], computed from the whole object by the `sha1` or `sha2` crate.
     pub fn id(&self, nonce: Nonce) -> ObjectId {
-        ObjectId::of("commit", &self.commit(nonce))
+        ObjectId::of_with(self.tail.hash, "commit", &self.commit(nonce))
     }
+}
+
+/// Writes the digits into a text that ends with them.
+fn write_nonce(text: &mut [u8], alphabet: Alphabet, nonce: Nonce) {
+    let end = text.len();
+    let row_end = end - NONCE_END;
+    alphabet.write(
+        &mut text[row_end - alphabet.row_digits()..row_end],
+        nonce.row(),
+    );
+    let column = u64::from(nonce.column());
+    alphabet.write(&mut text[end - alphabet.column_digits()..], column);
 }
 
 impl Tail {
-    fn new(object: &[u8]) -> Self {
-        let (blocks, rest) = object.as_chunks::<BLOCK>();
-        let mut padded = [0; BLOCK];
-        padded[..rest.len()].copy_from_slice(rest);
-        padded[rest.len()] = 0x80;
-        let bits = 8 * object.len() as u64;
-        padded[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+    fn new(hash: HashFunction, alphabet: Alphabet, object: &[u8], nonce_end: usize) -> Self {
+        let mut padded = object.to_vec();
+        padded.push(0x80);
+        let length = (padded.len() + 8).next_multiple_of(BLOCK) - 8;
+        padded.resize(length, 0);
+        padded.extend_from_slice(&(8 * object.len() as u64).to_be_bytes());
 
-        let Some((row_block, blocks)) = blocks.split_last() else {
-            unreachable!("the nonce line alone is longer than a block")
-        };
-        let mut before = INITIAL;
-        compress(&mut before, blocks);
-        let mut last_block = [0; 16];
-        for (word, bytes) in last_block.iter_mut().zip(padded.as_chunks::<4>().0) {
-            *word = u32::from_be_bytes(*bytes);
-        }
-        last_block[13] = column_word(0);
+        let (blocks, _) = padded.as_chunks::<BLOCK>();
+        let nonce_at = nonce_end / BLOCK;
+        let mut before = hash.initial();
+        hash.compress(&mut before, &blocks[..nonce_at - 1]);
         Self {
+            hash,
+            alphabet,
             before,
-            row_block: *row_block,
-            last_block,
+            row_block: blocks[nonce_at - 1],
+            nonce_block: blocks[nonce_at],
+            suffix: blocks[nonce_at + 1..].iter().map(words).collect(),
         }
     }
 
-    /// The state before the last block, for `row`.
-    pub fn midstate(&self, row: u64) -> [u32; 5] {
+    /// Which function names the object.
+    pub fn hash(&self) -> HashFunction {
+        self.hash
+    }
+
+    /// Whether this is the layout of a nonce line at the end of a SHA-1 object, for which every
+    /// kernel has its shortest loop.
+    pub fn is_plain(&self) -> bool {
+        let shape = (self.hash, self.alphabet);
+        shape == (HashFunction::Sha1, Alphabet::Base32) && self.suffix.is_empty()
+    }
+
+    /// The state before the nonce block, for `row`.
+    pub fn midstate(&self, row: u64) -> State {
         let mut block = self.row_block;
-        write_digits(&mut block[BLOCK - ROW_DIGITS..], row);
+        let digits = self.alphabet.row_digits();
+        self.alphabet.write(&mut block[BLOCK - digits..], row);
         let mut state = self.before;
-        compress(&mut state, &[block]);
+        self.hash.compress(&mut state, &[block]);
         state
     }
 
-    /// The words of the last block, padding included, with the digits of column 0 in W13.
-    pub fn last_block(&self) -> &[u32; 16] {
-        &self.last_block
+    /// The state before the row's block, and that block with the digits of some row.
+    #[cfg_attr(
+        not(feature = "gpu"),
+        expect(dead_code, reason = "a device prepares rows itself")
+    )]
+    pub(crate) fn before_row(&self) -> (State, [u32; 16]) {
+        (self.before, words(&self.row_block))
+    }
+
+    /// The words of the nonce block for `column`, padding included.
+    pub fn nonce_block(&self, column: u32) -> [u32; 16] {
+        let mut block = self.nonce_block;
+        let digits = self.alphabet.column_digits();
+        let place = &mut block[NONCE_END - digits..NONCE_END];
+        self.alphabet.write(place, u64::from(column));
+        words(&block)
+    }
+
+    /// The blocks behind the nonce's, the last one's padding included.
+    pub fn suffix(&self) -> &[[u32; 16]] {
+        &self.suffix
     }
 }
 
-/// W13 of the last block for `column`: its three digits and the first byte of the padding.
-pub fn column_word(column: u32) -> u32 {
-    let mut bytes = [0, 0, 0, 0x80];
-    write_digits(&mut bytes[..COLUMN_DIGITS], u64::from(column));
-    u32::from_be_bytes(bytes)
-}
-
-/// Endless digits from a seed: the SplitMix64 sequence, its top five bits at a time.
-fn filler(seed: u64) -> impl Iterator<Item = u8> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        DIGITS[((mixed ^ (mixed >> 31)) >> 59) as usize]
-    })
+/// A block as words.
+fn words(block: &[u8; BLOCK]) -> [u32; 16] {
+    let mut words = [0; 16];
+    for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
+        *word = u32::from_be_bytes(*bytes);
+    }
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nonce::{ROWS, is_nonce_line};
+    use crate::nonce::{COLUMNS, ROWS};
+    use proptest::prelude::*;
     use std::collections::HashSet;
 
-    fn commit(message: &str) -> Commit {
-        let headers = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-                       author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n";
-        Commit::parse(format!("{headers}{message}").as_bytes()).unwrap()
+    fn placement(before: usize, after: usize, hash: HashFunction, alphabet: Alphabet) -> Placement {
+        Placement {
+            hash,
+            before: vec![b'x'; before],
+            alphabet,
+            after: vec![b'y'; after],
+        }
     }
 
-    /// The id by way of midstate and last block, which is the way kernels go.
+    /// The id by way of midstate, nonce block and suffix, which is the way kernels go.
     fn id_by_tail(template: &CommitTemplate, nonce: Nonce) -> ObjectId {
-        let mut state = template.tail().midstate(nonce.row());
-        let mut words = *template.tail().last_block();
-        words[13] = column_word(nonce.column());
-        let mut block = [0; BLOCK];
-        for (bytes, word) in block.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *bytes = word.to_be_bytes();
+        let tail = template.tail();
+        let mut state = tail.midstate(nonce.row());
+        let nonce_block = tail.nonce_block(nonce.column());
+        for words in [nonce_block].iter().chain(tail.suffix()) {
+            let mut block = [0; BLOCK];
+            for (bytes, word) in block.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+                *bytes = word.to_be_bytes();
+            }
+            tail.hash.compress(&mut state, &[block]);
         }
-        compress(&mut state, &[block]);
-        ObjectId(state)
+        ObjectId::from_state(tail.hash, state)
     }
 
     #[test]
-    fn every_message_length_is_laid_out() {
+    fn every_length_is_laid_out() {
         // 0 … 1200 covers each remainder many times, and the step from three to four digits.
         for length in 0..1200 {
-            let template = CommitTemplate::new(&commit(&"x".repeat(length)), length as u64);
-            let nonce = Nonce(0x0123_4567_89ab_cdef ^ length as u64);
-            let content = template.commit(nonce);
-            assert_eq!(
-                template.id(nonce),
-                id_by_tail(&template, nonce),
-                "length {length}"
-            );
-            let line = content.rsplit(|&byte| byte == b'\n').next().unwrap();
-            assert!(is_nonce_line(line), "length {length}");
+            for (alphabet, hash, after) in [
+                (Alphabet::Base32, HashFunction::Sha1, 0),
+                (Alphabet::Blank, HashFunction::Sha1, 0),
+                (Alphabet::Base32, HashFunction::Sha256, length % 130),
+                (Alphabet::Blank, HashFunction::Sha1, length % 131),
+            ] {
+                let placement = placement(length, after, hash, alphabet);
+                let template = CommitTemplate::new(&placement, length as u64);
+                let nonce = Nonce(0x0123_4567_89ab_cdef ^ length as u64);
+                let content = template.commit(nonce);
+                assert_eq!(template.id(nonce), id_by_tail(&template, nonce));
+                assert!(content.starts_with(&placement.before));
+                assert!(content.ends_with(&placement.after));
+                let digits = &content[length..content.len() - after];
+                assert!(alphabet.is_nonce(digits), "length {length}");
+                let plain = (alphabet, hash, after) == (Alphabet::Base32, HashFunction::Sha1, 0);
+                assert_eq!(template.tail().is_plain(), plain);
+            }
         }
     }
 
     #[test]
-    fn nonces_make_different_commits_and_differ_in_nothing_else() {
-        let template = CommitTemplate::new(&commit("Title\n"), 1);
-        let row = |row: u64| (0..1000).map(move |column| Nonce::at(row, column));
-        let nonces: Vec<Nonce> = [0, 1, ROWS - 1].into_iter().flat_map(row).collect();
-        let commits: HashSet<_> = nonces.iter().map(|&nonce| template.commit(nonce)).collect();
-        assert_eq!(commits.len(), nonces.len());
-        let stripped: HashSet<_> = commits
-            .iter()
-            .map(|text| Commit::parse(text).unwrap())
-            .collect::<HashSet<_>>();
-        assert_eq!(stripped.len(), 1);
+    fn nonces_make_different_commits() {
+        for alphabet in [Alphabet::Base32, Alphabet::Blank] {
+            let placement = placement(200, 0, HashFunction::Sha1, alphabet);
+            let template = CommitTemplate::new(&placement, 1);
+            let row = |row: u64| {
+                let columns = (0..COLUMNS).step_by(31);
+                columns.map(move |column| Nonce::at(row, column))
+            };
+            let nonces: Vec<Nonce> = [0, 1, ROWS - 1].into_iter().flat_map(row).collect();
+            let commits: HashSet<_> = nonces.iter().map(|&nonce| template.commit(nonce)).collect();
+            assert_eq!(commits.len(), nonces.len());
+        }
     }
 
     #[test]
     fn seeds_separate_miners() {
-        let one = CommitTemplate::new(&commit("Title\n"), 1);
-        let two = CommitTemplate::new(&commit("Title\n"), 2);
+        let placement = placement(200, 0, HashFunction::Sha1, Alphabet::Base32);
+        let one = CommitTemplate::new(&placement, 1);
+        let two = CommitTemplate::new(&placement, 2);
         assert_ne!(one.commit(Nonce(0)), two.commit(Nonce(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_of_kernels_leads_to_the_crates_id(
+            before in 0usize..400, after in 0usize..400, seed: u64, nonce: u64,
+            is_sha256: bool, is_blank: bool,
+        ) {
+            let hash = if is_sha256 { HashFunction::Sha256 } else { HashFunction::Sha1 };
+            let alphabet = if is_blank { Alphabet::Blank } else { Alphabet::Base32 };
+            let template = CommitTemplate::new(&placement(before, after, hash, alphabet), seed);
+            prop_assert_eq!(template.id(Nonce(nonce)), id_by_tail(&template, Nonce(nonce)));
+        }
     }
 }

@@ -50,7 +50,7 @@ impl Tree {
             let id = id.ok_or(TreeError)?;
             // Modes of files are 100644 and 100755; a link or a folder is no file to read.
             if name == wanted.as_bytes() && mode.starts_with(b"100") {
-                let (id, offset) = (ObjectId::from_bytes(id), at + nul + 1);
+                let (id, offset) = (ObjectId::from_sha1(id), at + nul + 1);
                 return Ok(Some(FileEntry { id, offset }));
             }
             at += nul + 1 + ID_BYTES;
@@ -62,7 +62,7 @@ impl Tree {
     #[must_use]
     pub fn with_file(&self, entry: FileEntry, id: ObjectId) -> Self {
         let mut content = self.content.clone();
-        content[entry.offset..entry.offset + ID_BYTES].copy_from_slice(&id.to_bytes());
+        content[entry.offset..entry.offset + ID_BYTES].copy_from_slice(&id.to_sha1());
         Self { content }
     }
 }
@@ -98,10 +98,10 @@ mod tests {
         let tree = tree();
         let entry = tree.file("LEDGER.txt").unwrap().unwrap();
         assert_eq!(
-            entry.id.to_bytes(),
+            entry.id.to_sha1(),
             *[1, 0, b' ', 0].repeat(5).first_chunk().unwrap()
         );
-        let id = ObjectId([0x0707_0707; 5]);
+        let id = ObjectId::from_sha1(&[7; 20]);
         let changed = tree.with_file(entry, id);
         assert_eq!(changed.file("LEDGER.txt").unwrap().unwrap().id, id);
         let differing = tree

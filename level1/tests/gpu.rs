@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use level1::{
-    Batch, COLUMNS, Commit, CommitTemplate, Device, GpuError, GpuKernel, Job, Kernel, Nonce,
-    ObjectId, ROWS, Schedules, Sink, Target, Tuning, Work,
+    Alphabet, Batch, COLUMNS, CommitTemplate, Device, GpuError, GpuKernel, HashFunction, Job,
+    Kernel, Nonce, ObjectId, ROWS, Schedules, Sink, Target, Tuning, Work,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -31,13 +31,18 @@ fn device() -> Option<Device> {
     }
 }
 
-fn commit(message: &str) -> Commit {
+fn commit(message: &str) -> Placement {
     let text = format!(
         "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
          author Ann Example <ann@example.com> 1390435200 +0000\n\
          committer Ann Example <ann@example.com> 1390435200 +0100\n\n{message}"
     );
-    Commit::parse(text.as_bytes()).unwrap()
+    Placement {
+        hash: HashFunction::Sha1,
+        before: text.into_bytes(),
+        alphabet: Alphabet::Base32,
+        after: Vec::new(),
+    }
 }
 
 fn everything() -> Target {

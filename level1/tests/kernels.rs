@@ -3,20 +3,25 @@
 #![allow(clippy::unwrap_used)]
 
 use level1::{
-    Backend, Batch, COLUMNS, Commit, CommitTemplate, Job, Kernel, Nonce, ObjectId, ROWS, Sink,
-    Target, Work,
+    Alphabet, Backend, Batch, COLUMNS, CommitTemplate, HashFunction, Job, Kernel, Nonce, ObjectId,
+    Placement, ROWS, Sink, Target, Work,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
 
-fn commit(message: &str) -> Commit {
+fn commit(message: &str) -> Placement {
     let text = format!(
         "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
          parent 8a1b1b8aca4b0e0ea0ac8a4f6ed2a6d3ce1a0f4c\n\
          author Ann Example <ann@example.com> 1390435200 +0000\n\
          committer Ann Example <ann@example.com> 1390435200 +0100\n\n{message}"
     );
-    Commit::parse(text.as_bytes()).unwrap()
+    Placement {
+        hash: HashFunction::Sha1,
+        before: text.into_bytes(),
+        alphabet: Alphabet::Base32,
+        after: Vec::new(),
+    }
 }
 
 fn kernels() -> Vec<(Backend, Box<dyn Kernel>)> {
@@ -226,6 +231,49 @@ proptest! {
         for (backend, kernel) in &mut kernels() {
             let mut recorder = Recorder::new();
             let _ = kernel.scan(job.work(), &batch, &mut recorder);
+            let mut candidates = recorder.candidates;
+            candidates.sort_unstable();
+            candidates.retain(|&nonce| job.check(nonce).is_some());
+            prop_assert_eq!(&candidates, &expected, "{}", backend);
+        }
+    }
+
+    #[test]
+    fn other_shapes_agree_with_the_crates(
+        before in 0usize..200,
+        after in prop_oneof![Just(0usize), 0usize..200],
+        seed: u64,
+        is_sha256: bool,
+        is_blank: bool,
+        first_row in 0..ROWS - 600,
+        rows in prop_oneof![1u64..150, Just(520)],
+        first_column in 0..COLUMNS - 2,
+        rank in 1usize..40,
+    ) {
+        let placement = Placement {
+            hash: if is_sha256 { HashFunction::Sha256 } else { HashFunction::Sha1 },
+            before: vec![b'x'; before],
+            alphabet: if is_blank { Alphabet::Blank } else { Alphabet::Base32 },
+            after: vec![b'y'; after],
+        };
+        let template = CommitTemplate::new(&placement, seed);
+        let batch = Batch { rows: first_row..first_row + rows, columns: first_column..first_column + 2 };
+        let all = ids(&template, &batch);
+        let mut sorted: Vec<ObjectId> = all.iter().map(|(_, id)| *id).collect();
+        sorted.sort_unstable();
+        let bound = sorted[rank.clamp(1, sorted.len() - 1)];
+        let target = Target::below_with(placement.hash, &bound.to_string()).unwrap();
+        let job = Job::new(template, target);
+        let mut expected: Vec<Nonce> = all
+            .iter()
+            .filter(|(_, id)| target.contains(*id))
+            .map(|(nonce, _)| *nonce)
+            .collect();
+        expected.sort_unstable();
+        for (backend, kernel) in &mut kernels() {
+            let mut recorder = Recorder::new();
+            let _ = kernel.scan(job.work(), &batch, &mut recorder);
+            prop_assert_eq!(recorder.tried, all.len() as u64);
             let mut candidates = recorder.candidates;
             candidates.sort_unstable();
             candidates.retain(|&nonce| job.check(nonce).is_some());

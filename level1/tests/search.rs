@@ -146,26 +146,28 @@ fn commits_that_cannot_be_searched_are_refused() {
     let game = Game::new("1");
     let text = String::from_utf8(head_commit(&game)).unwrap();
     let signature =
-        "\ngpgsig -----BEGIN PGP SIGNATURE-----\n abc\n -----END PGP SIGNATURE-----\n\n";
+        "\ngpgsig -----BEGIN SIGNED MESSAGE-----\n abc\n -----END SIGNED MESSAGE-----\n\n";
     let any = ["--prefix", "a"];
     let signed = text.replacen("\n\n", signature, 1);
-    refused(&search(&game, &any, signed.as_bytes()), "signed");
-    let tree = &text[5..45];
-    let sha256 = text.replace(tree, &"ab".repeat(32));
-    refused(&search(&game, &any, sha256.as_bytes()), "SHA-256");
+    refused(
+        &search(&game, &any, signed.as_bytes()),
+        "signed by an X.509",
+    );
+    let signed = signed.replace("SIGNED MESSAGE", "PGP SIGNATURE");
+    for style in ["line", "header"] {
+        let arguments = ["--prefix", "a", "--style", style];
+        refused(&search(&game, &arguments, signed.as_bytes()), "white space");
+    }
+    let end = text.find("\n\n").unwrap();
+    let empty = &text[..=end];
+    let line = ["--prefix", "a", "--style", "line"];
+    refused(&search(&game, &line, empty.as_bytes()), "empty");
     for broken in ["", "blob", "tree x\n\n", &text[..60]] {
         refused(
             &search(&game, &any, broken.as_bytes()),
             "not a commit object",
         );
     }
-    let new = game.path("new");
-    std::fs::create_dir(&new).unwrap();
-    git(&new, &["init", "--quiet", "--object-format=sha256"]);
-    refused(
-        &search(&game, &["--repo", "new", "--amend", "--prefix", "a"], b""),
-        "SHA-256",
-    );
 }
 
 #[test]

@@ -289,6 +289,40 @@ impl Repository {
         finish("update-ref", ended).map(drop)
     }
 
+    /// A lock that some other git holds on what [`Self::move_head`] moves, or on the index, which
+    /// means that it has not done with HEAD yet.
+    pub fn held_lock(&self) -> Result<Option<PathBuf>, GitError> {
+        let mut names = vec!["HEAD.lock".to_owned(), "index.lock".to_owned()];
+        // Detached, HEAD names no branch.
+        if let Ok(branch) = self.line(&["symbolic-ref", "--quiet", "HEAD"]) {
+            names.push(format!("{branch}.lock"));
+        }
+        for name in names {
+            let path = self.git_path(&name)?;
+            if path.exists() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `commit` is one at which a shallow clone was cut off.
+    pub fn is_cut_off(&self, commit: ObjectId) -> Result<bool, GitError> {
+        let shallow = match std::fs::read_to_string(self.git_path("shallow")?) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            read => read?,
+        };
+        Ok(shallow.lines().any(|line| line == commit.to_string()))
+    }
+
+    /// Has git verify a commit's signature, by its user's settings.
+    ///
+    /// # Errors
+    /// It is not valid, or nobody here can tell.
+    pub fn verify(&self, commit: ObjectId) -> Result<(), GitError> {
+        self.run(&["verify-commit", &commit.to_string()]).map(drop)
+    }
+
     /// The hash function that names this repository's objects (`sha1`, `sha256`).
     pub fn object_format(&self) -> Result<String, GitError> {
         self.line(&["rev-parse", "--show-object-format"])

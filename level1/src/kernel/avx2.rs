@@ -13,6 +13,8 @@ use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
 use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
+use super::wide::{WideColumn, WideRows, wide_scanner};
+use crate::hash::HashFunction;
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32,
     _mm256_loadu_si256, _mm256_min_epu32, _mm256_movemask_ps, _mm256_or_si256, _mm256_set1_epi32,
@@ -46,9 +48,23 @@ impl ColumnScanner for Avx2Scanner {
         // SAFETY: `new` made `self` only because the processor has AVX2.
         unsafe { scan_column(&self.rows, column, span, hits) }
     }
+
+    fn scan_wide(&self, rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>) {
+        // SAFETY: as above.
+        unsafe {
+            match column.hash {
+                HashFunction::Sha1 => wide_sha1(rows, column, hits),
+                HashFunction::Sha256 => wide_sha256(rows, column, hits),
+            }
+        }
+    }
 }
 
 lane_scanner!(
+    #[target_feature(enable = "avx2")]
+    groups = 4
+);
+wide_scanner!(
     #[target_feature(enable = "avx2")]
     groups = 4
 );
@@ -83,6 +99,12 @@ fn rotate_5(x: __m256i) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn rotate_30(x: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_slli_epi32::<30>(x), _mm256_srli_epi32::<2>(x))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rotate_right<const N: i32, const LEFT: i32>(x: __m256i) -> __m256i {
+    _mm256_or_si256(_mm256_srli_epi32::<N>(x), _mm256_slli_epi32::<LEFT>(x))
 }
 
 #[inline]

@@ -10,9 +10,11 @@ use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
 use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
+use super::wide::{WideColumn, WideRows, wide_scanner};
+use crate::hash::HashFunction;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_cmple_epu32_mask, _mm512_loadu_si512, _mm512_min_epu32,
-    _mm512_rol_epi32, _mm512_set1_epi32, _mm512_ternarylogic_epi32,
+    _mm512_rol_epi32, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_ternarylogic_epi32,
 };
 
 const WIDTH: usize = 16;
@@ -42,9 +44,23 @@ impl ColumnScanner for Avx512Scanner {
         // SAFETY: `new` made `self` only because the processor has AVX-512F.
         unsafe { scan_column(&self.rows, column, span, hits) }
     }
+
+    fn scan_wide(&self, rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>) {
+        // SAFETY: as above.
+        unsafe {
+            match column.hash {
+                HashFunction::Sha1 => wide_sha1(rows, column, hits),
+                HashFunction::Sha256 => wide_sha256(rows, column, hits),
+            }
+        }
+    }
 }
 
 lane_scanner!(
+    #[target_feature(enable = "avx512f")]
+    groups = 4
+);
+wide_scanner!(
     #[target_feature(enable = "avx512f")]
     groups = 4
 );
@@ -79,6 +95,12 @@ fn rotate_5(x: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn rotate_30(x: __m512i) -> __m512i {
     _mm512_rol_epi32::<30>(x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rotate_right<const N: i32, const LEFT: i32>(x: __m512i) -> __m512i {
+    _mm512_ror_epi32::<N>(x)
 }
 
 #[inline]

@@ -130,7 +130,7 @@ fn trial(backend: Backend, duration: Duration) -> f64 {
     let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below("0001")) else {
         unreachable!("both are constants")
     };
-    let work = Work::new(CommitTemplate::new(&commit, 0).tail(), &target);
+    let work = Work::new(CommitTemplate::new(&commit.in_a_line(), 0).tail(), &target);
     let batch = Batch {
         rows: 0..kernel.rows_per_batch(),
         columns: 0..crate::nonce::COLUMNS,

@@ -6,6 +6,7 @@
 use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
+use super::wide::{WideColumn, WideRows, scan_with_crates};
 use sha1::block_api::compress;
 
 #[derive(Default)]
@@ -34,5 +35,9 @@ impl ColumnScanner for CrateScanner {
                 hits.push(index);
             }
         }
+    }
+
+    fn scan_wide(&self, rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>) {
+        scan_with_crates(rows, column, hits);
     }
 }

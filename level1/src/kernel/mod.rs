@@ -23,6 +23,7 @@ mod rows;
 mod schedule;
 mod tuning;
 mod two_level;
+mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

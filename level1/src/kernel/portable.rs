@@ -4,6 +4,8 @@ use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
 use super::rows::{Row, choose};
 use super::schedule::Column;
 use super::two_level::ColumnScanner;
+use super::wide::{WideColumn, WideRows, wide_scanner};
+use crate::hash::HashFunction;
 
 /// One row at a time: compilers do not turn rounds over arrays into vector instructions.
 const WIDTH: usize = 1;
@@ -23,9 +25,17 @@ impl ColumnScanner for PortableScanner {
     fn scan_column(&self, column: &Column, span: u32, hits: &mut Vec<u32>) {
         scan_column(&self.rows, column, span, hits);
     }
+
+    fn scan_wide(&self, rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>) {
+        match column.hash {
+            HashFunction::Sha1 => wide_sha1(rows, column, hits),
+            HashFunction::Sha256 => wide_sha256(rows, column, hits),
+        }
+    }
 }
 
 lane_scanner!(groups = 1);
+wide_scanner!(groups = 1);
 
 fn load(from: &[u32; CHUNK_ROWS], at: usize) -> u32 {
     from[at]
@@ -45,6 +55,10 @@ fn rotate_5(x: u32) -> u32 {
 
 fn rotate_30(x: u32) -> u32 {
     x.rotate_left(30)
+}
+
+fn rotate_right<const N: u32, const LEFT: u32>(x: u32) -> u32 {
+    x.rotate_right(N)
 }
 
 fn parity(b: u32, c: u32, d: u32) -> u32 {

@@ -22,8 +22,9 @@ pub(super) struct Row {
 
 impl Row {
     pub fn new(tail: &Tail, row: u64, filter: Filter) -> Self {
-        let midstate = tail.midstate(row);
-        let before_12 = tail.last_block()[..12]
+        let state = tail.midstate(row);
+        let midstate = [state[0], state[1], state[2], state[3], state[4]];
+        let before_12 = tail.nonce_block(0)[..12]
             .iter()
             .copied()
             .fold(midstate, first_rounds_step);

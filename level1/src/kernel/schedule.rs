@@ -6,7 +6,7 @@
 //! table entries. Neighbouring columns differ in their last digit only.
 
 use super::rows::K;
-use crate::template::{Tail, column_word};
+use crate::template::Tail;
 
 /// The words of rounds 16 … 79.
 pub(super) type Expanded = [u32; 64];
@@ -24,6 +24,9 @@ pub(super) struct Column {
 
 /// Makes the schedules of one work's columns.
 pub(super) struct Schedule {
+    /// What a digit in a place changes in W13, against the first digit.
+    digits: [[u32; 32]; 3],
+    /// What that changes in the words behind the block's.
     shares: Vec<[Expanded; 32]>,
     block: [u32; 16],
     /// Share of everything but the column's digits.
@@ -35,20 +38,22 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub fn new(tail: &Tail) -> Self {
-        let mut block = *tail.last_block();
+        let block = tail.nonce_block(0);
+        let mut digits = [[0; 32]; 3];
         let mut shares = vec![[[0; 64]; 32]; 3];
         for (place, entries) in shares.iter_mut().enumerate() {
             for (digit, entry) in entries.iter_mut().enumerate() {
                 let shift = 5 * (2 - place);
                 // Against the first digit's word, the other two places cancel out.
                 let mut only = [0; 16];
-                only[13] = column_word((digit << shift) as u32) ^ column_word(0);
+                only[13] = tail.nonce_block((digit << shift) as u32)[13] ^ block[13];
+                digits[place][digit] = only[13];
                 *entry = expand(&only);
             }
         }
-        block[13] = column_word(0);
         let fixed = expand(&block);
         Self {
+            digits,
             shares,
             block,
             fixed,
@@ -73,7 +78,9 @@ impl Schedule {
             expanded: [0; 64],
             keyed: [0; 64],
         };
-        made.block[13] = column_word(column);
+        made.block[13] ^= self.digits[0][upper_digits as usize >> 5]
+            ^ self.digits[1][upper_digits as usize & 31]
+            ^ self.digits[2][column as usize & 31];
         for t in 0..64 {
             made.expanded[t] = self.upper[t] ^ last[t];
             made.keyed[t] = made.expanded[t].wrapping_add(KEYS[t]);
@@ -107,20 +114,24 @@ fn expand(block: &[u32; 16]) -> Expanded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::Commit;
-    use crate::nonce::COLUMNS;
+    use crate::hash::HashFunction;
+    use crate::nonce::{Alphabet, COLUMNS};
+    use crate::placement::Placement;
     use crate::template::CommitTemplate;
 
     #[test]
     fn shares_add_up_to_the_schedule() {
-        let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-                    author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nTitle\n";
-        let template = CommitTemplate::new(&Commit::parse(text.as_bytes()).unwrap(), 3);
+        let placement = Placement {
+            hash: HashFunction::Sha1,
+            before: b"tree\n\nTitle\n".to_vec(),
+            alphabet: Alphabet::Base32,
+            after: Vec::new(),
+        };
+        let template = CommitTemplate::new(&placement, 3);
         let mut schedule = Schedule::new(template.tail());
         // A stride that is no power of two visits every digit in every place, in jumps.
         for column in (0..COLUMNS).step_by(37).chain([0, COLUMNS - 1]) {
-            let mut block = *template.tail().last_block();
-            block[13] = column_word(column);
+            let block = template.tail().nonce_block(column);
             let made = schedule.column(column);
             assert_eq!(made.block, block);
             assert_eq!(made.expanded, expand(&block), "column {column}");

@@ -6,7 +6,9 @@
 
 use super::rows::Row;
 use super::schedule::{Column, Schedule};
+use super::wide::{self, WideColumn, WideRows};
 use super::{Batch, Kernel, Sink, Work};
+use crate::hash::HashFunction;
 use crate::nonce::Nonce;
 use std::ops::ControlFlow;
 
@@ -23,12 +25,25 @@ pub(super) trait ColumnScanner: Send {
     /// word of the id, less the filter's base, is at most `span`. An index past the packed rows
     /// may appear too (lanes that were left over); the caller drops it.
     fn scan_column(&self, column: &Column, span: u32, hits: &mut Vec<u32>);
+
+    /// The first round that [`Self::scan_wide`] does: no digit of a column stands in the words of
+    /// earlier ones.
+    fn first_round(hash: HashFunction) -> usize {
+        match hash {
+            HashFunction::Sha1 => 10,
+            HashFunction::Sha256 => 8,
+        }
+    }
+
+    /// The same for a commit of another shape: see [`wide`].
+    fn scan_wide(&self, rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>);
 }
 
 /// A kernel made of a column scanner.
 pub(super) struct TwoLevel<S> {
     scanner: S,
     rows: Vec<Row>,
+    wide_rows: WideRows,
     hits: Vec<u32>,
 }
 
@@ -37,6 +52,7 @@ impl<S: ColumnScanner> TwoLevel<S> {
         Self {
             scanner,
             rows: Vec::new(),
+            wide_rows: WideRows::default(),
             hits: Vec::new(),
         }
     }
@@ -49,6 +65,15 @@ impl<S: ColumnScanner> Kernel for TwoLevel<S> {
 
     fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
         batch.assert_valid();
+        if !work.tail.is_plain() {
+            let (scanner, first_round) = (&self.scanner, S::first_round(work.tail.hash()));
+            let scan_column = |rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>| {
+                scanner.scan_wide(rows, column, hits);
+            };
+            let rows = &mut self.wide_rows;
+            return wide::scan(rows, work, batch, sink, first_round, &scan_column);
+        }
+        let last_block = work.tail.nonce_block(0);
         let mut schedule = Schedule::new(&work.tail);
         let mut first_row = batch.rows.start;
         while first_row < batch.rows.end {
@@ -56,7 +81,7 @@ impl<S: ColumnScanner> Kernel for TwoLevel<S> {
             self.rows.clear();
             self.rows
                 .extend((first_row..last_row).map(|row| Row::new(&work.tail, row, work.filter)));
-            self.scanner.pack(&self.rows, work.tail.last_block());
+            self.scanner.pack(&self.rows, &last_block);
             for column in batch.columns.clone() {
                 let made = schedule.column(column);
                 self.scanner

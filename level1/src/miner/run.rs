@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
     ) -> Result<Outcome, MineError> {
         // Seeds differ between runs and heads, so that two miners try different commits.
         let seed = RandomState::new().hash_one(self.head.id);
-        let template = CommitTemplate::new(&next.commit, seed);
+        let template = CommitTemplate::new(&next.commit.in_a_line(), seed);
         let job = Job::new(template, self.head.target);
         if let Some(at) = self.fetched_at.take() {
             let (head, delay) = (self.head.id, at.elapsed().as_secs_f64() * 1e3);

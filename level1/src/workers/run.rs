@@ -194,7 +194,7 @@ mod tests {
     fn job(difficulty: &str) -> Job {
         let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                     author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nTitle\n";
-        let template = CommitTemplate::new(&Commit::parse(text.as_bytes()).unwrap(), 3);
+        let template = CommitTemplate::new(&Commit::parse(text.as_bytes()).unwrap().in_a_line(), 3);
         Job::new(template, Target::below(difficulty).unwrap())
     }
 

@@ -1,6 +1,6 @@
 //! Which graphics processors there are, and opening one.
 
-use super::shader;
+use super::{prepare, shader};
 use crate::kernel::{DeviceInfo, GpuError, Schedules, Tuning};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,10 @@ pub struct Device {
     pub(super) info: DeviceInfo,
     pub(super) handle: wgpu::Device,
     pub(super) queue: wgpu::Queue,
+    /// Searches.
     pub(super) pipeline: wgpu::ComputePipeline,
+    /// Prepares rows.
+    pub(super) preparation: wgpu::ComputePipeline,
     pub(super) tuning: Tuning,
     /// What the driver complained of outside of any call's own result.
     pub(super) complaint: Arc<Mutex<Option<String>>>,
@@ -79,11 +82,13 @@ impl Device {
 
         let tuning = Tuning::for_kind(info.kind).within(storage_bytes);
         let pipeline = compile(&device, &tuning);
+        let preparation = compile_preparation(&device);
         Ok(Self {
             info,
             handle: device,
             queue,
             pipeline,
+            preparation,
             tuning,
             complaint,
         })
@@ -99,6 +104,7 @@ impl Device {
             handle: self.handle.clone(),
             queue: self.queue.clone(),
             pipeline: compile(&self.handle, &tuning),
+            preparation: self.preparation.clone(),
             tuning,
             complaint: Arc::clone(&self.complaint),
         }
@@ -158,6 +164,21 @@ fn compile(device: &wgpu::Device, tuning: &Tuning) -> wgpu::ComputePipeline {
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,
         layout: Some(&layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    })
+}
+
+fn compile_preparation(device: &wgpu::Device) -> wgpu::ComputePipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("rows"),
+        source: wgpu::ShaderSource::Wgsl(prepare::source().into()),
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
         module: &module,
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions::default(),

@@ -6,6 +6,9 @@ use crate::kernel::{Schedules, Tuning};
 /// constants, then W13 in the first component of the last.
 pub(super) const COLUMN_VECTORS: usize = 17;
 
+/// Words that the search needs of a row, in this order: see [`crate::kernel::lanes::Chunk`].
+pub(super) const ROW_FIELDS: usize = 6;
+
 /// Bytes of a column's schedule.
 pub(super) const COLUMN_BYTES: usize = 16 * COLUMN_VECTORS;
 

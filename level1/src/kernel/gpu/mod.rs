@@ -5,34 +5,31 @@
 //! loop is rounds only. A *step* is what is handed to the device at once: some windows of columns
 //! for one group of rows, sized to take about [`super::Tuning::step`], so that a desktop stays usable and a
 //! moved head is noticed soon. Two steps are kept in flight: while one runs, the last one's hits
-//! are read and the next one's schedules (and rows) are prepared.
+//! are read and the next one's schedules are prepared. Rows are prepared on the device itself.
 //!
 //! A device that fails on the way (unplugged, reset, out of memory) is replaced by a processor
 //! kernel for what is left; no nonce is lost.
 
 mod device;
 mod layout;
+mod prepare;
 mod shader;
 mod step;
 
 pub use device::{Device, devices};
 
-use super::lanes::LaneRows;
-use super::rows::Row;
 use super::schedule::Schedule;
 use super::{Backend, Batch, GpuError, Kernel, Sink, Work};
 use crate::nonce::Nonce;
 use layout::{IN_FLIGHT, SLICE_COLUMNS, SLICES};
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
-use std::thread;
 use std::time::{Duration, Instant};
 use step::{Engine, Pending};
 
 /// The kernel of one graphics processor.
 pub struct GpuKernel {
     engine: Engine,
-    rows: LaneRows,
     /// How many columns the next step takes, found by measuring.
     columns_per_step: u32,
     /// Takes over when the device has failed.
@@ -52,7 +49,6 @@ impl GpuKernel {
         let engine = Engine::new(device)?;
         Ok(Self {
             engine,
-            rows: LaneRows::default(),
             columns_per_step: 16,
             fallback: None,
         })
@@ -125,8 +121,8 @@ impl GpuKernel {
 
     /// Prepares `rows` for the steps submitted from here on.
     fn load_rows(&mut self, work: &Work, rows: &Range<u64>) {
-        self.rows.pack(&prepare(work, rows), work.tail.last_block());
-        self.engine.load_rows(&self.rows);
+        let count = (rows.end - rows.start) as u32;
+        self.engine.load_rows(work, rows.start, count);
     }
 
     /// Repeats a step that had more hits than there was room for, column by column: a single
@@ -171,6 +167,13 @@ impl Kernel for GpuKernel {
     fn scan(&mut self, work: &Work, batch: &Batch, sink: &mut dyn Sink) -> ControlFlow<()> {
         batch.assert_valid();
         let mut left = Remainder::new(batch, self.rows_per_batch());
+        if !work.tail.is_plain() && self.fallback.is_none() {
+            let name = self.engine.name();
+            sink.note(format!(
+                "{name} can only do nonce lines of SHA-1; going on without it"
+            ));
+            self.fallback = Backend::most_capable().kernel().ok();
+        }
         if self.fallback.is_none() {
             match self.scan_on_device(work, &mut left, sink) {
                 Ok(flow) => return flow,
@@ -189,33 +192,6 @@ impl Kernel for GpuKernel {
         }
         ControlFlow::Continue(())
     }
-}
-
-/// Rows that one thread prepares in less than the time of a short step.
-const ROWS_PER_THREAD: u64 = 1 << 16;
-
-/// Carries rows through the rounds before the columns', on several threads where they are many: a
-/// device must not wait for them.
-fn prepare(work: &Work, rows: &Range<u64>) -> Vec<Row> {
-    let part = |start: u64| {
-        let end = rows.end.min(start + ROWS_PER_THREAD);
-        (start..end).map(|row| Row::new(&work.tail, row, work.filter))
-    };
-    let starts = (rows.start..rows.end).step_by(ROWS_PER_THREAD as usize);
-    if rows.end - rows.start <= ROWS_PER_THREAD {
-        return starts.flat_map(part).collect();
-    }
-    thread::scope(|scope| {
-        let part = &part;
-        let threads: Vec<_> = starts
-            .map(|start| scope.spawn(move || part(start).collect::<Vec<_>>()))
-            .collect();
-        let prepared = threads.into_iter().map(|thread| {
-            let joined = thread.join();
-            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        prepared.flatten().collect()
-    })
 }
 
 fn report(

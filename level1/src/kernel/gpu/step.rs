@@ -4,10 +4,11 @@
 //! the host. The rows have one buffer: the device's queue keeps writes and steps in their order.
 
 use super::device::Device;
-use super::layout::{COLUMN_VECTORS, IN_FLIGHT, SLICE_COLUMNS, WINDOW_HEAD};
-use crate::kernel::lanes::{CHUNK_ROWS, LaneRows};
+use super::layout::{COLUMN_VECTORS, IN_FLIGHT, ROW_FIELDS, SLICE_COLUMNS, WINDOW_HEAD};
+use super::prepare;
+use crate::kernel::lanes::CHUNK_ROWS;
 use crate::kernel::schedule::Column;
-use crate::kernel::{GpuError, Schedules, Tuning};
+use crate::kernel::{GpuError, Schedules, Tuning, Work};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,13 +30,19 @@ pub(super) struct Engine {
     pipeline: wgpu::ComputePipeline,
     complaint: Arc<Mutex<Option<String>>>,
     tuning: Tuning,
-    row_buffer: wgpu::Buffer,
+    preparation: Preparation,
     slots: Vec<Slot>,
     /// Slots that no step is using.
     free: Vec<usize>,
     /// The windows of the step that is being prepared, in the device's layout.
     windows: Vec<u32>,
-    row_words: Vec<u32>,
+}
+
+/// What prepares rows.
+struct Preparation {
+    pipeline: wgpu::ComputePipeline,
+    uniform: wgpu::Buffer,
+    bindings: wgpu::BindGroup,
 }
 
 struct Slot {
@@ -58,7 +65,7 @@ impl Engine {
     pub fn new(device: &Device) -> Result<Self, GpuError> {
         let tuning = device.tuning;
         let rows = tuning.rows.next_multiple_of(CHUNK_ROWS as u32);
-        let row_bytes = u64::from(rows) * 6 * 4;
+        let row_bytes = u64::from(rows) * ROW_FIELDS as u64 * 4;
         let make = |bytes: u64, usage| {
             device.handle.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -69,6 +76,28 @@ impl Engine {
         };
         let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let row_buffer = make(row_bytes, storage);
+        let uniform = make(
+            4 * prepare::WORDS as u64,
+            wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        );
+        let preparation = Preparation {
+            pipeline: device.preparation.clone(),
+            bindings: device.handle.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &device.preparation.get_bind_group_layout(0),
+                entries: &[
+                    wgpu::BindGroupEntry {
+                        binding: 0,
+                        resource: uniform.as_entire_binding(),
+                    },
+                    wgpu::BindGroupEntry {
+                        binding: 1,
+                        resource: row_buffer.as_entire_binding(),
+                    },
+                ],
+            }),
+            uniform,
+        };
         let layout = device.pipeline.get_bind_group_layout(0);
         let slot = || {
             let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
@@ -120,11 +149,10 @@ impl Engine {
             pipeline: device.pipeline.clone(),
             complaint: Arc::clone(&device.complaint),
             tuning,
-            row_buffer,
+            preparation,
             slots,
             free: (0..SLOTS).collect(),
             windows: Vec::new(),
-            row_words: Vec::new(),
         };
         engine.check()?;
         Ok(engine)
@@ -139,22 +167,22 @@ impl Engine {
         &self.tuning
     }
 
-    /// Has the steps submitted from here on work on these rows.
-    pub fn load_rows(&mut self, rows: &LaneRows) {
-        self.row_words.clear();
-        for chunk in &rows.chunks {
-            let fields = [
-                &chunk.round_13,
-                &chunk.round_14,
-                &chunk.round_15,
-                &chunk.c_15,
-                &chunk.d_15,
-                &chunk.filter_offset,
-            ];
-            self.row_words.extend(fields.into_iter().flatten());
-        }
+    /// Has the steps submitted from here on work on `rows` rows from `first_row` on.
+    pub fn load_rows(&mut self, work: &Work, first_row: u64, rows: u32) {
+        let uniform = prepare::uniform(work, first_row);
+        let preparation = &self.preparation;
         self.queue
-            .write_buffer(&self.row_buffer, 0, bytemuck::cast_slice(&self.row_words));
+            .write_buffer(&preparation.uniform, 0, bytemuck::cast_slice(&uniform));
+        let mut encoder = self
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&preparation.pipeline);
+            pass.set_bind_group(0, &preparation.bindings, &[]);
+            pass.dispatch_workgroups(rows.div_ceil(CHUNK_ROWS as u32), 1, 1);
+        }
+        self.queue.submit([encoder.finish()]);
     }
 
     /// Starts a step: these columns, the first of which is `first_column`, for the first `rows`
