@@ -77,7 +77,7 @@ const LEVEL0: &[Stage] = &[
         ..stage(
             "bounded memory",
             30,
-            &["--large=32", "--time-limit=60s", "--memory-growth=16"],
+            &["--large=32", "--time-limit=5m", "--memory-growth=16"],
         )
     },
 ];
