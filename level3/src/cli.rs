@@ -86,6 +86,11 @@ pub struct Settings {
     /// can read files under a name of its own. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// Address that opens a file in your editor, for the page's links: {path} stands for the file,
+    /// {line} and {column} for the place. For example, vscode://file/{path}:{line} or
+    /// idea://open?file={path}&line={line}.
+    #[arg(long, value_name = "URL", value_parser = editor_url)]
+    pub editor_url: Option<String>,
     /// Seconds after which a node that says nothing counts as missing.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub node_timeout: u64,
@@ -120,9 +125,33 @@ impl Settings {
             watch: self.watch,
             watch_limit: self.watch_limit.unwrap_or(usize::MAX),
             allow_hosts: self.allow_host.clone(),
+            editor_url: self.editor_url.clone(),
             node_timeout: Duration::from_secs(self.node_timeout),
             search_time_limit: Duration::from_secs(self.search_time_limit),
             ..level3::Config::new(Vec::new())
         }
     }
+}
+
+/// Checks an address for `--editor-url`. Links of the page run no scripts.
+fn editor_url(url: &str) -> Result<String, String> {
+    let (scheme, _) = url
+        .split_once(':')
+        .ok_or("an address starts with a scheme, such as vscode:")?;
+    let is_name = scheme
+        .chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    if !is_name || !scheme.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+        return Err("an address starts with a scheme, such as vscode:".to_owned());
+    }
+    if ["javascript", "data", "vbscript"]
+        .iter()
+        .any(|bad| scheme.eq_ignore_ascii_case(bad))
+    {
+        return Err(format!("{scheme}: opens no editor"));
+    }
+    if !url.contains("{path}") {
+        return Err("{path} is missing".to_owned());
+    }
+    Ok(url.to_owned())
 }

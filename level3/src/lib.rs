@@ -47,6 +47,7 @@ mod node;
 mod parallel;
 mod private;
 mod search;
+mod syntax;
 pub mod wire;
 
 pub use cluster::{Server, run as run_servers};

@@ -24,8 +24,12 @@ pub struct Config {
     pub poll_every: Duration,
     /// Names by which the master may be asked, beside `localhost` and loopback addresses.
     pub allow_hosts: Vec<String>,
+    /// Address that opens a file in an editor, with `{path}`, `{line}` and `{column}` in it.
+    pub editor_url: Option<String>,
     /// A node that says nothing for this long in the middle of an answer is given up.
     pub node_timeout: Duration,
+    /// How long colouring a file may take; what has no colours by then stays plain.
+    pub colour_time_limit: Duration,
     /// How long a search by expression may take.
     pub search_time_limit: Duration,
 }
@@ -42,7 +46,9 @@ impl Config {
             watch_settle: Duration::from_millis(300),
             poll_every: Duration::from_secs(1),
             allow_hosts: Vec::new(),
+            editor_url: None,
             node_timeout: Duration::from_secs(10),
+            colour_time_limit: Duration::from_secs(2),
             search_time_limit: Duration::from_secs(10),
         }
     }

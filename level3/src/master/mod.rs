@@ -43,6 +43,9 @@ const MAX_SEARCHES: usize = 16;
 /// Expressions that are planned at once.
 const MAX_PLANS: usize = 2;
 
+/// Files that get their colours at once.
+const MAX_COLOURS: usize = 1;
+
 /// What all requests share.
 pub(crate) struct Master {
     config: Config,
@@ -59,6 +62,8 @@ struct Gates {
     searches: Semaphore,
     /// Planning an expression, which takes a processor.
     plans: Semaphore,
+    /// Colouring a file, which takes a processor.
+    colours: Semaphore,
 }
 
 /// Serves at `listener` until `shutdown` resolves, then ends open answers.
@@ -78,6 +83,7 @@ pub async fn serve(
         gates: Gates {
             searches: Semaphore::new(MAX_SEARCHES),
             plans: Semaphore::new(MAX_PLANS),
+            colours: Semaphore::new(MAX_COLOURS),
         },
     });
     let prober = {

@@ -32,13 +32,23 @@ pub(super) async fn file(
     parameters.required("path")?;
     let path = parameters.text("path")?.unwrap_or_default();
     let root = parameters.text("root")?.unwrap_or_default();
+    let (tree, text) = text(&master, root, path).await?;
+    Ok((headers(&tree, path), text).into_response())
+}
+
+/// The text of a file, and the tree that it is from.
+pub(super) async fn text(
+    master: &Master,
+    root: &str,
+    path: &str,
+) -> Result<(Tree, Bytes), Failure> {
     let (tree, answers) = master.browse(Kind::File, root, path).await?;
     let mut missing = Vec::new();
     for answer in answers {
         match answer {
             Ok(mut text) if !text.is_empty() => {
                 text.advance(1);
-                return Ok((headers(&tree, path), text).into_response());
+                return Ok((tree, text));
             }
             Ok(_) => {}
             Err(error) => missing.push(error),

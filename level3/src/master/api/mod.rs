@@ -1,10 +1,11 @@
 //! The URLs of the master.
 //!
 //! `parameters` decodes what was asked, `stream` and `search` answer the two kinds of queries (with
-//! `pages` and `facets`), `browse` shows files and folders,
+//! `pages` and `facets`), `browse` shows files and folders, `colours` their colours,
 //! `guard` says who may ask, `page` holds the page for people, and `failure` is how an error looks over HTTP.
 
 mod browse;
+mod colours;
 mod facets;
 mod failure;
 mod guard;
@@ -46,8 +47,10 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
         .route("/search", get(search::answer))
         .route("/file", get(browse::file))
         .route("/tree", get(browse::tree))
+        .route("/colours", get(colours::answer))
         .route("/status", get(status))
-        .route("/assets/{name}", get(page::asset))
+        .route("/view", get(page::view))
+        .route("/assets/{*name}", get(page::asset))
         .fallback(async || Failure::not_found("no such page"))
         .method_not_allowed_fallback(async || {
             let error = "only GET is known here, and POST at /index";
@@ -84,7 +87,7 @@ async fn root(State(master): State<Arc<Master>>, headers: HeaderMap, query: RawQ
                 .get(header::ACCEPT)
                 .and_then(|value| value.to_str().ok());
             if accept.is_some_and(|accept| accept.contains("text/html")) {
-                return Ok(page::index());
+                return Ok(page::index(&master));
             }
             Err(Failure::bad_request("parameter `q` is missing"))
         }

@@ -1,0 +1,154 @@
+// A search as it is typed: the newest query counts, older ones are given up. Old results stay,
+// faded, until the first new ones are there; a failure takes them away, for they are no answer.
+import * as api from "./api.js";
+import { sameSearch } from "./address.js";
+import { byId, count } from "./dom.js";
+import { showFacets } from "./facets.js";
+import { showProblem } from "./problem.js";
+import { Results } from "./results.js";
+
+// Hits of the first page, which should be there at once, and of those that follow.
+const FIRST = 50;
+const NEXT = 200;
+
+// How long to wait after the first hits before all are counted, in milliseconds.
+const REST = 150;
+
+export class Search {
+  constructor() {
+    this.results = new Results();
+    this.summary = byId("summary");
+    this.more = byId("more");
+    this.controller = new AbortController();
+    this.asked = null;
+    this.answer = null;
+    this.more.addEventListener("click", () => this.next());
+    // Results go on before the end of the page is reached.
+    this.observer = new IntersectionObserver(
+      (seen) => { if (seen.some((entry) => entry.isIntersecting)) this.next(); },
+      { rootMargin: "1000px" },
+    );
+  }
+
+  // Shows the results of a search, which may be there already.
+  show(asked) {
+    this.ready = this.start(asked);
+    return this.ready;
+  }
+
+  async start(asked) {
+    if (this.asked && sameSearch(this.asked, asked) && this.answer) return;
+    this.controller.abort();
+    this.controller = new AbortController();
+    const { signal } = this.controller;
+    Object.assign(this, { asked, answer: null, counted: null, isBusy: false });
+    showProblem(null);
+    if (asked.query.trim() === "") return this.nothing();
+    this.results.place.setAttribute("aria-busy", "true");
+    const started = performance.now();
+    try {
+      const answer = await api.search(asked, { limit: FIRST }, signal);
+      if (signal.aborted) return;
+      this.answer = answer;
+      this.took = performance.now() - started;
+      this.results.replace(answer.results, asked);
+      this.results.place.setAttribute("aria-busy", "false");
+      window.scrollTo(0, 0);
+      this.report();
+    } catch (error) {
+      return this.fail(error, signal);
+    }
+    await this.count(signal);
+  }
+
+  // Counts all hits, which takes longer than the first ones, once nothing has been typed for a moment.
+  async count(signal) {
+    await new Promise((done) => setTimeout(done, REST));
+    if (signal.aborted) return;
+    // Without counts, the hits are still right.
+    const counted = await api.count(this.asked, signal).catch(() => null);
+    if (signal.aborted || !counted) return;
+    this.counted = counted;
+    showFacets(counted.facets, this.asked);
+    this.report();
+  }
+
+  nothing() {
+    this.results.clear();
+    this.results.place.setAttribute("aria-busy", "false");
+    this.more.hidden = true;
+    showFacets(null, this.asked);
+    this.say("Type to search. Press ? for keys and the query language.");
+  }
+
+  // Gets the next page, unless one is on its way.
+  async next() {
+    const { answer, asked } = this;
+    if (!answer?.more || this.isBusy || !answer.results.length) return;
+    const { signal } = this.controller;
+    this.isBusy = true;
+    try {
+      const page = await api.search(asked, { limit: NEXT, offset: this.results.shown }, signal);
+      if (signal.aborted) return;
+      if (page.state !== answer.state) return this.renew();
+      this.results.append(page.results, asked);
+      const last = page.results.length === 0;
+      Object.assign(answer, { more: page.more && !last, partial: answer.partial || page.partial });
+      this.report();
+    } catch (error) {
+      this.fail(error, signal);
+    } finally {
+      this.isBusy = false;
+    }
+  }
+
+  // Starts over, since the index has changed and pages of two states do not fit together.
+  renew() {
+    const { asked } = this;
+    this.asked = null;
+    this.show(asked);
+  }
+
+  fail(error, signal) {
+    if (signal.aborted) return;
+    this.answer = null;
+    this.more.hidden = true;
+    this.results.clear();
+    this.results.place.setAttribute("aria-busy", "false");
+    showFacets(null, this.asked);
+    const isOurs = error instanceof api.Refusal;
+    showProblem(isOurs ? error.message : `The server does not answer: ${error.message}`, this.asked.query, error.position);
+    this.say("No results.");
+  }
+
+  // Says what there is, what is missing, and how long it took.
+  report() {
+    const { answer } = this;
+    this.more.hidden = !answer.more;
+    // Observed anew, it tells whether it is still near the window.
+    this.observer.unobserve(this.more);
+    this.observer.observe(this.more);
+    const shown = this.results.shown;
+    const totals = this.counted?.totals;
+    const notes = [];
+    if (totals) {
+      const number = `${count(totals.lines, "line")} in ${count(totals.files, "file")}`;
+      notes.push(totals.at_least ? `at least ${number}` : number);
+    } else {
+      notes.push(answer.more ? `the first ${count(shown, "line")}` : count(shown, "line"));
+    }
+    notes.push(`${this.took.toFixed(0)} ms`);
+    const missing = [];
+    if (answer.timed_out) missing.push("the search was stopped at its limit of time");
+    if (answer.missing?.length) missing.push(answer.missing.join("; "));
+    if (missing.length > 0) notes.push(`incomplete: ${missing.join("; ")}`);
+    if (answer.indexing) notes.push("a newer state is being indexed");
+    if (answer.stale) notes.push(`this is an older state: ${answer.stale}`);
+    this.say(notes.join(" · "), answer.partial || answer.timed_out);
+  }
+
+  say(message, isWarning = false) {
+    this.summary.textContent = message;
+    this.summary.classList.toggle("warning", Boolean(isWarning));
+  }
+}
