@@ -74,7 +74,9 @@ const CLOCK: &str = "
 ";
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let folder = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     let Some(folder) = folder.map(PathBuf::from) else {
         println!("skipped: name a folder, such as the source of Linux");
         return;
@@ -112,7 +114,10 @@ fn report(mut samples: Vec<(String, f64, u64)>) {
     println!("median     {:>8.1} ms", quantile(0.5));
     println!("p95        {:>8.1} ms (goal {P95_GOAL} ms)", quantile(0.95));
     let slowest = samples.iter().rev();
-    println!("worst      {:>8.1} ms (goal {WORST_GOAL} ms)", samples[samples.len() - 1].1);
+    println!(
+        "worst      {:>8.1} ms (goal {WORST_GOAL} ms)",
+        samples[samples.len() - 1].1
+    );
     for (prefix, time, hits) in slowest.take(5) {
         println!("           {time:>8.1} ms for {prefix:?}, {hits} hits");
     }

@@ -67,9 +67,8 @@ export const colours = async (place, signal) => (await ask("/colours", named(pla
 // What is in a folder.
 export const folder = async (place, signal) => (await ask("/tree", named(place), signal)).json();
 
-// Where on its disk the server has a tree.
-export async function folderOf(root) {
-  if (!root) return (await (await ask("/status", "")).json()).state.root;
-  const { roots } = await (await ask("/roots", "")).json();
-  return roots.find(({ name }) => name === root).path;
+// The trees that are indexed: their names, and where the server has them.
+export async function roots() {
+  const { state } = await (await ask("/status", "")).json();
+  return state ? [{ name: "", path: state.root }] : [];
 }

@@ -18,6 +18,7 @@ export function showFacets(counted, asked) {
   ];
   const shown = groups.filter(([, , items]) => items?.length > 0);
   place.hidden = shown.length === 0;
+  place.setAttribute("aria-busy", "false");
   place.replaceChildren(...shown.map(([title, prefix, items]) => group(title, prefix, items, asked, counted)));
 }
 

@@ -176,8 +176,9 @@ export class FileView {
 
   // Says where the link to the editor leads, which needs to know where the tree is.
   async addressEditor() {
-    const folder = await api.folderOf(this.shown.root).catch(() => null);
-    if (folder === null) return;
+    const roots = await api.roots().catch(() => []);
+    const folder = roots.find(({ name }) => name === this.shown.root)?.path;
+    if (folder === undefined) return;
     const path = encodeURI(`${folder}/${this.shown.path}`).replaceAll("?", "%3F").replaceAll("#", "%23");
     const parts = { path, line: this.current, column: 1 };
     // A path begins with a slash, which may stand in the address already.

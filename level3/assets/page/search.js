@@ -6,6 +6,7 @@ import { byId, count } from "./dom.js";
 import { showFacets } from "./facets.js";
 import { showProblem } from "./problem.js";
 import { Results } from "./results.js";
+import { listRoots } from "./roots.js";
 
 // Hits of the first page, which should be there at once, and of those that follow.
 const FIRST = 50;
@@ -45,6 +46,7 @@ export class Search {
     showProblem(null);
     if (asked.query.trim() === "") return this.nothing();
     this.results.place.setAttribute("aria-busy", "true");
+    byId("facets").setAttribute("aria-busy", "true");
     const started = performance.now();
     try {
       const answer = await api.search(asked, { limit: FIRST }, signal);
@@ -54,11 +56,13 @@ export class Search {
       this.results.replace(answer.results, asked);
       this.results.place.setAttribute("aria-busy", "false");
       window.scrollTo(0, 0);
+      if (!answer.more) this.counted = answer;
+      if (this.counted) showFacets(answer.facets, asked);
       this.report();
     } catch (error) {
       return this.fail(error, signal);
     }
-    await this.count(signal);
+    if (!this.counted) await this.count(signal);
   }
 
   // Counts all hits, which takes longer than the first ones, once nothing has been typed for a moment.
@@ -73,12 +77,16 @@ export class Search {
     this.report();
   }
 
-  nothing() {
+  async nothing() {
     this.results.clear();
     this.results.place.setAttribute("aria-busy", "false");
     this.more.hidden = true;
     showFacets(null, this.asked);
     this.say("Type to search. Press ? for keys and the query language.");
+    const { asked } = this;
+    const roots = await listRoots();
+    // Meanwhile something may have been typed.
+    if (this.asked === asked) this.results.place.replaceChildren(roots);
   }
 
   // Gets the next page, unless one is on its way.
@@ -96,7 +104,11 @@ export class Search {
       Object.assign(answer, { more: page.more && !last, partial: answer.partial || page.partial });
       this.report();
     } catch (error) {
-      this.fail(error, signal);
+      if (signal.aborted) return;
+      // What is there stays there.
+      answer.more = false;
+      showProblem(`There is more, but it cannot be shown: ${error.message}`);
+      this.report();
     } finally {
       this.isBusy = false;
     }

@@ -23,16 +23,12 @@ fn a_file_opens_at_the_line_with_hits_and_colours() {
     };
     browser.until(&in_view(500));
     browser.until_shown("#L500 mark", "needle_500");
-    browser.until(
-        "document.querySelector('#L500 .token-comment')?.textContent === '/* line 500 */'",
-    );
+    browser
+        .until("document.querySelector('#L500 .token-comment')?.textContent === '/* line 500 */'");
     browser.until_shown(".note", "C");
     // A mark and colours do not change the text.
     let text = "document.querySelector('#L500 code').textContent";
-    assert_eq!(
-        browser.value(text),
-        "int needle_500(void); /* line 500 */"
-    );
+    assert_eq!(browser.value(text), "int needle_500(void); /* line 500 */");
     browser.picture("page-file.png");
     browser.prefer("dark");
     browser.picture("page-file-dark.png");

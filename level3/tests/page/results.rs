@@ -114,8 +114,12 @@ fn what_is_wrong_is_said_and_old_results_go() {
     fixture.open("/?query=needle+/a(b/+x");
     fixture.browser.until_shown("#problem", "unclosed group");
     // The place is marked: it is that of the expression, or in it.
-    fixture.browser.until("/^\\/?a?\\(?b?\\/?$/.test(document.querySelector('#problem mark').textContent)");
-    fixture.browser.until("document.querySelector('#query').getAttribute('aria-invalid') === 'true'");
+    fixture
+        .browser
+        .until("/^\\/?a?\\(?b?\\/?$/.test(document.querySelector('#problem mark').textContent)");
+    fixture
+        .browser
+        .until("document.querySelector('#query').getAttribute('aria-invalid') === 'true'");
     fixture
         .browser
         .until("document.querySelectorAll('#results *').length === 0");
@@ -237,7 +241,10 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
     browser.until("document.querySelector('.facet[aria-pressed=true]')");
     browser.value("document.querySelector('.facet[aria-pressed=true]').click()");
     browser.until_shown("#summary", "93 lines in 3 files");
-    assert_eq!(browser.value("document.querySelector('#query').value"), "needle");
+    assert_eq!(
+        browser.value("document.querySelector('#query').value"),
+        "needle"
+    );
     // Files are found by their names.
     browser.keys("t");
     browser.until("document.activeElement.id === 'query'");

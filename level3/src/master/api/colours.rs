@@ -27,5 +27,9 @@ pub(super) async fn answer(Shared(master): Shared<Arc<Master>>, query: RawQuery)
     let colours = tokio::task::spawn_blocking(work).await;
     // Colours are no part of the text: a grammar that fails leaves it plain.
     let colours = colours.unwrap_or_default();
-    Ok(([(STATE, HeaderValue::from(tree.state.job))], axum::Json(colours)).into_response())
+    Ok((
+        [(STATE, HeaderValue::from(tree.state.job))],
+        axum::Json(colours),
+    )
+        .into_response())
 }

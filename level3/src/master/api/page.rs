@@ -30,7 +30,7 @@ macro_rules! asset {
 }
 
 /// What the page loads.
-const ASSETS: [(&str, &str, &str); 16] = [
+const ASSETS: [(&str, &str, &str); 17] = [
     asset!("icon.svg", SVG),
     asset!("style/colours.css", CSS),
     asset!("style/layout.css", CSS),
@@ -46,6 +46,7 @@ const ASSETS: [(&str, &str, &str); 16] = [
     asset!("page/main.js", SCRIPT),
     asset!("page/problem.js", SCRIPT),
     asset!("page/results.js", SCRIPT),
+    asset!("page/roots.js", SCRIPT),
     asset!("page/search.js", SCRIPT),
 ];
 

@@ -1,0 +1,18 @@
+// The trees that are indexed, for when nothing is searched yet: where they are, which branch and
+// commit they had, and a way into their folders.
+import * as api from "./api.js";
+import { write } from "./address.js";
+import { element, visible } from "./dom.js";
+
+// A list of the trees; nothing if the server does not say.
+export async function listRoots() {
+  const roots = await api.roots().catch(() => []);
+  return element("ul", "roots", ...roots.map((root) => element("li", "", ...entry(root))));
+}
+
+function entry({ name, path, branch, commit, error }) {
+  const link = element("a", "", ...visible(name || path));
+  link.href = write({ view: "folder", root: name, path: "" });
+  const notes = [name ? path : "", [branch, commit?.slice(0, 12)].filter(Boolean).join(" at "), error];
+  return [link, " ", element("span", "note", ...visible(notes.filter(Boolean).join(" · ")))];
+}
