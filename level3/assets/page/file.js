@@ -39,7 +39,7 @@ export class FileView {
       await Promise.all([this.findHits(signal), this.findColours(signal)]);
     } catch (error) {
       if (signal.aborted) return;
-      const problem = element("p", "warning", `${shown.path}: ${error.message}`);
+      const problem = element("p", "warning", error.message);
       problem.setAttribute("role", "alert");
       this.place.replaceChildren(breadcrumbs(shown), problem);
       this.place.setAttribute("aria-busy", "false");

@@ -44,7 +44,7 @@ export class FolderView {
       list.querySelector("a")?.focus({ preventScroll: true });
     } catch (error) {
       if (signal.aborted) return;
-      const problem = element("p", "warning", `${shown.path}: ${error.message}`);
+      const problem = element("p", "warning", error.message);
       problem.setAttribute("role", "alert");
       this.place.replaceChildren(breadcrumbs(shown), problem);
     }

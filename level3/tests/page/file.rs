@@ -85,7 +85,7 @@ fn hits_are_walked_and_lines_have_addresses() {
     fixture.open("/view?path=gone.c");
     fixture
         .browser
-        .until_shown("#file-view [role=alert]", "no such file");
+        .until_shown("#file-view [role=alert]", "not in the index");
     fixture.end();
 }
 

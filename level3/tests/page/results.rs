@@ -246,6 +246,7 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
         "needle"
     );
     // Files are found by their names.
+    browser.value("document.activeElement.blur()");
     browser.keys("t");
     browser.until("document.activeElement.id === 'query'");
     browser.keys("c*");
