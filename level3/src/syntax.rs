@@ -92,13 +92,11 @@ pub(crate) fn colour(path: &str, text: &str, deadline: Instant) -> Colours {
             colours.ended = Some("a line is too long for colours");
             break;
         }
-        match colour_line(line, &mut state, &mut stack) {
-            Some(spans) => colours.lines.push(spans),
-            None => {
-                colours.ended = Some("the grammar has come to its limits");
-                break;
-            }
-        }
+        let Some(spans) = colour_line(line, &mut state, &mut stack) else {
+            colours.ended = Some("the grammar has come to its limits");
+            break;
+        };
+        colours.lines.push(spans);
         if Instant::now() > deadline {
             colours.ended = Some("colours took too long");
             break;

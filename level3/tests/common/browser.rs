@@ -4,6 +4,8 @@
 //! a NUL byte behind it), so no port is needed and the browser ends with the test. Everything that
 //! takes time is waited for by a condition, with patience for a busy machine.
 
+#![allow(dead_code, reason = "each user has its own part")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
