@@ -95,7 +95,8 @@ impl Browser {
         let page = targets.iter().find(|target| target["type"] == "page");
         let attach = json!({"targetId": page.unwrap()["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", attach);
-        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        let session = attached["sessionId"].as_str().unwrap();
+        session.clone_into(&mut browser.session);
         for domain in ["Page", "Runtime", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
@@ -111,7 +112,8 @@ impl Browser {
 
     fn try_call(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.last_id += 1;
-        let mut message = json!({"id": self.last_id, "method": method, "params": parameters});
+        let mut message = json!({"id": self.last_id, "method": method});
+        message["params"] = parameters;
         if !self.session.is_empty() {
             message["sessionId"] = self.session.clone().into();
         }
