@@ -68,7 +68,11 @@ impl Fixture {
 /// A file of so many lines, of which every tenth has the needle.
 fn long_file(lines: usize) -> String {
     let line = |at: usize| {
-        let text = if at % 10 == 0 { "needle" } else { "other" };
+        let text = if at.is_multiple_of(10) {
+            "needle"
+        } else {
+            "other"
+        };
         format!("int {text}_{at}(void); /* line {at} */\n")
     };
     (1..=lines).map(line).collect()
