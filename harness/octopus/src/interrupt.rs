@@ -86,6 +86,12 @@ pub fn wait() {
     }
 }
 
+/// Waits for so long, or until the run is asked to end; whether it is.
+pub fn wait_for(time: Duration) -> bool {
+    let waited = CHANGED.wait_timeout_while(flag(), time, |requested| !*requested);
+    *waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
 fn flag() -> MutexGuard<'static, bool> {
     REQUESTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,6 @@ use clap::{Subcommand, ValueEnum};
 use super::{
     bots::{BOT_PREFIX, BotSettings},
     difficulty::Difficulty,
-    hook::Hook,
     ledger,
 };
 use crate::{duration, solution::SolutionArgs};
@@ -38,12 +37,6 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Play timed rounds with a ranking and Elo ratings
     Round(RoundArgs),
-    /// What git calls on the server
-    #[command(hide = true)]
-    Hook {
-        #[arg(value_enum)]
-        hook: Hook,
-    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,6 @@
 //! machine can hash that fast.
 
 use std::{
-    fs,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,17 +14,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::{
     difficulty::Difficulty,
-    git::{Git, failed},
-    hook::PLAYER_VARIABLE,
-    judge::Judge,
+    git::Object,
+    judge::{Judge, Refusal},
     ledger::Ledger,
     object::{self, ObjectId},
-    repository::Repository,
-    rules::{BRANCH, LEDGER_FILE},
+    repository::{Brought, Repository},
+    rules::{BRANCH, LEDGER_FILE, RefUpdate, Violation},
     search::Search,
 };
 use crate::console;
@@ -40,9 +37,6 @@ const SLICE: u64 = 1 << 15;
 /// The most hashing time that a bot may make up for; more means that the machine is too slow.
 const BACKLOG_MAX: Duration = Duration::from_secs(2);
 
-/// How often a push is repeated while another one holds the branch's lock.
-const PUSH_ATTEMPTS: usize = 20;
-
 /// What every bot's name begins with, and no player's.
 pub const BOT_PREFIX: &str = "bot-";
 
@@ -53,7 +47,8 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 struct Work {
     head: ObjectId,
     difficulty: Difficulty,
-    ledger: String,
+    ledger: Object,
+    tree: Object,
     search: Search,
 }
 
@@ -68,33 +63,22 @@ pub enum Step {
     TooLate,
 }
 
-/// A miner for the server's own use, with a repository of its own beside the server's.
+/// A miner for the server's own use: what it finds is judged like everybody's, but it needs no
+/// clone and no connection.
 pub struct Miner {
     name: String,
     server: Repository,
-    git: Git,
     work: Option<Work>,
 }
 
 impl Miner {
-    /// A miner that keeps its objects in a new folder `dir`.
-    ///
-    /// It borrows the server's objects, so it never has to fetch.
-    pub fn new(name: &str, server: &Repository, dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let git = Git::new(dir);
-        git.run(&["init", "--quiet", "--bare", "--initial-branch=master"])?;
-        let objects = server.dir().join("objects");
-        let objects = objects
-            .to_str()
-            .context("the repository's path is not text")?;
-        fs::write(dir.join("objects/info/alternates"), format!("{objects}\n"))?;
-        Ok(Self {
+    /// A miner for `name`.
+    pub fn new(name: &str, server: &Repository) -> Self {
+        Self {
             name: name.to_owned(),
             server: server.clone(),
-            git,
             work: None,
-        })
+        }
     }
 
     /// The difficulty of the head that is being mined on.
@@ -113,7 +97,7 @@ impl Miner {
             self.work = Some(work);
             return Ok(Step::Searching);
         };
-        if self.push(&work, &commit)? {
+        if self.push(work, commit)? {
             Ok(Step::Landed)
         } else {
             Ok(Step::TooLate)
@@ -128,60 +112,41 @@ impl Miner {
             .context("the chain has no ledger")?;
         let mut ledger = Ledger::parse(&ledger.content)?;
         ledger.raise(&self.name)?;
-        let ledger = ledger.to_string();
+        let ledger = Object::new("blob", ledger.to_string().into_bytes());
         for entry in &mut tree {
             if entry.name == LEDGER_FILE.as_bytes() {
-                entry.id = ObjectId::of("blob", ledger.as_bytes());
+                entry.id = ledger.id;
             }
         }
-        let tree = ObjectId::of("tree", &object::write_tree(&tree));
+        let tree = Object::new("tree", object::write_tree(&tree));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let person = format!("{0} <{0}@localhost> {seconds} +0000", self.name);
         Ok(Work {
             head,
             difficulty: judge.difficulty(head)?,
             ledger,
-            search: Search::new(tree, head, &person, rand::random()),
+            search: Search::new(tree.id, head, &person, rand::random()),
+            tree,
         })
     }
 
-    /// Writes the find's objects and pushes it; `false` if the head had moved.
-    fn push(&self, work: &Work, commit: &[u8]) -> Result<bool> {
-        let text = std::str::from_utf8(commit)?;
-        let (header, message) = text.split_once("\n\n").context("a commit has no message")?;
-        let people: Vec<_> = header.lines().filter(|line| line.contains('<')).collect();
-        // One process writes all three objects (ledger, tree, commit), byte by byte as hashed.
-        let stream = format!(
-            "commit refs/heads/find\n{}\ndata {}\n{message}\nfrom {}\n\
-             M 100644 inline {LEDGER_FILE}\ndata {}\n{}\n",
-            people.join("\n"),
-            message.len(),
-            work.head,
-            work.ledger.len(),
-            work.ledger,
-        );
-        let import = ["fast-import", "--quiet", "--force", "--date-format=raw"];
-        self.git.run_with_input(&import, stream.as_bytes())?;
-        let id = ObjectId::of("commit", commit);
-        let server = self.server.dir().to_string_lossy().into_owned();
-        let target = format!("{id}:{BRANCH}");
-        let arguments = ["push", "--quiet", &server, &target];
-        for _ in 0..PUSH_ATTEMPTS {
-            let mut push = self.git.command();
-            push.args(arguments).env(PLAYER_VARIABLE, &self.name);
-            let output = push.output()?;
-            if output.status.success() {
-                return Ok(true);
-            }
-            if self.server.head()? != work.head {
-                return Ok(false);
-            }
-            // A push that is about to win holds the branch's lock before the head moves.
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(said.contains("lock"), failed(&arguments, &output));
-            thread::sleep(NAP);
+    /// Brings a find to the server; `false` if the head had moved.
+    fn push(&self, work: Work, commit: Vec<u8>) -> Result<bool> {
+        let commit = Object::new("commit", commit);
+        let update = RefUpdate {
+            old: work.head,
+            new: commit.id,
+            name: BRANCH.to_owned(),
+        };
+        let objects = [work.ledger, work.tree, commit];
+        match self
+            .server
+            .receive(&[update], Brought::Objects(&objects), &self.name)
+        {
+            Ok(_) => Ok(true),
+            Err(Refusal::Violation(Violation::Stale(_))) => Ok(false),
+            Err(refusal) => Err(refusal.into()),
         }
-        Ok(false)
     }
 }
 
@@ -202,15 +167,15 @@ pub struct Bots {
 }
 
 impl Bots {
-    /// Starts bots called `bot-1`, `bot-2`, … with their folders in `dir`.
-    pub fn start(server: &Repository, dir: &Path, settings: BotSettings) -> Result<Self> {
+    /// Starts bots called `bot-1`, `bot-2`, …
+    pub fn start(server: &Repository, settings: BotSettings) -> Result<Self> {
         let mut bots = Self {
             stop: Arc::default(),
             threads: Vec::new(),
         };
         for number in 1..=settings.count {
             let name = format!("{BOT_PREFIX}{number}");
-            let miner = Miner::new(&name, server, &dir.join(&name))?;
+            let miner = Miner::new(&name, server);
             let stop = Arc::clone(&bots.stop);
             let bot = thread::Builder::new().name(name);
             let bot = bot.spawn(move || mine(miner, settings.interval, &stop));

@@ -1,9 +1,9 @@
 //! `git http-backend` as a CGI program (RFC 3875): a request in, a response out.
 //!
-//! Both are read whole: a push is bounded, and a chain of coins is small (a few hundred bytes a
-//! coin). So a client that goes away in the middle cannot leave a push half done.
+//! It serves clones and fetches; pushes never get here. Both are read whole: a chain of coins is
+//! small (a few hundred bytes a coin).
 
-use std::{path::Path, process::Stdio};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use axum::{
@@ -13,7 +13,10 @@ use axum::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{git, hook::PLAYER_VARIABLE};
+use super::git;
+
+/// The longest that git may take to put together what a client wants.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What of a request the program needs to know.
 #[derive(Debug)]
@@ -28,8 +31,6 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The request's body, as it came (perhaps gzipped).
     pub body: Bytes,
-    /// Who pushes, where the request is authenticated.
-    pub player: Option<String>,
 }
 
 /// Runs `git http-backend` over the repositories in `root`.
@@ -45,7 +46,10 @@ pub async fn http_backend(root: &Path, request: Request) -> Result<Response<Body
         // A program that does not want all of it closes the pipe, and its answer says why.
         let _ = stdin.write_all(&request.body).await;
     };
-    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    let work = async { tokio::join!(feed, child.wait_with_output()).1 };
+    let output = tokio::time::timeout(TIME_MAX, work)
+        .await
+        .with_context(|| format!("git http-backend took over {} s", TIME_MAX.as_secs()))?;
     guard.0 = None;
     parse(output?.stdout)
 }
@@ -58,12 +62,10 @@ fn command(root: &Path, request: &Request) -> Command {
             .unwrap_or_default()
     };
     let mut command = Command::new("git");
-    for variable in git::LOCATION {
-        command.env_remove(variable);
-    }
     command
         .arg("http-backend")
-        .envs(git::ENVIRONMENT)
+        .env_clear()
+        .envs(git::environment())
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("GATEWAY_INTERFACE", "CGI/1.1")
@@ -77,17 +79,10 @@ fn command(root: &Path, request: &Request) -> Command {
             "GIT_PROTOCOL",
             header(HeaderName::from_static("git-protocol")),
         )
-        .env_remove("REMOTE_USER")
-        .env_remove(PLAYER_VARIABLE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0);
-    if let Some(player) = &request.player {
-        command
-            .env("REMOTE_USER", player)
-            .env(PLAYER_VARIABLE, player);
-    }
     command
 }
 

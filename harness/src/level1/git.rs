@@ -1,9 +1,13 @@
 //! Calling the `git` command, shielded from the settings of whoever runs the harness.
 //!
-//! The user's configuration must not reach the server (a global `core.hooksPath` would switch the
-//! rules off), and the variables that git sets around hooks must not lead a command astray.
+//! Neither the user's configuration nor the environment may reach the server: a global
+//! `core.hooksPath`, `GIT_CONFIG_COUNT` or `GIT_DIR` would change what git does. So git gets an
+//! environment of its own, and of ours only what a program needs to run at all.
 
 use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
@@ -15,7 +19,7 @@ use super::object::ObjectId;
 
 /// Settings that make every git the same: no configuration but the repository's, no questions,
 /// no translations, no replaced objects, and the formats that the contract speaks of.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("GIT_CONFIG_NOSYSTEM", "1"),
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
     ("GIT_TERMINAL_PROMPT", "0"),
@@ -25,24 +29,28 @@ pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("LC_ALL", "C"),
 ];
 
-/// Variables by which git finds a repository; they are set where we run inside a hook.
-pub const LOCATION: [&str; 9] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_QUARANTINE_PATH",
-    "GIT_NAMESPACE",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_CONFIG_PARAMETERS",
-];
+/// What git may have of our environment: where programs and libraries are, and where temporary
+/// files go.
+const ALLOWED: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "GIT_EXEC_PATH", "TMPDIR"];
+
+/// The largest object that is read, in bytes: far above any ledger, far below what hurts.
+const OBJECT_MAX: usize = 64 << 20;
+
+/// The whole environment of every git that the server runs.
+pub fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    let allowed = ALLOWED
+        .into_iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let ours = SETTINGS
+        .into_iter()
+        .map(|(name, value)| (name, value.into()));
+    allowed.chain(ours)
+}
 
 /// git, for one repository.
 #[derive(Debug, Clone)]
 pub struct Git {
     dir: PathBuf,
-    in_hook: bool,
 }
 
 impl Git {
@@ -50,16 +58,6 @@ impl Git {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            in_hook: false,
-        }
-    }
-
-    /// git for the repository whose hook we are: its variables are what lets us see the objects
-    /// of the push, which are not in the repository yet (git-receive-pack(1), quarantine).
-    pub fn in_hook() -> Self {
-        Self {
-            dir: PathBuf::from("."),
-            in_hook: true,
         }
     }
 
@@ -71,14 +69,11 @@ impl Git {
     /// A command, without arguments yet, that says nothing to the terminal.
     pub fn command(&self) -> Command {
         let mut command = Command::new("git");
-        if self.in_hook {
-            command.env("GIT_NO_REPLACE_OBJECTS", "1");
-        } else {
-            for variable in LOCATION {
-                command.env_remove(variable);
-            }
-            command.envs(ENVIRONMENT).arg("--git-dir").arg(&self.dir);
-        }
+        command
+            .env_clear()
+            .envs(environment())
+            .arg("--git-dir")
+            .arg(&self.dir);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -120,7 +115,7 @@ impl Git {
     pub fn objects(&self) -> Result<Objects> {
         let mut child = self
             .command()
-            .args(["cat-file", "--batch"])
+            .args(["cat-file", "--batch-command"])
             .stdin(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -132,6 +127,7 @@ impl Git {
             child,
             requests: Some(requests),
             answers: BufReader::new(answers),
+            pushed: HashMap::new(),
         })
     }
 }
@@ -155,22 +151,78 @@ pub struct Object {
     pub content: Vec<u8>,
 }
 
-/// The objects of a repository, read through one `git cat-file --batch`.
+impl Object {
+    /// An object with the id that its content gives it.
+    pub fn new(kind: &str, content: Vec<u8>) -> Self {
+        Self {
+            id: ObjectId::of(kind, &content),
+            kind: kind.to_owned(),
+            content,
+        }
+    }
+}
+
+/// The objects of a repository, read through one `git cat-file --batch-command`, and those of a
+/// push that are not in it yet.
 #[derive(Debug)]
 pub struct Objects {
     child: Child,
     /// Closed first when dropping, which is what ends the process.
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    pushed: HashMap<ObjectId, Object>,
 }
 
 impl Objects {
+    /// Adds objects that are found by their ids as if the repository had them.
+    pub fn add(&mut self, objects: &[Object]) {
+        let objects = objects.iter().map(|object| (object.id, object.clone()));
+        self.pushed.extend(objects);
+    }
+
+    /// Whether an object is one of those that were added.
+    pub fn pushed(&self, id: ObjectId) -> Option<&Object> {
+        self.pushed.get(&id)
+    }
+
     /// Reads an object by id or by any other name that git understands (`HEAD:README.md`);
     /// `None` if there is no such object.
     pub fn find(&mut self, name: &str) -> Result<Option<Object>> {
+        self.find_up_to(name, OBJECT_MAX)
+    }
+
+    /// Reads an object unless it is larger than this many bytes; its size is asked for first.
+    pub fn find_up_to(&mut self, name: &str, max: usize) -> Result<Option<Object>> {
         ensure!(!name.contains('\n'), "an object's name has no line break");
+        if let Ok(id) = name.parse()
+            && let Some(object) = self.pushed.get(&id)
+        {
+            return Ok(Some(object.clone()));
+        }
+        let Some((id, _, size)) = self.ask("info", name)? else {
+            return Ok(None);
+        };
+        ensure!(
+            size <= max,
+            "{name} has {size} bytes, where at most {max} are read"
+        );
+        let (id, kind, size) = self
+            .ask("contents", &id)?
+            .with_context(|| format!("{name} is gone"))?;
+        let mut content = vec![0; size + 1];
+        self.answers.read_exact(&mut content)?;
+        content.pop();
+        Ok(Some(Object {
+            id: id.parse()?,
+            kind,
+            content,
+        }))
+    }
+
+    /// Asks about an object: its id, kind and size.
+    fn ask(&mut self, what: &str, name: &str) -> Result<Option<(String, String, usize)>> {
         let requests = self.requests.as_mut().context("the objects are closed")?;
-        requests.write_all(format!("{name}\n").as_bytes())?;
+        requests.write_all(format!("{what} {name}\n").as_bytes())?;
         requests.flush()?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -182,17 +234,8 @@ impl Objects {
             );
             return Ok(None);
         };
-        let Ok(size) = size.parse::<usize>() else {
-            return Ok(None);
-        };
-        let mut content = vec![0; size + 1];
-        self.answers.read_exact(&mut content)?;
-        content.pop();
-        Ok(Some(Object {
-            id: id.parse()?,
-            kind: kind.to_owned(),
-            content,
-        }))
+        let size = size.parse().ok();
+        Ok(size.map(|size| (id.to_owned(), kind.to_owned(), size)))
     }
 
     /// Reads an object that has to exist and be of a kind.

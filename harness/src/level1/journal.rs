@@ -1,7 +1,6 @@
-//! The server's journal: one JSON line for every push that reached the hooks.
+//! The server's journal: one JSON line for every push that was judged.
 //!
-//! The hooks are processes of their own and run at the same time, so each line is appended with a
-//! single write. The game reads it to learn who landed a coin and which rules were broken, also
+//! Each line is appended with a single write, so that whoever reads along sees whole lines. The game reads it to learn who landed a coin and which rules were broken, also
 //! across a replacement of the chain.
 
 use std::{

@@ -1,6 +1,9 @@
 //! Applies the rules to a push, fetching the objects that they ask for.
 //!
-//! Used in two places: by the hook on every push, and by the audit that replays a whole chain.
+//! Used in two places: on every push, before anything of it is kept, and by the audit that replays
+//! a chain from what is kept.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use thiserror::Error;
@@ -10,8 +13,16 @@ use super::{
     git::{Git, Object, Objects},
     ledger::Entry,
     object::{self, Commit, ObjectId, TreeEntry},
-    rules::{self, Ancestry, RefUpdate, Violation},
+    pack::Limits,
+    rules::{self, Ancestry, Violation},
 };
+
+/// The most objects of a push that are looked at. A coin has three; more are decoded only to
+/// name the mistake.
+const OBJECTS_MAX: usize = 64;
+
+/// The most bytes of a push's objects beside the ledger, inflated.
+const PUSH_BYTES: usize = 64 << 10;
 
 /// The file that ends a round; only round repositories have it.
 const END_TIME_FILE: &str = "end-time.txt";
@@ -36,6 +47,23 @@ pub struct Circumstances<'a> {
     pub now: Option<u64>,
 }
 
+impl Circumstances<'_> {
+    /// The same step, looked at again when it has landed: whatever the time is by then.
+    pub const fn replayed(self) -> Self {
+        Self { now: None, ..self }
+    }
+}
+
+impl Refusal {
+    /// The rule's short name, for counting and for programs.
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Violation(violation) => violation.rule(),
+            Self::Trouble(_) => "trouble",
+        }
+    }
+}
+
 /// A judge over one repository.
 pub struct Judge {
     git: Git,
@@ -49,20 +77,24 @@ impl Judge {
         Ok(Self { git, objects })
     }
 
-    /// Where `master` stands.
-    pub fn head(&mut self) -> Result<ObjectId> {
-        Ok(self.objects.read(rules::BRANCH, "commit")?.id)
+    /// Takes in the objects of a push, which the repository does not have yet.
+    pub fn add(&mut self, objects: &[Object]) {
+        self.objects.add(objects);
     }
 
-    /// Judges what a push asks for; `head` is where `master` stands now.
-    pub fn push(
-        &mut self,
-        updates: &[RefUpdate],
-        head: ObjectId,
-        circumstances: Circumstances<'_>,
-    ) -> Result<Entry, Refusal> {
-        let update = rules::check_updates(updates, head)?;
-        self.coin(head, update.new, circumstances)
+    /// The base of a delta in a push, if it is not larger than this many bytes.
+    pub fn base(&mut self, id: ObjectId, max: usize) -> Result<Option<Object>> {
+        self.objects.find_up_to(&id.to_string(), max)
+    }
+
+    /// What the objects of a push on top of `head` may cost together.
+    pub fn limits(&mut self, head: ObjectId) -> Result<Limits> {
+        let name = format!("{head}:{}", rules::LEDGER_FILE);
+        let ledger = self.objects.read(&name, "blob")?.content.len();
+        Ok(Limits {
+            objects: OBJECTS_MAX,
+            bytes: ledger + PUSH_BYTES,
+        })
     }
 
     /// Judges the step from `old` to `new`.
@@ -78,6 +110,7 @@ impl Judge {
             return Err(Violation::NotACommit(object.kind).into());
         }
         let commit = Commit::parse(&object.content).map_err(|error| malformed(&error))?;
+        rules::check_work(new, &self.difficulty(old)?)?;
         rules::check_parents(&commit, old, || {
             self.ancestry(old, new).map_err(Refusal::from)
         })?;
@@ -92,7 +125,6 @@ impl Judge {
             &new_ledger.content,
             circumstances.pusher,
         )?;
-        rules::check_work(new, &self.difficulty(old)?)?;
         if let (Some(now), Some(end)) = (circumstances.now, self.end_time(old)?) {
             rules::check_time(now, end)?;
         }
@@ -130,6 +162,9 @@ impl Judge {
     }
 
     fn ancestry(&self, old: ObjectId, new: ObjectId) -> Result<Ancestry> {
+        if self.objects.pushed(new).is_some() {
+            return Ok(self.pushed_ancestry(old, new));
+        }
         let count = |from: ObjectId, to: ObjectId| -> Result<u64> {
             let range = format!("{from}..{to}");
             let text = self.git.run(&["rev-list", "--count", &range])?;
@@ -140,6 +175,32 @@ impl Judge {
             (ahead, 0) => Ancestry::Ahead(ahead),
             _ => Ancestry::Beside,
         })
+    }
+
+    /// The same among the commits of a push, which git does not know yet.
+    fn pushed_ancestry(&self, old: ObjectId, new: ObjectId) -> Ancestry {
+        let mut seen = BTreeSet::from([new]);
+        let mut open = vec![new];
+        let mut reached = false;
+        let mut brought = 0;
+        while let Some(id) = open.pop() {
+            reached |= id == old;
+            let commit = self.objects.pushed(id).map(|object| &object.content);
+            let Some(Ok(commit)) = commit.map(|content| Commit::parse(content)) else {
+                continue;
+            };
+            brought += 1;
+            let fresh = commit
+                .parents
+                .into_iter()
+                .filter(|parent| seen.insert(*parent));
+            open.extend(fresh);
+        }
+        if reached {
+            Ancestry::Ahead(brought)
+        } else {
+            Ancestry::Beside
+        }
     }
 }
 

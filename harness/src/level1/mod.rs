@@ -4,26 +4,30 @@
 //! From the inside out:
 //!
 //! - [`object`], [`ledger`], [`difficulty`] are the chain's values, and [`rules`] says what a push
-//!   may do to them, all without I/O; [`judge`] asks the rules about the objects of a repository;
-//! - [`git`] calls git, [`repository`] is the server's side of a chain, [`hook`] is what git runs
-//!   there, and [`journal`] is what the hooks leave behind for the game;
-//! - [`server`] (with [`cgi`] and [`scoreboard`]) is the game over HTTP; [`bots`] mine, by the
-//!   plain [`search`]; [`store`] and [`elo`] keep players and ratings;
+//!   may do to them; [`pkt_line`], [`receive`] and [`pack`] read a push; all without I/O. [`judge`]
+//!   asks the rules about the objects of a push and of a repository;
+//! - [`git`] calls git, [`repository`] is the server's side of a chain, where pushes are judged and
+//!   land, and [`journal`] is what it leaves behind for the game;
+//! - [`server`] (with `connections`, [`cgi`] and [`scoreboard`]) is the game over HTTP; [`bots`]
+//!   mine, by the plain [`search`]; [`store`] and [`elo`] keep players and ratings;
 //! - `play`, `serve` and `round` are the three commands.
 
 mod args;
 pub mod bots;
 pub mod cgi;
+mod connections;
 pub mod difficulty;
 pub mod elo;
 pub mod git;
-pub mod hook;
 pub mod journal;
 pub mod judge;
 pub mod ledger;
 pub mod object;
 mod output;
+pub mod pack;
+pub mod pkt_line;
 mod play;
+pub mod receive;
 pub mod repository;
 mod round;
 pub mod rules;
@@ -32,8 +36,6 @@ pub mod search;
 mod serve;
 pub mod server;
 pub mod store;
-
-use std::io;
 
 use anyhow::Result;
 
@@ -48,14 +50,6 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         None => play::run(&args.play, report),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Round(args)) => round::run(args),
-        Some(Command::Hook { hook }) => {
-            let accepted = hook::run(*hook, io::stdin().lock(), &mut io::stderr())?;
-            if !accepted {
-                // git looks at nothing but the status, and the reason has been said.
-                std::process::exit(1);
-            }
-            Ok(())
-        }
     }
 }
 

@@ -146,9 +146,8 @@ struct Coin {
 
 impl<'a> Game<'a> {
     fn start(args: &'a PlayArgs, folder: &'a Path) -> Result<Self> {
-        let harness = std::env::current_exe().context("cannot find the harness's own path")?;
         let genesis = Genesis::single_player(args.difficulty.clone());
-        let repository = Repository::create(&folder.join("server/level1"), &genesis, &harness)?;
+        let repository = Repository::create(&folder.join("server/level1"), &genesis)?;
         let site = Site::new(
             repository.clone(),
             "Level 1",
@@ -193,7 +192,7 @@ impl<'a> Game<'a> {
             match surprise {
                 Surprise::Coin => {
                     let name = format!("{BOT_PREFIX}rival");
-                    let mut rival = Miner::new(&name, &repository, &folder)?;
+                    let mut rival = Miner::new(&name, &repository);
                     while rival.step(RIVAL_NONCES)? != Step::Landed {
                         interrupt::check()?;
                     }
@@ -218,7 +217,7 @@ impl<'a> Game<'a> {
             self.args.user
         ));
         self.prepare_surprise();
-        let bots = Bots::start(&self.repository, &self.folder.join("bots"), settings)?;
+        let bots = Bots::start(&self.repository, settings)?;
         let mut bots = Some(bots);
         let mut played = Played {
             chains: 1,
@@ -270,6 +269,7 @@ impl<'a> Game<'a> {
         loop {
             let status = group.wait_for(TICK)?;
             interrupt::check()?;
+            self.repository.check()?;
             for line in game.journal.read()? {
                 self.note(line.event, game.start, played);
             }
@@ -281,16 +281,9 @@ impl<'a> Game<'a> {
             if every > Duration::ZERO && game.replaced.elapsed() >= every {
                 game.replaced = Instant::now();
                 let genesis = Genesis::single_player(self.args.difficulty.clone());
-                match self.repository.replace(&genesis) {
-                    Ok(_) => {
-                        played.chains += 1;
-                        console::log("level 1: the chain is replaced by a fresh one");
-                    }
-                    // A push held the lock at that moment; the next turn will do.
-                    Err(error) => {
-                        console::log(&format!("level 1: the chain is not replaced: {error:#}"));
-                    }
-                }
+                self.repository.replace(&genesis)?;
+                played.chains += 1;
+                console::log("level 1: the chain is replaced by a fresh one");
             }
         }
     }

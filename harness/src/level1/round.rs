@@ -68,11 +68,9 @@ pub(super) fn run(args: &RoundArgs) -> Result<()> {
         players.push(store.join(&player.name)?);
     }
     let workdir = WorkDir::new(args.root.as_deref())?;
-    let harness = std::env::current_exe().context("cannot find the harness's own path")?;
     let repository = Repository::create(
         &workdir.path().join("server").join(NAME),
         &warm_up_genesis(WARM_UP_HASHES),
-        &harness,
     )?;
     let tokens = players
         .into_iter()

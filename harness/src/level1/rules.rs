@@ -17,6 +17,9 @@ pub const BRANCH: &str = "refs/heads/master";
 /// The only file that may change.
 pub const LEDGER_FILE: &str = "LEDGER.txt";
 
+/// The objects that a coin consists of.
+const COIN_OBJECTS: usize = 3;
+
 /// The rule that a push breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Violation {
@@ -141,6 +144,23 @@ pub enum Violation {
     /// A push after the end of the round.
     #[error("the round is over")]
     RoundOver,
+    /// The pack holds more than a coin.
+    #[error("a coin is a commit, its tree and the ledger; this push brings {0} objects")]
+    SeveralObjects(usize),
+    /// The pack is larger than what a coin can need, or claims to be.
+    #[error("the push is too large for a coin: {0}")]
+    TooMuch(String),
+    /// What was sent is no push, or its pack cannot be read.
+    #[error("the push cannot be read: {0}")]
+    Unreadable(String),
+    /// git's own check of the objects (git-fsck(1)) finds fault with them.
+    #[error("git's own check refuses {check}: {message}")]
+    Fsck {
+        /// git's name for the check, such as `badTimezone`.
+        check: String,
+        /// git's words.
+        message: String,
+    },
 }
 
 impl Violation {
@@ -171,11 +191,14 @@ impl Violation {
             Self::NotYours { .. } => "owner",
             Self::TooLarge { .. } => "difficulty",
             Self::RoundOver => "round_over",
+            Self::SeveralObjects(_) | Self::TooMuch(_) => "size",
+            Self::Unreadable(_) => "unreadable",
+            Self::Fsck { .. } => "fsck",
         }
     }
 }
 
-/// One line of what git tells a `pre-receive` hook.
+/// What a push asks for one ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefUpdate {
     /// What the pusher takes for the old head; zero where the ref is new.
@@ -358,6 +381,15 @@ pub fn check_work(id: ObjectId, difficulty: &Difficulty) -> Result<(), Violation
         id,
         difficulty: difficulty.to_string(),
     })
+}
+
+/// A push brings nothing but its coin: one commit, one tree, one blob.
+pub const fn check_objects(count: usize) -> Result<(), Violation> {
+    if count <= COIN_OBJECTS {
+        Ok(())
+    } else {
+        Err(Violation::SeveralObjects(count))
+    }
 }
 
 /// Rounds only: no coin counts from the round's end on. Both in Unix seconds.

@@ -1,6 +1,6 @@
 //! A chain for anybody to mine on, until interrupted.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +14,9 @@ use super::{
 };
 use crate::console;
 use octopus::{WorkDir, interrupt};
+
+/// How often the chain is looked at while nobody pushes.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Serves until interrupted.
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
@@ -29,16 +32,11 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         !players.is_empty(),
         "nobody could push: name a player with --player NAME"
     );
-    let harness = std::env::current_exe().context("cannot find the harness's own path")?;
     let dir = home.join("level1");
     let repository = if dir.exists() {
-        Repository::open(&dir, &harness)?
+        Repository::open(&dir)?
     } else {
-        Repository::create(
-            &dir,
-            &Genesis::single_player(args.difficulty.clone()),
-            &harness,
-        )?
+        Repository::create(&dir, &Genesis::single_player(args.difficulty.clone()))?
     };
     let listener = TcpListener::bind(args.listen)
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -56,11 +54,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         let url = server.site().url(server.address(), Some(&player.name));
         console::print(&format!("{}: {url}", player.name));
     }
-    let _bots = Bots::start(
-        &repository,
-        &workdir.path().join("bots"),
-        args.bots.settings(),
-    )?;
-    interrupt::wait();
+    let _bots = Bots::start(&repository, args.bots.settings())?;
+    while !interrupt::wait_for(LOOK) {
+        repository.check()?;
+    }
     Ok(())
 }

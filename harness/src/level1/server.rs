@@ -1,7 +1,8 @@
 //! The game over HTTP: git for the miners, a scoreboard for everybody else.
 //!
-//! Everybody may clone; to push, a player gives its name and token by HTTP Basic, and the hooks
-//! are told the name. Plain HTTP/1.1: between machines that do not trust their network, put a
+//! Everybody may clone; to push, a player gives its name and token by HTTP Basic. What a client may
+//! cost is bounded: connections, the time for a request's head and body, and their sizes; who may
+//! push is asked before a push is read. Plain HTTP/1.1: between machines that do not trust their network, put a
 //! proxy with TLS in front.
 
 use std::{
@@ -18,7 +19,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderMap, Response, StatusCode, header},
+    http::{HeaderMap, Method, Response, StatusCode, header, request::Parts},
     response::{Html, IntoResponse},
     routing::get,
 };
@@ -27,14 +28,18 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    cgi,
+    cgi, connections, receive,
     repository::Repository,
+    rules::Violation,
     scoreboard::{self, RatingLine, RoundInfo, Scoreboard},
 };
 use crate::console;
 
-/// The most bytes of a request: a little more than the largest push that git lets through.
-const REQUEST_MAX: usize = 5 << 20;
+/// The most bytes of a request for a clone or a fetch: the commits that each side has.
+const FETCH_MAX: usize = 256 << 10;
+
+/// What a push's request may have beside the objects of a coin: the list of refs.
+const PUSH_LINES_MAX: usize = 16 << 10;
 
 /// The most git processes at a time; further requests wait.
 const GIT_MAX: usize = 16;
@@ -55,6 +60,8 @@ pub struct Site {
     attempts: Mutex<HashMap<String, u64>>,
     /// What is done before the first push of a player, and is gone then.
     before_push: Mutex<Option<Surprise>>,
+    /// Whose turn it is, for each player that pushed.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     git: Semaphore,
     tasks: TaskTracker,
 }
@@ -82,6 +89,7 @@ impl Site {
             standing: Mutex::default(),
             attempts: Mutex::default(),
             before_push: Mutex::default(),
+            turns: Mutex::default(),
             git: Semaphore::new(GIT_MAX),
             tasks: TaskTracker::new(),
         }
@@ -161,6 +169,12 @@ impl Site {
         right.then(|| name.to_owned())
     }
 
+    /// What a player's pushes wait for; players are known, so there are not many.
+    fn turn(&self, player: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(player.to_owned()).or_default())
+    }
+
     fn count_attempt(&self, player: &str) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         *attempts.entry(player.to_owned()).or_default() += 1;
@@ -206,20 +220,7 @@ pub async fn serve(
         .route("/scoreboard.json", get(json))
         .route("/{repository}/{*service}", get(git).post(git))
         .with_state(Arc::clone(&site));
-    let (ended, when_ended) = oneshot::channel();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        shutdown.await;
-        let _ = ended.send(());
-    });
-    // An idle connection would hold up the end for ever; what counts are the git processes.
-    let deadline = async {
-        let _ = when_ended.await;
-        tokio::time::sleep(GRACE / 5).await;
-    };
-    tokio::select! {
-        result = server => result?,
-        () = deadline => {}
-    }
+    connections::serve(listener, app, shutdown, GRACE / 5).await;
     site.tasks.close();
     let _ = tokio::time::timeout(GRACE, site.tasks.wait()).await;
     Ok(())
@@ -276,9 +277,12 @@ async fn git(
             done.context("the surprise was given up")??;
         }
     }
-    let Ok(body) = axum::body::to_bytes(body, REQUEST_MAX).await else {
-        let text = format!("a request has at most {REQUEST_MAX} bytes\n");
-        return Ok((StatusCode::PAYLOAD_TOO_LARGE, text).into_response());
+    if let (Some(player), true) = (player, pushing) {
+        return push(site, player, &parts, body).await;
+    }
+    let body = match connections::read(body, FETCH_MAX).await {
+        Ok(body) => body,
+        Err(status) => return Ok(refuse_body(status, FETCH_MAX)),
     };
     let request = cgi::Request {
         method: parts.method,
@@ -286,7 +290,6 @@ async fn git(
         query: query.to_owned(),
         headers: parts.headers,
         body,
-        player,
     };
     // A task of its own: it goes on when the client does not wait for its end.
     let running = Arc::clone(&site);
@@ -296,6 +299,69 @@ async fn git(
         cgi::http_backend(&root.unwrap_or_default(), request).await
     });
     Ok(task.await.context("git http-backend was given up")??)
+}
+
+/// Both requests of a push: for where `master` stands, and with what is to land on it.
+async fn push(
+    site: Arc<Site>,
+    player: String,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Trouble> {
+    if parts.method == Method::GET {
+        let head = site.repository.head()?;
+        return Ok(answer("advertisement", receive::advertisement(head)));
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        let text = "a push is not encoded\n";
+        return Ok((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+    }
+    let reading = Arc::clone(&site);
+    let max = tokio::task::spawn_blocking(move || reading.repository.request_max());
+    let max = max.await.context("the ledger could not be read")?? + PUSH_LINES_MAX;
+    // One at a time for each player, from before its body is read.
+    let turn = site.turn(&player);
+    let turn = turn.lock_owned().await;
+    let body = match connections::read(body, max).await {
+        Ok(body) => body,
+        Err(status) => {
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                let violation = Violation::TooMuch(format!("a request has at most {max} bytes"));
+                site.repository.note_refusal(&player, &violation)?;
+            }
+            return Ok(refuse_body(status, max));
+        }
+    };
+    // A task of its own: a client that goes away does not leave it half done.
+    let landing = Arc::clone(&site);
+    let task = site.tasks.spawn_blocking(move || {
+        let _turn = turn;
+        landing.repository.receive_request(&body, &player)
+    });
+    Ok(match task.await.context("the push was given up")? {
+        Ok(report) => answer("result", report),
+        Err(refusal) => (StatusCode::BAD_REQUEST, format!("{refusal}\n")).into_response(),
+    })
+}
+
+/// An answer of the push's service; none may be kept by anybody on the way.
+fn answer(what: &str, body: Vec<u8>) -> Response<Body> {
+    let kind = format!("application/x-git-receive-pack-{what}");
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+    ];
+    (headers, body).into_response()
+}
+
+/// Says why a body was not taken.
+fn refuse_body(status: StatusCode, max: usize) -> Response<Body> {
+    let text = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("a request has at most {max} bytes\n"),
+        StatusCode::REQUEST_TIMEOUT => "the request came too slowly\n".to_owned(),
+        _ => "the request is cut off\n".to_owned(),
+    };
+    (status, [(header::CONNECTION, "close")], text).into_response()
 }
 
 /// A failure of the server's own: told to the client in one line.

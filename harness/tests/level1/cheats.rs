@@ -3,7 +3,7 @@
 use harness::level1::{
     judge::{Circumstances, Judge},
     object::ObjectId,
-    repository::Genesis,
+    repository::{Genesis, Repository},
 };
 use std::time::{Duration, SystemTime};
 
@@ -133,7 +133,7 @@ fn the_difficulty_is_the_old_heads() {
             .iter_mut()
             .find(|file| file.1 == "difficulty.txt")
             .unwrap()
-            .2 = "f\n".into();
+            .2 = "ff\n".into();
     };
     let head = chain.head();
     let mut files = chain.files_with_coin("ada");
@@ -149,7 +149,17 @@ fn the_difficulty_is_the_old_heads() {
     lower(&mut files);
     let commit = chain.commit_where(&[head], &files, |_| true);
     let output = chain.push_master("ada", commit);
-    chain.assert_refused(head, &output, "other_file", "touches difficulty.txt");
+    chain.assert_refused(
+        head,
+        &output,
+        "difficulty",
+        "less than the difficulty 0000000001",
+    );
+
+    let chain = Chain::new();
+    let mut files = chain.files_with_coin("ada");
+    lower(&mut files);
+    refuse_files(&chain, &files, "other_file", "touches difficulty.txt");
 }
 
 #[test]
@@ -288,22 +298,13 @@ fn a_replaced_chain_shares_nothing_with_the_old_one() {
 }
 
 #[test]
-fn an_opened_repository_keeps_its_rules() {
+fn only_our_own_sound_chain_is_opened() {
     let chain = Chain::new();
     let head = chain.land("ada");
-    let hooks = chain.server.dir().join("hooks");
-    std::fs::remove_dir_all(&hooks).unwrap();
-    let harness = crate::support::HARNESS.as_ref();
-    harness::level1::repository::Repository::open(chain.server.dir(), harness).unwrap();
-    refuse_ledger(
-        &chain,
-        |ledger| ledger.replace("ada: 1", "ada: 9"),
-        "amount",
-        "from 1 to 9",
-    );
-    assert_eq!(chain.head(), head);
+    let opened = Repository::open(chain.server.dir()).unwrap();
+    assert_eq!(opened.head().unwrap(), head);
     let foreign = chain.path("clone.git");
-    let error = harness::level1::repository::Repository::open(&foreign, harness).unwrap_err();
+    let error = Repository::open(&foreign).unwrap_err();
     assert!(
         error.to_string().contains("not a gitcoin repository"),
         "{error:#}"

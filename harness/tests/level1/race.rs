@@ -25,8 +25,7 @@ fn eight_pushers_race_for_a_hundred_coins() {
             let (landed, too_late, chain) = (&landed, &too_late, &chain);
             scope.spawn(move || {
                 let name = format!("pusher {pusher}");
-                let dir = chain.path(&name);
-                let mut miner = Miner::new(&name, &chain.server, &dir).unwrap();
+                let mut miner = Miner::new(&name, &chain.server);
                 while landed.load(Ordering::SeqCst) < COINS {
                     match miner.step(1 << 20).unwrap() {
                         Step::Landed => landed.fetch_add(1, Ordering::SeqCst),

@@ -1,22 +1,30 @@
-//! A chain with the real hooks, and a pusher that can write any commit.
+//! A chain that is served, and a pusher that can write any commit.
 
-use std::{path::PathBuf, process::Output};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::Output,
+};
 
 use harness::level1::{
     difficulty::Difficulty,
     git::Git,
-    hook::PLAYER_VARIABLE,
     journal::{Event, Reader},
     object::ObjectId,
     repository::{Genesis, Repository},
+    server::{Server, Site},
 };
 
-/// The binary that the hooks call.
+/// The binary under test.
 pub const HARNESS: &str = env!("CARGO_BIN_EXE_harness");
 
-/// A server's repository and a pusher's, in a folder that goes with the value.
+/// What all players of the tests push with.
+pub const TOKEN: &str = "0123456789abcdef";
+
+/// A served repository and a pusher's, in a folder that goes with the value.
 pub struct Chain {
     pub dir: tempfile::TempDir,
+    pub web: Server,
     pub server: Repository,
     pub clone: Git,
     pub difficulty: Difficulty,
@@ -38,8 +46,7 @@ impl Chain {
 
     pub fn with_genesis(genesis: &Genesis) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server =
-            Repository::create(&dir.path().join("level1"), genesis, HARNESS.as_ref()).unwrap();
+        let server = Repository::create(&dir.path().join("level1"), genesis).unwrap();
         let clone = Git::new(&dir.path().join("clone.git"));
         let url = server.dir().to_str().unwrap();
         let path = clone.dir().to_str().unwrap();
@@ -47,8 +54,13 @@ impl Chain {
             .git()
             .run(&["clone", "--quiet", "--bare", url, path])
             .unwrap();
+        let players = ["ada", "bob", "bob l.@b-c_d"];
+        let players = players.map(|name| (name.to_owned(), TOKEN.to_owned()));
+        let site = Site::new(server.clone(), "Test", players);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         Self {
             dir,
+            web: Server::start(listener, site).unwrap(),
             server,
             clone,
             difficulty: genesis.difficulty.clone(),
@@ -61,13 +73,15 @@ impl Chain {
 
     /// The files at the server's head.
     pub fn files(&self) -> Vec<File> {
-        let head = self.head();
-        let names = self
-            .server
-            .git()
-            .run(&["ls-tree", "--name-only", &head.to_string()])
-            .unwrap();
-        let mut objects = self.server.git().objects().unwrap();
+        self.files_at(&self.server)
+    }
+
+    /// The files at the head of some repository.
+    pub fn files_at(&self, server: &Repository) -> Vec<File> {
+        let head = server.head().unwrap();
+        let names = ["ls-tree", "--name-only", &head.to_string()];
+        let names = server.git().run(&names).unwrap();
+        let mut objects = server.git().objects().unwrap();
         let mut read = |name: &str| {
             let object = objects.read(&format!("{head}:{name}"), "blob").unwrap();
             String::from_utf8(object.content).unwrap()
@@ -137,14 +151,11 @@ impl Chain {
         id.trim().parse().unwrap()
     }
 
-    /// Pushes as a player, whom the server trusts to be that one.
+    /// Pushes as a player.
     pub fn push(&self, player: &str, refspecs: &[&str]) -> Output {
+        let url = self.web.site().url(self.web.address(), Some(player));
         let mut command = self.clone.command();
-        command.env(PLAYER_VARIABLE, player);
-        command
-            .args(["push", "--quiet"])
-            .arg(self.server.dir())
-            .args(refspecs);
+        command.args(["push", "--quiet", &url]).args(refspecs);
         command.output().unwrap()
     }
 
