@@ -76,7 +76,7 @@ mod tests {
             let mut out = Vec::new();
             put_band(2, &content, &mut out);
             let mut stream = &out[..];
-            let mut whole = Vec::new();
+            let mut whole: Vec<u8> = Vec::new();
             while let Some(Item::Line(line)) = take(&mut stream) {
                 prop_assert_eq!(line[0], 2);
                 whole.extend(&line[1..]);

@@ -198,7 +198,7 @@ mod tests {
             assert!(matches!(refuse(&[bad]), ProtocolError::Command(_)), "{bad}");
         }
         let line = format!("{OLD} {NEW} refs/heads/x");
-        assert_eq!(refuse(&[&line; 65]), ProtocolError::TooManyUpdates);
+        assert_eq!(refuse(&[line.as_str(); 65]), ProtocolError::TooManyUpdates);
         for cut in [&b""[..], b"00", b"0009ab", b"0006a\n"] {
             assert!(Push::parse(cut).is_err());
         }
