@@ -49,6 +49,7 @@ pub struct Circumstances<'a> {
 
 impl Circumstances<'_> {
     /// The same step, looked at again when it has landed: whatever the time is by then.
+    #[must_use]
     pub const fn replayed(self) -> Self {
         Self { now: None, ..self }
     }

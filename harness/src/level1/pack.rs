@@ -325,6 +325,7 @@ mod tests {
         Object::new("blob", content.to_vec())
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the signature is `decode`'s")]
     fn nowhere(_: ObjectId, _: usize) -> anyhow::Result<Option<Object>> {
         Ok(None)
     }
@@ -356,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_a_delta_makes_is_charged_before_it_is_made() {
-        let base = blob(&[0; 0x1_0000]);
+        let base = blob(&vec![0; 0x1_0000]);
         // It states 400 copies of the base, in 1.2 KB.
         let mut delta = vec![0x80, 0x80, 4];
         let size = 400 * 0x1_0000_usize;

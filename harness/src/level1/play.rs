@@ -187,7 +187,6 @@ impl<'a> Game<'a> {
         };
         let repository = self.repository.clone();
         let genesis = Genesis::single_player(self.args.difficulty.clone());
-        let folder = self.folder.join("rival");
         self.server.site().surprise(Box::new(move || {
             match surprise {
                 Surprise::Coin => {

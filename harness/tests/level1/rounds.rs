@@ -98,7 +98,7 @@ fn a_server_goes_on_where_it_stopped() {
         served.head().unwrap(),
         served.ledger(served.head().unwrap()),
     );
-    let mut files = chain.files_at(&served);
+    let mut files = Chain::files_at(&served);
     for file in &mut files {
         if file.1 == "LEDGER.txt" {
             file.2 = format!("{}ada: 1\n", ledger.as_ref().unwrap());

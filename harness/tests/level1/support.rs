@@ -73,11 +73,11 @@ impl Chain {
 
     /// The files at the server's head.
     pub fn files(&self) -> Vec<File> {
-        self.files_at(&self.server)
+        Self::files_at(&self.server)
     }
 
     /// The files at the head of some repository.
-    pub fn files_at(&self, server: &Repository) -> Vec<File> {
+    pub fn files_at(server: &Repository) -> Vec<File> {
         let head = server.head().unwrap();
         let names = ["ls-tree", "--name-only", &head.to_string()];
         let names = server.git().run(&names).unwrap();
