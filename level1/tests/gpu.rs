@@ -7,7 +7,7 @@
 
 use level1::{
     Alphabet, Batch, COLUMNS, CommitTemplate, Device, GpuError, GpuKernel, HashFunction, Job,
-    Kernel, Nonce, ObjectId, ROWS, Schedules, Sink, Target, Tuning, Work,
+    Kernel, Nonce, ObjectId, Placement, ROWS, Schedules, Sink, Target, Tuning, Work,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
