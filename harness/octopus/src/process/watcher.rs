@@ -34,6 +34,9 @@ const NAME: &str = "octopus-watch";
 /// Pauses between the looks at what is left: a process may just be starting another.
 const PAUSES_MS: [u64; 8] = [0, 1, 5, 20, 50, 100, 150, 200];
 
+/// After so many looks in a row that have found nothing, the watcher ends as well.
+const CLEAN_LOOKS: usize = 4;
+
 static WATCHER: Mutex<Watcher> = Mutex::new(Watcher::Off);
 
 #[derive(Debug)]
@@ -240,9 +243,11 @@ fn serve(mut notices: impl BufRead, run: &str) {
         notice.clear();
     }
     let orderly = estate.is_empty();
+    let mut clean = 0;
     for pause in PAUSES_MS {
         thread::sleep(Duration::from_millis(pause));
-        if !estate.wind_up(run) && orderly {
+        clean = if estate.wind_up(run) { 0 } else { clean + 1 };
+        if clean == CLEAN_LOOKS || (clean > 0 && orderly) {
             break;
         }
     }
