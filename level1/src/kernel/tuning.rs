@@ -36,7 +36,7 @@ pub struct Tuning {
 impl Tuning {
     /// What suits a device of this kind.
     pub fn for_kind(kind: &str) -> Self {
-        // What an H200 does best at, and, for want of one to try, other discrete devices.
+        // What an H100 and an H200 do well at; other discrete devices were not tried.
         let discrete = Self {
             rows: 1 << 20,
             workgroup: 128,
