@@ -25,9 +25,15 @@ export class Results {
     this.shown = 0;
     const sections = document.createDocumentFragment();
     this.add(hits, asked, sections);
+    const had = document.activeElement;
+    const hadFocus = this.place.contains(had);
     this.place.replaceChildren(sections);
     // Whose results these are.
     this.place.dataset.query = asked.query;
+    // Who was at a result is at one still: the same, or the first.
+    if (!hadFocus) return;
+    const links = this.links();
+    (links.find((link) => link.dataset.place === had.dataset.place) ?? links[0])?.focus();
   }
 
   // Shows further hits behind those that are there.

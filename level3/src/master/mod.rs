@@ -63,7 +63,7 @@ struct Gates {
     /// Planning an expression, which takes a processor.
     plans: Semaphore,
     /// Colouring a file, which takes a processor.
-    colours: Semaphore,
+    colours: Arc<Semaphore>,
 }
 
 /// Serves at `listener` until `shutdown` resolves, then ends open answers.
@@ -83,7 +83,7 @@ pub async fn serve(
         gates: Gates {
             searches: Semaphore::new(MAX_SEARCHES),
             plans: Semaphore::new(MAX_PLANS),
-            colours: Semaphore::new(MAX_COLOURS),
+            colours: Arc::new(Semaphore::new(MAX_COLOURS)),
         },
     });
     let prober = {

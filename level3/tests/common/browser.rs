@@ -212,6 +212,15 @@ impl Browser {
         ));
     }
 
+    /// Waits until the results of a query that was typed are there, and not those of its beginning.
+    pub fn until_results(&mut self, query: &str) {
+        self.until(&format!(
+            "document.querySelector('#results').dataset.query === {} && \
+             document.querySelector('#results').getAttribute('aria-busy') === 'false'",
+            Value::from(query)
+        ));
+    }
+
     /// Presses a key that types nothing, such as `Enter`, `ArrowDown` or `Tab`.
     pub fn press(&mut self, key: &str) {
         self.press_with(key, 0);

@@ -12,6 +12,7 @@ fn back_goes_to_what_was_looked_at() {
     let browser = &mut fixture.browser;
     browser.until("document.activeElement.id === 'query'");
     browser.keys("needle");
+    browser.until_results("needle");
     browser.until_shown("#summary", "lines");
     browser.press("Enter");
     browser.until("document.activeElement.dataset.place === 'a.c:10'");
@@ -34,6 +35,7 @@ fn back_goes_to_what_was_looked_at() {
     browser.keys("/");
     browser.until("document.activeElement.id === 'query'");
     browser.keys("other_1");
+    browser.until_results("other_1");
     browser.until("new URLSearchParams(location.search).get('query') === 'other_1'");
     browser.until_shown("#results mark", "other_1");
     assert_eq!(browser.value("history.length"), left);

@@ -21,6 +21,7 @@ fn results_come_as_one_types_with_marks_and_without_tricks() {
     let browser = &mut fixture.browser;
     browser.until("document.activeElement.id === 'query'");
     browser.keys("needle");
+    browser.until_results("needle");
     browser.until_shown("#summary", "3 lines in");
     let count = |selector: &str| format!("document.querySelectorAll('{selector}').length");
     assert_eq!(browser.value(&count("#results section")), 3);
@@ -161,6 +162,7 @@ fn everything_is_reached_by_keys() {
     let browser = &mut fixture.browser;
     browser.until("document.activeElement.id === 'query'");
     browser.keys("needle");
+    browser.until_results("needle");
     browser.until_shown("#summary", "3 lines in");
     let focused = |place: &str| format!("document.activeElement.dataset.place === '{place}'");
     browser.press("ArrowDown");
@@ -250,6 +252,7 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
     browser.keys("t");
     browser.until("document.activeElement.id === 'query'");
     browser.keys("c*");
+    browser.until_results("file:c*");
     browser.until("document.querySelectorAll('a.open').length === 1");
     browser.press("Enter");
     browser.until("document.activeElement.dataset.place === 'docs/c d.md'");
