@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use level3::Endpoint;
 
@@ -16,6 +16,13 @@ Examples:
                                            keep the index, and follow changes
   level3 --id 1 --listen 0.0.0.0:9091      a node for a master on another host
   level3 --master --nodes a:9091,b:9091    that master";
+
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  level3 search mutex_lock file:kernel/ -file:*.h
+  level3 search '\"static inline\"' '/\\bu(8|16)\\b/' lang:c
+  level3 search --best sched_init          definitions first
+  level3 search file:Makefile              files by their names";
 
 /// Instant code search: a master and the nodes that it shards the text over.
 #[derive(Debug, Parser)]
@@ -35,6 +42,68 @@ pub enum Command {
     /// Start a master and its nodes, log their lines, and stop them together.
     #[command(alias = "cluster", after_help = EXAMPLES)]
     StartServers(Settings),
+    /// Ask the master, and print what it finds as ripgrep does.
+    ///
+    /// Ends with status 0 if something was found, 1 if not, and 2 if the answer is not whole or
+    /// there is none.
+    #[command(after_help = SEARCH_EXAMPLES)]
+    Search(Search),
+}
+
+/// What to look for, and how to show it.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line that do not depend on each other"
+)]
+pub struct Search {
+    /// The query: words, "quoted texts", /expressions/ and filters such as file:*.c; a line must
+    /// match them all. Behind `--` it may begin with a `-`.
+    #[arg(required = true, value_name = "QUERY")]
+    pub query: Vec<String>,
+    /// The master.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    pub server: String,
+    /// Take words for expressions.
+    #[arg(short = 'e', long)]
+    pub regex: bool,
+    /// Print definitions and files whose name matches first.
+    #[arg(long)]
+    pub best: bool,
+    /// Print N lines around each hit, up to 20.
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
+    pub context: usize,
+    /// Print at most N lines that match.
+    #[arg(short = 'm', long, value_name = "N", default_value_t = 110_000, value_parser = limit)]
+    pub limit: usize,
+    /// Print only the names of files.
+    #[arg(short = 'l', long)]
+    pub files_with_matches: bool,
+    /// Print the column of the first match too.
+    #[arg(long)]
+    pub column: bool,
+    /// Print the path in front of each line on a terminal too.
+    #[arg(long)]
+    pub no_heading: bool,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    pub color: When,
+}
+
+/// A number of lines that can be asked for.
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=110_000) => Ok(number),
+        _ => Err("expected a number from 1 to 110000".to_owned()),
+    }
+}
+
+/// When to do something that is for people.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
 }
 
 /// What a single server is.

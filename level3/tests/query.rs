@@ -229,6 +229,9 @@ fn files_and_folders_of_the_index_can_be_read() {
         json!(["fork.c"])
     );
     assert_eq!(master.json("/tree?path=kern").0, 404);
+    let (_, roots) = master.json("/roots");
+    assert_eq!(roots["roots"][0]["name"], json!(""), "{roots}");
+    assert_eq!(roots["roots"][0]["indexing"], json!(false), "{roots}");
 }
 
 /// A part of a generated query: how it is written, and what it means.

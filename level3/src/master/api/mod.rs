@@ -48,6 +48,7 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
         .route("/file", get(browse::file))
         .route("/tree", get(browse::tree))
         .route("/colours", get(colours::answer))
+        .route("/roots", get(trees::roots))
         .route("/status", get(status))
         .route("/view", get(page::view))
         .route("/assets/{*name}", get(page::asset))

@@ -1,9 +1,34 @@
 //! Which roots a request is about, and their states.
 
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
 use super::Master;
 use super::failure::Failure;
 use super::pages::Tree;
 use crate::search::Parsed;
+
+/// Answers `/roots`.
+pub(super) async fn roots(Shared(master): Shared<Arc<Master>>) -> Response {
+    let state = master.served.known();
+    let is_indexing = master.requests.is_indexing();
+    let root = json!({
+        "name": "",
+        "path": master.requests.wanted(),
+        "state": state.map(|state| state.job.to_string()),
+        "indexing": is_indexing,
+        "error": if is_indexing { None } else { master.requests.obstacle() },
+    });
+    let roots = if master.requests.wanted().is_some() {
+        vec![root]
+    } else {
+        Vec::new()
+    };
+    axum::Json(json!({"success": true, "roots": roots})).into_response()
+}
 
 impl Master {
     /// The roots that a query asks.

@@ -1,0 +1,111 @@
+//! One GET over a connection of its own: all that the command-line client needs of HTTP.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// A server that says nothing for this long is given up. Searches have shorter limits of their own.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Answers above this are refused, in bytes: a page of hits has a few megabytes.
+const MAX_ANSWER_BYTES: u64 = 256 << 20;
+
+/// Where the master is.
+pub(super) struct Server {
+    /// Host and port.
+    authority: String,
+}
+
+impl Server {
+    /// The server at `http://HOST:PORT`, or `HOST:PORT`.
+    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
+        let authority = url.strip_prefix("http://").unwrap_or(url);
+        let authority = authority.trim_end_matches('/');
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !has_port || authority.contains('/') || authority.contains(char::is_whitespace) {
+            bail!("--server {url}: expected http://HOST:PORT");
+        }
+        Ok(Self {
+            authority: authority.to_owned(),
+        })
+    }
+
+    /// The body of an answer, whatever its status.
+    pub(super) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
+        let authority = &self.authority;
+        let answer = self.exchange(path, parameters).with_context(|| {
+            format!("cannot ask {authority}; is `level3 start-servers` running?")
+        })?;
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let Some(end) = end.filter(|_| answer.starts_with(b"HTTP/1.")) else {
+            bail!("{authority} does not speak HTTP");
+        };
+        Ok(answer[end + 4..].to_vec())
+    }
+
+    fn exchange(&self, path: &str, parameters: &[(&str, &str)]) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(&self.authority)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
+        let query: Vec<String> = parameters.iter().map(pair).collect();
+        // HTTP/1.0, so that the answer ends with the connection.
+        let head = format!(
+            "GET {path}?{} HTTP/1.0\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            query.join("&"),
+            self.authority
+        );
+        stream.write_all(head.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// Percent-encodes everything but letters, digits and a few marks that mean nothing in a URL.
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_hosts_with_ports() {
+        for url in [
+            "http://127.0.0.1:9090",
+            "localhost:1/",
+            "http://[::1]:9090/",
+        ] {
+            assert!(Server::new(url).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            "localhost",
+            "https://a:1",
+            "http://a:1/b",
+            ":1",
+            "a:99999",
+        ] {
+            assert!(Server::new(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn any_text_can_be_asked_for() {
+        assert_eq!(encode("a b&c=\u{e9}%"), "a%20b%26c%3D%C3%A9%25");
+    }
+}
