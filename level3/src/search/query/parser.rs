@@ -285,7 +285,7 @@ mod tests {
     fn errors_point_at_the_place() {
         for (query, position, length) in [
             ("a case:maybe", 2, 10),
-            ("a -case:no", 2, 10),
+            ("a -case:no", 2, 8),
             ("foo file:", 9, 0),
             ("foo file:,,", 9, 2),
             ("x lang:klingon", 7, 7),
