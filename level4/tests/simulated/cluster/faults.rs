@@ -115,7 +115,7 @@ impl Cluster {
                 }
             }
             9 => self.spoil(place),
-            11 if self.everybody_votes() && self.leaving.is_none() => {
+            11 if self.everybody_votes() && self.leaving.is_none() && !self.is_one_spoilt() => {
                 self.leaving = Some((place, self.slots[place].id));
             }
             10 => {
@@ -134,7 +134,9 @@ impl Cluster {
     fn spoil(&mut self, place: usize) {
         let defect = [Defect::Visible, Defect::Hidden][self.rng.random_range(0..2)];
         let last_time = FAULTS_END - 1_000_000;
-        if self.spoilt.is_some() || !self.everybody_votes() || self.now > last_time {
+        // Nor while one is on its way out: of three, two would be left that differ.
+        let busy = self.leaving.is_some() || !self.everybody_votes();
+        if self.spoilt.is_some() || busy || self.now > last_time {
             return;
         }
         if let Some(process) = &mut self.slots[place].process {
@@ -165,11 +167,24 @@ impl Cluster {
         })
     }
 
+    /// Whether a replica is not as it should be. Then no other one goes for good: of three, two would be
+    /// left that differ, and nobody could tell which is right.
+    fn is_one_spoilt(&self) -> bool {
+        // Of one that is down nobody knows.
+        let mut slots = self.slots.iter();
+        self.spoilt.is_some()
+            && slots.any(|slot| {
+                let process = slot.process.as_ref();
+                process.is_none_or(|process| process.machine.look().defect != Defect::None)
+            })
+    }
+
     /// One machine a run loses its disk and comes back under its name: it has to join as new. Not
     /// while members change: the only member of the old set would be a majority of it, lost for good.
     pub(super) fn wipe(&mut self, place: usize) {
         // Nor while one is on its way out: nobody takes two from three.
-        if self.wiped || self.leaving.is_some() || !self.everybody_votes() {
+        let busy = self.leaving.is_some() || self.is_one_spoilt();
+        if self.wiped || busy || !self.everybody_votes() {
             return;
         }
         self.wiped = true;
