@@ -5,22 +5,23 @@
 //! remembered together with their answers, so a second copy in the log changes nothing, and a node that
 //! was brought up to date by a snapshot still finds the answers its clients wait for.
 
+mod executor;
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
-use protobuf::Message as _;
-use raft::eraftpb::{ConfState, Snapshot};
+use raft::eraftpb::ConfState;
 use sha2::{Digest as _, Sha256};
 
-use crate::codec::{Malformed, Reader, Writer};
-use crate::consensus::{
-    Answer, AnswerKind, Apply, Chain, Link, Members, decode_snapshot_members,
-    encode_snapshot_members,
-};
-use crate::log::snapshot::assemble;
+use crate::codec::Malformed;
+use crate::consensus::{Answer, AnswerKind, Apply, Chain, Link, Members};
 use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
+
+pub use executor::{Executor, Moment, Saved};
+pub use snapshot::{Draft, executor_state};
 
 /// A client's `Idempotency-Key` is remembered for this many log entries,
 pub const KEY_LIFETIME: Index = 100_000;
@@ -28,95 +29,6 @@ pub const KEY_LIFETIME: Index = 100_000;
 pub const KEY_BYTES: usize = 64 * 1024 * 1024;
 /// Answers that nobody is known to have got are remembered up to so many bytes.
 pub const HELD_BYTES: usize = 128 * 1024 * 1024;
-
-/// What varies from one execution to the next, the same on every node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// `now`, milliseconds since 1970.
-    pub time_ms: u64,
-    /// For `random()`.
-    pub seed: u64,
-}
-
-/// Executes commands on data of its own.
-pub trait Executor {
-    /// Why a command or a snapshot could not be executed or put in place.
-    type Error: std::error::Error + Send + Sync + 'static;
-    /// The whole state as of one moment, which costs little to take.
-    type Saved: Saved;
-
-    /// Names what the results depend on besides the log: the engine and its version, hashed.
-    fn engine(&self) -> u64;
-    /// Whether replicas' answers to this command have to be equal.
-    fn is_comparable(&self, _command: &Command) -> bool {
-        true
-    }
-    /// What the last command did beyond its answer: how many rows it changed.
-    fn changes(&self) -> u64 {
-        0
-    }
-    /// Runs a command. The result depends on the state, the command and the moment alone.
-    ///
-    /// # Errors
-    ///
-    /// If what happened may not have happened elsewhere. The state is then unknown.
-    fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, Self::Error>;
-    /// The whole state. Whoever applies entries waits for this, and not for the state's bytes.
-    fn save(&mut self) -> Self::Saved;
-    /// Replaces the whole state.
-    fn restore(&mut self, state: &[u8]) -> Result<(), Self::Error>;
-}
-
-/// An executor's state as of one moment, to be turned into bytes wherever there is time for it.
-pub trait Saved: Send + 'static {
-    /// How many bytes there are.
-    fn size(&self) -> usize;
-    /// Appends them: what [`Executor::restore`] takes.
-    fn append_to(&self, bytes: &mut Vec<u8>);
-
-    /// The bytes.
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.size());
-        self.append_to(&mut bytes);
-        bytes
-    }
-}
-
-impl Saved for Vec<u8> {
-    fn size(&self) -> usize {
-        self.len()
-    }
-
-    fn append_to(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(self);
-    }
-}
-
-/// A snapshot as of one moment whose bytes have not been put together yet.
-#[derive(Debug)]
-pub struct Draft<S> {
-    applied: (Index, Term),
-    conf_state: ConfState,
-    /// All but the executor's state.
-    head: Vec<u8>,
-    state: S,
-}
-
-impl<S: Saved> Draft<S> {
-    /// How many bytes it has, about.
-    pub fn size(&self) -> usize {
-        self.head.len() + self.state.size()
-    }
-
-    /// The snapshot. This takes time in proportion to the state.
-    pub fn finish(self) -> Snapshot {
-        let mut data = self.head;
-        data.reserve_exact(self.state.size());
-        self.state.append_to(&mut data);
-        let (index, term) = self.applied;
-        assemble(index, term, self.conf_state, Bytes::from(data))
-    }
-}
 
 /// Why a step cannot be applied. The state is unknown, and has to be made anew from snapshot and log.
 #[derive(Debug, thiserror::Error)]
@@ -487,158 +399,12 @@ impl<E: Executor> Machine<E> {
             }
         }
     }
-
-    /// The whole state at the last applied entry.
-    pub fn snapshot(&mut self) -> Snapshot {
-        self.draft().finish()
-    }
-
-    /// The same, for another thread to finish.
-    pub fn draft(&mut self) -> Draft<E::Saved> {
-        let state = self.executor.save();
-        let mut writer = Writer::new();
-        // The members come first, where the core finds them without the machine.
-        encode_snapshot_members(&self.members, &mut writer);
-        writer.uint(state.size() as u64);
-        writer.uint(self.sequence);
-        writer.uint(self.time_ms);
-        writer.uint(self.chain.chain.engine);
-        writer.uint(self.chain.chain.since);
-        writer.uint(self.chain.value);
-        writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
-        writer.uint(self.sessions.len() as u64);
-        for (&node, session) in &self.sessions {
-            writer.uint(node);
-            writer.uint(session.incarnation);
-            writer.uint(session.floor);
-            writer.uint(session.answers.len() as u64);
-            for (&counter, answer) in &session.answers {
-                writer.uint(counter);
-                encode_answer(answer, &mut writer);
-            }
-        }
-        writer.uint(self.key_ages.len() as u64);
-        for (index, key) in &self.key_ages {
-            writer.uint(*index);
-            writer.bytes(key.as_bytes());
-            // Every key that has an age is there.
-            if let Some(keyed) = self.keys.get(key) {
-                writer.raw(&keyed.request);
-                encode_answer(&keyed.answer, &mut writer);
-            }
-        }
-        Draft {
-            applied: self.applied,
-            conf_state: self.conf_state.clone(),
-            head: writer.finish(),
-            state,
-        }
-    }
-
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError<E::Error>> {
-        let metadata = snapshot.get_metadata();
-        let mut reader = Reader::new(&snapshot.data);
-        self.members = decode_snapshot_members(&mut reader)?;
-        let length = reader.length(snapshot.data.len())?;
-        self.sequence = reader.uint()?;
-        self.time_ms = reader.uint()?;
-        let chain = Chain {
-            engine: reader.uint()?,
-            since: reader.uint()?,
-        };
-        self.chain = Link {
-            chain,
-            index: metadata.index,
-            value: reader.uint()?,
-        };
-        let engine = self.executor.engine();
-        if chain.engine != engine {
-            // The values of another version cannot be gone on with; from the next beginning they can.
-            self.chain.chain = Chain {
-                engine,
-                since: metadata.index,
-            };
-        }
-        self.conf_state =
-            ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: 1 })?;
-        self.sessions.clear();
-        for _ in 0..reader.uint()? {
-            let node = reader.uint()?;
-            let (incarnation, floor) = (reader.uint()?, reader.uint()?);
-            let mut session = Session {
-                incarnation,
-                floor,
-                ..Session::default()
-            };
-            for _ in 0..reader.uint()? {
-                session.insert(reader.uint()?, decode_answer(&mut reader)?);
-            }
-            self.sessions.insert(node, session);
-        }
-        self.keys.clear();
-        self.key_ages.clear();
-        self.key_bytes = 0;
-        for _ in 0..reader.uint()? {
-            let (index, key) = (reader.uint()?, reader.text()?);
-            let mut request = [0; 32];
-            for byte in &mut request {
-                *byte = reader.byte()?;
-            }
-            let answer = decode_answer(&mut reader)?;
-            self.remember_key(index, key, Keyed { answer, request });
-        }
-        let state = reader.rest();
-        if state.len() != length {
-            return Err(Malformed { at: 2 }.into());
-        }
-        self.executor.restore(state).map_err(ApplyError::Restore)?;
-        self.applied = (metadata.index, metadata.term);
-        Ok(())
-    }
 }
 
 /// What tells one request from another under the same key.
 fn digest(command: &Command) -> [u8; 32] {
     let (_, command) = command.budget();
     Sha256::digest(command.body()).into()
-}
-
-/// The executor's part of a snapshot.
-///
-/// # Errors
-///
-/// If it is not in the format.
-pub fn executor_state(snapshot: &Snapshot) -> Result<&[u8], Malformed> {
-    let mut reader = Reader::new(&snapshot.data);
-    decode_snapshot_members(&mut reader)?;
-    let length = reader.length(snapshot.data.len())?;
-    Ok(&snapshot.data[snapshot.data.len() - length..])
-}
-
-fn encode_answer(answer: &Answer, writer: &mut Writer) {
-    writer.byte(match answer.kind {
-        AnswerKind::Output => 0,
-        AnswerKind::OtherRequest => 1,
-        AnswerKind::Forgotten => 2,
-        AnswerKind::Skipped => 3,
-    });
-    writer.uint(answer.sequence.map_or(0, |sequence| sequence + 1));
-    writer.bytes(&answer.body);
-}
-
-fn decode_answer(reader: &mut Reader) -> Result<Answer, Malformed> {
-    let kind = match reader.byte()? {
-        0 => AnswerKind::Output,
-        1 => AnswerKind::OtherRequest,
-        2 => AnswerKind::Forgotten,
-        3 => AnswerKind::Skipped,
-        _ => return Err(Malformed { at: 0 }),
-    };
-    Ok(Answer {
-        kind,
-        sequence: reader.uint()?.checked_sub(1),
-        body: reader.shared()?,
-    })
 }
 
 /// A well-mixed seed from an entry's index and a place in it (the finaliser of SplitMix64).
