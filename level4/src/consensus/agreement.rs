@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::digests::{Chain, DETAIL, Digests, Link};
-use super::tally::{Count, KEPT, Quorum, Tally};
+use super::tally::{CONTENT_KEPT, Count, KEPT, Quorum, Tally};
 use super::{Core, Effects};
 use crate::message::{Index, NodeId, PeerMessage};
 
@@ -123,8 +123,6 @@ pub struct Agreement {
     last: Index,
     chained: Tally,
     content: Tally,
-    /// A majority is known to have this node's chain up to here.
-    agreed: Index,
     /// Values differ at these indexes (of the content: true), and it is not decided who is right.
     split: BTreeSet<(Index, bool)>,
     /// This node's state is another than the majority's from here on.
@@ -147,7 +145,6 @@ impl Agreement {
             last: 0,
             chained: Tally::default(),
             content: Tally::default(),
-            agreed: 0,
             split: BTreeSet::new(),
             parted,
             owed: BTreeSet::new(),
@@ -205,7 +202,7 @@ impl Agreement {
                 self.tell(link.index, link.index, false);
             }
         }
-        self.chained.keep(self.last);
+        self.chained.keep(self.last.saturating_sub(KEPT));
         self.owed.retain(|&index| index > self.last);
         for link in links {
             self.weigh(link.index, false, quorum);
@@ -215,9 +212,7 @@ impl Agreement {
     /// The digest of this node's content at `index`.
     pub fn note_content(&mut self, index: Index, value: u64, quorum: &Quorum) {
         self.content.own.insert(index, value);
-        self.content
-            .own
-            .retain(|&known, _| known + 1_000_000 > index);
+        self.content.keep(index.saturating_sub(CONTENT_KEPT));
         self.tell_content(index, false);
         self.weigh(index, true, quorum);
     }
@@ -248,7 +243,8 @@ impl Agreement {
                 tally.others.entry(index).or_default().insert(from, value);
             }
         }
-        tally.keep(self.last);
+        let kept = if digests.content { CONTENT_KEPT } else { KEPT };
+        tally.keep(self.last.saturating_sub(kept));
         for (index, _) in indexes.zip(&digests.values) {
             self.weigh(index, digests.content, quorum);
         }
@@ -263,7 +259,7 @@ impl Agreement {
 
     /// Asks everybody for their values at the last applied entry, unless a majority's is known.
     pub fn ask(&mut self) {
-        if self.last > self.agreed {
+        if self.last > self.chained.agreed {
             self.tell(self.last, self.last, true);
         }
     }
@@ -315,19 +311,17 @@ impl Agreement {
     /// Decides by the values at one index.
     fn weigh(&mut self, index: Index, content: bool, quorum: &Quorum) {
         let tally = if content {
-            &self.content
+            &mut self.content
         } else {
-            &self.chained
+            &mut self.chained
         };
         match tally.count(self.me, index, quorum) {
-            Count::With if content => {
-                self.split.remove(&(index, content));
-            }
             Count::With => {
-                // Equal chains were equal before, too.
-                self.agreed = self.agreed.max(index);
+                // Equal chains were equal before, too; and whose content is the majority's now need not
+                // know who was right before, when nobody may be left who can tell.
+                tally.agreed = tally.agreed.max(index);
                 self.split
-                    .retain(|&(split, content)| content || split > index);
+                    .retain(|&(split, of)| of != content || split > index);
                 self.details(index, content);
             }
             Count::Against => {
@@ -335,7 +329,7 @@ impl Agreement {
                 self.details(index, content);
             }
             Count::Split => {
-                if index > self.agreed || content {
+                if index > tally.agreed {
                     self.split.insert((index, content));
                 }
                 self.details(index, content);
@@ -439,7 +433,7 @@ mod tests {
     fn equal_replicas_are_sound_and_say_little() {
         let nodes = run(3, 1_000, |_, index| index * 7);
         assert_eq!(standings(&nodes), [Standing::Sound; 3]);
-        assert!(nodes.iter().all(|node| node.agreed == 1_000));
+        assert!(nodes.iter().all(|node| node.chained.agreed == 1_000));
     }
 
     #[test]
@@ -506,6 +500,42 @@ mod tests {
         });
         let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];
         assert_eq!(standings(&nodes), expected);
+    }
+
+    #[test]
+    fn contents_that_agree_later_end_a_doubt_that_nobody_can_decide() {
+        let mut nodes = run(3, 512, |_, index| index);
+        with_quorum(3, |quorum| {
+            nodes[0].note_content(256, 1, quorum);
+            nodes[2].note_content(256, 2, quorum);
+            let told = nodes[2].take_outbox();
+            nodes[0].receive(3, &told[0], quorum);
+            assert_eq!(nodes[0].standing(), Standing::Doubtful(256));
+            // As after a restart.
+            nodes[2].content = Tally::default();
+            for node in &mut nodes {
+                node.note_content(512, 3, quorum);
+            }
+            exchange(&mut nodes, quorum);
+            nodes[0].receive(3, &told[0], quorum);
+        });
+        assert_eq!(standings(&nodes), [Standing::Sound; 3]);
+    }
+
+    #[test]
+    fn a_digest_of_the_content_is_kept_while_the_others_are_behind() {
+        let mut nodes = run(3, 512, |_, index| index);
+        with_quorum(3, |quorum| {
+            nodes[0].note_content(256, 1, quorum);
+            // Far ahead of the others by now.
+            nodes[0].last = 256 + 10 * KEPT;
+            for (node, value) in [(1, 2), (2, 2)] {
+                nodes[node].note_content(256, value, quorum);
+                let told = nodes[node].take_outbox();
+                nodes[0].receive(node as NodeId + 1, &told[0], quorum);
+            }
+        });
+        assert_eq!(nodes[0].standing(), Standing::Parted(256));
     }
 
     #[test]

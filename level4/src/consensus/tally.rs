@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::digests::DETAIL;
 use crate::message::{Index, NodeId};
 
-/// Own values are kept for so many entries.
+/// Own values of the chain are kept for so many entries.
 pub(super) const KEPT: Index = 4_096;
+/// Own digests of contents, which are rare, are kept for so many entries.
+pub(super) const CONTENT_KEPT: Index = 1_000_000;
 /// Others' values are kept for so many indexes.
 const VOTES_LIMIT: usize = 4 * DETAIL as usize;
 
@@ -15,6 +17,8 @@ const VOTES_LIMIT: usize = 4 * DETAIL as usize;
 pub(super) struct Tally {
     pub own: BTreeMap<Index, u64>,
     pub others: BTreeMap<Index, BTreeMap<NodeId, u64>>,
+    /// A majority is known to have this node's value here.
+    pub agreed: Index,
 }
 
 /// How the values at one index stand.
@@ -31,8 +35,8 @@ pub(super) enum Count {
 }
 
 impl Tally {
-    pub fn keep(&mut self, last: Index) {
-        let oldest = last.saturating_sub(KEPT);
+    /// Forgets own values from before `oldest`, and others' of which there are too many.
+    pub fn keep(&mut self, oldest: Index) {
         while self
             .own
             .first_key_value()

@@ -41,9 +41,14 @@ impl Trust {
         }
     }
 
+    /// What is known about the state.
+    pub(super) fn get(&self) -> Standing {
+        *locked(&self.standing)
+    }
+
     /// Whether the state may be shown to anybody.
     pub(super) fn is_sound(&self) -> bool {
-        *locked(&self.standing) == Standing::Sound
+        self.get() == Standing::Sound
     }
 
     /// The standing has changed.

@@ -29,6 +29,8 @@ pub(in crate::node) enum Purpose {
     Restart,
     /// That, and all nodes take one at this index, so that their contents can be compared.
     Compare,
+    /// To be compared only: the state is in doubt.
+    Doubt,
     /// A follower needs it.
     Follower,
 }
@@ -47,10 +49,12 @@ pub(in crate::node) fn run(
             let _ = core.send(Input::Offer(Some(snapshot)));
             continue;
         }
-        retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
         let index = snapshot.get_metadata().index;
-        let _ = core.send(Input::Saved(index));
-        if purpose == Purpose::Compare {
+        if purpose != Purpose::Doubt {
+            retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
+            let _ = core.send(Input::Saved(index));
+        }
+        if matches!(purpose, Purpose::Compare | Purpose::Doubt) {
             compare(&snapshot, index, core);
         }
     }

@@ -8,7 +8,7 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::snapshot::{Purpose, Save};
 use super::{Input, StateWork};
-use crate::consensus::{Applied, Apply};
+use crate::consensus::{Applied, Apply, Standing};
 use crate::database::{Database, Readers};
 use crate::machine::Machine;
 use crate::message::Index;
@@ -132,10 +132,14 @@ impl Pace {
         purpose: Purpose,
     ) {
         self.bytes = 0;
-        if node.trust.is_sound() {
-            let draft = machine.draft();
-            self.limit = SNAPSHOT_EVERY_BYTES.max(draft.size());
-            let _ = save.send(Save { draft, purpose });
-        }
+        let purpose = match node.trust.get() {
+            Standing::Sound => purpose,
+            // Contents that agree end the doubt; until then this one is not kept.
+            Standing::Doubtful(_) if purpose == Purpose::Compare => Purpose::Doubt,
+            Standing::Doubtful(_) | Standing::Parted(_) => return,
+        };
+        let draft = machine.draft();
+        self.limit = SNAPSHOT_EVERY_BYTES.max(draft.size());
+        let _ = save.send(Save { draft, purpose });
     }
 }
