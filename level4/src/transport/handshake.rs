@@ -4,6 +4,8 @@
 //! dialled shows its proofs only to an end that has shown its own; and what a peer says of the members
 //! counts only once it has proved that it belongs to them.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncWriteExt as _;
 
 use super::greeting::{self, Greeting, Hello, Unread, printable};
@@ -24,6 +26,8 @@ pub(super) struct Greeted {
     pub socket: Box<dyn Socket>,
     pub hello: Hello,
     pub secret: Option<Secret>,
+    /// By which it was let in.
+    pub security: Arc<Security>,
     /// Of the membership that this node told.
     pub told: Index,
 }
@@ -95,6 +99,7 @@ impl Transport {
             socket,
             hello,
             secret,
+            security,
             told,
         })
     }
@@ -155,6 +160,7 @@ impl Transport {
             socket,
             hello,
             secret,
+            security,
             told,
         })
     }

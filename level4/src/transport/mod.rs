@@ -259,7 +259,8 @@ impl Transport {
     /// Counts a refusal and tells it to the operator, once; gives it back.
     fn refuse(&self, reason: String) -> String {
         self.refusals.fetch_add(1, Relaxed);
-        if self.roster().is_news(&reason) {
+        let is_news = self.roster().is_news(&reason, self.now());
+        if is_news {
             note(format_args!("{reason}"));
         }
         reason
@@ -283,6 +284,7 @@ impl Transport {
             socket,
             hello,
             secret,
+            security,
             told,
         } = greeted;
         let serial = self.connections_made.fetch_add(1, Relaxed);
@@ -294,6 +296,10 @@ impl Transport {
         connection.send(Outgoing::Frame(Frame::Ticket(ticket)));
         {
             let mut roster = self.roster();
+            if !Arc::ptr_eq(&security, &roster.security) {
+                // What it proved itself by may be in force no more: it greets again.
+                return;
+            }
             let newest = roster.newest();
             if newest.as_of > told {
                 let frame = Frame::Membership(newest.clone());

@@ -24,6 +24,8 @@ const STRANGERS: usize = 64;
 const LIVELY: u64 = 2_500;
 /// So many different refusals are told; a stranger shall not fill the log.
 const TOLD: usize = 200;
+/// After this long, ms, they are told again.
+const TOLD_AGAIN: u64 = 3_600_000;
 
 /// What is said of one that seems to be connected already.
 pub const CONNECTED: &str = "is connected already";
@@ -92,6 +94,7 @@ pub struct Roster {
     /// What this node was given, to be shown when it connects again.
     tickets: HashMap<NodeId, Ticket>,
     told: BTreeSet<String>,
+    told_since: u64,
     /// Since when the id of a connected peer has been claimed by others.
     claimed: HashMap<NodeId, u64>,
 }
@@ -107,6 +110,7 @@ impl Roster {
             news: Membership::default(),
             tickets: HashMap::new(),
             told: BTreeSet::new(),
+            told_since: 0,
             claimed: HashMap::new(),
         }
     }
@@ -285,13 +289,19 @@ impl Roster {
         let secrets = &security.secrets;
         self.peers.retain(|_, peer| {
             let known = |secret: &Secret| secrets.contains(secret);
-            secrets.is_empty() || peer.secret.as_ref().is_some_and(known)
+            // Certificates are shown in the greeting only: whose is good is back at once.
+            security.tls.is_none()
+                && (secrets.is_empty() || peer.secret.as_ref().is_some_and(known))
         });
         self.security = Arc::new(security);
     }
 
-    /// Whether this was not told before.
-    pub fn is_news(&mut self, text: &str) -> bool {
+    /// Whether this was not told lately; `now` as in [`Peer::heard`].
+    pub fn is_news(&mut self, text: &str, now: u64) -> bool {
+        if now.saturating_sub(self.told_since) >= TOLD_AGAIN {
+            self.told.clear();
+            self.told_since = now;
+        }
         self.told.len() < TOLD && self.told.insert(text.to_owned())
     }
 }

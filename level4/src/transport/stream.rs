@@ -1,6 +1,7 @@
 //! Unix and TCP sockets under one type, and a stream that gives back bytes already read.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::pin::Pin;
@@ -38,14 +39,15 @@ impl Connected {
         }
     }
 
-    fn tcp(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let ip = stream.peer_addr()?.ip().to_canonical();
-        Ok(Self {
+    fn tcp(stream: TcpStream, ip: IpAddr) -> Self {
+        // Fails if it has ended already, which reading will tell.
+        let _ = stream.set_nodelay(true);
+        let ip = ip.to_canonical();
+        Self {
             socket: Box::new(stream),
             local: ip.is_loopback(),
             from: ip.to_string(),
-        })
+        }
     }
 }
 
@@ -54,7 +56,9 @@ pub async fn connect(address: &str) -> io::Result<Connected> {
     if is_path(address) {
         return Ok(Connected::unix(UnixStream::connect(address).await?));
     }
-    Connected::tcp(TcpStream::connect(address).await?)
+    let stream = TcpStream::connect(address).await?;
+    let ip = stream.peer_addr()?.ip();
+    Ok(Connected::tcp(stream, ip))
 }
 
 /// Where clients and peers come in.
@@ -99,7 +103,10 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Connected> {
         match self {
             Self::Unix(listener) => Ok(Connected::unix(listener.accept().await?.0)),
-            Self::Tcp(listener) => Connected::tcp(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                Ok(Connected::tcp(stream, from.ip()))
+            }
         }
     }
 }
