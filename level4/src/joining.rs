@@ -63,6 +63,8 @@ impl Candidate {
 
     async fn wish(&self) -> Wish {
         match self.node.status().await {
+            // Its operator has to want it back: a process that asked by itself would undo each removal.
+            Ok(status) if status.expelled => Wish::Nothing,
             Ok(status) if status.removed => Wish::Join,
             Ok(status) => match status.members.get(&self.id) {
                 Some(name) if *name == self.name => Wish::Nothing,

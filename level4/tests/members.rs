@@ -62,6 +62,9 @@ fn a_live_member_that_is_removed_says_so_and_is_not_ready() {
     let (status, _) = nodes[2].request("POST", "/sql", "", b"SELECT 1").unwrap();
     assert_eq!(status, 503);
     assert_eq!(ready(&nodes[0]).0, 200);
+    // Nor does it come back by itself, though it was once started with --join.
+    nodes[0].wait_for_members(2);
+    assert!(!nodes[2].log().contains("member of its cluster again"));
 }
 
 #[test]

@@ -228,6 +228,8 @@ pub struct Status {
     pub members_as_of: Index,
     /// This node was a member, and is none any more.
     pub removed: bool,
+    /// That happened while this process ran: somebody wanted it out.
+    pub expelled: bool,
     /// Those of them that vote; the others are catching up.
     pub voters: Vec<NodeId>,
     /// What is known about this node's state.

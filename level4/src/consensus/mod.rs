@@ -88,6 +88,10 @@ pub struct Core {
     reads: Reads,
     /// This node was a member, and is none any more.
     removed: bool,
+    /// That happened while this process ran.
+    expelled: bool,
+    /// The last entry of the log when the process began.
+    began_at: Index,
     /// As last told to the environment.
     told_removed: bool,
     /// See [`Start::proved`].
@@ -161,6 +165,7 @@ impl Core {
         let unapplied_changes = log.unapplied_changes(applied);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger)?;
+        let began_at = raw.raft.raft_log.last_index();
         let mut core = Self {
             raw,
             timeout: (u64::MAX, timing.election),
@@ -178,6 +183,8 @@ impl Core {
             proposals: Proposals::default(),
             reads: Reads::new(id, incarnation),
             removed: false,
+            expelled: false,
+            began_at,
             told_removed: false,
             proved,
             refused_terms: BTreeSet::new(),
@@ -462,6 +469,7 @@ impl Core {
             members: self.members.clone(),
             members_as_of: self.members_as_of,
             removed: self.removed,
+            expelled: self.expelled,
             voters: self.voters(),
             standing: self.agreement.standing(),
             mixed_engines: self.agreement.is_mixed(),

@@ -46,7 +46,9 @@ impl Core {
                 if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
                     self.members = members;
                     self.members_as_of = snapshot.get_metadata().index;
-                    self.removed &= !self.members.contains_key(&self.id());
+                    let is_member = self.members.contains_key(&self.id());
+                    self.removed &= !is_member;
+                    self.expelled &= !is_member;
                     effects.members = Some(self.membership());
                 }
                 persist.snapshot = Some(snapshot.clone());
@@ -179,6 +181,8 @@ impl Core {
             let is_member = self.members.contains_key(&self.id());
             self.members_as_of = index;
             self.removed = !is_member && (was_member || self.removed);
+            let expelled = was_member && index > self.began_at || self.expelled;
+            self.expelled = !is_member && expelled;
             if self.removed && self.is_leader() {
                 // Raft would have it go on, and panic at the next acknowledgement.
                 self.stand_down();
