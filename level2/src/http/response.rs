@@ -61,15 +61,17 @@ pub struct RateLimit {
 impl RateLimit {
     /// Appends both fields.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let mut part = |name: &str, value: u64| {
-            out.extend_from_slice(name.as_bytes());
+        for (text, value) in [
+            (["RateLimit-Policy: \"", self.policy, "\";q="], self.quota),
+            (["", "", ";w="], self.window),
+            (["\r\nRateLimit: \"", self.policy, "\";r="], self.remaining),
+            (["", "", ";t="], self.reset),
+        ] {
+            for part in text {
+                out.extend_from_slice(part.as_bytes());
+            }
             push_decimal(out, value);
-        };
-        let policy = self.policy;
-        part(&format!("RateLimit-Policy: \"{policy}\";q="), self.quota);
-        part(";w=", self.window);
-        part(&format!("\r\nRateLimit: \"{policy}\";r="), self.remaining);
-        part(";t=", self.reset);
+        }
         out.extend_from_slice(b"\r\n");
     }
 }
