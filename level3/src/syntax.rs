@@ -157,7 +157,8 @@ fn syntax_of(path: &str, text: &str) -> Option<&'static SyntaxReference> {
     };
     let by_first_line = || {
         let line = text.lines().next()?;
-        let line = line.get(..MAX_LINE_BYTES).unwrap_or(line);
+        // Grammars try expressions on it, which take their time on a long one.
+        let line = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
         SYNTAXES.find_syntax_by_first_line(line)
     };
     let syntax = by_name.or_else(by_first_line)?;

@@ -4,9 +4,9 @@
 //! base over and over, and zeros deflate to nothing. So every size that a pack states is charged
 //! to the budget before a byte is unpacked, and nothing is unpacked beyond what was stated.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io::Write};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
@@ -88,21 +88,23 @@ pub fn decode(
         let object = if let Some((_, name)) = KINDS.iter().find(|(number, _)| *number == kind) {
             Object::new(name, reader.inflate(size)?)
         } else {
+            let outside;
             let found = match kind {
                 OFS_DELTA => {
                     let distance = reader.offset()?;
                     let from = start.checked_sub(distance);
                     let index = from.and_then(|from| offsets.get(&from).copied());
                     let index: usize = index.ok_or(Malformed("a delta points to no object"))?;
-                    objects[index].clone()
+                    &objects[index]
                 }
                 REF_DELTA => {
                     let id = reader.id()?;
-                    let here = objects.iter().find(|object| object.id == id).cloned();
-                    match here {
-                        Some(here) => here,
-                        None => base(id, limits.bytes)?
-                            .ok_or(Malformed("a delta's base is not in the repository"))?,
+                    if let Some(here) = objects.iter().find(|object| object.id == id) {
+                        here
+                    } else {
+                        outside = base(id, limits.bytes)?
+                            .ok_or(Malformed("a delta's base is not in the repository"))?;
+                        &outside
                     }
                 }
                 _ => return Err(Malformed("an object is of no known kind")),
@@ -237,22 +239,23 @@ impl Reader<'_> {
 
     /// What a delta makes of its base.
     fn apply(&mut self, base: &[u8], delta: &[u8]) -> Result<Vec<u8>, PackError> {
-        let mut rest = delta.iter().copied();
-        let mut next = || rest.next().ok_or(Malformed("a delta is cut off"));
+        let mut rest = delta.iter();
+        let cut_off = || Malformed("a delta is cut off");
+        let mut next = || rest.next().copied().ok_or_else(cut_off);
         if varint(&mut next)? != base.len() {
             return Err(Malformed("a delta is made for another base"));
         }
         let size = varint(&mut next)?;
         self.charge(size)?;
         let mut content = Vec::with_capacity(size);
-        while let Some(instruction) = rest.next() {
-            let mut next = || rest.next().ok_or(Malformed("a delta is cut off"));
+        while let Some(&instruction) = rest.next() {
             let piece = if instruction & 0x80 != 0 {
                 let mut number = |bits: std::ops::Range<u8>| {
                     let mut value = 0;
                     for (place, bit) in bits.enumerate() {
                         if instruction >> bit & 1 != 0 {
-                            value |= usize::from(next()?) << (8 * place);
+                            let byte = rest.next().ok_or_else(cut_off)?;
+                            value |= usize::from(*byte) << (8 * place);
                         }
                     }
                     Ok::<_, PackError>(value)
@@ -262,20 +265,22 @@ impl Reader<'_> {
                     0 => 0x1_0000,
                     length => length,
                 };
-                base.get(from..from + length)
+                base.get(from..from.saturating_add(length))
                     .ok_or(Malformed("a delta copies what its base has not"))?
-                    .to_vec()
             } else if instruction != 0 {
-                (0..instruction)
-                    .map(|_| next())
-                    .collect::<Result<Vec<_>, _>>()?
+                let (piece, after) = rest
+                    .as_slice()
+                    .split_at_checked(usize::from(instruction))
+                    .ok_or_else(cut_off)?;
+                rest = after.iter();
+                piece
             } else {
                 return Err(Malformed("a delta has an unknown instruction"));
             };
-            if content.len() + piece.len() > size {
+            if piece.len() > size - content.len() {
                 return Err(Malformed("a delta makes more than it states"));
             }
-            content.extend(piece);
+            content.extend_from_slice(piece);
         }
         if content.len() != size {
             return Err(Malformed("a delta makes less than it states"));
@@ -299,15 +304,9 @@ fn varint(next: &mut dyn FnMut() -> Result<u8, PackError>) -> Result<usize, Pack
 
 /// Appends a zlib stream (RFC 1950) of `content`.
 fn deflate(content: &[u8], out: &mut Vec<u8>) {
-    let mut stream = Compress::new(Compression::fast(), true);
-    loop {
-        let done = stream.total_in() as usize;
-        out.reserve(64 + content.len() / 2);
-        match stream.compress_vec(&content[done..], out, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) | Err(_) => return,
-            Ok(_) => {}
-        }
-    }
+    let mut stream = ZlibEncoder::new(out, Compression::fast());
+    let written = stream.write_all(content).and_then(|()| stream.try_finish());
+    debug_assert!(written.is_ok(), "memory takes everything");
 }
 
 #[cfg(test)]

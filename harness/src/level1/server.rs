@@ -24,6 +24,7 @@ use axum::{
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -133,7 +134,7 @@ impl Site {
     pub fn url(&self, address: SocketAddr, player: Option<&str>) -> String {
         let token = player.and_then(|player| Some((player, self.tokens.get(player)?)));
         let login = token.map_or_else(String::new, |(player, token)| {
-            format!("{}:{token}@", percent_encode(player))
+            format!("{}:{token}@", utf8_percent_encode(player, &RESERVED))
         });
         format!("http://{login}{}{}", shown(address), self.path())
     }
@@ -200,14 +201,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && difference == 0
 }
 
-/// Encodes a name for the user part of a URL (RFC 3986, 3.2.1).
-fn percent_encode(name: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).into(),
-        other => format!("%{other:02X}"),
-    };
-    name.bytes().map(encode).collect::<String>()
-}
+/// What of a name is encoded in the user part of a URL (RFC 3986, 3.2.1).
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// Serves a site until `shutdown` completes, then finishes what is in progress.
 pub async fn serve(
@@ -327,7 +322,10 @@ async fn push(
         Err(status) => {
             if status == StatusCode::PAYLOAD_TOO_LARGE {
                 let violation = Violation::TooMuch(format!("a request has at most {max} bytes"));
-                site.repository.note_refusal(&player, &violation)?;
+                let noting = Arc::clone(&site);
+                let note = move || noting.repository.note_refusal(&player, &violation);
+                let noted = tokio::task::spawn_blocking(note).await;
+                noted.context("the refusal could not be noted")??;
             }
             return Ok(refuse_body(status, max));
         }
@@ -450,7 +448,8 @@ mod tests {
 
     #[test]
     fn names_are_encoded_for_urls() {
-        assert_eq!(percent_encode("a b@c.d-e_F9"), "a%20b%40c.d-e_F9");
+        let encoded = utf8_percent_encode("a b@c.d-e_F9", &RESERVED);
+        assert_eq!(encoded.to_string(), "a%20b%40c.d-e_F9");
     }
 
     #[test]

@@ -69,6 +69,5 @@ export const folder = async (place, signal) => (await ask("/tree", named(place),
 
 // The trees that are indexed: their names, and where the server has them.
 export async function roots() {
-  const { state } = await (await ask("/status", "")).json();
-  return state ? [{ name: "", path: state.root }] : [];
+  return (await (await ask("/roots", "")).json()).roots;
 }

@@ -1,7 +1,7 @@
 // A file: its whole text as it was indexed, at the lines that the address names, with the hits of
 // the search marked. The text is shown first; marks and colours come as soon as they are there.
 import * as api from "./api.js";
-import { write, writeLines } from "./address.js";
+import { sameSearch, write, writeLines } from "./address.js";
 import { button, byId, count, element, toast } from "./dom.js";
 import { copy } from "./copy.js";
 import { breadcrumbs } from "./folder.js";
@@ -26,7 +26,7 @@ export class FileView {
     const before = this.shown;
     this.shown = shown;
     const isSameText = before && this.lines && before.path === shown.path && before.root === shown.root;
-    if (isSameText && before.query === shown.query) return this.goTo(shown.lines);
+    if (isSameText && sameSearch(before, shown)) return this.goTo(shown.lines);
     this.controller.abort();
     this.controller = new AbortController();
     const { signal } = this.controller;
@@ -179,7 +179,7 @@ export class FileView {
     const roots = await api.roots().catch(() => []);
     const folder = roots.find(({ name }) => name === this.shown.root)?.path;
     if (folder === undefined) return;
-    const path = encodeURI(`${folder}/${this.shown.path}`).replaceAll("?", "%3F").replaceAll("#", "%23");
+    const path = `${folder}/${this.shown.path}`.split("/").map(encodeURIComponent).join("/");
     const parts = { path, line: this.current, column: 1 };
     // A path begins with a slash, which may stand in the address already.
     const address = editorUrl.replace("/{path}", "{path}");

@@ -1,5 +1,5 @@
-// The trees that are indexed, for when nothing is searched yet: where they are, which branch and
-// commit they had, and a way into their folders.
+// The trees that are indexed, for when nothing is searched yet: where they are, what keeps them from
+// being up to date, and a way into their folders.
 import * as api from "./api.js";
 import { write } from "./address.js";
 import { element, visible } from "./dom.js";
@@ -10,9 +10,9 @@ export async function listRoots() {
   return element("ul", "roots", ...roots.map((root) => element("li", "", ...entry(root))));
 }
 
-function entry({ name, path, branch, commit, error }) {
+function entry({ name, path, error }) {
   const link = element("a", "", ...visible(name || path));
   link.href = write({ view: "folder", root: name, path: "" });
-  const notes = [name ? path : "", [branch, commit?.slice(0, 12)].filter(Boolean).join(" at "), error];
+  const notes = [name ? path : "", error];
   return [link, " ", element("span", "note", ...visible(notes.filter(Boolean).join(" · ")))];
 }

@@ -132,7 +132,9 @@ fn page(
         return Ok(answer);
     };
     if let (Some(position), Some(length)) = (answer.position, answer.length) {
-        let (space, marks) = (" ".repeat(position), "^".repeat(length.max(1)));
+        let most = query.chars().count();
+        let space = " ".repeat(position.min(most));
+        let marks = "^".repeat(length.clamp(1, most + 1));
         bail!("{error}\n  {query}\n  {space}{marks}");
     }
     bail!("{error}");

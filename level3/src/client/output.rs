@@ -78,7 +78,7 @@ impl<W: Write> Printer<W> {
                 hit: None,
             });
         };
-        let first = hit.line - hit.before.len() as u64;
+        let first = hit.line.saturating_sub(hit.before.len() as u64);
         for (number, text) in (first..).zip(&hit.before) {
             context(number, text);
         }
@@ -160,8 +160,14 @@ impl<W: Write> Printer<W> {
         let mut at = 0;
         let mut rest = line.text.chars();
         for &(open, close) in spans {
-            let before: String = rest.by_ref().take((open - at) as usize).collect();
-            let matching: String = rest.by_ref().take((close - open) as usize).collect();
+            let before: String = rest
+                .by_ref()
+                .take(open.saturating_sub(at) as usize)
+                .collect();
+            let matching: String = rest
+                .by_ref()
+                .take(close.saturating_sub(open) as usize)
+                .collect();
             write!(self.out, "{before}{MATCH}{matching}{RESET}")?;
             at = close;
         }

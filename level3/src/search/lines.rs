@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::budget::{Budget, Spent};
-use super::pattern::{Pattern, PatternError};
+use super::pattern::{Pattern, PatternError, line_end};
 use super::plan::Plan;
 use super::query::{Query, Term};
 
@@ -83,8 +83,7 @@ impl LineMatcher {
                 budget.check()?;
                 looked = start + BLOCK_BYTES;
             }
-            let length = memchr::memchr(b'\n', &text[start..]);
-            let line = start..length.map_or(text.len(), |length| start + length);
+            let line = start..line_end(text, start);
             start = line.end + 1;
             if self.admits(&[], text, &line, budget)? && !each(line) {
                 break;

@@ -346,7 +346,7 @@ impl Expression {
 }
 
 /// Where the line that `at` is in ends: its newline, or the end of the text.
-fn line_end(text: &[u8], at: usize) -> usize {
+pub(super) fn line_end(text: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length)
 }
 

@@ -17,8 +17,12 @@ pub(super) async fn roots(Shared(master): Shared<Arc<Master>>) -> Response {
     let is_indexing = master.requests.is_indexing();
     let root = json!({
         "name": "",
-        "path": master.requests.wanted(),
-        "state": state.map(|state| state.job.to_string()),
+        // Of what is served, if anything is: another folder may be wanted by now.
+        "path": state
+            .as_ref()
+            .map(|state| json!(state.root))
+            .or_else(|| master.requests.wanted().map(|path| json!(path))),
+        "state": state.as_ref().map(|state| state.job.to_string()),
         "indexing": is_indexing,
         "error": if is_indexing { None } else { master.requests.obstacle() },
     });
