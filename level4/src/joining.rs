@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::consensus::Removal;
 use crate::message::NodeId;
 use crate::node::Node;
 use crate::notes::{detail, note};
@@ -64,12 +65,11 @@ impl Candidate {
     async fn wish(&self) -> Wish {
         match self.node.status().await {
             // Its operator has to want it back: a process that asked by itself would undo each removal.
-            Ok(status) if status.expelled => Wish::Nothing,
-            Ok(status) if status.removed => Wish::Join,
-            Ok(status) => match status.members.get(&self.id) {
-                Some(name) if *name == self.name => Wish::Nothing,
-                Some(name) => Wish::Moved(name.clone()),
-                None => Wish::Join,
+            Ok(status) => match (status.removed, status.members.get(&self.id)) {
+                (Some(Removal::Live), _) => Wish::Nothing,
+                (Some(Removal::Absent), _) | (None, None) => Wish::Join,
+                (None, Some(name)) if *name == self.name => Wish::Nothing,
+                (None, Some(name)) => Wish::Moved(name.clone()),
             },
             // The node is ending.
             Err(_) => Wish::Nothing,

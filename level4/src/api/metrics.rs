@@ -114,7 +114,7 @@ fn position(api: &Api, status: &Status) -> [Row; 12] {
             "removed",
             gauge,
             "1 if this node has been removed from its cluster.",
-            u64::from(status.removed),
+            u64::from(status.removed.is_some()),
         ),
         (
             "disk_full",

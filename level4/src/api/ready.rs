@@ -64,7 +64,7 @@ fn objection(api: &Api, status: &Status) -> Option<String> {
     if let Err(error) = api.is_open() {
         return Some(format!("node: {error}"));
     }
-    if status.removed {
+    if status.removed.is_some() {
         return Some(
             "membership: this node has been removed from its cluster; --join has it taken in again"
                 .to_owned(),

@@ -103,7 +103,7 @@ impl Core {
             effects.answers.append(&mut self.answers);
             effects.reads = self.reads.release(self.applied);
         }
-        if self.removed || self.has_parted() {
+        if self.removed.is_some() || self.has_parted() {
             effects.refused = self.gateway.give_up();
             effects.refused.append(&mut self.reads.give_up());
             let answered = std::mem::take(&mut self.answers);

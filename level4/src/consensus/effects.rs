@@ -201,11 +201,16 @@ pub enum Notice {
     },
 }
 
+/// When a node ceased to be a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// While it was down.
+    Absent,
+    /// While this process ran and had a leader: somebody wanted it out.
+    Live,
+}
+
 /// What `GET /cluster/status` shows.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "answers to separate questions, each shown by itself"
-)]
 #[derive(Debug, Clone, Default)]
 pub struct Status {
     /// This node.
@@ -227,9 +232,7 @@ pub struct Status {
     /// They are those of this index in the log.
     pub members_as_of: Index,
     /// This node was a member, and is none any more.
-    pub removed: bool,
-    /// That happened while this process ran: somebody wanted it out.
-    pub expelled: bool,
+    pub removed: Option<Removal>,
     /// Those of them that vote; the others are catching up.
     pub voters: Vec<NodeId>,
     /// What is known about this node's state.

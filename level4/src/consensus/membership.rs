@@ -13,7 +13,7 @@ use protobuf::Message as _;
 use raft::ProgressState;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
 
-use super::Core;
+use super::{Core, Removal};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::message::{Index, NodeId, PeerMessage};
 
@@ -233,12 +233,24 @@ impl Core {
     /// Others know that this node, which takes itself for a member, is none since `index`: it was removed
     /// while it was down, and nobody tells it by the log. `None`: it is one again.
     pub fn learn_removed(&mut self, index: Option<Index>) {
+        let is_member = self.members.contains_key(&self.id());
         let removed = index.is_some_and(|index| index > self.members_as_of)
-            || !self.members.is_empty() && self.removed && !self.members.contains_key(&self.id());
-        if removed && !self.removed && self.is_leader() {
+            || !self.members.is_empty() && self.removed.is_some() && !is_member;
+        self.set_removed(removed);
+    }
+
+    /// This node is no member, or it is one.
+    pub(super) fn set_removed(&mut self, removed: bool) {
+        let kind = if self.followed {
+            Removal::Live
+        } else {
+            Removal::Absent
+        };
+        self.removed = removed.then(|| self.removed.unwrap_or(kind));
+        if removed && self.is_leader() {
+            // Raft would have it go on, and panic at the next acknowledgement.
             self.stand_down();
         }
-        self.removed = removed;
     }
 
     /// Leads no more, at once.

@@ -34,7 +34,7 @@ use rand_chacha::ChaCha8Rng;
 pub use agreement::Standing;
 pub use digests::{Chain, Digests, Link};
 pub use effects::{
-    Answer, AnswerKind, Applied, Apply, Effects, Notice, Persist, Start, Status, Timing,
+    Answer, AnswerKind, Applied, Apply, Effects, Notice, Persist, Removal, Start, Status, Timing,
 };
 pub use gateway::Token;
 pub use membership::{
@@ -87,11 +87,9 @@ pub struct Core {
     proposals: Proposals,
     reads: Reads,
     /// This node was a member, and is none any more.
-    removed: bool,
-    /// That happened while this process ran.
-    expelled: bool,
-    /// The last entry of the log when the process began.
-    began_at: Index,
+    removed: Option<Removal>,
+    /// This process has had a leader.
+    followed: bool,
     /// As last told to the environment.
     told_removed: bool,
     /// See [`Start::proved`].
@@ -165,7 +163,6 @@ impl Core {
         let unapplied_changes = log.unapplied_changes(applied);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger)?;
-        let began_at = raw.raft.raft_log.last_index();
         let mut core = Self {
             raw,
             timeout: (u64::MAX, timing.election),
@@ -182,9 +179,8 @@ impl Core {
             unapplied_changes,
             proposals: Proposals::default(),
             reads: Reads::new(id, incarnation),
-            removed: false,
-            expelled: false,
-            began_at,
+            removed: None,
+            followed: false,
             told_removed: false,
             proved,
             refused_terms: BTreeSet::new(),
@@ -469,7 +465,6 @@ impl Core {
             members: self.members.clone(),
             members_as_of: self.members_as_of,
             removed: self.removed,
-            expelled: self.expelled,
             voters: self.voters(),
             standing: self.agreement.standing(),
             mixed_engines: self.agreement.is_mixed(),
@@ -498,6 +493,7 @@ impl Core {
     pub fn flush(&mut self, now_ms: u64) -> Effects {
         let mut effects = Effects::default();
         self.stand_alone();
+        self.followed |= self.raw.raft.leader_id != raft::INVALID_ID;
         self.drain_ready(&mut effects);
         self.advance_applied();
         self.follow_leadership();
@@ -514,8 +510,9 @@ impl Core {
         self.tell_digests();
         effects.messages.append(&mut self.outbox);
         self.answer(&mut effects);
-        if std::mem::replace(&mut self.told_removed, self.removed) != self.removed {
-            let notice = if self.removed {
+        let removed = self.removed.is_some();
+        if std::mem::replace(&mut self.told_removed, removed) != removed {
+            let notice = if removed {
                 Notice::Removed
             } else {
                 Notice::Readmitted
@@ -608,7 +605,7 @@ impl Core {
             self.timeout = (term, ticks);
         }
         let never = 100 * self.timing.election;
-        let ticks = if self.has_parted() || self.removed {
+        let ticks = if self.has_parted() || self.removed.is_some() {
             never
         } else {
             self.timeout.1

@@ -47,8 +47,9 @@ impl Core {
                     self.members = members;
                     self.members_as_of = snapshot.get_metadata().index;
                     let is_member = self.members.contains_key(&self.id());
-                    self.removed &= !is_member;
-                    self.expelled &= !is_member;
+                    if is_member {
+                        self.removed = None;
+                    }
                     effects.members = Some(self.membership());
                 }
                 persist.snapshot = Some(snapshot.clone());
@@ -180,13 +181,7 @@ impl Core {
             let conf_state = self.apply_change(&entry);
             let is_member = self.members.contains_key(&self.id());
             self.members_as_of = index;
-            self.removed = !is_member && (was_member || self.removed);
-            let expelled = was_member && index > self.began_at || self.expelled;
-            self.expelled = !is_member && expelled;
-            if self.removed && self.is_leader() {
-                // Raft would have it go on, and panic at the next acknowledgement.
-                self.stand_down();
-            }
+            self.set_removed(!is_member && (was_member || self.removed.is_some()));
             effects.members = Some(self.membership());
             let members = self.members.clone();
             effects.apply.push(Apply::Members {
