@@ -34,7 +34,7 @@ impl Served {
     fn start(prepare: &str, environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let serve = "exec \"$HARNESS\" level1 serve --listen 127.0.0.1:0 --bots 0 \
-                     --difficulty f --player ada --dir \"$DIR/game\"";
+                     --difficulty ffffffff --player ada --dir \"$DIR/game\"";
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("{prepare}\n{serve}")])
@@ -199,7 +199,7 @@ fn rules_hold_where_nothing_can_be_executed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let script = "mount -t tmpfs -o noexec tmpfs \"$0\" || exit 99; \
-                  TMPDIR=\"$0\" exec \"$HARNESS\" level1 --bots 0 --difficulty f --time-limit 60s \
+                  TMPDIR=\"$0\" exec \"$HARNESS\" level1 --bots 0 --difficulty ffffffff --time-limit 60s \
                   --solution \"$SOLUTION\" --json -";
     let cheat = dir.path().join("cheat");
     std::fs::write(

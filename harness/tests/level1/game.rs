@@ -109,9 +109,10 @@ fn a_cheat_is_told_the_rule() {
     );
     let root = dir.path().join("root");
     let root = root.to_str().unwrap();
+    // Work is checked first: every id will do.
     let (output, result) = play(
         &cheat,
-        &["--bots", "0", "--difficulty", "f", "--root", root],
+        &["--bots=0", "--difficulty=ffffffff", "--root", root],
     );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(result["failure"]["kind"], "exit_status");
