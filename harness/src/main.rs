@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    octopus::sandbox::enable();
     let _watched = octopus::watcher::enable();
     harness::cli::main(std::env::args_os())
 }

@@ -36,9 +36,20 @@ pub enum Error {
     /// A folder is in use by another run.
     #[error("{} is in use by another run: wait for it, or name another folder", .0.display())]
     FolderInUse(PathBuf),
+    /// A program cannot be shut in; the text says what is missing.
+    #[error("no sandbox: {0}")]
+    NoSandbox(String),
     /// Small disks exist on Linux only.
     #[error("small disks (the fulldisk monkey) need Linux")]
     NoSmallDisks,
+}
+
+impl Error {
+    /// The error with its cause, in a line.
+    pub(crate) fn told(&self) -> String {
+        let cause = std::error::Error::source(self);
+        cause.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+    }
 }
 
 /// Adds what was tried to an error of the system's.

@@ -8,6 +8,8 @@
 //!   out on any [`Stage`], in real time or in a test's.
 //! - [`ProcessGroup`] and [`WorkDir`] are processes and folders that never outlive their owner,
 //!   with a [`watcher`] not even when it is killed; [`interrupt`] turns Ctrl-C into an orderly end, and [`random`] has streams of random numbers.
+//! - [`sandbox`] runs a program in namespaces of its own, where it cannot see, reach or use up what
+//!   is not given to it.
 //!
 //! The crate knows nothing of what its nodes say to each other.
 //!
@@ -52,7 +54,7 @@
 //! # Ok(())
 //! # }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod error;
 mod events;
@@ -62,6 +64,7 @@ mod network;
 mod nodes;
 mod process;
 pub mod random;
+pub mod sandbox;
 mod simulation;
 mod workdir;
 
