@@ -8,16 +8,14 @@
 //!   asks the rules about the objects of a push and of a repository;
 //! - [`git`] calls git, [`repository`] is the server's side of a chain, where pushes are judged and
 //!   land, and [`journal`] is what it leaves behind for the game;
-//! - [`server`] (with `connections`, [`cgi`] and [`scoreboard`]) is the game over HTTP; [`bots`]
-//!   mine, by the plain [`search`]; [`store`] and [`elo`] keep players and ratings;
-//! - `play`, `serve` and `round` are the three commands.
+//! - [`server`] is the game over HTTP, [`scoreboard`] what it shows; [`bots`] mine, by the plain
+//!   [`search`];
+//! - [`rounds`] are timed games with a ranking, and the book that players and results are kept in;
+//! - `play`, `serve` and `rounds` are the three commands.
 
 mod args;
 pub mod bots;
-pub mod cgi;
-mod connections;
 pub mod difficulty;
-pub mod elo;
 pub mod git;
 pub mod journal;
 pub mod judge;
@@ -29,13 +27,12 @@ pub mod pkt_line;
 mod play;
 pub mod receive;
 pub mod repository;
-mod round;
+pub mod rounds;
 pub mod rules;
 pub mod scoreboard;
 pub mod search;
 mod serve;
 pub mod server;
-pub mod store;
 
 use anyhow::Result;
 
@@ -49,7 +46,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
     match &args.command {
         None => play::run(&args.play, report),
         Some(Command::Serve(args)) => serve::run(args),
-        Some(Command::Round(args)) => round::run(args),
+        Some(Command::Round(args)) => rounds::run(args),
     }
 }
 

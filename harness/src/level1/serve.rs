@@ -8,9 +8,9 @@ use super::{
     args::ServeArgs,
     bots::Bots,
     repository::{Genesis, Repository},
+    rounds::book::Book,
     scoreboard::RatingLine,
     server::{Server, Site, Standing, shown},
-    store::Store,
 };
 use crate::console;
 use octopus::{WorkDir, interrupt};
@@ -23,11 +23,11 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let workdir = WorkDir::temporary()?;
     let home = args.dir.as_deref().unwrap_or(workdir.path());
     fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
-    let store = Store::open(&home.join("gitcoin.sqlite"))?;
+    let book = Book::open(&home.join("gitcoin.sqlite"))?;
     for name in &args.player {
-        store.join(name)?;
+        book.join(name)?;
     }
-    let players = store.players()?;
+    let players = book.players()?;
     ensure!(
         !players.is_empty(),
         "nobody could push: name a player with --player NAME"

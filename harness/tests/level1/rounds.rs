@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use harness::level1::{repository::Repository, store::Store};
+use harness::level1::{repository::Repository, rounds::book::Book};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -40,9 +40,9 @@ fn a_round_is_ranked_and_rated() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains("round 1\n"), "{shown}");
     assert!(shown.contains("far away: http://far%20away:"), "{shown}");
-    let store = Store::open(&db).unwrap();
-    assert_eq!(store.next_round().unwrap(), 2);
-    let players = store.players().unwrap();
+    let book = Book::open(&db).unwrap();
+    assert_eq!(book.next_round().unwrap(), 2);
+    let players = book.players().unwrap();
     let ratings: f64 = players.iter().map(|player| player.rating).sum();
     assert!((ratings - 3000.0).abs() < 1e-6, "{players:?}");
     let last = players.last().unwrap();

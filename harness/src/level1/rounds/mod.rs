@@ -4,6 +4,9 @@
 //! can do is known from each player's last round, or else measured in a warm-up on chains that
 //! become harder until pushing no longer takes most of the time.
 
+pub mod book;
+pub mod elo;
+
 use std::{
     fs::{self, File},
     net::TcpListener,
@@ -24,9 +27,9 @@ use super::{
     repository::{Genesis, Repository},
     scoreboard::{RatingLine, RoundInfo},
     server::{Server, Site, Standing, shown},
-    store::{self, Ranked, Store},
 };
 use crate::console;
+use book::{Book, Ranked};
 use octopus::{ProcessGroup, WorkDir, interrupt};
 
 /// The repository's name, as in 2014.
@@ -62,10 +65,10 @@ const FALLBACK_HASHES: f64 = 16_777_216.0;
 
 /// Plays the rounds.
 pub(super) fn run(args: &RoundArgs) -> Result<()> {
-    let mut store = Store::open(&args.db)?;
+    let mut book = Book::open(&args.db)?;
     let mut players = Vec::new();
     for player in &args.player {
-        players.push(store.join(&player.name)?);
+        players.push(book.join(&player.name)?);
     }
     let workdir = WorkDir::new(args.root.as_deref())?;
     let repository = Repository::create(
@@ -89,7 +92,7 @@ pub(super) fn run(args: &RoundArgs) -> Result<()> {
     };
     let mut played = 0;
     while args.rounds == 0 || played < args.rounds {
-        referee.round(&mut store)?;
+        referee.round(&mut book)?;
         played += 1;
     }
     Ok(())
@@ -107,10 +110,10 @@ struct Referee<'a> {
 }
 
 impl Referee<'_> {
-    fn round(&mut self, store: &mut Store) -> Result<()> {
-        self.show(None, store)?;
-        let difficulty = self.difficulty(store)?;
-        let number = store.next_round()?;
+    fn round(&mut self, book: &mut Book) -> Result<()> {
+        self.show(None, book)?;
+        let difficulty = self.difficulty(book)?;
+        let number = book.next_round()?;
         let start = SystemTime::now();
         let duration = self.args.minutes;
         let points = self.args.points;
@@ -127,14 +130,14 @@ impl Referee<'_> {
             "level 1: round {number} begins, {} long, difficulty {difficulty}",
             humantime::format_duration(Duration::from_secs(duration.as_secs()))
         ));
-        self.show(Some(info.clone()), store)?;
+        self.show(Some(info.clone()), book)?;
         self.mine_until(|_| SystemTime::now() >= UNIX_EPOCH + Duration::from_secs(info.end_s))?;
         thread::sleep(SETTLING);
         let head = self.repository.head()?;
         self.repository.audit(head)?;
         let ledger = self.repository.ledger(head)?;
         let names = self.args.player.iter().map(|player| &player.name);
-        let ranking = store.finish(&store::Round {
+        let ranking = book.finish(&book::Round {
             number,
             start_s,
             duration_s: duration.as_secs(),
@@ -146,23 +149,23 @@ impl Referee<'_> {
             hashes_per_coin: difficulty.expected_hashes(),
         })?;
         console::print(&format!("round {number}\n{}", table(&ranking)));
-        self.show(None, store)
+        self.show(None, book)
     }
 
     /// Updates the scoreboard.
-    fn show(&self, round: Option<RoundInfo>, store: &Store) -> Result<()> {
-        let ratings = store.players()?.iter().map(RatingLine::from).collect();
+    fn show(&self, round: Option<RoundInfo>, book: &Book) -> Result<()> {
+        let ratings = book.players()?.iter().map(RatingLine::from).collect();
         self.server.site().set_standing(Standing { round, ratings });
         Ok(())
     }
 
-    fn difficulty(&mut self, store: &Store) -> Result<Difficulty> {
+    fn difficulty(&mut self, book: &Book) -> Result<Difficulty> {
         if let Some(difficulty) = &self.args.difficulty {
             return Ok(difficulty.clone());
         }
         let mut known = Some(0.0);
         for player in &self.args.player {
-            let rate = store.last_rate(&player.name)?;
+            let rate = book.last_rate(&player.name)?;
             known = known.zip(rate).map(|(sum, rate)| sum + rate);
         }
         let rate = match known {

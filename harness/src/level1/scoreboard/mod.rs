@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ledger::Ledger, store::Player};
+use super::{ledger::Ledger, rounds::book::Player};
 
 /// How often a browser asks for the page again, in seconds: about once a coin in a round.
 const REFRESH_S: u32 = 5;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    super::{ledger, nonce},
     elo::{self, Played},
-    ledger, nonce,
 };
 
 const SCHEMA: &str = "
@@ -38,13 +38,13 @@ CREATE TABLE IF NOT EXISTS result (
 ) STRICT;
 ";
 
-/// The game's memory.
+/// What is kept between rounds.
 #[derive(Debug)]
-pub struct Store {
+pub struct Book {
     db: Connection,
 }
 
-/// A player as the store knows it.
+/// A player as the book knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Player {
     /// The name in the ledger.
@@ -60,7 +60,7 @@ pub struct Player {
 /// A round that is over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
-    /// From [`Store::next_round`].
+    /// From [`Book::next_round`].
     pub number: u64,
     /// Unix seconds.
     pub start_s: u64,
@@ -93,7 +93,7 @@ pub struct Ranked {
     pub rating_after: f64,
 }
 
-impl Store {
+impl Book {
     /// Opens the file, creating it if need be.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
@@ -107,7 +107,7 @@ impl Store {
         Self::with(db).with_context(|| format!("{shown} is no database of the game"))
     }
 
-    /// A store that is forgotten when it is dropped.
+    /// A book that is forgotten when it is dropped.
     pub fn in_memory() -> Result<Self> {
         Self::with(Connection::open_in_memory()?)
     }
@@ -260,27 +260,27 @@ mod tests {
     fn a_player_keeps_its_token_across_openings() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("game.sqlite");
-        let first = Store::open(&path).unwrap().join("ada").unwrap();
+        let first = Book::open(&path).unwrap().join("ada").unwrap();
         assert_eq!(first.token.len(), 32);
-        let store = Store::open(&path).unwrap();
-        assert_eq!(store.join("ada").unwrap(), first);
-        assert_ne!(store.join("bob").unwrap().token, first.token);
-        assert!(store.join("a/b").is_err());
+        let book = Book::open(&path).unwrap();
+        assert_eq!(book.join("ada").unwrap(), first);
+        assert_ne!(book.join("bob").unwrap().token, first.token);
+        assert!(book.join("a/b").is_err());
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&path).unwrap().permissions(),
         );
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(&path, "not a database, but long enough to be looked at").unwrap();
-        let error = format!("{:#}", Store::open(&path).unwrap_err());
+        let error = format!("{:#}", Book::open(&path).unwrap_err());
         assert!(error.contains("no database of the game"), "{error}");
     }
 
     #[test]
     fn rounds_move_ratings_and_add_up_points() {
-        let mut store = Store::in_memory().unwrap();
-        assert_eq!(store.next_round().unwrap(), 1);
+        let mut book = Book::in_memory().unwrap();
+        assert_eq!(book.next_round().unwrap(), 1);
         let first = round(1, &[("bob", 0), ("ada", 5), ("cyd", 5)]);
-        let ranking = store.finish(&first).unwrap();
+        let ranking = book.finish(&first).unwrap();
         let shown: Vec<_> = ranking
             .iter()
             .map(|line| {
@@ -300,16 +300,16 @@ mod tests {
                 (3, "bob", 0, 984.0)
             ]
         );
-        assert_eq!(store.last_rate("ada").unwrap(), Some(5.0));
-        assert_eq!(store.last_rate("nobody").unwrap(), None);
-        store.finish(&round(2, &[("ada", 1), ("bob", 2)])).unwrap();
-        assert_eq!(store.next_round().unwrap(), 3);
-        let players = store.players().unwrap();
+        assert_eq!(book.last_rate("ada").unwrap(), Some(5.0));
+        assert_eq!(book.last_rate("nobody").unwrap(), None);
+        book.finish(&round(2, &[("ada", 1), ("bob", 2)])).unwrap();
+        assert_eq!(book.next_round().unwrap(), 3);
+        let players = book.players().unwrap();
         let ada = players.iter().find(|player| player.name == "ada").unwrap();
         assert_eq!(ada.points, 100);
         assert!(ada.rating < 1008.0);
         // The same round twice is refused and changes nothing.
-        assert!(store.finish(&first).is_err());
-        assert_eq!(store.players().unwrap(), players);
+        assert!(book.finish(&first).is_err());
+        assert_eq!(book.players().unwrap(), players);
     }
 }

@@ -5,6 +5,9 @@
 //! push is asked before a push is read. Plain HTTP/1.1: between machines that do not trust their network, put a
 //! proxy with TLS in front.
 
+pub mod cgi;
+mod connections;
+
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener},
@@ -29,7 +32,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    cgi, connections, receive,
+    receive,
     repository::Repository,
     rules::Violation,
     scoreboard::{self, RatingLine, RoundInfo, Scoreboard},

@@ -13,7 +13,7 @@ use axum::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::git;
+use super::super::git;
 
 /// The longest that git may take to put together what a client wants.
 const TIME_MAX: Duration = Duration::from_secs(60);
