@@ -5,9 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Subcommand, ValueEnum};
 
 use super::{
-    bots::{BOT_PREFIX, BotSettings},
+    bots::BotSettings,
     difficulty::Difficulty,
-    ledger,
+    player_name::{self, NameError},
 };
 use crate::{duration, solution::SolutionArgs};
 
@@ -37,6 +37,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Play timed rounds with a ranking and Elo ratings
     Round(RoundArgs),
+    /// Print the results that a game's file has: as tables, CSV or JSON
+    Results(ResultsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -138,7 +140,15 @@ pub(super) struct ServeArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A player with a command is run here, as `COMMAND URL NAME`, again and again in a folder of its own;
-the command is split at spaces. For a player without one, a URL with its token is printed.")]
+the command is split at spaces. For a player without one, a URL with its token is printed.
+
+Every coin is in the file of --db when it has landed. Ctrl-C ends a round early: its result is booked
+and shown, and the exit status is 130.
+
+Examples:
+  harness level1 round --player ada --player bob --listen 0.0.0.0:8014
+  harness level1 round --minutes 5 --rounds 12 --pause 1m --freeze 1m --player ada --player bob
+  harness level1 round --minutes 3 --bots 2 --player 'me=target/release/level1' --linger 10m")]
 pub(super) struct RoundArgs {
     /// Length of a round
     #[arg(long, value_name = "MINUTES", default_value = "15", value_parser = minutes)]
@@ -176,9 +186,75 @@ pub(super) struct RoundArgs {
     #[arg(long, value_name = "HEX")]
     pub difficulty: Option<Difficulty>,
 
+    /// Number of bots that mine against the players; they are not rated
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub bots: usize,
+
+    /// Mean time between two coins of one bot, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = positive_seconds)]
+    pub bot_interval: Duration,
+
+    /// Show no more coins on the scoreboard in the last part of a round, such as `3m`
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
+    pub freeze: Duration,
+
+    /// Time between two rounds, with a countdown on the scoreboard
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub pause: Duration,
+
+    /// Keep the scoreboard up after the last round (default: until Ctrl-C on a terminal, else 0s)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub linger: Option<Duration>,
+
     /// Run in this folder and leave it behind (default: a temporary folder)
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+}
+
+impl RoundArgs {
+    pub(super) const fn bots(&self) -> BotSettings {
+        BotSettings {
+            count: self.bots,
+            interval: self.bot_interval,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Tokens are not printed. A file may be read while a game is played with it.
+
+Examples:
+  harness level1 results --db gitcoin.sqlite
+  harness level1 results --format csv >results.csv
+  harness level1 results --format json --coins --round 3")]
+pub(super) struct ResultsArgs {
+    /// The file of the game
+    #[arg(long, value_name = "FILE", default_value = "gitcoin.sqlite")]
+    pub db: PathBuf,
+
+    /// What is printed
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+
+    /// This round only
+    #[arg(long, value_name = "N")]
+    pub round: Option<u64>,
+
+    /// Every coin: in CSV instead of the results, in JSON beside them
+    #[arg(long)]
+    pub coins: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// A line for each player of each round.
+    Csv,
+    /// All of it.
+    Json,
 }
 
 /// A player of a round.
@@ -203,21 +279,14 @@ impl std::str::FromStr for PlayerArg {
             return Err("there is no command after the `=`".into());
         }
         Ok(Self {
-            name: name(player)?,
+            name: name(player).map_err(|error| error.to_string())?,
             command,
         })
     }
 }
 
-fn name(text: &str) -> Result<String, String> {
-    if !ledger::is_name(text) {
-        return Err("a name has letters, digits, `_`, space, `.`, `@` and `-` only".into());
-    }
-    if text.starts_with(BOT_PREFIX) {
-        return Err(format!(
-            "names that begin with `{BOT_PREFIX}` are the bots'"
-        ));
-    }
+fn name(text: &str) -> Result<String, NameError> {
+    player_name::check(text)?;
     Ok(text.to_owned())
 }
 
@@ -255,7 +324,7 @@ mod tests {
         assert_eq!(player.name, "ada l");
         assert_eq!(player.command.unwrap(), ["./miner", "--threads", "1=x"]);
         assert_eq!("bob".parse::<PlayerArg>().unwrap().command, None);
-        for bad in ["", "=x", "a/b", "bob=", "bob= ", "bot-1"] {
+        for bad in ["", "=x", "a/b", "bob=", "bob= ", "bot-1", "-x=y", ".", " "] {
             assert!(bad.parse::<PlayerArg>().is_err(), "{bad:?}");
         }
     }

@@ -9,6 +9,7 @@ use std::{
     env,
     ffi::OsString,
     io::{BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
 };
@@ -69,7 +70,9 @@ impl Git {
     /// A command, without arguments yet, that says nothing to the terminal.
     pub fn command(&self) -> Command {
         let mut command = Command::new("git");
+        // Ctrl-C on our terminal is not for git: what it began, it ends.
         command
+            .process_group(0)
             .env_clear()
             .envs(environment())
             .arg("--git-dir")

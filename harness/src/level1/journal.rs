@@ -1,7 +1,8 @@
 //! The server's journal: one JSON line for every push that was judged.
 //!
-//! Each line is appended with a single write, so that whoever reads along sees whole lines. The game reads it to learn who landed a coin and which rules were broken, also
-//! across a replacement of the chain.
+//! Each line is appended with a single write, so that whoever reads along sees whole lines. The
+//! game reads it to learn who landed a coin and which rules were broken, also across a replacement
+//! of the chain, which is noted too.
 
 use std::{
     fs::{File, OpenOptions},
@@ -37,6 +38,11 @@ pub enum Event {
         rule: String,
         /// What the pusher was told.
         message: String,
+    },
+    /// The chain was replaced by a fresh one, without coins.
+    Replaced {
+        /// Its difficulty.
+        difficulty: String,
     },
 }
 

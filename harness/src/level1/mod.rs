@@ -11,7 +11,7 @@
 //! - [`server`] is the game over HTTP, [`scoreboard`] what it shows; [`bots`] mine, by the plain
 //!   [`search`];
 //! - [`rounds`] are timed games with a ranking, and the book that players and results are kept in;
-//! - `play`, `serve` and `rounds` are the three commands.
+//! - `play`, `serve` and `rounds` are the commands; [`player_name`] says who may take part.
 
 mod args;
 pub mod bots;
@@ -25,6 +25,7 @@ mod output;
 pub mod pack;
 pub mod pkt_line;
 mod play;
+pub mod player_name;
 pub mod receive;
 pub mod repository;
 pub mod rounds;
@@ -47,6 +48,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         None => play::run(&args.play, report),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Round(args)) => rounds::run(args),
+        Some(Command::Results(args)) => rounds::results(args),
     }
 }
 

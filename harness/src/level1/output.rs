@@ -14,7 +14,7 @@ const TAIL: usize = 1 << 16;
 /// How long to wait for the pipe to close after the solution has ended.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// What a solution prints, being passed on to stderr.
+/// What a solution prints, being kept and perhaps passed on to stderr.
 #[derive(Debug)]
 pub struct Relay {
     tail: Arc<Mutex<Vec<u8>>>,
@@ -28,11 +28,23 @@ impl Relay {
     /// # Errors
     /// No descriptors are left.
     pub fn start(command: &mut Command) -> io::Result<Self> {
+        Self::to(command, io::stderr())
+    }
+
+    /// The same for one of many: what it prints is kept and not passed on.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn quiet(command: &mut Command) -> io::Result<Self> {
+        Self::to(command, io::sink())
+    }
+
+    fn to(command: &mut Command, audience: impl Write + Send + 'static) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
         let tail = Arc::default();
         let (closing, closed) = mpsc::channel();
-        pass_on(reader, Arc::clone(&tail), closing);
+        pass_on(reader, audience, Arc::clone(&tail), closing);
         Ok(Self { tail, closed })
     }
 
@@ -48,13 +60,14 @@ impl Relay {
 /// Ends when the pipe does, which is when the last process that holds it has ended.
 fn pass_on(
     mut pipe: impl Read + Send + 'static,
+    mut audience: impl Write + Send + 'static,
     tail: Arc<Mutex<Vec<u8>>>,
     closing: mpsc::Sender<()>,
 ) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-            let _ = io::stderr().write_all(&buffer[..count]);
+            let _ = audience.write_all(&buffer[..count]);
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             tail.extend_from_slice(&buffer[..count]);
             let excess = tail.len().saturating_sub(TAIL);

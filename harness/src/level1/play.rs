@@ -311,6 +311,7 @@ impl<'a> Game<'a> {
                     played.last_refusal = Some(message);
                 }
             }
+            Event::Replaced { .. } => {}
         }
     }
 

@@ -153,6 +153,8 @@ struct Guard {
     device: u64,
     /// Why no push is taken any more.
     broken: Option<String>,
+    /// Whether the round on this chain was ended, perhaps before its time.
+    closed: bool,
 }
 
 /// What a push brings, before it is decoded.
@@ -207,6 +209,7 @@ impl Repository {
             head,
             device: device(&git)?,
             broken: None,
+            closed: false,
         };
         let repository = Self {
             git,
@@ -225,7 +228,16 @@ impl Repository {
         let mut guard = self.lock();
         remove_stale_lock(&self.git)?;
         guard.head = import(&self.git, genesis)?;
+        guard.closed = false;
+        let difficulty = genesis.difficulty.to_string();
+        journal::append(self.dir(), Event::Replaced { difficulty })?;
         Ok(guard.head)
+    }
+
+    /// Takes no coin any more on this chain. A push that is being judged has landed, and is in the
+    /// journal, or is refused when this returns.
+    pub fn close(&self) {
+        self.lock().closed = true;
     }
 
     /// Takes a push: judges it and, if it is a coin, moves `master`. Both is noted in the journal.
@@ -305,6 +317,9 @@ impl Repository {
         pusher: &str,
     ) -> Result<Entry, Refusal> {
         self.check_guard(guard)?;
+        if guard.closed {
+            return Err(Violation::RoundOver.into());
+        }
         let head = guard.head;
         let update = rules::check_updates(updates, head)?;
         let now = SystemTime::now()

@@ -1,6 +1,6 @@
 //! A chain for anybody to mine on, until interrupted.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{collections::BTreeSet, fs, net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,8 +9,7 @@ use super::{
     bots::Bots,
     repository::{Genesis, Repository},
     rounds::book::Book,
-    scoreboard::RatingLine,
-    server::{Server, Site, Standing, shown},
+    server::{Server, Site, shown},
 };
 use crate::console;
 use octopus::{WorkDir, interrupt};
@@ -20,6 +19,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Serves until interrupted.
 pub(super) fn run(args: &ServeArgs) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for name in &args.player {
+        ensure!(names.insert(name), "--player {name} is given twice");
+    }
     let workdir = WorkDir::temporary()?;
     let home = args.dir.as_deref().unwrap_or(workdir.path());
     fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
@@ -27,7 +30,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
     for name in &args.player {
         book.join(name)?;
     }
-    let players = book.players()?;
+    let players = book.records().players()?;
     ensure!(
         !players.is_empty(),
         "nobody could push: name a player with --player NAME"
@@ -44,10 +47,6 @@ pub(super) fn run(args: &ServeArgs) -> Result<()> {
         .iter()
         .map(|player| (player.name.clone(), player.token.clone()));
     let site = Site::new(repository.clone(), "Gitcoin", tokens);
-    site.set_standing(Standing {
-        round: None,
-        ratings: players.iter().map(RatingLine::from).collect(),
-    });
     let server = Server::start(listener, site)?;
     console::print(&format!("scoreboard: http://{}/", shown(server.address())));
     for player in &players {

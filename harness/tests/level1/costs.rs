@@ -112,7 +112,7 @@ impl Served {
         let lines = Reader::new(&self.dir.path().join("game/level1")).read();
         let rule = |event| match event {
             Event::Refused { rule, .. } => Some(rule),
-            Event::Landed { .. } => None,
+            Event::Landed { .. } | Event::Replaced { .. } => None,
         };
         let lines = lines.unwrap().into_iter();
         lines.filter_map(|line| rule(line.event)).collect()

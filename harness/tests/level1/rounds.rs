@@ -1,8 +1,13 @@
 //! `harness level1 round` and `serve` on the real binary.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
 };
 
 use harness::level1::{repository::Repository, rounds::book::Book};
@@ -40,14 +45,242 @@ fn a_round_is_ranked_and_rated() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert!(shown.contains("round 1\n"), "{shown}");
     assert!(shown.contains("far away: http://far%20away:"), "{shown}");
+    for (format, words) in [
+        ("table", "round 1\n"),
+        ("csv", "far away,0,0,"),
+        ("json", "\"name\": \"far away\""),
+    ] {
+        let printed = results(&db, &["--format", format]);
+        assert!(printed.contains(words), "{printed}");
+    }
+    let coins = results(&db, &["--format", "csv", "--coins", "--round", "1"]);
+    assert!(coins.lines().count() > 1, "{coins}");
     let book = Book::open(&db).unwrap();
-    assert_eq!(book.next_round().unwrap(), 2);
-    let players = book.players().unwrap();
+    assert_eq!(book.records().next_round().unwrap(), 2);
+    let players = book.records().players().unwrap();
     let ratings: f64 = players.iter().map(|player| player.rating).sum();
     assert!((ratings - 3000.0).abs() < 1e-6, "{players:?}");
     let last = players.last().unwrap();
     assert_eq!((last.name.as_str(), last.points), ("far away", 0));
     assert_eq!(players[0].points, 50, "the winner has a coin: {shown}");
+}
+
+/// What `harness level1 results` prints.
+fn results(db: &Path, flags: &[&str]) -> String {
+    let mut command = Command::new(HARNESS);
+    command.args(["level1", "results", "--db"]).arg(db);
+    let output = command.args(flags).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A round that is being played, with a player `sh` who is run here.
+struct Playing {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Playing {
+    fn start(db: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(HARNESS);
+        command.args(["level1", "round", "--listen", "127.0.0.1:0", "--db"]);
+        command.arg(db).args(["--difficulty", "f", "--player"]);
+        command.arg(format!("sh={}", example("level1.sh").display()));
+        command.args(flags);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            stderr: BufReader::new(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    /// Reads on to the line that holds these words, and returns it.
+    fn wait_for(&mut self, words: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.stderr.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "`{words}` is not in\n{said}");
+            if line.contains(words) {
+                return line;
+            }
+            said += &line;
+        }
+    }
+
+    /// Sends a signal; returns the exit status and what was printed.
+    fn end(mut self, signal: Signal) -> (ExitStatus, String) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let reader = thread::spawn(move || {
+            let mut said = String::new();
+            self.stderr.read_to_string(&mut said).unwrap();
+        });
+        let mut printed = String::new();
+        self.stdout.read_to_string(&mut printed).unwrap();
+        reader.join().unwrap();
+        (self.child.wait().unwrap(), printed)
+    }
+}
+
+#[test]
+fn a_round_that_is_interrupted_is_booked_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("game.sqlite");
+    let failing = dir.path().join("failing");
+    fs::write(&failing, "#!/bin/sh\nseq 3 20\necho no luck >&2\nexit 3\n").unwrap();
+    fs::set_permissions(&failing, fs::Permissions::from_mode(0o755)).unwrap();
+    let failing = format!("eve={}", failing.display());
+    let flags = ["--player", &failing, "--bots", "1", "--bot-interval", "0.5"];
+    let mut playing = Playing::start(&db, &flags);
+    // Its last ten lines, of both streams.
+    playing.wait_for("the miner of eve ended with exit status: 3");
+    for line in (12..=20).map(|number| number.to_string()) {
+        assert_eq!(playing.wait_for("  ").trim(), line);
+    }
+    playing.wait_for("  no luck");
+    playing.wait_for("sh lands ");
+    playing.wait_for("bot-1 lands ");
+
+    // Meanwhile nobody else may play with this file, and everybody may read it.
+    let mut second = Command::new(HARNESS);
+    second.args(["level1", "round", "--listen", "127.0.0.1:0", "--db"]);
+    let refused = second.arg(&db).args(["--player", "ada"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("in use by another host (process "), "{said}");
+    assert!(results(&db, &[]).contains("no round is over yet"));
+
+    let (status, printed) = playing.end(Signal::INT);
+    assert_eq!(status.code(), Some(130), "{printed}");
+    assert!(
+        printed.contains("round 1: ended early by the host"),
+        "{printed}"
+    );
+    let book = Book::open(&db).unwrap();
+    let round = book.records().round(1).unwrap().unwrap();
+    assert_eq!(round.results[0].name, "sh");
+    assert!(round.results[0].coins > 0);
+    assert_eq!(
+        (round.results[1].name.as_str(), round.results[1].coins),
+        ("eve", 0)
+    );
+    assert_eq!(round.results.len(), 2, "bots are not ranked");
+    let coins = book.records().coins(1).unwrap();
+    assert!(coins.iter().any(|coin| coin.name == "bot-1"));
+}
+
+#[test]
+fn a_round_whose_host_is_killed_is_booked_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("game.sqlite");
+    let mut playing = Playing::start(&db, &[]);
+    playing.wait_for("sh lands ");
+    playing.end(Signal::KILL);
+    let mut next = Playing::start(&db, &["--minutes", "0.02", "--linger", "1h"]);
+    let line = next.wait_for("the result stays at ");
+    let (_, address) = line.split_once("http://").unwrap();
+    let address = address.split('/').next().unwrap();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let page = get("/");
+    assert!(
+        page.contains("<b>Round 2</b> is over, and it was the last."),
+        "{page}"
+    );
+    assert!(page.contains("href=\"/rounds/1\""), "{page}");
+    let first = get("/rounds/1");
+    assert!(
+        first.contains("the host was gone before its end"),
+        "{first}"
+    );
+    assert!(get("/rounds/1/coins.csv").contains(",sh,"));
+    assert!(get("/rounds.csv").contains("\n1,"));
+    let (status, printed) = next.end(Signal::INT);
+    assert_eq!(status.code(), Some(130));
+    assert!(printed.contains("round 1: its host was gone"), "{printed}");
+    let book = Book::open(&db).unwrap();
+    assert!(book.records().round(1).unwrap().unwrap().results[0].coins > 0);
+    assert_eq!(book.unfinished().unwrap(), Vec::<u64>::new());
+}
+
+#[test]
+fn what_can_fail_fails_before_the_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(
+        path("text"),
+        "this is not a database, and long enough to tell",
+    )
+    .unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    let db = path("game.sqlite");
+    let name = "a name begins with";
+    for (flags, words) in [
+        (
+            ["--player", "ada", "--player", "ada"],
+            "--player ada is given twice",
+        ),
+        (["--player", "ada", "--player", "-x"], name),
+        (["--player", "ada", "--player", "."], name),
+        (["--player", "ada", "--player", " "], "a name is not blank"),
+        (
+            ["--player", "ada", "--player", "a\tb"],
+            "a name has letters",
+        ),
+        (
+            ["--player", "ada", "--player", "b=./no-such"],
+            "cannot find ./no-such",
+        ),
+        (
+            ["--player", "ada", "--player", "b=no-such"],
+            "cannot find no-such in PATH",
+        ),
+        (
+            ["--player", "ada", "--freeze", "20m"],
+            "hides a whole round",
+        ),
+        (
+            ["--player", "ada", "--db", &path("no/folder/x")],
+            "cannot open",
+        ),
+        (
+            ["--player", "ada", "--db", &path("folder")],
+            "is not a file",
+        ),
+        (
+            ["--player", "ada", "--db", &path("text")],
+            "as the game's book",
+        ),
+    ] {
+        let mut command = Command::new(HARNESS);
+        command.args(["level1", "round", "--listen", "127.0.0.1:0"]);
+        if !flags.contains(&"--db") {
+            command.args(["--db", &db]);
+        }
+        // Flags with a value that begins with `-` are written with `=`.
+        for pair in flags.chunks(2) {
+            command.arg(format!("{}={}", pair[0], pair[1]));
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {said}");
+        assert!(said.contains(words), "{flags:?}: {said}");
+    }
+    let mut serve = Command::new(HARNESS);
+    serve.args(["level1", "serve", "--player", "ada", "--player", "ada"]);
+    assert_eq!(serve.output().unwrap().status.code(), Some(2));
 }
 
 /// A server that is told to end when the value goes.
@@ -57,7 +290,7 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(dir: &std::path::Path, flags: &[&str]) -> Self {
+    fn start(dir: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(HARNESS);
         command.args(["level1", "serve", "--listen", "127.0.0.1:0", "--bots", "0"]);
         command

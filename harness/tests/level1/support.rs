@@ -182,7 +182,7 @@ impl Chain {
         let lines = Reader::new(self.server.dir()).read().unwrap();
         match &lines.last().expect("nothing was noted").event {
             Event::Refused { rule: noted, .. } => assert_eq!(noted, rule),
-            landed @ Event::Landed { .. } => panic!("{landed:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -1,11 +1,22 @@
-//! The scoreboard, as a page for people and as JSON for programs.
+//! The scoreboard: who has how many coins, since when, and how the rounds before went.
+//!
+//! [`Scoreboard`] is all of it as a value, which is also its JSON; `page` makes it a page,
+//! `chart` draws, `landings` knows the coins of the current chain.
+
+pub mod chart;
+pub mod landings;
+mod page;
 
 use serde::Serialize;
 
-use super::{ledger::Ledger, rounds::book::Player};
+pub use landings::Landings;
+pub use page::{Fragments, Visit, round_page};
 
-/// How often a browser asks for the page again, in seconds: about once a coin in a round.
-const REFRESH_S: u32 = 5;
+use super::{
+    player_name,
+    rounds::book::{Player, Rated, Round},
+};
+use landings::Landed;
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,15 +29,45 @@ pub struct Scoreboard {
     pub head: String,
     /// The difficulty at the head.
     pub difficulty: String,
-    /// The round, where one is being played.
+    /// What is going on.
+    pub phase: Phase,
+    /// The round that is being played, or was last.
     pub round: Option<RoundInfo>,
-    /// The ledger, most coins first.
+    /// Whether the coins are those of the moment when the board was frozen.
+    pub frozen: bool,
+    /// Everybody's coins on this chain, most first.
     pub coins: Vec<CoinLine>,
     /// The players, best rating first.
     pub ratings: Vec<RatingLine>,
+    /// The last rounds, latest first.
+    pub rounds: Vec<Round>,
+    /// Everybody's ratings after the last rounds, earliest first.
+    pub course: Vec<Rated>,
+    /// When the board was made, in Unix seconds.
+    pub now_s: u64,
 }
 
-/// A running round.
+/// What is going on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
+    /// A chain for anybody, without an end.
+    #[default]
+    Open,
+    /// The speed of the field is being measured; these coins do not count.
+    WarmUp,
+    /// A round is being played.
+    Round,
+    /// A round is over, and another begins.
+    Pause {
+        /// When, in Unix seconds.
+        next_s: u64,
+    },
+    /// The last round is over.
+    Over,
+}
+
+/// A round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RoundInfo {
     /// Counted from 1.
@@ -37,173 +78,189 @@ pub struct RoundInfo {
     pub end_s: u64,
     /// For everybody with at least one coin.
     pub bonus_points: u64,
+    /// Unix seconds; from then until the end the board shows no more coins.
+    pub freeze_s: Option<u64>,
 }
 
-/// A ledger entry with its rank.
+/// Somebody's coins with their rank.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoinLine {
     /// 1 for the most coins; ties share a rank.
     pub rank: usize,
     /// The player.
     pub name: String,
+    /// Whether it is one of the server's own miners.
+    pub bot: bool,
     /// Coins on this chain.
     pub coins: u64,
+    /// When the last of them landed, in Unix milliseconds.
+    pub last_coin_ms: Option<u64>,
+    /// When each landed; for the chart.
+    #[serde(skip)]
+    pub times_ms: Vec<u64>,
 }
 
 /// A player's standing over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RatingLine {
+    /// 1 for the best; ties share a rank.
+    pub rank: usize,
     /// The player.
     pub name: String,
     /// Elo.
     pub rating: f64,
+    /// By how much the last round that it played moved it, of those that are shown.
+    pub change: Option<f64>,
     /// Bonus points of all rounds.
     pub points: u64,
 }
 
-/// The ledger's entries, most coins first.
-pub fn rank(ledger: &Ledger) -> Vec<CoinLine> {
-    let mut lines: Vec<_> = ledger
-        .entries()
-        .iter()
-        .map(|entry| CoinLine {
-            rank: 1 + ledger
-                .entries()
-                .iter()
-                .filter(|other| other.balance > entry.balance)
-                .count(),
-            name: entry.name.clone(),
-            coins: entry.balance,
+/// The part of the scoreboard that does not come from the chain.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    /// What is going on.
+    pub phase: Phase,
+    /// The round that is being played, or was last.
+    pub round: Option<RoundInfo>,
+    /// Everybody's rating.
+    pub ratings: Vec<RatingLine>,
+    /// The last rounds, latest first.
+    pub rounds: Vec<Round>,
+    /// Everybody's ratings after the last rounds.
+    pub course: Vec<Rated>,
+}
+
+impl Standing {
+    /// Whether the coins that land are not shown at this time.
+    pub fn is_frozen(&self, now_s: u64) -> bool {
+        let freeze_s = self.round.as_ref().and_then(|round| round.freeze_s);
+        self.phase == Phase::Round && freeze_s.is_some_and(|freeze_s| now_s >= freeze_s)
+    }
+
+    /// Everybody's coins as they may be shown at this time, most first: players without any too.
+    pub fn coins<'a>(
+        &self,
+        players: impl Iterator<Item = &'a String>,
+        landings: &Landings,
+        now_s: u64,
+    ) -> Vec<CoinLine> {
+        let until_ms = if self.is_frozen(now_s) {
+            let freeze_s = self.round.as_ref().and_then(|round| round.freeze_s);
+            freeze_s.map(|seconds| seconds * 1000)
+        } else {
+            None
+        };
+        let landed = |name: &String| landings.players().get(name).cloned().unwrap_or_default();
+        let without = players
+            .filter(|name| !landings.players().contains_key(*name))
+            .map(|name| (name, Landed::default()));
+        let with = landings.players().keys().map(|name| (name, landed(name)));
+        rank(with.chain(without).map(|(name, landed)| {
+            let landed = until_ms.map_or_else(|| landed.clone(), |until| landed.until(until));
+            (name.clone(), landed)
+        }))
+    }
+}
+
+/// Coins, most first; who has as many as somebody else shares the rank.
+fn rank(coins: impl Iterator<Item = (String, Landed)>) -> Vec<CoinLine> {
+    let mut lines: Vec<CoinLine> = coins
+        .map(|(name, landed)| CoinLine {
+            rank: 0,
+            bot: player_name::is_bot(&name),
+            name,
+            coins: landed.coins,
+            last_coin_ms: landed.times_ms.last().copied(),
+            times_ms: landed.times_ms,
         })
         .collect();
-    lines.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.name.cmp(&b.name)));
+    // Of two with as many coins, who had them first is above, but ranks are by coins alone.
+    let key = |line: &CoinLine| (line.last_coin_ms.unwrap_or(u64::MAX), line.name.clone());
+    lines.sort_by(|a, b| b.coins.cmp(&a.coins).then_with(|| key(a).cmp(&key(b))));
+    let all: Vec<u64> = lines.iter().map(|line| line.coins).collect();
+    for line in &mut lines {
+        line.rank = 1 + all.partition_point(|&coins| coins > line.coins);
+    }
     lines
 }
 
-impl From<&Player> for RatingLine {
-    fn from(player: &Player) -> Self {
-        Self {
+/// Everybody's rating with its rank and its last change, from what the book has.
+pub fn ratings(players: &[Player], rounds: &[Round]) -> Vec<RatingLine> {
+    let last = |name: &str| {
+        let mut results = rounds.iter().flat_map(|round| &round.results);
+        let result = results.find(|result| result.name == name)?;
+        Some(result.rating_after - result.rating_before)
+    };
+    let rank = |rating: f64| {
+        let better = players.iter().filter(|other| other.rating > rating);
+        1 + better.count()
+    };
+    players
+        .iter()
+        .map(|player| RatingLine {
+            rank: rank(player.rating),
             name: player.name.clone(),
             rating: player.rating,
+            change: last(&player.name),
             points: player.points,
-        }
-    }
-}
-
-impl Scoreboard {
-    /// The page; `now_s` is the time in Unix seconds.
-    pub fn html(&self, now_s: u64) -> String {
-        let title = escape(&self.title);
-        let round = self.round.as_ref().map_or_else(String::new, |round| {
-            let left = round.end_s.saturating_sub(now_s);
-            format!(
-                "<p>Round {}: {} left, {} bonus points for who has a coin.</p>\n",
-                round.number,
-                if left == 0 {
-                    "no time".to_owned()
-                } else {
-                    format!("{}:{:02} min", left / 60, left % 60)
-                },
-                round.bonus_points,
-            )
-        });
-        let coins = self.coins.iter().map(|line| {
-            [
-                line.rank.to_string(),
-                escape(&line.name),
-                line.coins.to_string(),
-            ]
-        });
-        let ratings = self.ratings.iter().map(|line| {
-            let rating = format!("{:.0}", line.rating);
-            [escape(&line.name), rating, line.points.to_string()]
-        });
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">\n<title>{title}</title>\n\
-             <style>\nbody {{ font-family: sans-serif; margin: 2em auto; max-width: 40em }}\n\
-             table {{ border-collapse: collapse; margin-bottom: 2em }}\n\
-             td, th {{ padding: .2em 1em; text-align: left; border-bottom: 1px solid #ccc }}\n\
-             code {{ overflow-wrap: anywhere }}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
-             {round}<p>Clone <code>{}</code> from this server. The difficulty is \
-             <code>{}</code>, the head <code>{}</code>.</p>\n<h2>Coins</h2>\n{}<h2>Ratings</h2>\n{}\
-             <p><a href=\"/scoreboard.json\">scoreboard.json</a></p>\n</body>\n</html>\n",
-            escape(&self.path),
-            escape(&self.difficulty),
-            escape(&self.head),
-            table(["rank", "player", "coins"], coins),
-            table(["player", "rating", "points"], ratings),
-        )
-    }
-}
-
-fn table(head: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
-    let row = |cells: &[String; 3], tag: &str| {
-        let cells = cells
-            .each_ref()
-            .map(|cell| format!("<{tag}>{cell}</{tag}>"));
-        format!("<tr>{}</tr>\n", cells.concat())
-    };
-    let body: String = rows.map(|cells| row(&cells, "td")).collect();
-    format!(
-        "<table>\n{}{body}</table>\n",
-        row(&head.map(str::to_owned), "th")
-    )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scoreboard() -> Scoreboard {
-        let ledger = Ledger::parse(b"t\n=\nbob: 2\nada: 7\ncyd: 2\n").unwrap();
-        Scoreboard {
-            title: "A <game>".into(),
-            path: "/level1".into(),
-            head: "00ab".into(),
-            difficulty: "000001".into(),
-            round: Some(RoundInfo {
-                number: 3,
-                start_s: 100,
-                end_s: 1000,
-                bonus_points: 50,
-            }),
-            coins: rank(&ledger),
-            ratings: vec![RatingLine {
-                name: "ada".into(),
-                rating: 1016.4,
-                points: 50,
-            }],
+    fn landed(coins: u64, last_ms: u64) -> Landed {
+        Landed {
+            coins,
+            times_ms: (0..coins).map(|index| last_ms - index).rev().collect(),
         }
     }
 
     #[test]
     fn coins_are_ranked_and_ties_share_a_rank() {
-        let lines = scoreboard().coins;
+        let coins = [
+            ("cyd", landed(2, 300)),
+            ("bob", landed(2, 200)),
+            ("ada", landed(7, 400)),
+            ("eve", Landed::default()),
+            ("bot-1", landed(1, 100)),
+        ];
+        let coins = coins.map(|(name, landed)| (name.to_owned(), landed));
+        let lines = rank(coins.into_iter());
         let shown: Vec<_> = lines
             .iter()
-            .map(|line| (line.rank, line.name.as_str()))
+            .map(|line| (line.rank, line.name.as_str(), line.bot))
             .collect();
-        assert_eq!(shown, [(1, "ada"), (2, "bob"), (2, "cyd")]);
+        assert_eq!(
+            shown,
+            [
+                (1, "ada", false),
+                (2, "bob", false),
+                (2, "cyd", false),
+                (4, "bot-1", true),
+                (5, "eve", false)
+            ]
+        );
     }
 
     #[test]
-    fn the_page_shows_everything_and_escapes_it() {
-        let page = scoreboard().html(365);
-        for part in [
-            "<h1>A &lt;game></h1>",
-            "10:35 min left",
-            "<tr><td>1</td><td>ada</td><td>7</td></tr>",
-            "<tr><td>ada</td><td>1016</td><td>50</td></tr>",
-        ] {
-            assert!(page.contains(part), "{part} is not in\n{page}");
-        }
-        assert!(scoreboard().html(2000).contains("no time left"));
+    fn a_board_is_frozen_in_the_last_minutes_of_a_round_only() {
+        let mut standing = Standing {
+            phase: Phase::Round,
+            round: Some(RoundInfo {
+                number: 1,
+                start_s: 100,
+                end_s: 1000,
+                bonus_points: 50,
+                freeze_s: Some(820),
+            }),
+            ..Standing::default()
+        };
+        assert!(!standing.is_frozen(819));
+        assert!(standing.is_frozen(820));
+        standing.phase = Phase::Over;
+        assert!(!standing.is_frozen(2000));
     }
 }

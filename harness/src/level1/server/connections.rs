@@ -15,6 +15,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -31,6 +33,13 @@ const HEAD_TIME_CROWDED: Duration = Duration::from_secs(1);
 
 /// How long a client may take to send a request's body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client may leave what was sent to it unread, before its connection is ended.
+#[cfg(target_os = "linux")]
+const READ_TIME: Duration = Duration::from_secs(30);
+
+/// One in so many connections may be a stream of events, which stays.
+const STREAM_SHARE: usize = 4;
 
 /// The most connections at a time; more wait in the system's queue.
 const CONNECTIONS_MAX: u64 = 256;
@@ -88,6 +97,11 @@ fn places(descriptors: Option<u64>) -> usize {
     room.clamp(4, CONNECTIONS_MAX) as usize
 }
 
+/// How many of the connections may be streams that stay.
+pub fn stream_places() -> usize {
+    places(getrlimit(Resource::Nofile).current) / STREAM_SHARE
+}
+
 /// Serves one connection until its client has gone, is too slow, or the server ends.
 async fn connection(
     stream: TcpStream,
@@ -96,6 +110,8 @@ async fn connection(
     mut ended: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(READ_TIME));
     let service = service_fn(move |request: Request<Incoming>| {
         let app = app.clone();
         async move {

@@ -1,0 +1,269 @@
+//! Charts as SVG: lines over time, drawn by the server, coloured by the page's style sheet.
+
+use std::fmt::Write;
+
+use maud::{Markup, html};
+
+/// The size of the drawing, in its own units; the page scales it.
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 260.0;
+
+/// Room for the numbers of the axes.
+const LEFT: f64 = 44.0;
+const RIGHT: f64 = 12.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 26.0;
+
+/// The most points of a line: more than there are columns of pixels show nothing more.
+const POINTS_MAX: usize = 600;
+
+/// The most lines that can be told apart by colour and dash.
+pub const LINES_MAX: usize = COLOURS * DASHES;
+
+/// The colours that the style sheet has: `c0` and so on.
+const COLOURS: usize = 10;
+
+/// The dashes that it has: `d0`, which is none, and so on.
+const DASHES: usize = 3;
+
+/// What is drawn.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    /// What it shows, for who cannot see it.
+    pub title: String,
+    /// Where the x axis begins and ends.
+    pub x: (f64, f64),
+    /// What is written at a place of the x axis.
+    pub x_label: fn(f64) -> String,
+    /// Whether the y axis begins at 0.
+    pub from_zero: bool,
+    /// In the order of the legend.
+    pub lines: Vec<Line>,
+}
+
+/// One player's line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The player.
+    pub name: String,
+    /// Which colour and dash it has, wherever it stands: equal numbers look alike.
+    pub colour: usize,
+    /// Places in the order of x.
+    pub points: Vec<(f64, f64)>,
+    /// Whether y keeps its value until the next point, as a number of coins does.
+    pub steps: bool,
+}
+
+/// How a line is drawn: classes of the style sheet.
+fn style(line: &Line) -> String {
+    format!(
+        "c{} d{}",
+        line.colour % COLOURS,
+        line.colour / COLOURS % DASHES
+    )
+}
+
+impl Chart {
+    /// The drawing with its legend.
+    pub fn svg(&self) -> Markup {
+        let lines = &self.lines[..self.lines.len().min(LINES_MAX)];
+        let scale = Scale::of(self, lines);
+        html! {
+            div.chart {
+                svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) {
+                    @for &y in &scale.y_ticks {
+                        @let at = scale.y(y);
+                        line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(shown(at)) y2=(shown(at)) {}
+                        text.tick x=(LEFT - 6.0) y=(shown(at + 4.0)) text-anchor="end" { (y) }
+                    }
+                    @for x in scale.x_ticks() {
+                        text.tick x=(shown(scale.x(x))) y=(HEIGHT - 8.0) text-anchor="middle" {
+                            ((self.x_label)(x))
+                        }
+                    }
+                    @for line in lines {
+                        path.line.(style(line)) d=(scale.path(line)) {
+                            title { (line.name) }
+                        }
+                        @if let Some(&(x, y)) = line.points.last() {
+                            circle.(style(line)) cx=(shown(scale.x(x))) cy=(shown(scale.y(y)))
+                                r="3" {}
+                        }
+                    }
+                }
+                ul.legend {
+                    @for line in lines {
+                        li.(style(line)) { (line.name) }
+                    }
+                    @if self.lines.len() > LINES_MAX {
+                        li.more { "and " (self.lines.len() - LINES_MAX) " more" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// From values to places in the drawing.
+struct Scale {
+    x: (f64, f64),
+    y: (f64, f64),
+    y_ticks: Vec<f64>,
+}
+
+impl Scale {
+    fn of(chart: &Chart, lines: &[Line]) -> Self {
+        let values = lines
+            .iter()
+            .flat_map(|line| line.points.iter().map(|point| point.1));
+        let (least, most) = values
+            .filter(|value| value.is_finite())
+            .fold(None, |range: Option<(f64, f64)>, value| {
+                let (least, most) = range.unwrap_or((value, value));
+                Some((least.min(value), most.max(value)))
+            })
+            .unwrap_or((0.0, 1.0));
+        let least = if chart.from_zero { 0.0 } else { least };
+        let step = nice_step((most - least).max(1.0) / 4.0);
+        let first = (least / step).floor();
+        let last = (most / step).ceil().max(first + 1.0);
+        let count = (last - first) as usize;
+        let y_ticks = (0..=count).map(|index| (first + index as f64) * step);
+        Self {
+            x: (chart.x.0, chart.x.1.max(chart.x.0)),
+            y: (first * step, last * step),
+            y_ticks: y_ticks.collect(),
+        }
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        let width = self.x.1 - self.x.0;
+        let share = if width > 0.0 {
+            (value - self.x.0) / width
+        } else {
+            0.0
+        };
+        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let share = (value - self.y.0) / (self.y.1 - self.y.0);
+        HEIGHT - BOTTOM - share.clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    /// Both ends and three places between them.
+    fn x_ticks(&self) -> impl Iterator<Item = f64> {
+        let (from, until) = self.x;
+        // The numbers at the ends would stand half outside.
+        (0..5).map(move |index| from + (until - from) * (0.03 + 0.94 * f64::from(index) / 4.0))
+    }
+
+    fn path(&self, line: &Line) -> String {
+        let mut text = String::new();
+        let skip = line.points.len().div_ceil(POINTS_MAX).max(1);
+        let last = line.points.len().saturating_sub(1);
+        for (index, &(x, y)) in line.points.iter().enumerate() {
+            if index % skip != 0 && index != last {
+                continue;
+            }
+            let (x, y) = (shown(self.x(x)), shown(self.y(y)));
+            // Writing to a string cannot fail.
+            let _ = if text.is_empty() {
+                write!(text, "M{x} {y}")
+            } else if line.steps {
+                write!(text, "H{x}V{y}")
+            } else {
+                write!(text, "L{x} {y}")
+            };
+        }
+        text
+    }
+}
+
+/// A tenth of a unit is less than a pixel.
+fn shown(place: f64) -> f64 {
+    (place * 10.0).round() / 10.0
+}
+
+/// The next larger of 1, 2, 5, 10, 20, …
+fn nice_step(least: f64) -> f64 {
+    let mut step = 1.0;
+    loop {
+        for factor in [1.0, 2.0, 5.0] {
+            if step * factor >= least {
+                return step * factor;
+            }
+        }
+        step *= 10.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chart(lines: Vec<Line>) -> Chart {
+        Chart {
+            title: "Coins <over> time".into(),
+            x: (0.0, 100.0),
+            x_label: |x| format!("{x:.0} s"),
+            from_zero: true,
+            lines,
+        }
+    }
+
+    fn line(name: &str, points: &[(f64, f64)]) -> Line {
+        Line {
+            name: name.into(),
+            colour: 0,
+            points: points.to_vec(),
+            steps: true,
+        }
+    }
+
+    #[test]
+    fn coins_climb_in_steps_inside_the_drawing() {
+        let svg = chart(vec![line("ada", &[(0.0, 0.0), (50.0, 1.0), (100.0, 2.0)])]).svg();
+        let svg = svg.into_string();
+        assert!(svg.contains("d=\"M44 234H336V122"), "{svg}");
+        assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
+        assert!(svg.contains(">ada</li>"), "{svg}");
+    }
+
+    #[test]
+    fn many_lines_and_many_points_stay_small() {
+        let points: Vec<_> = (0..100_000)
+            .map(|index| (f64::from(index) / 1000.0, f64::from(index)))
+            .collect();
+        let svg = chart(vec![line("x", &points); 100]).svg().into_string();
+        assert!(svg.len() < LINES_MAX * POINTS_MAX * 16, "{}", svg.len());
+        assert!(svg.contains("and 70 more"));
+    }
+
+    #[test]
+    fn nothing_to_draw_is_drawn() {
+        assert!(chart(Vec::new()).svg().into_string().contains("<svg"));
+        assert!(
+            chart(vec![line("ada", &[])])
+                .svg()
+                .into_string()
+                .contains("ada")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_has_a_place(
+            x in any::<(f64, f64)>(),
+            points in prop::collection::vec((0.0..1e9_f64, -1e9..1e9_f64), 0..20),
+            from_zero: bool,
+        ) {
+            prop_assume!(x.0.is_finite() && x.1.is_finite() && (x.1 - x.0).is_finite());
+            let chart = Chart { x, from_zero, ..chart(vec![line("a", &points)]) };
+            let svg = chart.svg().into_string();
+            prop_assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}", svg);
+        }
+    }
+}
