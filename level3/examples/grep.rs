@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         job: 1,
         shard: 1,
         of: 1,
+        ..Identity::default()
     };
     let started = Instant::now();
     let files = walk(Path::new(folder))?.entries;

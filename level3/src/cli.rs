@@ -143,6 +143,10 @@ pub struct Settings {
     /// Keep each shard on R nodes. The master asks the fastest, and another one when it is slow.
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub replicas: u8,
+    /// In git work trees, leave out what `.gitignore` files and `.git/info/exclude` name. A request
+    /// can say so itself: /index?path=…&ignore=git, or ignore=nothing.
+    #[arg(long)]
+    pub gitignore: bool,
     /// Index again when files change.
     #[arg(long)]
     pub watch: bool,
@@ -191,6 +195,11 @@ impl Settings {
             nodes: self.endpoints(),
             replicas: self.replicas.into(),
             data: self.data.clone(),
+            ignore: if self.gitignore {
+                level3::Ignore::Git
+            } else {
+                level3::Ignore::Nothing
+            },
             watch: self.watch,
             watch_limit: self.watch_limit.unwrap_or(usize::MAX),
             allow_hosts: self.allow_host.clone(),

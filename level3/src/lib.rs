@@ -18,7 +18,7 @@
 //!
 //! let shard = Shard::open(data.path())?;
 //! let root = tree.path().display().to_string();
-//! let identity = Identity { root, job: 1, shard: 1, of: 1 };
+//! let identity = Identity { root, job: 1, shard: 1, of: 1, ..Identity::default() };
 //! let files = walk(tree.path())?.entries;
 //! shard.update(identity, files, 2, &Progress::default())?;
 //!
@@ -46,16 +46,18 @@ mod master;
 mod node;
 mod parallel;
 mod private;
+mod root;
 mod search;
 mod syntax;
 pub mod wire;
 
 pub use cluster::{Server, run as run_servers};
-pub use corpus::{Entry, Folder, FolderId, Listing, Reject, Stamp, walk, walk_without};
+pub use corpus::{Entry, Folder, FolderId, Listing, Reject, Rules, Stamp, walk, walk_with};
 pub use index::{Identity, IndexError, Live, Progress, Segment, Shard, Snapshot};
 pub use master::{Cause, Config, Fault, MasterError, serve as serve_master};
 pub use node::{Node, NodeError, NodeServer, serve as serve_node};
 pub use private::PrivateFolder;
+pub use root::{BadName, Ignore, Revision, RootName};
 pub use search::{
     Answer, FilePattern, FileRule, Hit, Order, Parsed, PatternError, Query, QueryError, Request,
     RootRule, SearchError, Term, parse, search,

@@ -118,13 +118,7 @@ fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// Runs a master and its nodes as children of this process.
 pub fn run_all(settings: &Settings) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    let mut shared = vec![format!("--base-port={}", settings.base_port)];
-    if let Some(data) = &settings.data {
-        let data = data
-            .to_str()
-            .context("the path of the data folder is not valid UTF-8")?;
-        shared.push(format!("--data={data}"));
-    }
+    let shared = shared_arguments(settings)?;
     let endpoints = settings.endpoints();
     let mut servers: Vec<Server> = (1..)
         .zip(&endpoints)
@@ -132,6 +126,18 @@ pub fn run_all(settings: &Settings) -> anyhow::Result<()> {
         .collect();
     servers.push(master_server(settings, &endpoints, &shared));
     level3::run_servers(&program, &servers).context("cannot run the servers")
+}
+
+/// What all servers are told.
+fn shared_arguments(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let mut shared = vec![format!("--base-port={}", settings.base_port)];
+    if let Some(data) = &settings.data {
+        let data = data
+            .to_str()
+            .context("the path of the data folder is not valid UTF-8")?;
+        shared.push(format!("--data={data}"));
+    }
+    Ok(shared)
 }
 
 /// The command line of a node.
@@ -162,6 +168,9 @@ fn master_server(settings: &Settings, endpoints: &[Endpoint], shared: &[String])
     if let Some(listen) = &settings.listen {
         arguments.push(format!("--listen={listen}"));
     }
+    if settings.gitignore {
+        arguments.push("--gitignore".to_owned());
+    }
     if settings.watch {
         arguments.push("--watch".to_owned());
     }
@@ -171,9 +180,65 @@ fn master_server(settings: &Settings, endpoints: &[Endpoint], shared: &[String])
     for host in &settings.allow_host {
         arguments.push(format!("--allow-host={host}"));
     }
+    if let Some(url) = &settings.editor_url {
+        arguments.push(format!("--editor-url={url}"));
+    }
     arguments.extend_from_slice(shared);
     Server {
         name: "master".to_owned(),
         arguments,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const FLAGS: [&str; 15] = [
+        "--base-port=7000",
+        "--listen=127.0.0.1:7100",
+        "--data=/data",
+        "--nodes=unix:/a,unix:/b",
+        "--replicas=2",
+        "--gitignore",
+        "--watch",
+        "--watch-limit=7",
+        "--allow-host=one",
+        "--allow-host=two",
+        "--editor-url=edit://{path}",
+        "--node-timeout=3",
+        "--search-time-limit=4",
+        "--help",
+        "--version",
+    ];
+
+    #[test]
+    fn the_master_is_told_every_flag_that_the_servers_were_started_with() {
+        let flags = FLAGS
+            .iter()
+            .filter(|flag| !["--help", "--version"].contains(flag));
+        let line = ["level3", "start-servers"].iter().chain(flags);
+        let Some(Command::StartServers(settings)) = Cli::parse_from(line).command else {
+            unreachable!()
+        };
+        // A flag that is new has to be above, or this test says nothing of it.
+        let mut command = Cli::command();
+        let started = command.find_subcommand_mut("start-servers").unwrap();
+        started.build();
+        for argument in started.get_arguments() {
+            let flag = format!("--{}", argument.get_long().unwrap());
+            assert!(FLAGS.iter().any(|given| given.starts_with(&flag)), "{flag}");
+        }
+        let shared = shared_arguments(&settings).unwrap();
+        let master = master_server(&settings, &settings.endpoints(), &shared);
+        let line = std::iter::once("level3".to_owned()).chain(master.arguments);
+        let told = Cli::parse_from(line);
+        assert!(told.role.master);
+        let describe =
+            |settings: &Settings| format!("{:?} {:?}", settings.master_config(), settings.listen);
+        assert_eq!(describe(&told.settings), describe(&settings));
     }
 }

@@ -194,6 +194,29 @@ fn a_frozen_node_costs_the_first_query_its_time_and_the_next_ones_nothing() {
 }
 
 #[test]
+fn a_file_of_a_node_that_answers_does_not_wait_for_one_that_is_frozen() {
+    let tree = tree();
+    // For longer than the test waits.
+    let mut cluster = Cluster::start(2, |config| config.node_timeout = Duration::from_hours(1));
+    cluster.master.index(tree.path());
+    let Endpoint::Tcp(address) = cluster.config.nodes[1].clone() else {
+        unreachable!()
+    };
+    cluster.stop_node(2);
+    let (_, json) = cluster.master.json("/?q=needle");
+    let held = results(&json);
+    assert!(!held.is_empty() && held.len() < oracle(tree.path(), b"needle").len());
+    let mute = Mute::start(&address);
+    for place in held {
+        let path = place.split(':').next().unwrap();
+        let (status, text) = cluster.master.get(&format!("/file?path={path}"));
+        assert_eq!(status, 200);
+        assert_eq!(text, std::fs::read(tree.path().join(path)).unwrap());
+    }
+    mute.stop();
+}
+
+#[test]
 fn pages_beyond_the_first_are_what_comes_next() {
     let tree = tempfile::tempdir().unwrap();
     let files = (0..30).map(|at| (format!("file-{at:02}"), "needle\nno\n".repeat(at % 7)));

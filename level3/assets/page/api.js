@@ -44,7 +44,8 @@ export async function count(asked, signal) {
 // The hits in one file, by line.
 export async function hitsIn(asked, { root, path }, limit, signal) {
   // What has a meaning in patterns or quotes may be any character here.
-  const query = `${asked.query} file:"${path.replace(/[*?[\]{}!\\,"]/g, "?")}"`;
+  const file = path.replace(/[*?[\]{}!\\,"]/g, "?");
+  const query = `${asked.query} file:"${file}" root:"${root}"`;
   const { results } = await search({ ...asked, query, context: 0, sort: "path" }, { limit }, signal);
   // Other paths may fit as well.
   return results.filter((hit) => hit.file === path && (hit.root ?? "") === root && hit.line > 0);

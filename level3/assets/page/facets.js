@@ -30,12 +30,12 @@ function group(title, prefix, items, asked, { at_least: isCut }) {
 }
 
 function facet(prefix, { name, count: lines }, asked, isCut) {
-  const filter = `${prefix}:${/[\s",]/.test(name) ? JSON.stringify(name) : name}`;
+  const filter = `${prefix}:${name === "" || /[\s",]/.test(name) ? JSON.stringify(name) : name}`;
   const words = asked.query.split(" ");
   const isOn = words.includes(filter);
   const query = isOn ? words.filter((word) => word !== filter).join(" ") : `${asked.query.trimEnd()} ${filter}`;
   const number = element("span", "count", (isCut ? "≥ " : "") + lines.toLocaleString("en"));
-  const made = element("button", "facet", element("span", "", ...visible(name)), " ", number);
+  const made = element("button", "facet", element("span", "", ...visible(name || "(unnamed)")), " ", number);
   made.type = "button";
   made.setAttribute("aria-pressed", String(isOn));
   made.title = `${filter}: ${count(lines, "line")}`;

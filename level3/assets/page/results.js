@@ -36,6 +36,14 @@ export class Results {
     (links.find((link) => link.dataset.place === had.dataset.place) ?? links[0])?.focus();
   }
 
+  // Lets it be seen that the hits are in another order than they were.
+  announceOrder() {
+    this.place.classList.remove("reordered");
+    // Read, so that the animation starts anew.
+    void this.place.offsetWidth;
+    this.place.classList.add("reordered");
+  }
+
   // Shows further hits behind those that are there.
   append(hits, asked) {
     const sections = document.createDocumentFragment();

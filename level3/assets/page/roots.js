@@ -10,9 +10,14 @@ export async function listRoots() {
   return element("ul", "roots", ...roots.map((root) => element("li", "", ...entry(root))));
 }
 
-function entry({ name, path, error }) {
+function entry({ name, path, branch, commit, ignore, indexing, error }) {
   const link = element("a", "", ...visible(name || path));
   link.href = write({ view: "folder", root: name, path: "" });
-  const notes = [name ? path : "", error];
+  // As git shortens it where nothing else is said.
+  const revision = [branch, commit?.slice(0, 12)].filter(Boolean).join(" at ");
+  const notes = [
+    name ? path : "", revision, ignore === "git" ? "without what git ignores" : "",
+    indexing ? "being indexed" : "", error,
+  ];
   return [link, " ", element("span", "note", ...visible(notes.filter(Boolean).join(" · ")))];
 }

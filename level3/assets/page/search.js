@@ -49,9 +49,11 @@ export class Search {
     byId("facets").setAttribute("aria-busy", "true");
     const started = performance.now();
     try {
-      const answer = await api.search(asked, { limit: FIRST }, signal);
+      // In the order of paths they are there at once; the best are known when all are.
+      const answer = await api.search({ ...asked, sort: "path" }, { limit: FIRST }, signal);
       if (signal.aborted) return;
       this.answer = answer;
+      this.order = "";
       this.took = performance.now() - started;
       this.results.replace(answer.results, asked);
       this.results.place.setAttribute("aria-busy", "false");
@@ -62,7 +64,32 @@ export class Search {
     } catch (error) {
       return this.fail(error, signal);
     }
-    if (!this.counted) await this.count(signal);
+    if (asked.sort === "best") await this.reorder(signal);
+    if (!this.counted && !signal.aborted) await this.count(signal);
+  }
+
+  // Brings the best hits to the front, and says so: what was read a moment ago may have moved.
+  async reorder(signal) {
+    const { asked } = this;
+    this.order = "looking for the best";
+    this.isBusy = true;
+    this.report();
+    try {
+      const answer = await api.search(asked, { limit: FIRST }, signal);
+      if (signal.aborted) return;
+      this.answer = answer;
+      this.results.replace(answer.results, asked);
+      this.results.announceOrder();
+      this.order = "best first";
+    } catch (error) {
+      if (signal.aborted) return;
+      // What is there stays there, as it is.
+      this.answer.more = false;
+      this.order = `by path, for the best cannot be found: ${error.message}`;
+    } finally {
+      if (!signal.aborted) this.isBusy = false;
+    }
+    this.report();
   }
 
   // Counts all hits, which takes longer than the first ones, once nothing has been typed for a moment.
@@ -150,6 +177,7 @@ export class Search {
       notes.push(answer.more ? `the first ${count(shown, "line")}` : count(shown, "line"));
     }
     notes.push(`${this.took.toFixed(0)} ms`);
+    if (this.order) notes.push(this.order);
     const missing = [];
     if (answer.timed_out) missing.push("the search was stopped at its limit of time");
     if (answer.missing?.length) missing.push(answer.missing.join("; "));

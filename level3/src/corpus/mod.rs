@@ -4,15 +4,18 @@
 //! two run on different machines and at different times (the master walks, nodes load), so each
 //! checks everything that it can see.
 
+mod git;
+mod gitignore;
 mod load;
 mod stamp;
 mod walk;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use git::GitFolder;
 pub use load::load;
 pub use stamp::{FolderId, Stamp};
-pub use walk::{Folder, Listing, walk, walk_without};
+pub use walk::{Folder, Listing, Rules, walk, walk_with};
 
 /// The largest file that is indexed, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;

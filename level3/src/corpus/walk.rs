@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Entry, FolderId, Reject, Stamp};
+use super::gitignore::GitIgnore;
+use super::{Entry, FolderId, GitFolder, Reject, Stamp};
+use crate::root::{Ignore, Revision};
 
 /// What is below a root.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub struct Listing {
     pub folders: Vec<Folder>,
     /// Folders that could not be read and names that cannot be answered.
     pub rejected: Vec<(String, Reject)>,
+    /// What git has checked out, if the root is in a work tree.
+    pub revision: Option<Revision>,
 }
 
 /// A folder that a walk has read.
@@ -28,46 +33,63 @@ pub struct Folder {
     pub id: FolderId,
 }
 
+/// What a walk leaves out, beside what is never indexed.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Folders, with what is below them, whatever they are called.
+    pub excluded: HashSet<FolderId>,
+    /// What is left out on request.
+    pub ignore: Ignore,
+}
+
 /// Lists the regular files below `root`, without hidden names and without following links.
 ///
 /// A folder that cannot be read is listed as rejected; only an unreadable root is an error.
 pub fn walk(root: &Path) -> io::Result<Listing> {
-    walk_without(root, &HashSet::new())
+    walk_with(root, &Rules::default())
 }
 
-/// [`walk`] that leaves out some folders and what is below them, whatever they are called.
-#[expect(
-    clippy::implicit_hasher,
-    reason = "no caller has a reason for another hasher"
-)]
-pub fn walk_without(root: &Path, excluded: &HashSet<FolderId>) -> io::Result<Listing> {
+/// [`walk`] that leaves out some things more.
+pub fn walk_with(root: &Path, rules: &Rules) -> io::Result<Listing> {
+    let git = GitFolder::of(root);
     let mut walk = Walk {
-        excluded,
+        rules,
         listing: Listing::default(),
         rest: Vec::new(),
     };
-    walk.folder(root, "")?;
-    while let Some((folder, name)) = walk.rest.pop() {
-        if walk.folder(&folder, &name).is_err() {
+    // Outside a work tree its files mean nothing, as for git itself.
+    let gitignore = match (rules.ignore, &git) {
+        (Ignore::Git, Some(git)) => Some(GitIgnore::above(git, root)),
+        _ => None,
+    };
+    walk.folder(root, "", gitignore)?;
+    while let Some((folder, name, gitignore)) = walk.rest.pop() {
+        if walk.folder(&folder, &name, gitignore).is_err() {
             walk.listing.rejected.push((name, Reject::Unreadable));
         }
     }
     let mut listing = walk.listing;
     listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    listing.revision = git.and_then(|git| git.revision());
     Ok(listing)
 }
 
 /// A walk under way.
 struct Walk<'a> {
-    excluded: &'a HashSet<FolderId>,
+    rules: &'a Rules,
     listing: Listing,
-    /// Folders still to be read, and their paths below the root.
-    rest: Vec<(PathBuf, String)>,
+    /// Folders still to be read, their paths below the root, and what git ignores in them.
+    rest: Vec<(PathBuf, String, Option<Arc<GitIgnore>>)>,
 }
 
 impl Walk<'_> {
     /// Lists the files of one folder and remembers its sub-folders.
-    fn folder(&mut self, folder: &Path, below: &str) -> io::Result<()> {
+    fn folder(
+        &mut self,
+        folder: &Path,
+        below: &str,
+        gitignore: Option<Arc<GitIgnore>>,
+    ) -> io::Result<()> {
         let is_root = below.is_empty();
         let meta = if is_root {
             fs::metadata(folder)?
@@ -76,9 +98,10 @@ impl Walk<'_> {
         };
         let id = FolderId::of(&meta);
         // A link may have been put in the folder's place since it was listed.
-        if self.excluded.contains(&id) || (!is_root && !meta.is_dir()) {
+        if self.rules.excluded.contains(&id) || (!is_root && !meta.is_dir()) {
             return Ok(());
         }
+        let gitignore = gitignore.map(|above| GitIgnore::within(above, folder, is_root));
         for item in fs::read_dir(folder)? {
             let item = item?;
             let name = item.file_name();
@@ -94,8 +117,14 @@ impl Walk<'_> {
             let path = format!("{below}{slash}{utf8}");
             // A file that vanishes while the tree is walked is simply not there any more.
             let Ok(kind) = item.file_type() else { continue };
+            if gitignore
+                .as_ref()
+                .is_some_and(|rules| rules.ignores(&item.path(), kind.is_dir()))
+            {
+                continue;
+            }
             if kind.is_dir() {
-                self.rest.push((item.path(), path));
+                self.rest.push((item.path(), path, gitignore.clone()));
             } else if kind.is_file() {
                 let Ok(meta) = item.metadata() else { continue };
                 let stamp = Stamp::of(&meta);
@@ -153,7 +182,11 @@ mod tests {
             fs::write(dir.path().join(folder).join("file"), "x").unwrap();
         }
         let data = fs::metadata(dir.path().join("a/data")).unwrap();
-        let listing = walk_without(dir.path(), &[FolderId::of(&data)].into()).unwrap();
+        let rules = Rules {
+            excluded: [FolderId::of(&data)].into(),
+            ..Rules::default()
+        };
+        let listing = walk_with(dir.path(), &rules).unwrap();
         let paths: Vec<_> = listing.entries.iter().map(|e| e.path.as_str()).collect();
         assert_eq!(paths, ["b/file"]);
         assert_eq!(listing.folders.len(), 3);

@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::format::IndexError;
+use crate::root::{Ignore, Revision, RootName};
 
 /// The state that is committed.
 const NAME: &str = "manifest";
@@ -20,8 +21,11 @@ const PREPARED: &str = "manifest.next";
 const VERSION: u32 = 2;
 
 /// What a shard is a part of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
+    /// What the indexed folder is called.
+    #[serde(default, skip_serializing_if = "RootName::is_unnamed")]
+    pub name: RootName,
     /// The indexed folder, absolute.
     pub root: String,
     /// The indexing job; a later job has a greater number. Shards of one job fit together.
@@ -30,6 +34,12 @@ pub struct Identity {
     pub shard: u32,
     /// Into how many parts the corpus was split.
     pub of: u32,
+    /// What was left out of it on request.
+    #[serde(default, skip_serializing_if = "Ignore::is_nothing")]
+    pub ignore: Ignore,
+    /// What git had checked out, if the folder is part of a work tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
 }
 
 /// The contents of a manifest.
@@ -144,6 +154,7 @@ mod tests {
             job: 7,
             shard: 2,
             of: 3,
+            ..Identity::default()
         };
         Manifest {
             identity,

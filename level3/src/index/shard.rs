@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chunk::ChunkSet;
 use super::format::IndexError;
@@ -188,6 +188,11 @@ impl Shard {
         if states.prepared.as_ref().is_some_and(is_it) {
             states.prepared = None;
         }
+    }
+
+    /// Waits for the update at work, and keeps others from starting while the guard is held.
+    pub(crate) fn rest(&self) -> MutexGuard<'_, ()> {
+        self.updating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes `snapshot` the prepared state, on disk and then for queries that ask for it.

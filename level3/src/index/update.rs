@@ -94,6 +94,10 @@ impl Shard {
         progress: &Progress,
     ) -> Result<bool, IndexError> {
         let _only_one = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
+        // The folder of a shard that was given up is not ours any more.
+        if progress.cancelled.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let outcome = self.build(identity, wanted, threads, progress);
         if matches!(outcome, Ok(true)) {
             return outcome;
@@ -344,6 +348,7 @@ mod tests {
                 job: self.job,
                 shard: 1,
                 of: 1,
+                ..Identity::default()
             };
             let entries = corpus::walk(self.tree.path()).unwrap().entries;
             let progress = Progress::default();
@@ -439,6 +444,7 @@ mod tests {
             job: fixture.job,
             shard: 1,
             of: 1,
+            ..Identity::default()
         };
         let progress = Progress::default();
         fixture

@@ -1,5 +1,6 @@
 //! Asking for one shard: which replica, when to ask another one, what counts as an answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,10 @@ use tokio::time::sleep;
 use super::Master;
 use super::error::{Cause, Fault, MasterError};
 use super::pool::Connection;
+use super::requests::Root;
 use super::served::State;
 use super::topology::{NodeIndex, Statuses};
+use crate::root::RootName;
 use crate::wire::Kind;
 
 /// A second replica is asked when the first has been silent for this many times its usual time.
@@ -33,6 +36,7 @@ impl Master {
     /// replicas if that one fails or takes unusually long.
     pub(crate) async fn ask(
         &self,
+        root: &RootName,
         shard: u32,
         frame: &[u8],
         patience: Duration,
@@ -58,7 +62,14 @@ impl Master {
                 outcome = running.next() => match outcome {
                     Some(Ok(started)) => return Ok(started),
                     Some(Err(fault)) => faults.push(fault),
-                    None => return Err(MasterError::Shard { shard, faults }),
+                    None => {
+                        let root = root.clone();
+                        return Err(MasterError::Shard {
+                            root,
+                            shard,
+                            faults,
+                        });
+                    }
                 },
                 () = silence => {}
             }
@@ -92,20 +103,39 @@ impl Master {
         self.topology.statuses(self.config.node_timeout).await
     }
 
-    /// Why queries cannot be answered in full, if so.
-    pub(crate) async fn obstacle(&self) -> Option<String> {
-        if let Some(obstacle) = self.requests.obstacle() {
+    /// Why queries of a root cannot be answered in full, if so.
+    pub(crate) async fn obstacle(&self, name: &RootName) -> Option<String> {
+        let root = self.roots.get(name);
+        if let Some(obstacle) = root.and_then(|root| root.obstacle()) {
             return Some(obstacle);
         }
         let statuses = self.statuses().await;
-        if self.served.known().is_none() {
-            self.learn(&statuses);
-        }
-        let served = self.served.known();
+        self.obstacle_by(name, &statuses)
+    }
+
+    /// Likewise, by what the nodes have said.
+    pub(crate) fn obstacle_by(&self, name: &RootName, statuses: &Statuses) -> Option<String> {
         let shards = self.topology.shards();
+        let is_known = |root: &Arc<Root>| root.served().is_some();
+        if !self.roots.get(name).as_ref().is_some_and(is_known) {
+            self.learn(statuses);
+        }
+        let Some(root) = self.roots.get(name) else {
+            let faults: Vec<String> = statuses.faults().map(Fault::to_string).collect();
+            let known = if faults.is_empty() {
+                "not indexed".to_owned()
+            } else {
+                format!("not indexed, as far as is known: {}", faults.join("; "))
+            };
+            return Some(known);
+        };
+        if let Some(obstacle) = root.obstacle() {
+            return Some(obstacle);
+        }
+        let served = root.served();
         let problem = |shard: u32| {
             let is_ready = |node: NodeIndex| {
-                let mut states = statuses.states(node, shard);
+                let mut states = statuses.states(node, root.name(), shard);
                 states.any(|identity| {
                     let is_served = |state: &State| State::of(identity) == *state;
                     identity.of == shards && served.as_deref().is_some_and(is_served)

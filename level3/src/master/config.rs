@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::root::Ignore;
 use crate::wire::Endpoint;
 
 /// Settings of a master.
@@ -14,6 +15,8 @@ pub struct Config {
     pub replicas: usize,
     /// Where to remember what was indexed, so that a restart goes on; nowhere if `None`.
     pub data: Option<PathBuf>,
+    /// What to leave out of a root if the request says nothing of it.
+    pub ignore: Ignore,
     /// Whether to index again when files change.
     pub watch: bool,
     /// Folders that are watched at most; the others are polled.
@@ -41,6 +44,7 @@ impl Config {
             nodes,
             replicas: 1,
             data: None,
+            ignore: Ignore::Nothing,
             watch: false,
             watch_limit: usize::MAX,
             watch_settle: Duration::from_millis(300),

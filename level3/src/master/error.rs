@@ -4,10 +4,12 @@
 //! be asked have been. How an error looks over HTTP is the business of `api::failure`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::roots::MAX_ROOTS;
+use crate::root::RootName;
 use crate::wire::{self, Endpoint, Refusal};
 
 /// Why one node gave no answer. The message names the node.
@@ -75,6 +77,14 @@ impl Cause {
 }
 
 impl MasterError {
+    /// An error of the data folder, with the path.
+    pub(crate) fn data(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Data {
+            path: path.to_owned(),
+            error,
+        }
+    }
+
     /// Whether a node said that it does not hold the state that was asked for.
     pub(crate) fn is_about_state(&self) -> bool {
         let is = |fault: &Fault| matches!(fault.cause, Cause::NoState(_));
@@ -86,8 +96,10 @@ impl MasterError {
 #[derive(Debug, Error)]
 pub enum MasterError {
     /// No replica of a shard answered.
-    #[error("shard {shard}: {}", list(faults))]
+    #[error("shard {shard}{}: {}", of(root), list(faults))]
     Shard {
+        /// The root that it is a part of.
+        root: RootName,
         /// Which shard, counting from 1.
         shard: u32,
         /// What each replica said.
@@ -121,12 +133,31 @@ pub enum MasterError {
         /// What the system said.
         error: io::Error,
     },
+    /// There are as many roots as there may be.
+    #[error("there are {MAX_ROOTS} roots already, which is the most; remove one first")]
+    TooManyRoots,
+    /// A root that is asked and has no state to answer from.
+    #[error("{root}: {why}")]
+    Root {
+        /// The root.
+        root: RootName,
+        /// What is in the way.
+        why: String,
+    },
     /// A worker thread ended before its work did.
     #[error("a worker thread has failed")]
     Worker,
     /// Serving ended with an error.
     #[error("cannot serve: {0}")]
     Serve(io::Error),
+}
+
+/// Names a root, unless it is the unnamed one.
+fn of(root: &RootName) -> String {
+    match root.as_str() {
+        "" => String::new(),
+        name => format!(" of root {name}"),
+    }
 }
 
 /// Faults one after the other.

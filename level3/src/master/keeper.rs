@@ -1,95 +1,128 @@
-//! The keeper: one indexing job at a time, and seeing to it that the nodes have what was asked.
+//! The keeper: one indexing job at a time for each root, and seeing to it that the nodes have what
+//! was asked for, and nothing that was removed.
 //!
-//! Between jobs the keeper compares what the nodes hold with what was asked for, and starts a job
-//! if anything is missing; so a node that comes back empty, or a master that was killed in the
-//! middle, needs nobody's help.
+//! From time to time the keeper compares what the nodes hold with what was asked for, and has a job
+//! started where anything is missing; so a node that comes back empty, or a master that was killed in
+//! the middle, needs nobody's help. Jobs of different roots run beside each other: one that waits for
+//! a node holds up no other.
 
-use std::path::{Path, PathBuf};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::error::{Cause, MasterError};
+use super::requests::{Root, Wanted};
+use super::topology::{NodeIndex, Statuses};
 use super::{Master, reindex};
-use crate::wire::ShardStatus;
+use crate::root::RootName;
+use crate::wire::{self, ForgetRequest, Kind};
 
 /// How often the keeper looks after the nodes.
 const KEEPER_PERIOD: Duration = Duration::from_secs(1);
 
-/// Periods for which the keeper lets a failed job rest.
-const FAILURE_REST: u32 = 10;
-
-/// Runs jobs as they are asked for, and those that it finds necessary.
+/// Runs jobs as they are asked for, and those that are found to be necessary. Never ends.
 pub(crate) async fn run(master: Arc<Master>) {
-    let requests = &master.requests;
-    let mut rest = 0_u32;
+    tokio::join!(run_jobs(&master), look_after(&master));
+}
+
+async fn run_jobs(master: &Arc<Master>) {
+    let mut jobs = JoinSet::new();
     loop {
-        let woken = timeout(KEEPER_PERIOD, requests.wake.notified())
-            .await
-            .is_ok();
-        rest = if woken { 0 } else { rest.saturating_sub(1) };
-        let (asked, serial) = {
-            let state = requests.state();
-            (state.requested > state.finished, state.requested)
-        };
-        if !asked && (rest > 0 || !is_incomplete(&master).await) {
-            continue;
+        for root in master.roots.list() {
+            root.begin(|wanted, serial| {
+                jobs.spawn(job(Arc::clone(master), Arc::clone(&root), wanted, serial))
+            });
         }
-        let Some(root) = requests.wanted() else {
-            continue;
-        };
-        // Seen from outside, a job that the keeper starts is no different from a requested one.
-        let serial = if asked {
-            serial
-        } else {
-            let mut state = requests.state();
-            state.requested += 1;
-            state.requested
-        };
-        let outcome = reindex::run(&master, &root, serial).await;
-        let mut state = requests.state();
-        state.finished = state.finished.max(serial);
-        if outcome.is_ok() && state.finished == state.requested {
-            requests.forget_request();
+        tokio::select! {
+            () = master.roots.wake.notified() => {}
+            Some(_) = jobs.join_next() => {}
         }
-        if let Err(failure) = &outcome {
-            crate::note!("indexing {} failed: {failure}", root.display());
-            rest = FAILURE_REST;
-        }
-        if outcome.is_err() {
-            state.seen = None;
-        }
-        state.failure = outcome.err();
     }
 }
 
-/// Whether the nodes are without something that was asked for, and could be given it now. What
-/// only waits to be committed is committed on the way.
-async fn is_incomplete(master: &Master) -> bool {
-    let topology = &master.topology;
-    let statuses = master.statuses().await;
-    let newest = statuses
-        .answers()
-        .flat_map(|status| &status.shards)
-        .flat_map(ShardStatus::states)
-        .max_by_key(|id| id.job);
-    {
-        let mut state = master.requests.state();
-        if let Some(newest) = newest {
-            state.job = state.job.max(newest.job);
+/// Works on one request.
+async fn job(master: Arc<Master>, root: Arc<Root>, wanted: Wanted, serial: u64) {
+    let work = reindex::run(&master, &root, &wanted, serial);
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    let outcome = outcome.unwrap_or(Err(MasterError::Worker));
+    if let Err(failure) = &outcome {
+        let path = wanted.path.display();
+        crate::note!("indexing {path} as {} failed: {failure}", root.name());
+    }
+    let is_done = outcome.is_ok();
+    root.finish(serial, outcome);
+    if is_done && !root.is_indexing() {
+        master.roots.finished();
+    }
+    // Another request may have come meanwhile.
+    master.roots.wake.notify_one();
+}
+
+async fn look_after(master: &Master) {
+    loop {
+        // Nothing happens for want of an event; a removal is one.
+        let _ = timeout(KEEPER_PERIOD, master.roots.removal.notified()).await;
+        for node in master.topology.nodes() {
+            for (root, job) in master.roots.removals(node) {
+                forget(master, node, &root, job).await;
+            }
         }
-        if state.wanted.is_none() {
-            // A master without a data folder learns from its nodes what it was serving.
-            state.wanted = newest.map(|identity| PathBuf::from(&identity.root));
+        let statuses = master.statuses().await;
+        master.adopt(&statuses);
+        for root in master.roots.list() {
+            if root.is_rested() && is_incomplete(master, &root, &statuses).await {
+                root.ask_again();
+                master.roots.wake.notify_one();
+            }
         }
     }
-    let Some(wanted) = master.requests.wanted() else {
-        return false;
+}
+
+/// Tells a node that a root was removed.
+async fn forget(master: &Master, node: NodeIndex, root: &RootName, job: u64) {
+    let pool = master.topology.pool(node);
+    let outcome = async {
+        let request = ForgetRequest {
+            root: root.clone(),
+            job,
+        };
+        let json = serde_json::to_vec(&request).map_err(|_| Cause::Unexpected)?;
+        let frame = wire::frame(Kind::Forget, &json);
+        match pool.request(&frame, master.config.node_timeout).await? {
+            (connection, Kind::Last, _) => {
+                pool.give_back(connection);
+                Ok(())
+            }
+            (_, Kind::Error, message) => Err(Cause::of_error(&message)),
+            _ => Err(Cause::Unexpected),
+        }
     };
-    if master.served.known().is_none() {
-        master.learn(&statuses);
+    match outcome.await {
+        Ok(()) => {
+            let nodes = master.topology.nodes().count();
+            master.roots.told(root, job, node, nodes);
+        }
+        // A node that is away is told when it is back.
+        Err(Cause::Silent | Cause::Down | Cause::Connection(_)) => {}
+        Err(cause) => {
+            let fault = master.topology.fault(node, cause);
+            crate::note!("cannot remove {root}: {fault}");
+        }
     }
-    let served = master.served.known();
+}
+
+/// Whether the nodes are without something of a root that was asked for, and could be given it now.
+/// What only waits to be committed is committed on the way.
+async fn is_incomplete(master: &Master, root: &Root, statuses: &Statuses) -> bool {
+    let topology = &master.topology;
+    if root.served().is_none() {
+        master.learn(statuses);
+    }
+    let (wanted, served) = (root.wanted(), root.served());
     let mut uncommitted = Vec::new();
     for shard in 1..=topology.shards() {
         // A node that cannot be reached is looked after when it is back.
@@ -97,23 +130,24 @@ async fn is_incomplete(master: &Master) -> bool {
             .replicas(shard)
             .filter(|&node| statuses.of(node).is_ok())
         {
-            let Some(held) = statuses.states(node, shard).next() else {
+            let Some(held) = statuses.states(node, root.name(), shard).next() else {
                 return true;
             };
-            let is_right = Path::new(&held.root) == wanted
-                && held.of == topology.shards()
-                && served.as_ref().is_some_and(|state| state.job == held.job);
+            let is_right = held.of == topology.shards()
+                && served
+                    .as_ref()
+                    .is_some_and(|state| state.job == held.job && state.is_of(&wanted));
             if !is_right {
                 return true;
             }
-            if statuses.has_prepared(node, shard) {
+            if statuses.has_prepared(node, root.name(), shard) {
                 uncommitted.push((node, shard));
             }
         }
     }
     if let Some(state) = served {
         for (node, shard) in uncommitted {
-            reindex::commit(master, node, shard, state.job).await;
+            reindex::commit(master, node, root.name(), shard, state.job).await;
         }
     }
     false

@@ -4,8 +4,8 @@
 //! * `topology` says which node holds which shard, `pool` keeps connections to one node;
 //! * `ask` picks a node for each shard, asks, hedges and retries; `served` is the state that is
 //!   asked for;
-//! * `requests` remembers what is to be indexed, `reindex` does it (`deal` splits the files among
-//!   the shards), `keeper` decides when, `watch` follows changes.
+//! * `roots` remembers what is to be indexed (`requests` of one root), `reindex` does it (`deal` splits
+//!   the files among the shards), `keeper` decides when, `watch` follows changes.
 //!
 //! All of it runs on one thread: the master only moves bytes, and passing them between threads
 //! would cost more than it does. What takes time (walking a tree) runs on blocking threads.
@@ -20,6 +20,7 @@ mod keeper;
 mod pool;
 mod reindex;
 mod requests;
+mod roots;
 mod served;
 mod topology;
 mod watch;
@@ -32,10 +33,9 @@ use tokio::sync::Semaphore;
 pub use config::Config;
 use door::{Door, Peer};
 pub use error::{Cause, Fault, MasterError};
-use requests::Requests;
-use served::Served;
+use roots::Roots;
 use topology::Topology;
-use watch::Watching;
+use watch::WatchRoom;
 
 /// Searches that are answered at once; the others wait for their turn.
 const MAX_SEARCHES: usize = 16;
@@ -50,9 +50,8 @@ const MAX_COLOURS: usize = 1;
 pub(crate) struct Master {
     config: Config,
     topology: Topology,
-    requests: Requests,
-    served: Served,
-    watching: Watching,
+    roots: Roots,
+    watch_room: WatchRoom,
     gates: Gates,
 }
 
@@ -73,13 +72,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), MasterError> {
     let topology = Topology::new(&config.nodes, config.replicas);
-    let requests = Requests::new(config.data.as_deref())?;
+    let roots = Roots::new(config.data.as_deref())?;
+    let watch_room = WatchRoom::new(config.watch_limit);
     let master = Arc::new(Master {
         config,
         topology,
-        requests,
-        served: Served::default(),
-        watching: Watching::default(),
+        roots,
+        watch_room,
         gates: Gates {
             searches: Semaphore::new(MAX_SEARCHES),
             plans: Semaphore::new(MAX_PLANS),

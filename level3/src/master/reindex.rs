@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
@@ -17,11 +17,12 @@ use super::Master;
 use super::deal::deal;
 use super::error::{Cause, MasterError};
 use super::pool::Pool;
-use super::requests::Seen;
+use super::requests::{Root, Seen, Wanted};
 use super::served::State;
 use super::topology::{NodeIndex, Statuses};
-use crate::corpus::{self, Entry, FolderId, Listing};
+use crate::corpus::{self, Entry, FolderId, Listing, Rules};
 use crate::index::Identity;
+use crate::root::RootName;
 use crate::wire::{self, CommitRequest, Kind, UpdateRequest};
 
 /// How long to wait before asking a node again that could not be reached.
@@ -30,29 +31,42 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Files in one `Entries` frame.
 const ENTRIES: usize = 1000;
 
-/// Has all nodes index `root`, for the request with this serial number.
-pub(crate) async fn run(master: &Arc<Master>, root: &Path, serial: u64) -> Result<(), MasterError> {
+/// Has all nodes index what is `wanted` of a root, for the request with this serial number.
+pub(super) async fn run(
+    master: &Arc<Master>,
+    root: &Root,
+    wanted: &Wanted,
+    serial: u64,
+) -> Result<Seen, MasterError> {
     let statuses = master.statuses().await;
-    let listing = walk_beside(root, data_folders(master, &statuses)).await?;
-    let seen = Seen::of(root, &listing);
-    master.requests.state().rejected = listing.rejected;
-    let root_text = root.to_str().ok_or_else(|| MasterError::Name {
-        root: root.to_owned(),
+    let listing = walk_beside(wanted, data_folders(master, &statuses)).await?;
+    let seen = Seen::of(wanted, &listing);
+    root.set_rejected(listing.rejected);
+    let path = wanted.path.to_str().ok_or_else(|| MasterError::Name {
+        root: wanted.path.clone(),
     })?;
-    let known = known_files(master, root_text, &statuses).await;
     let topology = &master.topology;
+    let identity = Identity {
+        name: root.name().clone(),
+        root: path.to_owned(),
+        ignore: wanted.ignore,
+        revision: listing.revision,
+        of: topology.shards(),
+        ..Identity::default()
+    };
+    let known = known_files(master, &identity, &statuses).await;
     let parts = deal(listing.entries, &known, topology.shards());
-    let number = next_number(master);
+    let job = master.roots.next_job();
+    let identity = Identity { job, ..identity };
     let mut work = Vec::new();
     for (shard, part) in (1..).zip(&parts) {
-        let identity = Identity {
-            root: root_text.to_owned(),
-            job: number,
-            shard,
-            of: topology.shards(),
-        };
         for node in topology.replicas(shard) {
-            work.push(update(master, node, identity.clone(), part, serial));
+            let identity = Identity {
+                shard,
+                ..identity.clone()
+            };
+            let is_outdated = || root.is_outdated(serial);
+            work.push(update(master, node, identity, part, is_outdated));
         }
     }
     join_all(work)
@@ -60,39 +74,35 @@ pub(crate) async fn run(master: &Arc<Master>, root: &Path, serial: u64) -> Resul
         .into_iter()
         .collect::<Result<(), _>>()?;
     // Every shard has the new state: queries ask for it from now on, and the one before can go.
-    master.served.set(State {
-        job: number,
-        root: root_text.to_owned(),
-    });
+    root.serve(State::of(&identity));
     let commits = (1..=topology.shards()).flat_map(|shard| {
         let nodes = topology.replicas(shard);
-        nodes.map(move |node| commit(master, node, shard, number))
+        nodes.map(move |node| commit(master, node, root.name(), shard, job))
     });
     join_all(commits).await;
-    master.requests.state().seen = Some(seen);
-    Ok(())
+    Ok(seen)
 }
 
 /// Lists the tree as a job would.
-pub(crate) async fn walk(master: &Master, root: &Path) -> Result<Listing, MasterError> {
+pub(super) async fn walk(master: &Master, wanted: &Wanted) -> Result<Listing, MasterError> {
     let folders = data_folders(master, &master.statuses().await);
-    walk_beside(root, folders).await
+    walk_beside(wanted, folders).await
 }
 
 /// Lists the tree without these folders. A node on another host may name one that is not there.
-async fn walk_beside(root: &Path, folders: Vec<PathBuf>) -> Result<Listing, MasterError> {
+async fn walk_beside(wanted: &Wanted, folders: Vec<PathBuf>) -> Result<Listing, MasterError> {
     let walked = {
-        let root = root.to_owned();
+        let Wanted { path, ignore } = wanted.clone();
         tokio::task::spawn_blocking(move || {
             let metas = folders
                 .iter()
                 .filter_map(|path| std::fs::metadata(path).ok());
             let excluded = metas.map(|meta| FolderId::of(&meta)).collect();
-            corpus::walk_without(&root, &excluded)
+            corpus::walk_with(&path, &Rules { excluded, ignore })
         })
     };
     let walk_error = |error| MasterError::Walk {
-        root: root.to_owned(),
+        root: wanted.path.clone(),
         error,
     };
     walked
@@ -103,9 +113,19 @@ async fn walk_beside(root: &Path, folders: Vec<PathBuf>) -> Result<Listing, Mast
 
 /// Has a node make its prepared state of a shard the committed one. If that fails, the keeper will
 /// do it again.
-pub(crate) async fn commit(master: &Master, node: NodeIndex, shard: u32, job: u64) {
-    let keep = master.topology.shards_of(node);
-    let request = CommitRequest { shard, job, keep };
+pub(super) async fn commit(
+    master: &Master,
+    node: NodeIndex,
+    root: &RootName,
+    shard: u32,
+    job: u64,
+) {
+    let request = CommitRequest {
+        root: root.clone(),
+        shard,
+        job,
+        keep: master.topology.shards_of(node),
+    };
     let pool = master.topology.pool(node);
     let outcome = async {
         let json = serde_json::to_vec(&request).map_err(|_| Cause::Unexpected)?;
@@ -121,7 +141,7 @@ pub(crate) async fn commit(master: &Master, node: NodeIndex, shard: u32, job: u6
     };
     if let Err(cause) = outcome.await {
         let fault = master.topology.fault(node, cause);
-        crate::note!("cannot commit shard {shard}: {fault}");
+        crate::note!("cannot commit shard {shard} of {root}: {fault}");
     }
 }
 
@@ -134,29 +154,23 @@ fn data_folders(master: &Master, statuses: &Statuses) -> Vec<PathBuf> {
     nodes.chain(master.config.data.clone()).collect()
 }
 
-/// A number for a new job, greater than all before it, those of a forgetful master included.
-fn next_number(master: &Master) -> u64 {
-    let mut state = master.requests.state();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |t| t.as_millis() as u64);
-    state.job = now.max(state.job + 1);
-    state.job
-}
-
 /// Which shard each file is in, as far as the nodes say.
-async fn known_files(master: &Master, root: &str, statuses: &Statuses) -> HashMap<String, u32> {
+async fn known_files(
+    master: &Master,
+    wanted: &Identity,
+    statuses: &Statuses,
+) -> HashMap<String, u32> {
     let topology = &master.topology;
     let mut known = HashMap::new();
     for shard in 1..=topology.shards() {
         // The list is that of the newest state.
         let holds = |&node: &NodeIndex| {
-            let newest = statuses.states(node, shard).next();
-            newest.is_some_and(|id| id.root == root && id.of == topology.shards())
+            let newest = statuses.states(node, &wanted.name, shard).next();
+            newest.is_some_and(|held| held.root == wanted.root && held.of == wanted.of)
         };
         let holder = topology.replicas(shard).find(holds);
         let Some(node) = holder else { continue };
-        match list(master, node, shard).await {
+        match list(master, node, &wanted.name, shard).await {
             Ok(files) => known.extend(files.into_iter().map(|entry| (entry.path, shard))),
             // Without the list the files are dealt anew: slower, not wrong.
             Err(error) => crate::note!("cannot list shard {shard}: {error}"),
@@ -166,9 +180,14 @@ async fn known_files(master: &Master, root: &str, statuses: &Statuses) -> HashMa
 }
 
 /// The files of a shard.
-async fn list(master: &Master, node: NodeIndex, shard: u32) -> Result<Vec<Entry>, Cause> {
+async fn list(
+    master: &Master,
+    node: NodeIndex,
+    root: &RootName,
+    shard: u32,
+) -> Result<Vec<Entry>, Cause> {
     let pool = master.topology.pool(node);
-    let request = wire::frame(Kind::List, &shard.to_le_bytes());
+    let request = wire::frame(Kind::List, &wire::encode_list(root, shard));
     let (mut connection, mut kind, mut payload) =
         pool.request(&request, master.config.node_timeout).await?;
     let mut files = Vec::new();
@@ -188,13 +207,12 @@ async fn update(
     node: NodeIndex,
     identity: Identity,
     part: &[Entry],
-    serial: u64,
+    is_outdated: impl Fn() -> bool,
 ) -> Result<(), MasterError> {
     let fault = |cause| MasterError::Node(master.topology.fault(node, cause));
     let request = UpdateRequest { identity };
     let json = serde_json::to_vec(&request).map_err(|_| fault(Cause::Unexpected))?;
     let pool = master.topology.pool(node);
-    let is_outdated = || master.requests.state().requested > serial;
     loop {
         let attempt = tokio::select! {
             attempt = try_update(master, node, &json, part) => attempt,

@@ -1,16 +1,19 @@
-//! The state that queries are answered from: that of one job, the same for all shards.
+//! The state that queries are answered from: that of one job, the same for all shards of a root.
 //!
 //! A node holds up to two states of a shard, and a query names the one it wants. So an answer comes
 //! from one state of one tree, while another is being built or shards are switching; a shard that
 //! does not hold it is missing from the answer, and the answer says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Master;
 use super::error::MasterError;
+use super::requests::{Root, Wanted};
 use super::topology::{Statuses, Topology};
 use crate::index::Identity;
+use crate::root::{Ignore, Revision, RootName};
 
 /// A state of one tree.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,10 @@ pub(crate) struct State {
     pub job: u64,
     /// The tree.
     pub root: String,
+    /// What was left out of it on request.
+    pub ignore: Ignore,
+    /// What git had checked out.
+    pub revision: Option<Revision>,
 }
 
 impl State {
@@ -27,45 +34,30 @@ impl State {
         Self {
             job: identity.job,
             root: identity.root.clone(),
+            ignore: identity.ignore,
+            revision: identity.revision.clone(),
         }
     }
-}
 
-/// The state in use, as far as it is known.
-#[derive(Default)]
-pub(crate) struct Served(Mutex<Option<Arc<State>>>);
-
-impl Served {
-    /// The state in use, if it is known.
-    pub(crate) fn known(&self) -> Option<Arc<State>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Answers queries from `state` from now on.
-    pub(crate) fn set(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(state));
+    /// Whether it is a state of what is wanted.
+    pub(super) fn is_of(&self, wanted: &Wanted) -> bool {
+        PathBuf::from(&self.root) == wanted.path && self.ignore == wanted.ignore
     }
 }
 
 impl Master {
-    /// The state to answer queries from.
-    pub(crate) async fn served(&self) -> Result<Arc<State>, MasterError> {
-        if let Some(state) = self.served.known() {
+    /// The state of a root to answer queries from.
+    pub(crate) async fn served(&self, name: &RootName) -> Result<Arc<State>, MasterError> {
+        let known = |root: &Arc<Root>| root.served();
+        if let Some(state) = self.roots.get(name).as_ref().and_then(known) {
             return Ok(state);
         }
-        // One silent node must not hold up what the others can answer by themselves.
-        let is_whole = |statuses: &Statuses| {
-            choose(&self.topology, statuses, None).is_some_and(|found| found.is_whole)
-        };
-        let patience = self.config.node_timeout;
-        self.learn(&self.topology.statuses_until(patience, is_whole).await);
-        match self.served.known() {
+        self.learn_of(&[name]).await;
+        let root = self.roots.get(name);
+        match root.as_ref().and_then(known) {
             Some(state) => Ok(state),
             None => Err(MasterError::NotIndexed(
-                self.obstacle()
+                self.obstacle(name)
                     .await
                     .unwrap_or_else(|| "not indexed".to_owned()),
             )),
@@ -73,18 +65,54 @@ impl Master {
     }
 
     /// Whether there is another state to ask for than `state`, which a node does not hold.
-    pub(crate) async fn has_moved_on(&self, state: &State) -> bool {
-        if self.served.known().is_some_and(|now| *now == *state) {
+    pub(crate) async fn has_moved_on(&self, name: &RootName, state: &State) -> bool {
+        let served = || self.roots.get(name).and_then(|root| root.served());
+        if served().is_some_and(|now| *now == *state) {
             self.learn(&self.statuses().await);
         }
-        self.served.known().is_some_and(|now| *now != *state)
+        served().is_some_and(|now| *now != *state)
     }
 
-    /// Picks the state to serve by what the nodes hold.
+    /// Asks the nodes which states of these roots they hold, and picks those to serve.
+    pub(super) async fn learn_of(&self, names: &[&RootName]) -> Statuses {
+        // One silent node must not hold up what the others can answer by themselves.
+        let are_whole = |statuses: &Statuses| {
+            names.iter().all(|name| {
+                let found = choose(&self.topology, statuses, name, None);
+                found.is_some_and(|found| found.is_whole)
+            })
+        };
+        let patience = self.config.node_timeout;
+        let statuses = self.topology.statuses_until(patience, are_whole).await;
+        self.learn(&statuses);
+        statuses
+    }
+
+    /// Picks the states to serve by what the nodes hold.
     pub(crate) fn learn(&self, statuses: &Statuses) {
-        let current = self.served.known();
-        if let Some(choice) = choose(&self.topology, statuses, current.as_deref()) {
-            self.served.set(choice.state);
+        self.adopt(statuses);
+        for root in self.roots.list() {
+            let current = root.served();
+            let choice = choose(&self.topology, statuses, root.name(), current.as_deref());
+            if let Some(choice) = choice {
+                root.serve(choice.state);
+            }
+        }
+    }
+
+    /// Takes over roots of which only the nodes know: a master without a data folder learns from
+    /// them what it was serving.
+    pub(super) fn adopt(&self, statuses: &Statuses) {
+        let mut newest: BTreeMap<&RootName, &Identity> = BTreeMap::new();
+        for identity in statuses.identities() {
+            let known = newest.entry(&identity.name).or_insert(identity);
+            if known.job < identity.job {
+                *known = identity;
+            }
+            self.roots.saw_job(identity.job);
+        }
+        for (name, identity) in newest {
+            self.roots.adopt(name, || Wanted::of(identity));
         }
     }
 }
@@ -96,13 +124,18 @@ struct Choice {
     is_whole: bool,
 }
 
-/// The state that most shards can answer from; the current one if others are no better, and else
-/// the newest.
-fn choose(topology: &Topology, statuses: &Statuses, current: Option<&State>) -> Option<Choice> {
+/// The state of a root that most shards can answer from; the current one if others are no better,
+/// and else the newest.
+fn choose(
+    topology: &Topology,
+    statuses: &Statuses,
+    name: &RootName,
+    current: Option<&State>,
+) -> Option<Choice> {
     let mut held: BTreeMap<State, BTreeSet<u32>> = BTreeMap::new();
     for shard in 1..=topology.shards() {
         for node in topology.replicas(shard) {
-            let states = statuses.states(node, shard);
+            let states = statuses.states(node, name, shard);
             for identity in states.filter(|identity| identity.of == topology.shards()) {
                 held.entry(State::of(identity)).or_default().insert(shard);
             }

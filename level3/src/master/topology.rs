@@ -12,11 +12,12 @@ use futures_util::stream::FuturesUnordered;
 use super::error::{Cause, Fault};
 use super::pool::Pool;
 use crate::index::Identity;
+use crate::root::RootName;
 use crate::wire::{self, Endpoint, Kind, NodeStatus, ShardStatus};
 
 /// A node's position among the master's nodes, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NodeIndex(usize);
+pub(crate) struct NodeIndex(pub(super) usize);
 
 /// The nodes, and how shards are laid over them.
 pub(crate) struct Topology {
@@ -129,18 +130,36 @@ impl Statuses {
         self.0.iter().flatten()
     }
 
-    /// The states of a shard on a node, the newest first; none if the node is silent.
-    pub(crate) fn states(&self, node: NodeIndex, shard: u32) -> impl Iterator<Item = &Identity> {
-        let shards = self.0[node.0].iter().flat_map(|status| &status.shards);
-        shards
-            .filter(move |held| held.shard == shard)
-            .flat_map(ShardStatus::states)
+    /// All states of all shards.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        let shards = self.answers().flat_map(|status| &status.shards);
+        shards.flat_map(ShardStatus::states)
     }
 
-    /// Whether a node holds a state of a shard that is not committed.
-    pub(crate) fn has_prepared(&self, node: NodeIndex, shard: u32) -> bool {
-        let mut shards = self.0[node.0].iter().flat_map(|status| &status.shards);
-        shards.any(|held| held.shard == shard && held.prepared.is_some())
+    fn shard(
+        &self,
+        node: NodeIndex,
+        root: &RootName,
+        shard: u32,
+    ) -> impl Iterator<Item = &ShardStatus> {
+        let shards = self.0[node.0].iter().flat_map(|status| &status.shards);
+        shards.filter(move |held| held.shard == shard && held.root == *root)
+    }
+
+    /// The states of a root's shard on a node, the newest first; none if the node is silent.
+    pub(crate) fn states(
+        &self,
+        node: NodeIndex,
+        root: &RootName,
+        shard: u32,
+    ) -> impl Iterator<Item = &Identity> {
+        self.shard(node, root, shard).flat_map(ShardStatus::states)
+    }
+
+    /// Whether a node holds a state of a root's shard that is not committed.
+    pub(crate) fn has_prepared(&self, node: NodeIndex, root: &RootName, shard: u32) -> bool {
+        let mut held = self.shard(node, root, shard);
+        held.any(|held| held.prepared.is_some())
     }
 
     /// The nodes that did not.

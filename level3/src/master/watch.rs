@@ -12,18 +12,20 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use notify::event::{CreateKind, ModifyKind, RemoveKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::requests::{Root, Wanted};
 use super::{Master, reindex};
-use crate::corpus::{Folder, FolderId, Listing};
+use crate::corpus::{Folder, FolderId, GitFolder, Listing};
 
 /// How often to look whether another folder is wanted, and to try again after a failure.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -49,45 +51,62 @@ pub(crate) struct WatchStatus {
     reason: Option<String>,
 }
 
-/// The latest [`WatchStatus`].
-#[derive(Default)]
-pub(crate) struct Watching(Mutex<WatchStatus>);
+/// How many more folders may be watched, by all roots together.
+#[derive(Clone)]
+pub(crate) struct WatchRoom(Arc<AtomicUsize>);
 
-impl Watching {
-    /// How changes are followed at present.
-    pub(crate) fn status(&self) -> WatchStatus {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+impl WatchRoom {
+    /// Room for so many folders.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(limit)))
     }
 
-    fn set(&self, status: WatchStatus) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    /// Takes the room of one folder, if there is any.
+    fn take(&self) -> bool {
+        // Relaxed: only the number counts.
+        let less = |left: usize| left.checked_sub(1);
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
+    }
+
+    fn give_back(&self, folders: usize) {
+        self.0.fetch_add(folders, Ordering::Relaxed);
     }
 }
 
-/// Follows whichever folder is wanted.
+/// Follows all roots. Never ends.
 pub(crate) async fn run(master: Arc<Master>) {
+    let mut followed = JoinSet::new();
+    let mut known: Vec<Arc<Root>> = Vec::new();
     loop {
-        match master.requests.wanted() {
-            Some(root) => follow(&master, &root).await,
-            None => sleep(LOOK_AGAIN).await,
+        known.retain(|root| !root.is_over());
+        for root in master.roots.list() {
+            if !known.iter().any(|held| Arc::ptr_eq(held, &root)) {
+                known.push(Arc::clone(&root));
+                followed.spawn(follow_root(Arc::clone(&master), root));
+            }
         }
+        while followed.try_join_next().is_some() {}
+        sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Follows `root` until another folder is wanted, or folders have come or gone.
-async fn follow(master: &Master, root: &Path) {
-    let folders = match reindex::walk(master, root).await {
-        Ok(listing) => listing.folders,
-        Err(_) => Vec::new(),
-    };
-    let limit = master.config.watch_limit;
+/// Follows whichever folder a root is, until it is removed.
+async fn follow_root(master: Arc<Master>, root: Arc<Root>) {
+    while !root.is_over() {
+        follow(&master, &root, &root.wanted()).await;
+    }
+}
+
+/// Follows a folder until another one is wanted, or folders have come or gone.
+async fn follow(master: &Master, root: &Root, wanted: &Wanted) {
+    let listing = reindex::walk(master, wanted).await.unwrap_or_default();
     let watch = {
-        let root = root.to_owned();
+        let (path, room) = (wanted.path.clone(), master.watch_room.clone());
         // Adding thousands of folders takes its time.
-        tokio::task::spawn_blocking(move || Watch::new(&root, folders, limit)).await
+        tokio::task::spawn_blocking(move || Watch::new(&path, listing.folders, room)).await
     };
     let Ok(watch) = watch else {
         return sleep(LOOK_AGAIN).await;
@@ -98,10 +117,10 @@ async fn follow(master: &Master, root: &Path) {
         crate::note!("{polled} folders cannot be watched and are polled: {reason}");
     }
     let polls = status.polled > 0;
-    master.watching.set(status);
+    root.set_watch(status);
     while !watch.signal.is_structural() {
         let started = Instant::now();
-        let listing = reindex::walk(master, root).await.ok();
+        let listing = reindex::walk(master, wanted).await.ok();
         let took = started.elapsed();
         if listing
             .as_ref()
@@ -109,28 +128,34 @@ async fn follow(master: &Master, root: &Path) {
         {
             return;
         }
-        if master.requests.wanted().as_deref() != Some(root) {
+        if !is_wanted(root, wanted) {
             return;
         }
-        if master.requests.is_news(root, listing.as_ref())
-            && let Err(error) = master.requests.request(root.to_owned())
+        if root.is_news(wanted, listing.as_ref())
+            && let Err(error) = master.roots.request_again(root)
         {
-            crate::note!("cannot follow {}: {error}", root.display());
+            crate::note!("cannot follow {}: {error}", wanted.path.display());
         }
         let regular = if polls || listing.is_none() {
             master.config.poll_every
         } else {
             WALK_ANYWAY
         };
-        wait(master, root, &watch.signal, regular.max(took * WALK_SHARE)).await;
+        let longest = regular.max(took * WALK_SHARE);
+        wait(master, root, wanted, &watch.signal, longest).await;
     }
+}
+
+/// Whether the root is still there, and this folder.
+fn is_wanted(root: &Root, wanted: &Wanted) -> bool {
+    !root.is_over() && root.wanted() == *wanted
 }
 
 /// Waits for an event, and then for what belongs to it; or until it is time for a walk, or another
 /// folder is wanted.
-async fn wait(master: &Master, root: &Path, signal: &Signal, longest: Duration) {
+async fn wait(master: &Master, root: &Root, wanted: &Wanted, signal: &Signal, longest: Duration) {
     let until = Instant::now() + longest;
-    while master.requests.wanted().as_deref() == Some(root) {
+    while is_wanted(root, wanted) {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
@@ -158,13 +183,21 @@ impl Signal {
 
     /// Takes note of an event, which may be about something outside `root`: the folders above it
     /// have other entries as well.
-    fn note(&self, root: &Path, event: notify::Result<Event>) {
+    fn note(&self, root: &Path, git: Option<&Path>, event: notify::Result<Event>) {
         let (kind, paths) = match event {
             Ok(event) if event.need_rescan() => (EventKind::Other, Vec::new()),
             Ok(event) => (event.kind, event.paths),
             // Events were lost.
             Err(_) => (EventKind::Other, Vec::new()),
         };
+        let is_in = |path: &PathBuf, folder| path.starts_with(folder) && path != folder;
+        let is_git = |path: &PathBuf| git.is_some_and(|git| is_in(path, git));
+        if !paths.is_empty() && paths.iter().all(is_git) {
+            if !matches!(kind, EventKind::Access(_)) {
+                self.changed.notify_one();
+            }
+            return;
+        }
         let concerns = |path: &PathBuf| path.starts_with(root) || root.starts_with(path);
         if !paths.is_empty() && !paths.iter().any(concerns) {
             return;
@@ -196,17 +229,27 @@ struct Watch {
     watched: HashSet<(PathBuf, FolderId)>,
     polled: HashSet<(PathBuf, FolderId)>,
     reason: Option<String>,
+    /// Where the room of the watched folders goes back to.
+    room: WatchRoom,
     /// Ends the watch when it is dropped.
     _watcher: Option<RecommendedWatcher>,
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.room.give_back(self.watched.len());
+    }
+}
+
 impl Watch {
-    /// Watches these folders, at most `limit` of them, and those above the root.
-    fn new(root: &Path, folders: Vec<Folder>, limit: usize) -> Self {
+    /// Watches these folders, as many as there is room for, and those above the root; and what git
+    /// has of it, since a commit can change nothing else.
+    fn new(root: &Path, folders: Vec<Folder>, room: WatchRoom) -> Self {
         let signal = Arc::new(Signal::default());
+        let git = GitFolder::of(root).map(|git| git.path().to_owned());
         let handler = {
-            let (signal, root) = (Arc::clone(&signal), root.to_owned());
-            move |event| signal.note(&root, event)
+            let (signal, root, git) = (Arc::clone(&signal), root.to_owned(), git.clone());
+            move |event| signal.note(&root, git.as_deref(), event)
         };
         let (mut watched, mut polled) = (HashSet::new(), HashSet::new());
         let mut reason = None;
@@ -219,22 +262,27 @@ impl Watch {
         };
         // Those that cannot be watched hide what happens to the root, which walks will tell.
         if let Some(watcher) = &mut watcher {
-            for above in root.ancestors().skip(1) {
+            for above in root.ancestors().skip(1).chain(git.as_deref()) {
                 let _ = watcher.watch(above, RecursiveMode::NonRecursive);
             }
         }
         let mut is_full = false;
         for folder in folders {
             let refusal = match &mut watcher {
-                _ if watched.len() >= limit => Some(format!("--watch-limit {limit}")),
-                Some(watcher) if !is_full => watcher
+                _ if is_full => reason.clone(),
+                Some(_) if !room.take() => {
+                    is_full = true;
+                    Some("--watch-limit is reached".to_owned())
+                }
+                Some(watcher) => watcher
                     .watch(&folder.path, RecursiveMode::NonRecursive)
                     .inspect_err(|error| {
                         is_full = matches!(error.kind, notify::ErrorKind::MaxFilesWatch);
+                        room.give_back(1);
                     })
                     .err()
                     .map(|error| error.to_string()),
-                _ => reason.clone(),
+                None => reason.clone(),
             };
             let key = (folder.path, folder.id);
             if refusal.is_some() {
@@ -249,6 +297,7 @@ impl Watch {
             watched,
             polled,
             reason,
+            room,
             _watcher: watcher,
         }
     }
@@ -283,7 +332,8 @@ mod tests {
     fn structural(kind: EventKind, path: &str) -> (bool, bool) {
         let signal = Signal::default();
         let event = Event::new(kind).add_path(path.into());
-        signal.note(Path::new("/a/root"), Ok(event));
+        let git = Path::new("/a/root/.git");
+        signal.note(Path::new("/a/root"), Some(git), Ok(event));
         let changed = futures_util::FutureExt::now_or_never(signal.changed.notified());
         (changed.is_some(), signal.is_structural())
     }
@@ -304,6 +354,7 @@ mod tests {
             (false, false)
         );
         assert_eq!(structural(EventKind::Other, "/a/root"), (true, true));
+        assert_eq!(structural(rename, "/a/root/.git/index"), (true, false));
     }
 
     #[test]
@@ -313,7 +364,8 @@ mod tests {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let listing = crate::corpus::walk(dir.path()).unwrap();
-        let watch = Watch::new(dir.path(), listing.folders.clone(), 1);
+        let room = WatchRoom::new(1);
+        let watch = Watch::new(dir.path(), listing.folders.clone(), room.clone());
         let status = watch.status();
         assert_eq!((status.watched, status.polled), (1, 3));
         assert_eq!(status.polled_folders.len(), 3);
@@ -321,5 +373,8 @@ mod tests {
         assert!(watch.covers(&listing));
         std::fs::create_dir(dir.path().join("d")).unwrap();
         assert!(!watch.covers(&crate::corpus::walk(dir.path()).unwrap()));
+        assert!(!room.take());
+        drop(watch);
+        assert!(room.take() && !room.take());
     }
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 use super::{Node, NodeError};
 use crate::corpus::Entry;
 use crate::index::{Shard, Snapshot};
+use crate::root::RootName;
 use crate::search::literal::{self, AnswerError, Sink};
 use crate::search::{self, Budget, Request, SearchError};
-use crate::wire::{self, BrowseRequest, CommitRequest, Kind, Stream, UpdateRequest};
+use crate::wire::{
+    self, BrowseRequest, CommitRequest, ForgetRequest, Kind, ShardState, Stream, UpdateRequest,
+};
 
 /// A reader that takes nothing for this long has its connection closed, so that a stopped master
 /// cannot hold a search's threads for ever.
@@ -80,6 +83,10 @@ fn answer(
             Ok(request) => node.commit(request).map(|()| Vec::new()),
             Err(error) => Err(NodeError::Request(error)),
         },
+        Kind::Forget => match serde_json::from_slice::<ForgetRequest>(payload) {
+            Ok(request) => node.forget(&request).map(|()| Vec::new()),
+            Err(error) => Err(NodeError::Request(error)),
+        },
         Kind::List => {
             let mut stream = writer.lock().unwrap_or_else(PoisonError::into_inner);
             list(node, payload, &mut stream)?;
@@ -106,8 +113,16 @@ fn json(value: &impl serde::Serialize) -> Reply {
 }
 
 /// The state of a shard that a job made, or why it has none.
-fn snapshot(node: &Node, number: u32, job: u64) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
-    let shard = node.shard(number).ok_or(NodeError::NotIndexed(number))?;
+fn snapshot(
+    node: &Node,
+    root: &RootName,
+    shard: u32,
+    job: u64,
+) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
+    let number = shard;
+    let shard = node
+        .shard(root, number)
+        .ok_or(NodeError::NotIndexed(number))?;
     let Some(snapshot) = shard.snapshot_of(job) else {
         return Err(match shard.damage() {
             Some(what) => NodeError::Damaged {
@@ -120,6 +135,10 @@ fn snapshot(node: &Node, number: u32, job: u64) -> Result<(Arc<Shard>, Arc<Snaps
     Ok((shard, snapshot))
 }
 
+fn state(node: &Node, of: &ShardState) -> Result<(Arc<Shard>, Arc<Snapshot>), NodeError> {
+    snapshot(node, &of.root, of.shard, of.job)
+}
+
 fn query(
     node: &Node,
     payload: &[u8],
@@ -129,7 +148,7 @@ fn query(
     let Some((number, job, needle)) = wire::decode_query(payload) else {
         return Ok(Err(NodeError::Query));
     };
-    let (shard, snapshot) = match snapshot(node, number, job) {
+    let (shard, snapshot) = match snapshot(node, &RootName::default(), number, job) {
         Ok(found) => found,
         Err(error) => return Ok(Err(error)),
     };
@@ -156,8 +175,8 @@ fn search<T: serde::Serialize>(
     asker_has_gone: &(dyn Fn() -> bool + Sync),
     run: Run<T>,
 ) -> Reply {
-    let (number, job, request) = wire::decode_search(payload).map_err(NodeError::Request)?;
-    let (shard, snapshot) = snapshot(node, number, job)?;
+    let (of, request) = wire::decode_search(payload).map_err(NodeError::Request)?;
+    let (shard, snapshot) = state(node, &of)?;
     let limit = Duration::from_millis(request.time_limit_ms);
     let budget = Budget::new(Some(limit), asker_has_gone, &node.load.bytes);
     let is_heavy = request.query.is_heavy();
@@ -165,7 +184,7 @@ fn search<T: serde::Serialize>(
     let turn = node.load.search(node.threads, is_heavy, &budget);
     let answer = run(&snapshot, &request, turn.threads(), &budget).inspect_err(|error| {
         if let SearchError::Index(error) = error {
-            crate::note!("shard {number}: {error}");
+            crate::note!("shard {} of {}: {error}", of.shard, of.root);
             shard.give_up(&snapshot, error);
         }
     })?;
@@ -175,9 +194,9 @@ fn search<T: serde::Serialize>(
 /// A file's text behind a byte 1, or nothing.
 fn file(node: &Node, payload: &[u8]) -> Reply {
     let request: BrowseRequest = serde_json::from_slice(payload).map_err(NodeError::Request)?;
-    let (shard, snapshot) = snapshot(node, request.shard, request.job)?;
+    let (shard, snapshot) = state(node, &request.of)?;
     let text = search::file(&snapshot, &request.path).inspect_err(|error| {
-        crate::note!("shard {}: {error}", request.shard);
+        crate::note!("shard {} of {}: {error}", request.of.shard, request.of.root);
         shard.give_up(&snapshot, error);
     })?;
     Ok(text.map_or_else(Vec::new, |text| [&[1], text.as_slice()].concat()))
@@ -185,7 +204,7 @@ fn file(node: &Node, payload: &[u8]) -> Reply {
 
 fn folder(node: &Node, payload: &[u8]) -> Reply {
     let request: BrowseRequest = serde_json::from_slice(payload).map_err(NodeError::Request)?;
-    let (_, snapshot) = snapshot(node, request.shard, request.job)?;
+    let (_, snapshot) = state(node, &request.of)?;
     json(&search::folder(&snapshot, &request.path))
 }
 
@@ -205,8 +224,8 @@ fn read_entries(reader: &mut BufReader<Stream>) -> io::Result<Vec<Entry>> {
 
 /// Writes the files of a shard's newest state, all but the empty frame behind them.
 fn list(node: &Node, payload: &[u8], stream: &mut Stream) -> io::Result<()> {
-    let number = payload.try_into().map_or(0, u32::from_le_bytes);
-    let snapshot = node.shard(number).and_then(|shard| shard.newest());
+    let shard = wire::decode_list(payload).and_then(|(root, number)| node.shard(&root, number));
+    let snapshot = shard.and_then(|shard| shard.newest());
     for live in snapshot.iter().flat_map(|snapshot| &snapshot.segments) {
         let files: Vec<_> = live
             .files()

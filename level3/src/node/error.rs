@@ -40,6 +40,9 @@ pub enum NodeError {
     /// An update gave way to one of a later job.
     #[error("a later request to index has taken over")]
     Superseded,
+    /// The root without a name is always there.
+    #[error("the unnamed root cannot be removed")]
+    Unnamed,
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),

@@ -6,18 +6,22 @@
 
 mod connection;
 mod error;
+mod folders;
 mod load;
 mod server;
 mod status;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::corpus::Entry;
+use crate::corpus;
 use crate::index::{IndexError, Progress, Shard};
-use crate::wire::{CommitRequest, UpdateRequest};
+use crate::root::RootName;
+use crate::wire::{CommitRequest, ForgetRequest, UpdateRequest};
 use load::Load;
 
 pub use error::NodeError;
@@ -31,7 +35,7 @@ pub struct Node {
     id: u32,
     dir: PathBuf,
     threads: usize,
-    shards: RwLock<BTreeMap<u32, Arc<Shard>>>,
+    shards: RwLock<Shards>,
     updates: Mutex<Updates>,
     /// Held by the update at work: two at once would need the memory of two.
     indexing: Mutex<()>,
@@ -40,11 +44,36 @@ pub struct Node {
     _lock: File,
 }
 
+/// Shards by root and number.
+type Shards = BTreeMap<(RootName, u32), Arc<Shard>>;
+
 /// The updates that were asked for.
 #[derive(Default)]
 struct Updates {
-    newest_job: u64,
-    current: Option<Arc<Progress>>,
+    /// The newest job of each root; removing a root counts as one.
+    newest: BTreeMap<RootName, u64>,
+    current: Option<(RootName, Arc<Progress>)>,
+}
+
+impl Updates {
+    /// Takes note of a job and ends an earlier one of the same root that is at work.
+    fn announce(&mut self, root: &RootName, job: u64) {
+        let newest = self.newest.entry(root.clone()).or_default();
+        if job <= *newest {
+            return;
+        }
+        *newest = job;
+        if let Some((of, current)) = &self.current
+            && of == root
+        {
+            current.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is a later job of the same root.
+    fn is_outdated(&self, root: &RootName, job: u64) -> bool {
+        self.newest.get(root).is_some_and(|newest| *newest > job)
+    }
 }
 
 impl Node {
@@ -62,24 +91,7 @@ impl Node {
             }
             Err(TryLockError::Error(error)) => return Err(IndexError::io(&lock_path)(error)),
         }
-        let mut shards = BTreeMap::new();
-        for item in fs::read_dir(dir).map_err(IndexError::io(dir))? {
-            let path = item.map_err(IndexError::io(dir))?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            if let Some(shard) = name
-                .strip_prefix("shard-")
-                .and_then(|number| number.parse().ok())
-            {
-                let opened = Shard::open(&path)?;
-                if let Some(what) = opened.damage() {
-                    crate::note!("shard {shard} cannot be used and will be rebuilt: {what}");
-                }
-                shards.insert(shard, Arc::new(opened));
-            }
-        }
+        let shards = folders::open(dir)?;
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(MAX_THREADS);
@@ -95,41 +107,36 @@ impl Node {
         })
     }
 
-    /// The shard with this number, if the node has it.
-    fn shard(&self, shard: u32) -> Option<Arc<Shard>> {
-        self.shards
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&shard)
-            .cloned()
+    /// A shard of a root, if the node has it.
+    fn shard(&self, root: &RootName, shard: u32) -> Option<Arc<Shard>> {
+        self.shards().get(&(root.clone(), shard)).cloned()
+    }
+
+    fn shards(&self) -> RwLockReadGuard<'_, Shards> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shards_mut(&self) -> RwLockWriteGuard<'_, Shards> {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn updates(&self) -> MutexGuard<'_, Updates> {
         self.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Prepares a new state of a shard. A request of a later job ends an earlier one that is at work.
-    fn update(&self, request: UpdateRequest, entries: Vec<Entry>) -> Result<(), NodeError> {
-        let job = request.identity.job;
-        {
-            let mut updates = self.updates();
-            if job > updates.newest_job {
-                updates.newest_job = job;
-                if let Some(current) = &updates.current {
-                    current
-                        .cancelled
-                        .store(true, std::sync::atomic::Ordering::Relaxed);
-                }
-            }
-        }
+    /// Prepares a new state of a shard. A request of a later job of the same root ends an earlier
+    /// one that is at work.
+    fn update(&self, request: UpdateRequest, entries: Vec<corpus::Entry>) -> Result<(), NodeError> {
+        let (root, job) = (request.identity.name.clone(), request.identity.job);
+        self.updates().announce(&root, job);
         let _only_one = self.indexing.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = Arc::new(Progress::default());
         {
             let mut updates = self.updates();
-            if job < updates.newest_job {
+            if updates.is_outdated(&root, job) {
                 return Err(NodeError::Superseded);
             }
-            updates.current = Some(Arc::clone(&progress));
+            updates.current = Some((root, Arc::clone(&progress)));
         }
         let outcome = self.prepare(request, entries, &progress);
         self.updates().current = None;
@@ -143,36 +150,130 @@ impl Node {
     fn prepare(
         &self,
         request: UpdateRequest,
-        entries: Vec<Entry>,
+        entries: Vec<corpus::Entry>,
         progress: &Progress,
     ) -> Result<bool, IndexError> {
-        let number = request.identity.shard;
-        let shard = if let Some(shard) = self.shard(number) {
-            shard
-        } else {
-            let opened = Arc::new(Shard::open(&self.dir.join(format!("shard-{number}")))?);
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(shards.entry(number).or_insert(opened))
+        let (root, number) = (&request.identity.name, request.identity.shard);
+        let shard = {
+            let mut shards = self.shards_mut();
+            // Looked at again under the lock: a root that was removed does not come back.
+            if self.updates().is_outdated(root, request.identity.job) {
+                return Ok(false);
+            }
+            match shards.entry((root.clone(), number)) {
+                Entry::Occupied(held) => Arc::clone(held.get()),
+                Entry::Vacant(place) => {
+                    let folder = folders::of_shard(&self.dir, root, number);
+                    Arc::clone(place.insert(Arc::new(Shard::open(&folder)?)))
+                }
+            }
         };
         shard.prepare(request.identity, entries, self.threads, progress)
     }
 
     /// Commits what an update has prepared.
     fn commit(&self, request: CommitRequest) -> Result<(), NodeError> {
-        let CommitRequest { shard, job, keep } = request;
-        let held = self.shard(shard).ok_or(NodeError::NotIndexed(shard))?;
-        if !held.commit(job)? {
+        let CommitRequest {
+            root,
+            shard,
+            job,
+            keep,
+        } = request;
+        let held = self.shard(&root, shard);
+        if !held.ok_or(NodeError::NotIndexed(shard))?.commit(job)? {
             return Err(NodeError::NoState { shard, job });
         }
-        Ok(self.drop_others(&keep.into_iter().chain([shard]).collect())?)
+        let keep = keep.into_iter().chain([shard]).collect();
+        Ok(self.drop_others(&root, &keep)?)
     }
 
-    /// Removes the shards that are held by other nodes now.
-    fn drop_others(&self, keep: &HashSet<u32>) -> Result<(), IndexError> {
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        for (_, shard) in shards.extract_if(.., |number, _| !keep.contains(number)) {
+    /// Removes the shards of a root that are held by other nodes now.
+    fn drop_others(&self, root: &RootName, keep: &HashSet<u32>) -> Result<(), IndexError> {
+        let is_other = |(of, number): &(RootName, u32)| of == root && !keep.contains(number);
+        for (_, shard) in self.shards_mut().extract_if(.., |key, _| is_other(key)) {
             fs::remove_dir_all(shard.dir()).map_err(IndexError::io(shard.dir()))?;
         }
         Ok(())
+    }
+
+    /// Removes a root, unless a later job has made it anew.
+    fn forget(&self, request: &ForgetRequest) -> Result<(), NodeError> {
+        let ForgetRequest { root, job } = request;
+        if root.is_unnamed() {
+            return Err(NodeError::Unnamed);
+        }
+        self.updates().announce(root, *job);
+        let of_root = |(of, _): &(RootName, u32)| of == root;
+        let held: Vec<Arc<Shard>> = {
+            let shards = self.shards();
+            let held = shards.iter().filter(|(key, _)| of_root(key));
+            held.map(|(_, shard)| Arc::clone(shard)).collect()
+        };
+        // An update at work has been told to end, and ends at the next file.
+        let _quiet: Vec<_> = held.iter().map(|shard| shard.rest()).collect();
+        let mut shards = self.shards_mut();
+        if self.updates().is_outdated(root, *job) {
+            return Ok(());
+        }
+        shards.retain(|key, _| !of_root(key));
+        let discarded = folders::discard(&self.dir, root, *job)?;
+        drop(shards);
+        Ok(folders::remove(&discarded)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Identity;
+
+    fn update(node: &Node, tree: &Path, name: &str, job: u64) -> Result<(), NodeError> {
+        let identity = Identity {
+            name: RootName::try_from(name.to_owned()).unwrap(),
+            root: tree.to_str().unwrap().to_owned(),
+            job,
+            shard: 1,
+            of: 1,
+            ..Identity::default()
+        };
+        let entries = corpus::walk(tree).unwrap().entries;
+        node.update(UpdateRequest { identity }, entries)
+    }
+
+    #[test]
+    fn a_removed_root_leaves_nothing_and_does_not_come_back() {
+        let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(tree.path().join("file"), "text").unwrap();
+        let node = Node::open(1, dir.path()).unwrap();
+        for name in ["", "a", "b"] {
+            update(&node, tree.path(), name, 5).unwrap();
+        }
+        let root: RootName = "a".parse().unwrap();
+        let forget = |root: &RootName, job| {
+            let root = root.clone();
+            node.forget(&ForgetRequest { root, job })
+        };
+        // A job that is later than the removal has made it anew.
+        forget(&root, 4).unwrap();
+        assert!(node.shard(&root, 1).is_some());
+        forget(&root, 6).unwrap();
+        assert!(node.shard(&root, 1).is_none());
+        // An update that was on its way.
+        let late = update(&node, tree.path(), "a", 5);
+        assert!(matches!(late, Err(NodeError::Superseded)), "{late:?}");
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["lock", "root-b", "shard-1"]);
+        update(&node, tree.path(), "a", 7).unwrap();
+        assert!(node.shard(&root, 1).is_some());
+        assert!(forget(&RootName::default(), 9).is_err());
+        drop(node);
+        let node = Node::open(1, dir.path()).unwrap();
+        let roots: Vec<_> = node.shards().keys().map(|(root, _)| root.clone()).collect();
+        let roots: Vec<_> = roots.iter().map(RootName::as_str).collect();
+        assert_eq!(roots, ["", "a", "b"]);
     }
 }

@@ -1,10 +1,10 @@
 //! What a node says about itself.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Node;
 use crate::index::Shard;
+use crate::root::RootName;
 use crate::wire::{IndexingStatus, NodeStatus, ShardStatus};
 
 /// How many of the files that are left out a status names.
@@ -13,12 +13,12 @@ const MAX_REJECTED: usize = 100;
 impl Node {
     /// The state of the node and its shards.
     pub fn status(&self) -> NodeStatus {
-        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let shards = self.shards();
         let indexing = self
             .updates()
             .current
             .as_ref()
-            .map(|progress| IndexingStatus {
+            .map(|(_, progress)| IndexingStatus {
                 files_total: progress.files_total.load(Ordering::Relaxed),
                 files_done: progress.files_done.load(Ordering::Relaxed),
                 bytes_done: progress.bytes_done.load(Ordering::Relaxed),
@@ -28,7 +28,7 @@ impl Node {
             folder: self.dir.display().to_string(),
             shards: shards
                 .iter()
-                .map(|(&number, shard)| shard_status(number, shard))
+                .map(|((root, number), shard)| shard_status(root, *number, shard))
                 .collect(),
             indexing,
             searching: self.load.running(),
@@ -37,8 +37,9 @@ impl Node {
     }
 }
 
-fn shard_status(number: u32, shard: &Shard) -> ShardStatus {
+fn shard_status(root: &RootName, number: u32, shard: &Shard) -> ShardStatus {
     let mut status = ShardStatus {
+        root: root.clone(),
         shard: number,
         identity: None,
         prepared: shard.prepared().map(|state| state.identity.clone()),

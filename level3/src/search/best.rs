@@ -84,7 +84,7 @@ pub(super) fn search(
     let wanted = request.skip.saturating_add(request.limit);
     answer.more |= answer.timed_out || lines.len() > wanted;
     let mut shower = Shower::new(snapshot, &scan.matcher, request.context, budget);
-    let mut room = Room::new(budget);
+    let mut room = Room::new(request, budget);
     let mut open = None;
     for found in lines.into_iter().take(wanted).skip(request.skip) {
         if open.replace(found.file) != Some(found.file) {

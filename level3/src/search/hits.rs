@@ -79,7 +79,7 @@ pub(crate) fn search_within(
     };
     let mut skip = request.skip;
     let mut shower = Shower::new(snapshot, &scan.matcher, request.context, budget);
-    let mut room = Room::new(budget);
+    let mut room = Room::new(request, budget);
     for (candidate, lines) in &found.files {
         let skipped = skip.min(lines.len());
         skip -= skipped;
@@ -107,18 +107,24 @@ pub(crate) fn search_within(
 pub(super) struct Room<'a> {
     budget: &'a Budget<'a>,
     bytes: usize,
+    most: usize,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn new(budget: &'a Budget<'a>) -> Self {
-        Self { budget, bytes: 0 }
+    /// Room for the hits of a request.
+    pub(super) fn new(request: &Request, budget: &'a Budget<'a>) -> Self {
+        Self {
+            budget,
+            bytes: 0,
+            most: request.bytes.min(REQUEST_BYTES),
+        }
     }
 
     /// Takes the bytes of a hit, if there are as many; the first hit always fits.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let is_first = self.bytes == 0;
         self.bytes += bytes;
-        is_first || (self.bytes <= REQUEST_BYTES && self.budget.take(bytes))
+        is_first || (self.bytes <= self.most && self.budget.take(bytes))
     }
 }
 
@@ -139,7 +145,7 @@ fn names(
     // By path already.
     paths.sort_by_key(|(rank, _)| *rank);
     let mut answer = Answer::default();
-    let mut room = Room::new(budget);
+    let mut room = Room::new(request, budget);
     for (rank, path) in paths.into_iter().skip(request.skip) {
         answer.more = answer.hits.len() == request.limit;
         answer.cut = !answer.more && !room.take(HIT_BYTES + path.len());

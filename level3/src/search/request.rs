@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::REQUEST_BYTES;
 use super::query::Query;
 
 /// What to look for in a shard.
@@ -21,8 +22,15 @@ pub struct Request {
     pub limit: usize,
     /// Lines to show in front of and behind each hit.
     pub context: usize,
+    /// The most bytes of hits, on each shard.
+    #[serde(default = "request_bytes")]
+    pub bytes: usize,
     /// After this many milliseconds the search stops with what it has.
     pub time_limit_ms: u64,
+}
+
+fn request_bytes() -> usize {
+    REQUEST_BYTES
 }
 
 /// Which hits come first.
@@ -133,6 +141,7 @@ impl Request {
             skip: 0,
             limit: 1000,
             context: 0,
+            bytes: REQUEST_BYTES,
             time_limit_ms: 10_000,
         }
     }

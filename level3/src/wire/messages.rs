@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Reader, put_bytes};
 use crate::corpus::{Entry, Reject, Stamp};
 use crate::index::Identity;
+use crate::root::RootName;
 use crate::search::Request;
 
-/// Packs a query: the shard to ask, the job whose state is to answer, and the needle.
+/// Packs a query: the shard of the unnamed root to ask, the job whose state is to answer, and the
+/// needle.
 pub fn encode_query(shard: u32, job: u64, needle: &[u8]) -> Vec<u8> {
     [&shard.to_le_bytes()[..], &job.to_le_bytes(), needle].concat()
 }
@@ -78,21 +80,54 @@ pub struct UpdateRequest {
 /// Makes the state that a job prepared the committed one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRequest {
+    /// The root that the shard is a part of.
+    pub root: RootName,
     /// The shard.
     pub shard: u32,
     /// The job.
     pub job: u64,
-    /// The shards that this node is to hold from now on; others are removed.
+    /// The shards of the root that this node is to hold from now on; others are removed.
     pub keep: Vec<u32>,
+}
+
+/// Removes a root, whatever the node has of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetRequest {
+    /// The root.
+    pub root: RootName,
+    /// A number for the removal, as if it were a job: what a later job has made stays.
+    pub job: u64,
+}
+
+/// Packs a request for the files of a shard: the shard and the root's name.
+pub fn encode_list(root: &RootName, shard: u32) -> Vec<u8> {
+    [&shard.to_le_bytes()[..], root.as_str().as_bytes()].concat()
+}
+
+/// Unpacks a request for the files of a shard.
+pub fn decode_list(payload: &[u8]) -> Option<(RootName, u32)> {
+    let mut reader = Reader(payload);
+    let shard = reader.u32()?;
+    let name = std::str::from_utf8(reader.0).ok()?.to_owned();
+    Some((RootName::try_from(name).ok()?, shard))
+}
+
+/// A state of a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardState {
+    /// The root that the shard is a part of.
+    pub root: RootName,
+    /// The shard.
+    pub shard: u32,
+    /// The job that made the state.
+    pub job: u64,
 }
 
 /// What to show of a shard's tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowseRequest {
-    /// The shard.
-    pub shard: u32,
-    /// The job whose state is to answer.
-    pub job: u64,
+    /// The state to ask.
+    pub of: ShardState,
     /// The file; or the folder, with a slash at its end, or empty for the root.
     pub path: String,
 }
@@ -117,6 +152,9 @@ pub struct NodeStatus {
 /// State of a shard on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardStatus {
+    /// The root that it is a part of.
+    #[serde(default, skip_serializing_if = "RootName::is_unnamed")]
+    pub root: RootName,
     /// Number of the shard.
     pub shard: u32,
     /// The committed state, if it has one that it can answer from.
@@ -161,29 +199,20 @@ pub struct IndexingStatus {
 
 /// A search of one shard.
 #[derive(Serialize, Deserialize)]
-struct SearchMessage<R> {
-    shard: u32,
-    job: u64,
+struct SearchMessage<S, R> {
+    of: S,
     request: R,
 }
 
-/// Packs a search: the shard to ask, the job whose state is to answer, and what to look for.
-pub fn encode_search(
-    shard: u32,
-    job: u64,
-    request: &Request,
-) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&SearchMessage {
-        shard,
-        job,
-        request,
-    })
+/// Packs a search: the state to ask, and what to look for.
+pub fn encode_search(of: &ShardState, request: &Request) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&SearchMessage { of, request })
 }
 
 /// Unpacks a search.
-pub fn decode_search(payload: &[u8]) -> Result<(u32, u64, Request), serde_json::Error> {
-    let message: SearchMessage<Request> = serde_json::from_slice(payload)?;
-    Ok((message.shard, message.job, message.request))
+pub fn decode_search(payload: &[u8]) -> Result<(ShardState, Request), serde_json::Error> {
+    let message: SearchMessage<ShardState, Request> = serde_json::from_slice(payload)?;
+    Ok((message.of, message.request))
 }
 
 #[cfg(test)]
@@ -224,5 +253,15 @@ mod tests {
         let packed = encode_query(2, 3, b"\xff\0");
         assert_eq!(decode_query(&packed), Some((2, 3, &b"\xff\0"[..])));
         assert_eq!(decode_query(b"abc"), None);
+    }
+
+    #[test]
+    fn lists_name_a_root_that_can_be_one() {
+        for name in ["", "linux"] {
+            let name = RootName::try_from(name.to_owned()).unwrap();
+            assert_eq!(decode_list(&encode_list(&name, 3)), Some((name, 3)));
+        }
+        assert_eq!(decode_list(b"\x03\0\0\0../x"), None);
+        assert_eq!(decode_list(b"\x03"), None);
     }
 }

@@ -12,9 +12,9 @@ use std::io::{self, Read, Write};
 
 pub use endpoint::{Endpoint, EndpointError, Listener, Stream};
 pub use messages::{
-    BrowseRequest, CommitRequest, IndexingStatus, NodeStatus, Refusal, ShardStatus, UpdateRequest,
-    decode_entries, decode_error, decode_query, decode_search, encode_entries, encode_error,
-    encode_query, encode_search,
+    BrowseRequest, CommitRequest, ForgetRequest, IndexingStatus, NodeStatus, Refusal, ShardState,
+    ShardStatus, UpdateRequest, decode_entries, decode_error, decode_list, decode_query,
+    decode_search, encode_entries, encode_error, encode_list, encode_query, encode_search,
 };
 
 /// Bytes in front of a payload.
@@ -52,6 +52,8 @@ pub enum Kind {
     File = 10,
     /// Asks for what is in a folder, by a [`BrowseRequest`]: one `Last`.
     Folder = 11,
+    /// A [`ForgetRequest`]: removes a root; answered by `Last`.
+    Forget = 12,
     /// Part of an answer, with more to come.
     Items = 0x81,
     /// The last part of an answer.
@@ -64,12 +66,12 @@ impl Kind {
     /// The kind with this code.
     pub fn of(code: u8) -> Option<Self> {
         use Kind::{
-            Commit, Count, Entries, Error, File, Folder, Items, Last, List, Query, Search, Status,
-            Tally, Update,
+            Commit, Count, Entries, Error, File, Folder, Forget, Items, Last, List, Query, Search,
+            Status, Tally, Update,
         };
         [
             Status, Query, Search, Update, List, Entries, Count, Commit, Tally, File, Folder,
-            Items, Last, Error,
+            Forget, Items, Last, Error,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

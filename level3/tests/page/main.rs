@@ -13,6 +13,7 @@ mod common;
 mod file;
 mod history;
 mod results;
+mod roots;
 mod sites;
 
 use std::time::Duration;

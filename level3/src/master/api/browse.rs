@@ -6,12 +6,13 @@ use axum::extract::{RawQuery, State as Shared};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, Bytes};
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
 use super::failure::{Failure, texts};
-use super::pages::Tree;
 use super::stream::STATE;
+use super::trees::Tree;
 use super::{Master, parameters};
 use crate::master::error::{Cause, MasterError};
 use crate::search::{Folder, language};
@@ -42,7 +43,9 @@ pub(super) async fn text(
     root: &str,
     path: &str,
 ) -> Result<(Tree, Bytes), Failure> {
-    let (tree, answers) = master.browse(Kind::File, root, path).await?;
+    let (tree, answers) = master
+        .browse(Kind::File, root, path, |text| !text.is_empty())
+        .await?;
     let mut missing = Vec::new();
     for answer in answers {
         match answer {
@@ -86,7 +89,7 @@ pub(super) async fn tree(
     let path = path.trim_end_matches('/');
     let slash = if path.is_empty() { "" } else { "/" };
     let below = format!("{path}{slash}");
-    let (tree, answers) = master.browse(Kind::Folder, root, &below).await?;
+    let (tree, answers) = master.browse(Kind::Folder, root, &below, |_| false).await?;
     let (mut folder, mut missing) = (Folder::default(), Vec::new());
     for answer in answers {
         match answer {
@@ -127,39 +130,72 @@ pub(super) async fn tree(
 type Answers = Vec<Result<Bytes, MasterError>>;
 
 impl Master {
-    /// Asks all shards of a root about a path.
-    async fn browse(&self, kind: Kind, root: &str, path: &str) -> Result<(Tree, Answers), Failure> {
+    /// Asks all shards of a root about a path, until one gives an answer that `is_enough`: no shard
+    /// that is silent is waited for then.
+    async fn browse(
+        &self,
+        kind: Kind,
+        root: &str,
+        path: &str,
+        is_enough: impl Fn(&Bytes) -> bool,
+    ) -> Result<(Tree, Answers), Failure> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let tree = self.tree(root).await?;
-            let shards = self.parts(std::slice::from_ref(&tree));
-            let ask = async |shard: u32| {
-                let job = tree.state.job;
-                let path = path.to_owned();
-                let request = BrowseRequest { shard, job, path };
-                let json = serde_json::to_vec(&request).map_err(|_| MasterError::Worker)?;
-                let frame = wire::frame(kind, &json);
-                let started = self.ask(shard, &frame, self.config.node_timeout).await?;
-                let pool = self.topology.pool(started.node);
-                if started.kind != Kind::Last {
-                    let faults = vec![self.topology.fault(started.node, Cause::Unexpected)];
-                    return Err(MasterError::Shard { shard, faults });
+            let shards = 1..=self.topology.shards();
+            let mut asked: FuturesUnordered<_> = shards
+                .map(|shard| self.browse_shard(kind, &tree, shard, path))
+                .collect();
+            let mut answers = Vec::new();
+            while let Some(answer) = asked.next().await {
+                let ends = answer.as_ref().is_ok_and(&is_enough);
+                answers.push(answer);
+                if ends {
+                    break;
                 }
-                pool.give_back(started.connection);
-                Ok(started.payload)
-            };
-            let answers = join_all(shards.iter().map(|part| ask(part.shard))).await;
+            }
+            drop(asked);
             let is_about_state = |answer: &Result<_, MasterError>| {
                 answer.as_ref().is_err_and(MasterError::is_about_state)
             };
-            let is_old = answers.iter().any(is_about_state);
-            if !is_old
+            let is_found = answers
+                .last()
+                .is_some_and(|last| last.as_ref().is_ok_and(&is_enough));
+            if is_found
+                || !answers.iter().any(is_about_state)
                 || attempt == ATTEMPTS
                 || !self.have_moved_on(std::slice::from_ref(&tree)).await
             {
                 return Ok((tree, answers));
             }
         }
+    }
+
+    async fn browse_shard(
+        &self,
+        kind: Kind,
+        tree: &Tree,
+        shard: u32,
+        path: &str,
+    ) -> Result<Bytes, MasterError> {
+        let (of, path) = (tree.of_shard(shard), path.to_owned());
+        let json = serde_json::to_vec(&BrowseRequest { of, path });
+        let frame = wire::frame(kind, &json.map_err(|_| MasterError::Worker)?);
+        let patience = self.config.node_timeout;
+        let started = self.ask(tree.name(), shard, &frame, patience).await?;
+        if started.kind != Kind::Last {
+            let root = tree.name().clone();
+            let faults = vec![self.topology.fault(started.node, Cause::Unexpected)];
+            return Err(MasterError::Shard {
+                root,
+                shard,
+                faults,
+            });
+        }
+        self.topology
+            .pool(started.node)
+            .give_back(started.connection);
+        Ok(started.payload)
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Master;
-use super::pages::{Page, Tree};
+use super::pages::Page;
+use super::trees::Tree;
 use crate::search::{Request, Tally};
 use crate::wire::Kind;
 
@@ -39,7 +40,10 @@ impl Facets {
     fn new(trees: &[Tree]) -> Self {
         Self {
             all: Tally::default(),
-            roots: trees.iter().map(|tree| (tree.name.clone(), 0)).collect(),
+            roots: trees
+                .iter()
+                .map(|tree| (tree.name().as_str().to_owned(), 0))
+                .collect(),
         }
     }
 
@@ -47,7 +51,10 @@ impl Facets {
     pub(super) fn of_page(trees: &[Tree], request: &Request, page: &Page) -> Self {
         let mut facets = Self::new(trees);
         for (at, tree) in trees.iter().enumerate() {
-            let hits = page.hits.iter().filter(|hit| hit.root == tree.name);
+            let hits = page
+                .hits
+                .iter()
+                .filter(|hit| hit.root == tree.name().as_str());
             let mut paths: Vec<&str> = hits.map(|hit| hit.file.as_str()).collect();
             paths.sort_unstable();
             let files = paths.chunk_by(|a, b| a == b);
@@ -63,6 +70,12 @@ impl Facets {
     fn add(&mut self, tree: usize, tally: &Tally) {
         self.roots[tree].1 += tally.lines;
         self.all.add(tally);
+    }
+
+    /// Takes note that not everything was counted.
+    pub(super) fn at_least(mut self, at_least: bool) -> Self {
+        self.all.at_least |= at_least;
+        self
     }
 
     /// Puts `totals` and `facets` into an answer.

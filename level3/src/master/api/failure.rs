@@ -75,7 +75,10 @@ impl From<MasterError> for Failure {
     fn from(error: MasterError) -> Self {
         match error {
             MasterError::Shard { .. } => Self::all_missing(&[error]),
-            MasterError::NotIndexed(_) => Self::bad_gateway(error.to_string()),
+            MasterError::NotIndexed(_) | MasterError::Root { .. } => {
+                Self::bad_gateway(error.to_string())
+            }
+            MasterError::TooManyRoots => Self::new(StatusCode::CONFLICT, error.to_string()),
             _ => Self::internal(error.to_string()),
         }
     }

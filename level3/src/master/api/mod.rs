@@ -24,11 +24,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use serde_json::{Value, json};
 
 use super::Master;
 use super::error::Fault;
+use super::requests::{Root, Wanted};
+use crate::root::{Ignore, RootName};
 use failure::Failure;
 use parameters::Parameters;
 
@@ -48,13 +50,16 @@ pub(crate) fn router(master: Arc<Master>) -> Router {
         .route("/file", get(browse::file))
         .route("/tree", get(browse::tree))
         .route("/colours", get(colours::answer))
-        .route("/roots", get(trees::roots))
+        .route("/roots", get(trees::roots).delete(trees::remove_unnamed))
+        .route("/roots/", delete(trees::remove_unnamed))
+        .route("/roots/{name}", get(trees::root).delete(trees::remove))
         .route("/status", get(status))
         .route("/view", get(page::view))
+        .route("/help", get(page::help))
         .route("/assets/{*name}", get(page::asset))
         .fallback(async || Failure::not_found("no such page"))
         .method_not_allowed_fallback(async || {
-            let error = "only GET is known here, and POST at /index";
+            let error = "only GET is known here, POST at /index, and DELETE at /roots/NAME";
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
         })
         .layer(middleware::from_fn_with_state(
@@ -114,6 +119,17 @@ async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
     let path = parameters
         .path("path")
         .ok_or_else(|| Failure::bad_request("parameter `path` is missing"))?;
+    let name = name(&parameters)?;
+    let ignore = match parameters.text("ignore")? {
+        None => master.config.ignore,
+        Some("git") => Ignore::Git,
+        Some("nothing") => Ignore::Nothing,
+        Some(_) => {
+            return Err(Failure::bad_request(
+                "parameter `ignore` must be git or nothing",
+            ));
+        }
+    };
     let shown = path.display();
     let canonical = {
         let path = path.clone();
@@ -132,13 +148,26 @@ async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
     if root.to_str().is_none() {
         return Err(Failure::bad_request(format!("{shown}: not valid UTF-8")));
     }
-    let requested = master.requests.request(root);
-    requested.map_err(|error| Failure::internal(error.to_string()))?;
+    let wanted = Wanted { path: root, ignore };
+    master.roots.request(&name, wanted)?;
     Ok(success())
 }
 
-async fn is_indexed(State(master): State<Arc<Master>>) -> Answer {
-    match master.obstacle().await {
+/// The root that a request of the contract is about: without `name` the unnamed one.
+fn name(parameters: &Parameters) -> Result<RootName, Failure> {
+    let Some(name) = parameters.text("name")? else {
+        return Ok(RootName::default());
+    };
+    let parsed = name.parse::<RootName>();
+    parsed.map_err(|error| Failure::bad_request(format!("parameter `name`: {error}")))
+}
+
+async fn is_indexed(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
+    let name = name(&parameters(query)?)?;
+    if master.roots.get(&name).is_none() && !name.is_unnamed() {
+        return Err(trees::unknown(&name));
+    }
+    match master.obstacle(&name).await {
         None => Ok(success()),
         Some(obstacle) => Err(Failure::bad_gateway(obstacle)),
     }
@@ -157,16 +186,29 @@ async fn status(State(master): State<Arc<Master>>) -> Answer {
         }
     };
     let nodes: Vec<Value> = master.topology.nodes().map(describe).collect();
-    let ready = master.obstacle().await;
+    let roots = master.roots.list();
+    let obstacle = |root: &Arc<Root>| {
+        let why = master.obstacle_by(root.name(), &statuses)?;
+        Some(match root.name().as_str() {
+            "" => why,
+            _ => format!("{}: {why}", root.name()),
+        })
+    };
+    let obstacle = match roots.as_slice() {
+        [] => master.obstacle_by(&RootName::default(), &statuses),
+        roots => roots.iter().find_map(obstacle),
+    };
+    let unnamed = master.roots.unnamed();
     let body = json!({
         "success": true,
-        "ready": ready.is_none(),
-        "obstacle": ready,
-        "jobs": master.requests.status(),
-        "state": master.served.known().map(|state| json!({
+        "ready": obstacle.is_none(),
+        "obstacle": obstacle,
+        "roots": roots.iter().map(|root| root.status()).collect::<Vec<_>>(),
+        "jobs": unnamed.as_ref().map(|root| root.status()),
+        "state": unnamed.as_ref().and_then(|root| root.served()).map(|state| json!({
             "job": state.job.to_string(), "root": state.root,
         })),
-        "watch": master.config.watch.then(|| master.watching.status()),
+        "watch": unnamed.as_ref().and_then(|root| root.status().watch),
         "replicas": master.config.replicas,
         "nodes": nodes,
     });

@@ -11,6 +11,8 @@ use super::{Answer, Master};
 
 const HTML: &str = include_str!("../../../assets/index.html");
 
+const HELP: &str = include_str!("../../../assets/help.html");
+
 /// What stands in the page for the address of the user's editor.
 const EDITOR_URL: &str = "{editor-url}";
 
@@ -57,6 +59,11 @@ pub(super) fn index(master: &Master) -> Response {
         "text/html; charset=utf-8",
         HTML.replace(EDITOR_URL, &editor),
     )
+}
+
+/// What can be written in the query, and how results are put in order.
+pub(super) async fn help() -> Response {
+    respond("text/html; charset=utf-8", HELP.to_owned())
 }
 
 /// A file or folder of the tree, which the page shows.

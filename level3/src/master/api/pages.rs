@@ -4,16 +4,15 @@
 //! match in which files; from that follows which of its lines each shard has to show, and no text
 //! is sent that is then left out. In the order of `best` each shard is asked for all pages so far.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use serde::de::DeserializeOwned;
 
 use super::Master;
+use super::trees::Tree;
 use crate::master::error::{Cause, MasterError};
-use crate::master::served::State;
 use crate::search::{Answer, Counts, Hit, Order, Request};
 use crate::wire::{self, Kind};
 
@@ -21,11 +20,14 @@ use crate::wire::{self, Kind};
 /// until then is silent.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// A root to ask, and its state.
-pub(super) struct Tree {
-    pub name: String,
-    pub state: Arc<State>,
-}
+/// Bytes of hits that all shards together may answer with: as many as three shards of one root.
+const PAGE_BYTES: usize = 9 << 20;
+
+/// But of each shard so many.
+const MIN_BYTES: usize = 64 << 10;
+
+/// Shards of several roots that one search asks at once.
+const MAX_ASKED: usize = 24;
 
 /// A shard of one of the trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ impl Master {
     pub(super) async fn page(&self, trees: &[Tree], request: &Request) -> Page {
         let mut page = Page::default();
         let parts = self.parts(trees);
+        let bytes = (PAGE_BYTES / parts.len().max(1)).max(MIN_BYTES);
         let is_first = request.skip == 0;
         let windows = if is_first {
             vec![(0, request.limit); parts.len()]
@@ -66,6 +69,7 @@ impl Master {
                 let request = Request {
                     skip,
                     limit,
+                    bytes,
                     ..request.clone()
                 };
                 (part, request)
@@ -84,7 +88,7 @@ impl Master {
             page.more |= answer.cut || (tells_more && answer.more);
             page.timed_out |= answer.timed_out;
             for hit in &mut answer.hits {
-                hit.root.clone_from(&trees[*tree].name);
+                trees[*tree].name().as_str().clone_into(&mut hit.root);
             }
         }
         page.pruned = answers.iter().all(|(_, answer)| answer.pruned);
@@ -107,7 +111,8 @@ impl Master {
             .collect()
     }
 
-    /// How many lines each shard is to leave out and to show, by how many it has.
+    /// How many lines each shard is to leave out and to show, by how many it has. Roots are counted
+    /// in their order, up to the one in which the page ends.
     async fn windows(
         &self,
         trees: &[Tree],
@@ -115,19 +120,27 @@ impl Master {
         request: &Request,
         page: &mut Page,
     ) -> Vec<(usize, usize)> {
-        let asked: Vec<_> = parts.iter().map(|&part| (part, request.clone())).collect();
-        let counted = self.ask_each(Kind::Count, trees, &asked).await;
+        let wanted = request.skip + request.limit;
         let mut counts: Vec<(usize, Counts)> = Vec::new();
-        for (part, outcome) in parts.iter().zip(counted) {
-            let count = outcome.unwrap_or_else(|error| {
-                page.missing.push(error);
-                Counts::default()
-            });
-            page.more |= count.more;
-            page.timed_out |= count.timed_out;
-            counts.push((part.tree, count));
+        for parts in parts.chunk_by(|a, b| a.tree == b.tree) {
+            let asked: Vec<_> = parts.iter().map(|&part| (part, request.clone())).collect();
+            let counted = self.ask_each(Kind::Count, trees, &asked).await;
+            for (part, outcome) in parts.iter().zip(counted) {
+                let count = outcome.unwrap_or_else(|error| {
+                    page.missing.push(error);
+                    Counts::default()
+                });
+                page.more |= count.more;
+                page.timed_out |= count.timed_out;
+                counts.push((part.tree, count));
+            }
+            let files = counts.iter().flat_map(|(_, count)| &count.files);
+            if files.map(|(_, lines)| lines).sum::<usize>() > wanted {
+                break;
+            }
         }
-        let (windows, beyond) = share(&counts, request.skip, request.limit);
+        let (mut windows, beyond) = share(&counts, request.skip, request.limit);
+        windows.resize(parts.len(), (0, 0));
         page.more |= beyond;
         windows
     }
@@ -141,20 +154,22 @@ impl Master {
     ) -> Vec<Result<T, MasterError>> {
         let patience = self.config.search_time_limit + MARGIN.max(self.config.node_timeout / 2);
         let ask = async |(part, request): &(Part, Request)| {
-            let (shard, job) = (part.shard, trees[part.tree].state.job);
-            let payload =
-                wire::encode_search(shard, job, request).map_err(|_| MasterError::Worker)?;
-            let started = self
-                .ask(shard, &wire::frame(kind, &payload), patience)
-                .await?;
+            let tree = &trees[part.tree];
+            let of = tree.of_shard(part.shard);
+            let payload = wire::encode_search(&of, request).map_err(|_| MasterError::Worker)?;
+            let frame = wire::frame(kind, &payload);
+            let started = self.ask(tree.name(), part.shard, &frame, patience).await?;
             let node = started.node;
             self.topology.pool(node).give_back(started.connection);
             read(&started.payload).ok_or_else(|| MasterError::Shard {
-                shard,
+                root: tree.name().clone(),
+                shard: part.shard,
                 faults: vec![self.topology.fault(node, Cause::Unexpected)],
             })
         };
-        join_all(requests.iter().map(ask)).await
+        let at_once = MAX_ASKED.max(self.topology.shards() as usize);
+        let asked = stream::iter(requests.iter().map(ask)).buffered(at_once);
+        asked.collect().await
     }
 }
 

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 
 use super::facets::{self, Facets};
 use super::failure::{Failure, texts};
-use super::pages::{Page, Tree};
+use super::pages::Page;
 use super::parameters::Parameters;
+use super::trees::Tree;
 use super::{Master, parameters};
 use crate::master::error::MasterError;
 use crate::search::{
@@ -56,16 +57,19 @@ pub(super) async fn answer(
     let (trees, page) = loop {
         attempt += 1;
         let trees = master.trees(&parsed).await?;
-        let page = master.page(&trees, &asked.request).await;
+        let (missing, trees) = (trees.missing, trees.ready);
+        let mut page = master.page(&trees, &asked.request).await;
         let is_old = page.missing.iter().any(MasterError::is_about_state);
         if !is_old || attempt == ATTEMPTS || !master.have_moved_on(&trees).await {
+            if page.missing.len() == trees.len() * master.topology.shards() as usize {
+                return Err(Failure::all_missing(&page.missing));
+            }
+            page.missing.extend(missing);
             break (trees, page);
         }
     };
-    if page.missing.len() == trees.len() * master.topology.shards() as usize {
-        return Err(Failure::all_missing(&page.missing));
-    }
-    let mut body = body(&master, &trees, &page);
+    let is_partial = !page.missing.is_empty();
+    let mut body = body(&trees, &page);
     let of_page = Facets::of_page(&trees, &asked.request, &page);
     let is_whole = !page.more && asked.request.skip == 0 && page.missing.is_empty();
     if !asked.count || is_whole || asked.stream {
@@ -73,6 +77,7 @@ pub(super) async fn answer(
     } else {
         facets::count(&master, &trees, &asked.request)
             .await
+            .at_least(is_partial)
             .put(&mut body);
     }
     body["took_us"] = (started.elapsed().as_micros() as u64).into();
@@ -84,7 +89,8 @@ pub(super) async fn answer(
     let counted = async move {
         let _turn = master.gates.searches.acquire().await;
         let facets = if count {
-            facets::count(&master, &trees, &asked.request).await
+            let facets = facets::count(&master, &trees, &asked.request).await;
+            facets.at_least(is_partial)
         } else {
             of_page
         };
@@ -188,14 +194,14 @@ async fn parsed(master: &Master, parameters: &Parameters) -> Result<Parsed, Fail
 }
 
 /// The answer as JSON, all but what is counted.
-fn body(master: &Master, trees: &[Tree], page: &Page) -> Value {
+fn body(trees: &[Tree], page: &Page) -> Value {
     let states: Vec<String> = trees
         .iter()
         .map(|tree| tree.state.job.to_string())
         .collect();
     let roots: Vec<Value> = trees
         .iter()
-        .map(|tree| json!({"name": tree.name, "path": tree.state.root, "state": tree.state.job.to_string()}))
+        .map(|tree| json!({"name": tree.name(), "path": tree.state.root, "state": tree.state.job.to_string()}))
         .collect();
     let mut body = json!({
         "success": true,
@@ -206,9 +212,9 @@ fn body(master: &Master, trees: &[Tree], page: &Page) -> Value {
         "root": trees.first().map(|tree| &tree.state.root),
         "roots": roots,
     });
-    if trees.iter().any(|tree| master.is_indexing(tree)) {
+    if trees.iter().any(Tree::is_indexing) {
         body["indexing"] = true.into();
-    } else if let Some(reason) = trees.iter().find_map(|tree| master.stale(tree)) {
+    } else if let Some(reason) = trees.iter().find_map(Tree::stale) {
         body["stale"] = reason.into();
     }
     if page.timed_out {

@@ -1,4 +1,4 @@
-//! The contract's answer: the items of all shards as one JSON document of any size.
+//! The contract's answer: the items of all shards of the unnamed root as one JSON document of any size.
 //!
 //! Nodes send items as JSON text, each behind a comma, and no file is in two shards; so the master
 //! passes frames on as they come. A small answer is one frame from each shard and leaves in one
@@ -27,6 +27,7 @@ use crate::master::error::{Cause, MasterError};
 use crate::master::pool::Connection;
 use crate::master::served::State;
 use crate::master::topology::NodeIndex;
+use crate::root::RootName;
 use crate::wire::{self, Kind};
 
 const HEAD: &str = r#"{"success": true, "results": ["#;
@@ -48,12 +49,15 @@ pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Respons
     let mut attempt = 0;
     let (state, outcomes) = loop {
         attempt += 1;
-        let state = master.served().await?;
+        let state = master.served(&RootName::default()).await?;
         let outcomes = ask_all(&master, &state, needle).await;
         let is_about_state =
             |outcome: &Outcome| outcome.as_ref().is_err_and(MasterError::is_about_state);
         let is_old = outcomes.iter().any(is_about_state);
-        if !is_old || attempt == ATTEMPTS || !master.has_moved_on(&state).await {
+        if !is_old
+            || attempt == ATTEMPTS
+            || !master.has_moved_on(&RootName::default(), &state).await
+        {
             break (state, outcomes);
         }
     };
@@ -112,14 +116,16 @@ async fn ask_all(master: &Master, state: &State, needle: &[u8]) -> Vec<Outcome> 
         .collect();
     let patience = master.config.node_timeout;
     let asked = (1..).zip(&frames);
-    join_all(asked.map(|(shard, frame)| master.ask(shard, frame, patience))).await
+    let unnamed = RootName::default();
+    join_all(asked.map(|(shard, frame)| master.ask(&unnamed, shard, frame, patience))).await
 }
 
 /// Headers that name the state which an answer comes from, and whether another is being built.
 fn state_headers(master: &Master, state: &State) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(STATE, HeaderValue::from(state.job));
-    if master.requests.is_indexing() {
+    let unnamed = master.roots.unnamed();
+    if unnamed.is_some_and(|root| root.is_indexing()) {
         headers.insert(INDEXING, HeaderValue::from_static("true"));
     }
     headers
@@ -142,7 +148,12 @@ async fn forward(
     let pool = master.topology.pool(node);
     let missing = |cause: Cause| {
         let faults = vec![master.topology.fault(node, cause)];
-        Part::Missing(MasterError::Shard { shard, faults })
+        let root = RootName::default();
+        Part::Missing(MasterError::Shard {
+            root,
+            shard,
+            faults,
+        })
     };
     loop {
         let frame = tokio::select! {

@@ -37,10 +37,14 @@ impl Parsed {
         }
     }
 
-    /// An error that says that there is no such root.
-    pub fn no_root(&self) -> QueryError {
+    /// An error that says that no root is asked, and which `names` there are.
+    pub fn no_root<'a>(&self, names: impl Iterator<Item = &'a str>) -> QueryError {
         let at = self.roots.first().map_or(0..0, |rule| rule.at.clone());
-        error("there is no such root", &at)
+        let names: Vec<&str> = names
+            .map(|name| if name.is_empty() { "\"\"" } else { name })
+            .collect();
+        let message = format!("there is no such root; there are: {}", names.join(", "));
+        error(message, &at)
     }
 
     /// Whether a root of this name is asked.
