@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -363,6 +363,118 @@ fn a_full_disk_leaves_the_old_state_and_no_rubbish() {
     assert_eq!(master.find(b"needle"), ["file:1"]);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     child.wait().unwrap();
+}
+
+/// A connection that is kept, and asks one thing after the other.
+struct Kept(std::net::TcpStream);
+
+impl Kept {
+    fn open(address: SocketAddr) -> Self {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    fn ask(&mut self, target: &str) {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.0.write_all(head.as_bytes()).unwrap();
+    }
+
+    /// What there is of an answer, when there is some.
+    fn answer(&mut self) -> String {
+        let mut bytes = vec![0; 64 << 10];
+        let read = self.0.read(&mut bytes).unwrap();
+        String::from_utf8(bytes[..read].to_vec()).unwrap()
+    }
+
+    fn has_answer(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let there = self.0.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        self.0.set_nonblocking(false).unwrap();
+        there
+    }
+}
+
+/// Every query that waits for a node holds two of the master's descriptors.
+#[test]
+fn a_master_that_may_open_no_more_files_says_so_and_loses_nothing() {
+    const CLIENTS: usize = 30;
+    let tree = tempfile::tempdir().unwrap();
+    write_tree(tree.path(), [("file", "needle\n")]);
+    let mut cluster = common::Cluster::start(1, |_| {});
+    let level3::Endpoint::Tcp(node) = cluster.config.nodes[0].clone() else {
+        unreachable!()
+    };
+    // Room for all clients, but not for as many connections to the node.
+    let command = format!(
+        "ulimit -n 64; exec {} --master --nodes={node} --listen=127.0.0.1:0 --node-timeout=3600",
+        env!("CARGO_BIN_EXE_level3")
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &command])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("master listens at http://")
+        .unwrap();
+    let address: SocketAddr = address.parse().unwrap();
+    // Whatever else it says is read, so that it never waits for that.
+    let log = std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()).unwrap());
+    let path = tree.path().display();
+    assert_eq!(get(address, &format!("/index?path={path}"), "*/*").0, 200);
+    let deadline = Instant::now() + PATIENCE;
+    while get(address, "/isIndexed", "*/*").0 != 200 {
+        assert!(Instant::now() < deadline, "not indexed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let mut clients: Vec<Kept> = (0..CLIENTS).map(|_| Kept::open(address)).collect();
+    for client in &mut clients {
+        client.ask("/roots");
+        assert!(client.answer().starts_with("HTTP/1.1 200"));
+    }
+    // A node that takes connections and says nothing.
+    cluster.stop_node(1);
+    let mute = std::net::TcpListener::bind(&node).unwrap();
+    for client in &mut clients {
+        client.ask("/?q=needle");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let told = loop {
+        if let Some(client) = clients.iter_mut().find(|client| client.has_answer()) {
+            break client.answer();
+        }
+        assert!(Instant::now() < deadline, "nobody is told");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert!(told.starts_with("HTTP/1.1 503"), "{told}");
+    assert!(told.contains(r#""success":false"#), "{told}");
+    assert!(told.contains("may open no more files"), "{told}");
+    // One more client waits, and is answered when others have gone.
+    let mut late = Kept::open(address);
+    late.ask("/roots");
+    drop(clients);
+    assert!(late.answer().starts_with("HTTP/1.1 200"));
+    drop(mute);
+    cluster.start_node(1);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, body) = get(address, "/?q=needle", "*/*");
+        if status == 200 {
+            let json = serde_json::from_slice(&body).unwrap();
+            assert_eq!(results(&json), ["file:1"]);
+            break;
+        }
+        assert!(Instant::now() < deadline, "still {status}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    log.join().unwrap();
 }
 
 #[test]

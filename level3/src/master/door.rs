@@ -39,6 +39,7 @@ impl axum::serve::Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Visit, SocketAddr) {
+        let mut is_said = false;
         loop {
             match self.0.accept().await {
                 Ok((stream, address)) => {
@@ -48,7 +49,10 @@ impl axum::serve::Listener for Door {
                     return (Visit::new(stream), address);
                 }
                 Err(error) => {
-                    crate::note!("the master cannot accept a connection: {error}");
+                    // Once, however long it goes on.
+                    if !std::mem::replace(&mut is_said, true) {
+                        crate::note!("the master cannot accept a connection: {error}");
+                    }
                     sleep(ACCEPT_REST).await;
                 }
             }

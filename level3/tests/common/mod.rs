@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// How long to wait for what must happen: long, since the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A master at work on a thread of its own.
 pub struct Master {

@@ -37,7 +37,7 @@ fn several_trees_are_listed_searched_and_walked() {
     browser.until_shown("#summary", "3 lines in 2 files");
     browser.value("history.back()");
     browser.until_shown("#summary", "4 lines in 3 files");
-    browser.value("document.querySelector('.facet[title^=\"root:\\\"\\\"\"]').click()");
+    browser.value("[...document.querySelectorAll('.facet')].find((it) => it.title.startsWith('root:\"\"')).click()");
     browser.until_shown("#summary", "1 line in 1 file");
     browser.value("history.back()");
     browser.until_shown("#summary", "4 lines in 3 files");
