@@ -69,7 +69,8 @@ impl GitFolder {
     pub(crate) fn revision(&self) -> Option<Revision> {
         let head = line(&self.own.join("HEAD"))?;
         let Some(name) = head.strip_prefix("ref:").map(str::trim) else {
-            return is_hash(&head).then(|| Revision {
+            let is_commit = is_hash(&head);
+            return is_commit.then_some(Revision {
                 branch: None,
                 commit: Some(head),
             });
@@ -140,10 +141,6 @@ mod tests {
         (found.branch, found.commit)
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn branches_are_loose_or_packed() {
         let dir = tempfile::tempdir().unwrap();
@@ -158,13 +155,19 @@ mod tests {
             ],
         );
         let inside = root.join("deep/down");
-        assert_eq!(revision(&inside), (some("main"), some(TWO)));
+        assert_eq!(
+            revision(&inside),
+            (Some("main".to_owned()), Some(TWO.to_owned()))
+        );
         write(root, &[(".git/refs/heads/main", ONE)]);
-        assert_eq!(revision(root), (some("main"), some(ONE)));
+        assert_eq!(
+            revision(root),
+            (Some("main".to_owned()), Some(ONE.to_owned()))
+        );
         write(root, &[(".git/HEAD", "ref: refs/heads/topic/new\n")]);
-        assert_eq!(revision(root), (some("topic/new"), None));
+        assert_eq!(revision(root), (Some("topic/new".to_owned()), None));
         write(root, &[(".git/HEAD", TWO)]);
-        assert_eq!(revision(root), (None, some(TWO)));
+        assert_eq!(revision(root), (None, Some(TWO.to_owned())));
     }
 
     #[test]
@@ -181,7 +184,10 @@ mod tests {
             ],
         );
         let linked = dir.path().join("linked");
-        assert_eq!(revision(&linked), (some("topic"), some(ONE)));
+        assert_eq!(
+            revision(&linked),
+            (Some("topic".to_owned()), Some(ONE.to_owned()))
+        );
     }
 
     #[test]

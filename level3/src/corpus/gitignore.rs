@@ -102,7 +102,6 @@ fn read(folder: &Path, path: &Path) -> Option<Gitignore> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::corpus::{Rules, walk_with};
@@ -116,12 +115,12 @@ mod tests {
         }
     }
 
-    fn paths(root: PathBuf) -> Vec<String> {
+    fn paths(root: &Path) -> Vec<String> {
         let rules = Rules {
             ignore: Ignore::Git,
             ..Rules::default()
         };
-        let entries = walk_with(&root, &rules).unwrap().entries;
+        let entries = walk_with(root, &rules).unwrap().entries;
         entries.into_iter().map(|entry| entry.path).collect()
     }
 
@@ -153,7 +152,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            paths(dir.path().to_owned()),
+            paths(dir.path()),
             [
                 "inner/a.tmp",
                 "keep.tmp",
@@ -163,10 +162,10 @@ mod tests {
             ]
         );
         // The rules above an indexed folder hold in it.
-        assert_eq!(paths(dir.path().join("sub")), ["a.tmp", "build/out"]);
+        assert_eq!(paths(&dir.path().join("sub")), ["a.tmp", "build/out"]);
         fs::remove_dir_all(dir.path().join(".git")).unwrap();
         // Outside a work tree they mean nothing.
-        assert_eq!(paths(dir.path().join("sub")).len(), 4);
+        assert_eq!(paths(&dir.path().join("sub")).len(), 4);
     }
 
     #[test]
@@ -177,6 +176,6 @@ mod tests {
             &[(".git/HEAD", ""), ("rules", "*.c\n"), ("a.c", "")],
         );
         std::os::unix::fs::symlink("rules", dir.path().join(".gitignore")).unwrap();
-        assert_eq!(paths(dir.path().to_owned()), ["a.c", "rules"]);
+        assert_eq!(paths(dir.path()), ["a.c", "rules"]);
     }
 }

@@ -5,7 +5,7 @@
 //! does not hold it is missing from the answer, and the answer says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Master;
@@ -41,7 +41,7 @@ impl State {
 
     /// Whether it is a state of what is wanted.
     pub(super) fn is_of(&self, wanted: &Wanted) -> bool {
-        PathBuf::from(&self.root) == wanted.path && self.ignore == wanted.ignore
+        Path::new(&self.root) == wanted.path && self.ignore == wanted.ignore
     }
 }
 
