@@ -5,7 +5,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use level1::{Backend, Batch, Nonce, Sink, hopeless_job};
+use level1::{Backend, Batch, Nonce, Sink, Style, hopeless_job};
 use std::ops::ControlFlow;
 
 /// Columns in one run of the measured function: some ten milliseconds of the slowest kernel.
@@ -31,7 +31,7 @@ impl Sink for Counter {
 
 #[divan::bench(args = Backend::supported(), threads = [1, 0], sample_count = 20, sample_size = 1)]
 fn scan(bencher: Bencher, backend: Backend) {
-    let job = hopeless_job();
+    let job = hopeless_job(Style::Line);
     let rows = backend.kernel().map_or(0, |kernel| kernel.rows_per_batch());
     let batch = Batch {
         rows: 0..rows,

@@ -3,6 +3,7 @@
 use crate::commit::Commit;
 use crate::job::Job;
 use crate::kernel::KernelError;
+use crate::placement::Style;
 use crate::target::Target;
 use crate::template::CommitTemplate;
 use crate::workers::{Control, Worker, Workers, search};
@@ -20,9 +21,9 @@ const WARM_UP_GPU: Duration = Duration::from_millis(400);
 /// that measuring begins and ends where the count changes.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// The rate of some workers in hashes a second, counted over at least `duration`.
-pub fn rate(workers: &Workers, duration: Duration) -> Result<f64, KernelError> {
-    let job = hopeless_job();
+/// The rate of some workers at a job in hashes a second, counted over at least `duration`. The job
+/// should be a [hopeless](hopeless_job) one.
+pub fn rate(job: &Job, workers: &Workers, duration: Duration) -> Result<f64, KernelError> {
     let control = Control::default();
     let has_gpu = workers
         .iter()
@@ -37,7 +38,7 @@ pub fn rate(workers: &Workers, duration: Duration) -> Result<f64, KernelError> {
             control.halt();
             (after - before) as f64 / (ended - started).as_secs_f64()
         });
-        search(&job, workers, &control, &mut || ControlFlow::Continue(()))?;
+        search(job, workers, &control, &mut || ControlFlow::Continue(()))?;
         Ok(timer
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -57,16 +58,18 @@ fn next_change(control: &Control) -> (u64, Instant) {
     }
 }
 
-/// A job that no search of a human length answers, about a commit of ordinary size.
-pub fn hopeless_job() -> Job {
+/// A job that no search of a human length answers, about a commit of ordinary size with its nonce
+/// in this style.
+pub fn hopeless_job(style: Style) -> Job {
     let text = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                 parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
                 author Ann Example <ann@example.com> 1390435200 +0000\n\
                 committer Ann Example <ann@example.com> 1390435200 +0000\n\nMine a gitcoin\n";
-    let (Ok(commit), Ok(target)) = (Commit::parse(text.as_bytes()), Target::below(HOPELESS)) else {
-        unreachable!("both are constants")
+    let placement = Commit::parse(text.as_bytes()).and_then(|commit| commit.place(Some(style)));
+    let (Ok(placement), Ok(target)) = (placement, Target::below(HOPELESS)) else {
+        unreachable!("both are constants, and an unsigned commit with a message takes any style")
     };
-    Job::new(CommitTemplate::new(&commit.in_a_line(), 0), target)
+    Job::new(CommitTemplate::new(&placement, 0), target)
 }
 
 /// One id in 2^80.

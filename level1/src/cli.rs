@@ -185,6 +185,9 @@ pub struct BenchArgs {
     /// Measure this backend only, beside the 'sha1' crate
     #[arg(long, value_name = "NAME", value_parser = backend_parser())]
     pub backend: Option<BackendChoice>,
+    /// Measure with the nonce where 'search --style' puts it; 'mine' takes a line
+    #[arg(long, value_name = "STYLE", default_value = "line")]
+    pub style: StyleName,
     /// Measure on 1 and on N threads [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,

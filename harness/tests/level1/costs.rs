@@ -276,6 +276,20 @@ fn a_body_that_is_cut_off_is_no_large_one() {
 }
 
 #[test]
+fn what_a_fetch_may_ask_is_short() {
+    let server = Served::start("", &[]);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    // Nothing of the body is sent: its announced length is too much already.
+    let head = "POST /level1/git-upload-pack HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                Content-Length: 4990000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[test]
 fn gits_own_checks_are_named_like_rules() {
     let chain = Chain::new();
     let head = chain.head();

@@ -98,6 +98,25 @@ fn a_solution_that_lands_nothing_fails_and_its_files_are_kept() {
 }
 
 #[test]
+fn a_helper_beside_the_solution_is_found_from_its_clone() {
+    let dir = tempfile::tempdir().unwrap();
+    let helper = dir.path().join("helper");
+    fs::write(&helper, "#!/bin/sh\necho a coin >../message\n").unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let miner = script(
+        dir.path(),
+        "git clone --quiet \"$1\" clone && cd clone && ../helper && echo \"$2: 1\" >>LEDGER.txt\n\
+         while git commit --quiet --all --file ../message; do\n\
+         case $(git rev-parse HEAD) in f*) ;; *) break ;; esac\n\
+         git reset --quiet --soft origin/master; echo again >>../message; done\n\
+         git push --quiet origin HEAD:master\n",
+    );
+    let (output, result) = play(&miner, &["--bots", "0", "--difficulty", "f"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(result["passed"], true);
+}
+
+#[test]
 fn a_cheat_is_told_the_rule() {
     let dir = tempfile::tempdir().unwrap();
     let cheat = script(

@@ -2,13 +2,14 @@
 
 use crate::cli::{BackendChoice, BenchArgs, gpu, threads};
 use anyhow::{Context, Result};
-use level1::{Backend, KernelError, Worker, clock, rate};
+use level1::{Backend, KernelError, Worker, clock, hopeless_job, rate};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let workers = workers(args)?;
+    let job = hopeless_job(args.style.into());
 
     // In turn, so that a change in the machine's mood meets all of them.
     let mut best = vec![0f64; workers.len()];
@@ -16,7 +17,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     for _ in 0..args.rounds.get() {
         hertz = hertz.max(clock());
         for (best, worker) in best.iter_mut().zip(&workers) {
-            *best = best.max(rate(&worker.clone().into(), args.seconds)?);
+            *best = best.max(rate(&job, &worker.clone().into(), args.seconds)?);
         }
     }
     let text = table(&workers, &best, hertz, threads(args.threads));

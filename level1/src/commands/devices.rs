@@ -3,7 +3,7 @@
 use super::sweep;
 use crate::cli::{DeviceArgs, gpu};
 use anyhow::{Context, Result};
-use level1::{Backend, GpuError, KernelError, Worker, Workers, devices, rate};
+use level1::{Backend, GpuError, KernelError, Style, Worker, Workers, devices, hopeless_job, rate};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub fn run(args: &DeviceArgs) -> Result<ExitCode> {
     for info in devices()? {
         let measured = gpu(Some(info.index))
             .map_err(KernelError::from)
-            .and_then(|device| rate(&device.into(), args.seconds));
+            .and_then(|device| rate(&hopeless_job(Style::Line), &device.into(), args.seconds));
         let rate = match measured {
             Ok(rate) => format!("{:.1} MH/s", rate / 1e6),
             Err(error) => error.to_string(),
@@ -52,8 +52,9 @@ pub fn join(
             return Ok(cpu.into());
         }
     };
-    let thread = rate(&Worker::cpu(backend, NonZeroUsize::MIN).into(), TRIAL)?;
-    match rate(&device.clone().into(), TRIAL) {
+    let job = hopeless_job(Style::Line);
+    let thread = rate(&job, &Worker::cpu(backend, NonZeroUsize::MIN).into(), TRIAL)?;
+    match rate(&job, &device.clone().into(), TRIAL) {
         Ok(rate) if rate >= thread => return Ok(Workers::new([device, cpu])),
         Ok(rate) => note(&format!(
             "{device} is left out: {:.0} MH/s, where a thread of the processor makes {:.0}",

@@ -6,8 +6,8 @@
 use crate::cli::gpu;
 use anyhow::{Context, Result, bail};
 use level1::{
-    Batch, COLUMNS, Device, GpuKernel, Kernel, KernelError, Nonce, Schedules, Sink, Target, Tuning,
-    Work, Worker, hopeless_job, rate,
+    Batch, COLUMNS, Device, GpuKernel, Kernel, KernelError, Nonce, Schedules, Sink, Style, Target,
+    Tuning, Work, Worker, hopeless_job, rate,
 };
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -29,7 +29,11 @@ pub fn run(index: Option<usize>, duration: Duration) -> Result<ExitCode> {
             wrong += 1;
             return say(&format!("WRONG       {tuning}"));
         }
-        let rate = rate(&Worker::Gpu(Arc::new(tuned)).into(), duration)?;
+        let rate = rate(
+            &hopeless_job(Style::Line),
+            &Worker::Gpu(Arc::new(tuned)).into(),
+            duration,
+        )?;
         if rate > best.0 {
             *best = (rate, tuning);
         }
@@ -94,7 +98,7 @@ fn sizes(base: Tuning) -> Vec<Tuning> {
 fn is_right(device: &Device) -> Result<bool, KernelError> {
     let mut kernel = GpuKernel::new(device)?;
     let target = Target::prefix("0").unwrap_or_else(|error| unreachable!("{error}"));
-    let job = hopeless_job().with_target(target);
+    let job = hopeless_job(Style::Line).with_target(target);
     let work: &Work = job.work();
     // Across the end of a work group and of a slice of columns, and the last columns of all.
     for columns in [100..350, COLUMNS - 3..COLUMNS] {

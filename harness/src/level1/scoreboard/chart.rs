@@ -9,8 +9,8 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 260.0;
 
 /// Room for the numbers of the axes.
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = 12.0;
+const LEFT: f64 = 56.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
@@ -27,14 +27,14 @@ const COLOURS: usize = 10;
 const DASHES: usize = 3;
 
 /// What is drawn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// What it shows, for who cannot see it.
     pub title: String,
     /// Where the x axis begins and ends.
     pub x: (f64, f64),
-    /// What is written at a place of the x axis.
-    pub x_label: fn(f64) -> String,
+    /// What is written below the x axis, and where.
+    pub x_ticks: Vec<(f64, String)>,
     /// Whether the y axis begins at 0.
     pub from_zero: bool,
     /// In the order of the legend.
@@ -76,9 +76,9 @@ impl Chart {
                         line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(shown(at)) y2=(shown(at)) {}
                         text.tick x=(LEFT - 6.0) y=(shown(at + 4.0)) text-anchor="end" { (y) }
                     }
-                    @for x in scale.x_ticks() {
-                        text.tick x=(shown(scale.x(x))) y=(HEIGHT - 8.0) text-anchor="middle" {
-                            ((self.x_label)(x))
+                    @for (x, label) in &self.x_ticks {
+                        text.tick x=(shown(scale.x(*x))) y=(HEIGHT - 8.0) text-anchor="middle" {
+                            (label)
                         }
                     }
                     @for line in lines {
@@ -151,13 +151,6 @@ impl Scale {
         HEIGHT - BOTTOM - share.clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// Both ends and three places between them.
-    fn x_ticks(&self) -> impl Iterator<Item = f64> {
-        let (from, until) = self.x;
-        // The numbers at the ends would stand half outside.
-        (0..5).map(move |index| from + (until - from) * (0.03 + 0.94 * f64::from(index) / 4.0))
-    }
-
     fn path(&self, line: &Line) -> String {
         let mut text = String::new();
         let skip = line.points.len().div_ceil(POINTS_MAX).max(1);
@@ -185,8 +178,8 @@ fn shown(place: f64) -> f64 {
     (place * 10.0).round() / 10.0
 }
 
-/// The next larger of 1, 2, 5, 10, 20, …
-fn nice_step(least: f64) -> f64 {
+/// The first of 1, 2, 5, 10, 20, … that is no less.
+pub fn nice_step(least: f64) -> f64 {
     let mut step = 1.0;
     loop {
         for factor in [1.0, 2.0, 5.0] {
@@ -208,7 +201,7 @@ mod tests {
         Chart {
             title: "Coins <over> time".into(),
             x: (0.0, 100.0),
-            x_label: |x| format!("{x:.0} s"),
+            x_ticks: vec![(50.0, "50 s".into())],
             from_zero: true,
             lines,
         }
@@ -227,7 +220,7 @@ mod tests {
     fn coins_climb_in_steps_inside_the_drawing() {
         let svg = chart(vec![line("ada", &[(0.0, 0.0), (50.0, 1.0), (100.0, 2.0)])]).svg();
         let svg = svg.into_string();
-        assert!(svg.contains("d=\"M44 234H336V122"), "{svg}");
+        assert!(svg.contains("d=\"M56 234H336V122"), "{svg}");
         assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
         assert!(svg.contains(">ada</li>"), "{svg}");
     }

@@ -12,7 +12,7 @@ use super::{
         rounds::book::{Coin, Round},
     },
     CoinLine, Phase, Scoreboard,
-    chart::{Chart, LINES_MAX, Line},
+    chart::{Chart, LINES_MAX, Line, nice_step},
 };
 
 /// How often a browser without script asks for the page again, in seconds: about once a coin in a
@@ -22,6 +22,15 @@ const REFRESH_S: u32 = 5;
 /// The lines of a chart grow to the present in steps of so many seconds, so that a page on which
 /// nothing lands changes rarely.
 const PRESENT_STEP_S: u64 = 10;
+
+/// The most spaces between the rounds below the chart of the ratings, and between times.
+const ROUND_TICKS: f64 = 10.0;
+const TIME_TICKS: f64 = 5.0;
+
+/// The spaces between times that read well, in seconds: up to half a day.
+const TIME_STEPS_S: [u64; 15] = [
+    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 14_400, 43_200,
+];
 
 /// The parts of the page that change while it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +199,7 @@ impl Scoreboard {
                 } }
                 tbody { @for round in &self.rounds { tr {
                     td.number { a href=(format!("/rounds/{}", round.number)) { (round.number) } }
-                    td { (utc(round.start_s)) }
+                    td.time { (utc(round.start_s)[..16]) }
                     td { (winners(round)) }
                     td.number { (round.results.iter().map(|line| line.coins).sum::<u64>()) }
                     td { code { (round.difficulty) } }
@@ -200,27 +209,32 @@ impl Scoreboard {
     }
 
     fn course_chart(&self) -> Chart {
-        let numbers = || self.course.iter().map(|rated| rated.round as f64);
         let names = || self.ratings.iter().map(|line| line.name.as_str());
         let colours = Colours::of(names(), self.coins.iter().map(|line| line.name.as_str()));
         let lines = self.ratings.iter().map(|player| {
             let own = self.course.iter().filter(|rated| rated.name == player.name);
+            let first = own.clone().next();
+            // From what it was before the first round that is shown.
+            let before = first.map(|rated| (rated.round as f64 - 1.0, rated.before));
+            let after = own.map(|rated| (rated.round as f64, rated.rating));
             Line {
                 name: player.name.clone(),
                 colour: colours.get(&player.name),
-                points: own
-                    .map(|rated| (rated.round as f64, rated.rating))
-                    .collect(),
+                points: before.into_iter().chain(after).collect(),
                 steps: false,
             }
         });
+        let first = self.course.iter().map(|rated| rated.round).min();
+        let last = self.course.iter().map(|rated| rated.round).max();
+        let (first, last) = (first.unwrap_or(1), last.unwrap_or(1));
+        let step = nice_step((last - first) as f64 / ROUND_TICKS) as u64;
+        let ticks = (first..=last).filter(|round| round % step == 0);
         Chart {
             title: "Ratings after each round".into(),
-            x: (
-                numbers().fold(f64::INFINITY, f64::min).min(1e15) - 0.5,
-                numbers().fold(0.0, f64::max) + 0.5,
-            ),
-            x_label: |round| format!("{round:.0}"),
+            x: (first as f64 - 1.0, last as f64),
+            x_ticks: ticks
+                .map(|round| (round as f64, round.to_string()))
+                .collect(),
             from_zero: false,
             lines: lines.filter(|line| !line.points.is_empty()).collect(),
         }
@@ -342,18 +356,31 @@ fn coin_chart<'a>(
     Chart {
         title: "Coins over time".into(),
         x: (start - zero, end - zero),
-        x_label: if from_start {
-            |seconds| clock(seconds.max(0.0) as u64)
-        } else {
-            |seconds| {
-                let text = utc(seconds.max(0.0) as u64);
-                text.split_once(' ')
-                    .map_or(text.clone(), |(_, time)| time.to_owned())
-            }
-        },
+        x_ticks: time_ticks(start - zero, end - zero, from_start),
         from_zero: true,
         lines: lines.collect(),
     }
+}
+
+/// Round places in a span of seconds, labelled as a round's clock or as a time of day.
+fn time_ticks(from: f64, until: f64, from_start: bool) -> Vec<(f64, String)> {
+    let least = (until - from) / TIME_TICKS;
+    let step = TIME_STEPS_S.into_iter().find(|&step| step as f64 >= least);
+    let days = |least: f64| nice_step(least / 86_400.0) as u64 * 86_400;
+    let step = step.unwrap_or_else(|| days(least));
+    let first = (from.max(0.0).ceil() as u64).next_multiple_of(step);
+    let places = (0..).map(|index| first + index * step);
+    places
+        .take_while(|&place| place as f64 <= until)
+        .map(|place| {
+            let label = match (from_start, step) {
+                (true, _) => clock(place),
+                (false, ..86_400) => utc(place)[11..16].to_owned(),
+                (false, _) => utc(place)[..10].to_owned(),
+            };
+            (place as f64, label)
+        })
+        .collect()
 }
 
 fn coin_table(lines: &[CoinLine], start_s: Option<u64>) -> Markup {
@@ -536,6 +563,7 @@ mod tests {
             course: vec![Rated {
                 round: 2,
                 name: "ada".into(),
+                before: 1000.0,
                 rating: 1016.4,
             }],
             now_s: 365,
@@ -606,6 +634,26 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in\n{page}");
         }
+    }
+
+    #[test]
+    fn the_axis_of_a_chart_has_round_numbers() {
+        let labels = |from, until, from_start| -> Vec<String> {
+            let ticks = time_ticks(from, until, from_start).into_iter();
+            ticks.map(|(_, label)| label).collect()
+        };
+        assert_eq!(
+            labels(0.0, 90.0, true),
+            ["0:00", "0:20", "0:40", "1:00", "1:20"]
+        );
+        assert_eq!(labels(0.0, 900.0, true), ["0:00", "5:00", "10:00", "15:00"]);
+        let day = 1_700_006_400.0;
+        assert_eq!(
+            labels(day + 1.0, day + 3600.0, false),
+            ["00:20", "00:40", "01:00"]
+        );
+        assert_eq!(labels(day, day + 600_000.0, false).len(), 4);
+        assert_eq!(labels(day, day, false), ["00:00"]);
     }
 
     #[test]

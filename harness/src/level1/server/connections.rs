@@ -144,6 +144,10 @@ pub async fn read(body: Body, max: usize) -> Result<Bytes, StatusCode> {
 }
 
 async fn read_within(body: Body, max: usize, time: Duration) -> Result<Bytes, StatusCode> {
+    // One whose length says so is not taken in at all.
+    if hyper::body::Body::size_hint(&body).lower() > max as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
     match timeout(time, Limited::new(body, max).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),

@@ -85,6 +85,8 @@ pub struct Rated {
     pub round: u64,
     /// The player.
     pub name: String,
+    /// Elo before the round.
+    pub before: f64,
     /// Elo after the round.
     pub rating: f64,
 }
@@ -202,7 +204,7 @@ impl Records {
 
     /// Everybody's ratings after the last rounds, at most so many, earliest first.
     pub fn course(&self, rounds: u32) -> Result<Vec<Rated>> {
-        let sql = "SELECT round, name, rating_after FROM result
+        let sql = "SELECT round, name, rating_before, rating_after FROM result
                    WHERE round IN (SELECT DISTINCT round FROM result ORDER BY round DESC LIMIT ?1)
                    ORDER BY round, name";
         let mut query = self.db.prepare(sql)?;
@@ -210,7 +212,8 @@ impl Records {
             Ok(Rated {
                 round: unsigned(row, 0)?,
                 name: row.get(1)?,
-                rating: row.get(2)?,
+                before: row.get(2)?,
+                rating: row.get(3)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
