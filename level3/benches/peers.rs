@@ -8,6 +8,9 @@
 //! read to its end. ripgrep has no index and scans every time: that is the plain way to do it.
 //! codesearch has a trigram index as well, but starts a process for each query and searches on one
 //! thread; that is how it is used. Peers that are not installed are left out, with a message.
+//!
+//! Then the expressions of `expressions.txt`: level3 and ripgrep on two threads count the lines that
+//! match, of the same files, since what is found is the same text for both.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,6 +18,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 /// Needles from rare to everywhere.
 const NEEDLES: [&str; 6] = [
@@ -28,6 +33,12 @@ const NEEDLES: [&str; 6] = [
 
 /// Counted runs of each program for each needle.
 const RUNS: usize = 7;
+
+/// Expressions, some of which an index is of no use for.
+const EXPRESSIONS: &str = include_str!("expressions.txt");
+
+/// Counted runs for each expression.
+const EXPRESSION_RUNS: usize = 3;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -107,7 +118,54 @@ fn main() -> Outcome<()> {
             against(median(cs))
         );
     }
+    if ripgrep.is_some() {
+        expressions(&mut level3, &tree)?;
+    }
     level3.memory()
+}
+
+/// Counts the lines that each expression matches, beside ripgrep.
+fn expressions(level3: &mut Level3, tree: &Path) -> Outcome<()> {
+    println!();
+    println!("expression, lines, pruned, level3 ms, ripgrep ms (ratio)");
+    let listed = EXPRESSIONS.lines().filter(|line| !line.starts_with("# "));
+    for expression in listed {
+        let encoded: String = expression
+            .bytes()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
+        let target = format!("/search?q={encoded}&regex=true&limit=0&count=true");
+        let (mut ours, mut rg, mut answer) = (Vec::new(), Vec::new(), Value::Null);
+        for _ in 0..=EXPRESSION_RUNS {
+            let started = Instant::now();
+            answer = serde_json::from_slice(&level3.get(&target)?)?;
+            ours.push(started.elapsed());
+            let mut command = Command::new("rg");
+            command.args([
+                "-j2",
+                "-c",
+                "--no-filename",
+                "--no-ignore",
+                "--max-filesize=1M",
+            ]);
+            rg.push(run(command.args(["-e", expression]).arg(tree))?);
+        }
+        let (ours, rg) = (
+            median(ours).unwrap_or_default(),
+            median(rg).unwrap_or_default(),
+        );
+        let ratio = rg.as_secs_f64() / ours.as_secs_f64();
+        let is_cut = answer["totals"]["at_least"] == true;
+        println!(
+            "`{expression}`  {}{} {} {:.1} {:.1} ({ratio:.1} ×)",
+            if is_cut { "at least " } else { "" },
+            answer["totals"]["lines"],
+            answer["pruned"],
+            ms(ours),
+            ms(rg),
+        );
+    }
+    Ok(())
 }
 
 fn ms(time: Duration) -> f64 {
@@ -163,6 +221,7 @@ impl Level3 {
             .args([
                 "start-servers",
                 "--listen=127.0.0.1:0",
+                "--search-time-limit=120",
                 "--nodes",
                 &nodes.join(","),
             ])
@@ -208,7 +267,7 @@ impl Level3 {
 
     /// Sums of some figures over all shards.
     fn sum<const N: usize>(&mut self, names: [&str; N]) -> Outcome<[u64; N]> {
-        let status: serde_json::Value = serde_json::from_slice(&self.get("/status")?)?;
+        let status: Value = serde_json::from_slice(&self.get("/status")?)?;
         let nodes = status["nodes"].as_array().ok_or("no nodes")?;
         Ok(names.map(|name| {
             nodes
@@ -219,7 +278,7 @@ impl Level3 {
     }
 
     fn memory(&mut self) -> Outcome<()> {
-        let status: serde_json::Value = serde_json::from_slice(&self.get("/status")?)?;
+        let status: Value = serde_json::from_slice(&self.get("/status")?)?;
         for node in status["nodes"].as_array().ok_or("no nodes")? {
             let bytes = node["state"]["peak_memory_bytes"].as_u64().unwrap_or(0);
             println!(

@@ -89,7 +89,7 @@ fn admit(allowed: &[String], is_local: bool, request: &Request) -> Result<(), Fa
     }
     if changes_something(request) && !may_change(headers, request.method(), is_local) {
         return Err(forbidden(
-            "to index takes a POST from this origin, or a GET from this host by no browser",
+            "what is indexed is changed by POST or DELETE from this origin, or by a program's GET on this host",
         ));
     }
     Ok(())
