@@ -69,9 +69,9 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..=3))]
     pub(super) fault_node: u32,
 
-    /// Also ask N searches of `/search` drawn from the tree: expressions, case, context
+    /// Also ask N searches of `/search` drawn from the tree: expressions, case, context, queries
     ///
-    /// Not part of the 2014 contract. Each is compared with a scan of every line by itself, so a
+    /// Not part of the 2014 contract; every second search is in level3's query language. Each is compared with a scan of every line by itself, so a
     /// large tree takes long.
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=100_000))]

@@ -4,12 +4,13 @@
 //! `python_random`), or is any folder. The solution's `servers` are started and told to index
 //! it; queries go to the master one after another (`client`); every answer is compared with a
 //! brute-force search (`oracle`). `nodes` finds the node processes, for their memory and to
-//! make one die or crawl; `search` judges what goes beyond the contract.
+//! make one die or crawl; `search` judges what goes beyond the contract, the query `language` among it.
 
 mod args;
 mod client;
 mod edges;
 mod generator;
+mod language;
 mod nodes;
 mod oracle;
 mod python_random;

@@ -1,4 +1,5 @@
-//! `--search`: expressions, case and context at `/search`, which the 2014 contract does not have.
+//! `--search`: expressions, case, context and the query language at `/search`, which the 2014 contract
+//! does not have.
 //!
 //! Searches are drawn from the tree's own text with a seed. What must be found is found by running
 //! each expression, with the `regex` crate, on every line by itself: slow, plain, and nothing that
@@ -14,6 +15,7 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::client::encoded;
+use super::language::{self, Meaning};
 use super::oracle::indexed_files;
 use super::servers::Servers;
 use crate::report::Failure;
@@ -31,22 +33,16 @@ const SHOWN: usize = 3;
 /// A search: what is sent, and what it means.
 #[derive(Clone, Debug)]
 struct Search {
-    query: String,
-    is_regex: bool,
-    ignore_case: bool,
+    /// The parameters that say what to look for.
+    asked: String,
     context: usize,
-    meaning: Regex,
+    meaning: Meaning,
 }
 
 impl Search {
     fn target(&self) -> String {
-        format!(
-            "/search?q={}&regex={}&ignore_case={}&context={}&limit={LIMIT}",
-            encoded(&self.query),
-            self.is_regex,
-            self.ignore_case,
-            self.context
-        )
+        let Self { asked, context, .. } = self;
+        format!("/search?{asked}&context={context}&limit={LIMIT}")
     }
 }
 
@@ -141,6 +137,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 /// The first hits of a search, one more than are asked for.
 fn scan(texts: &[Text], search: &Search) -> Vec<Hit> {
     let mut hits = Vec::new();
+    let texts = texts.iter().filter(|(file, _)| search.meaning.admits(file));
     for (file, text) in texts {
         let lines: Vec<&str> = lines(text).collect();
         for (at, line) in lines.iter().enumerate() {
@@ -155,7 +152,7 @@ fn scan(texts: &[Text], search: &Search) -> Vec<Hit> {
             hits.push(Hit {
                 file: file.clone(),
                 line: at as u64 + 1,
-                column: line[..first.start()].chars().count() as u64 + 1,
+                column: line[..first].chars().count() as u64 + 1,
                 text: (*line).to_owned(),
                 cut: false,
                 before: texts(&lines[at.saturating_sub(search.context)..at]),
@@ -200,29 +197,58 @@ fn agrees(found: &Hit, expected: &Hit) -> bool {
 fn draw(texts: &[Text], count: usize, seed: u64) -> Result<Vec<Search>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut searches = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (one, other) = (piece(texts, &mut random), piece(texts, &mut random));
-        let (query, is_regex) = shape(&one, &other, &mut random);
-        let ignore_case = !is_regex || random.random_range(0..4) == 0;
-        let source = if is_regex {
-            query.clone()
+    for place in 0..count {
+        let (asked, meaning) = if place % 2 == 0 {
+            one_expression(texts, &mut random)?
         } else {
-            regex::escape(&query)
+            several_parts(texts, &mut random)?
         };
-        let meaning = RegexBuilder::new(&source)
-            .case_insensitive(ignore_case)
-            .build()
-            .with_context(|| format!("the drawn expression {source:?}"))?;
         let context = random.random_range(0..6_usize).saturating_sub(3);
         searches.push(Search {
-            query,
-            is_regex,
-            ignore_case,
+            asked,
             context,
             meaning,
         });
     }
     Ok(searches)
+}
+
+/// A search by `q`: one literal or expression.
+fn one_expression(texts: &[Text], random: &mut ChaCha8Rng) -> Result<(String, Meaning)> {
+    let (one, other) = (piece(texts, random), piece(texts, random));
+    let (query, is_regex) = shape(&one, &other, random);
+    let ignore_case = !is_regex || random.random_range(0..4) == 0;
+    let source = if is_regex {
+        query.clone()
+    } else {
+        regex::escape(&query)
+    };
+    let meaning = RegexBuilder::new(&source)
+        .case_insensitive(ignore_case)
+        .build()
+        .with_context(|| format!("the drawn expression {source:?}"))?;
+    let query = encoded(&query);
+    let asked = format!("q={query}&regex={is_regex}&ignore_case={ignore_case}");
+    Ok((asked, Meaning::of(meaning)))
+}
+
+/// A search by `query`, in the query language. Its words are often of one line, so that there is
+/// something to find.
+fn several_parts(texts: &[Text], random: &mut ChaCha8Rng) -> Result<(String, Meaning)> {
+    let mut pieces = vec![piece(texts, random)];
+    for _ in 0..random.random_range(0..3) {
+        let is_near = random.random_range(0..2) == 0;
+        let near = texts.iter().find(|(_, text)| text.contains(&pieces[0]));
+        pieces.push(match near {
+            Some(near) if is_near => piece(std::slice::from_ref(near), random),
+            _ => piece(texts, random),
+        });
+    }
+    let paths: Vec<String> = (0..4.min(texts.len()))
+        .map(|_| texts[random.random_range(0..texts.len())].0.clone())
+        .collect();
+    let (query, meaning) = language::draw(&pieces, &paths, random)?;
+    Ok((format!("query={}", encoded(&query)), meaning))
 }
 
 /// A query made of two pieces of text, and whether it is an expression.
@@ -291,11 +317,9 @@ mod tests {
 
     fn search(query: &str, context: usize) -> Search {
         Search {
-            query: query.to_owned(),
-            is_regex: true,
-            ignore_case: false,
+            asked: format!("q={query}&regex=true"),
             context,
-            meaning: Regex::new(query).unwrap(),
+            meaning: Meaning::of(Regex::new(query).unwrap()),
         }
     }
 
