@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 /// Needles from rare to everywhere.
@@ -130,10 +131,7 @@ fn expressions(level3: &mut Level3, tree: &Path) -> Outcome<()> {
     println!("expression, lines, pruned, level3 ms, ripgrep ms (ratio)");
     let listed = EXPRESSIONS.lines().filter(|line| !line.starts_with("# "));
     for expression in listed {
-        let encoded: String = expression
-            .bytes()
-            .map(|byte| format!("%{byte:02x}"))
-            .collect();
+        let encoded = utf8_percent_encode(expression, NON_ALPHANUMERIC);
         let target = format!("/search?q={encoded}&regex=true&limit=0&count=true");
         let (mut ours, mut rg, mut answer) = (Vec::new(), Vec::new(), Value::Null);
         for _ in 0..=EXPRESSION_RUNS {
