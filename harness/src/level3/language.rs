@@ -185,7 +185,7 @@ fn file_filter(paths: &[String], case: Case, random: &mut ChaCha8Rng) -> (String
         FilePart {
             ignore_case: case.ignores(&text),
             text: if is_empty { ".".to_owned() } else { text },
-            is_end: is_end && !is_empty && path[start..].iter().all(|c| c.is_ascii_alphanumeric()),
+            is_end: is_end && !is_empty && path[start..].iter().all(char::is_ascii_alphanumeric),
         }
     });
     let any: Vec<FilePart> = parts.collect();
