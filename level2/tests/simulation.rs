@@ -6,7 +6,7 @@ mod world;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use world::{MS, Request, SECOND, Tally, World, play};
+use world::{MS, Nanos, Request, SECOND, Tally, World, play};
 
 /// The contest's traffic: per second five clients, each a mouse (4 requests in its life of a second)
 /// or, with a chance of 0.4, an elephant (a request every 10 ms).
@@ -59,26 +59,68 @@ fn score(tally: &Tally, script: &[Request]) -> (f64, f64) {
     (score, in_time as f64 - (capacity - reachable) / 8.0)
 }
 
+/// Mean and worst part of the bound that is reached with forty seeds.
+fn contest_scores(label: &str, world: &World) -> (f64, f64) {
+    let mut ratios = Vec::new();
+    for seed in 0..40 {
+        let script = contest(seed, 20);
+        let tally = play(world, &script);
+        assert_eq!(tally.overflows, 0, "{label} seed {seed}");
+        let (score, bound) = score(&tally, &script);
+        ratios.push(score / bound);
+    }
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    let worst = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    println!("{label}: mean {mean:.4} of the bound, worst {worst:.4}");
+    (mean, worst)
+}
+
 #[test]
 fn contest_scores_near_the_bound_in_both_regimes() {
     for connections in [Some(5), None] {
-        let world = World::contest(connections);
-        let mut ratios = Vec::new();
-        for seed in 0..40 {
-            let script = contest(seed, 20);
-            let tally = play(&world, &script);
-            assert_eq!(tally.overflows, 0, "{connections:?} seed {seed}");
-            let (score, bound) = score(&tally, &script);
-            ratios.push(score / bound);
-        }
-        let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
-        let worst = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        println!("{connections:?}: mean {mean:.4} of the bound, worst {worst:.4}");
+        let (mean, worst) =
+            contest_scores(&format!("{connections:?}"), &World::contest(connections));
         assert!(
             mean > 0.985 && worst > 0.97,
             "{connections:?}: mean {mean}, worst {worst}"
         );
     }
+}
+
+/// What a real machine adds to the contest: threads that wake up late, and answers that come at once, among
+/// them the first ones. A limit that is learned from them alone is none.
+#[test]
+fn late_threads_and_quick_answers_do_not_mislead_the_limits() {
+    type Service = fn(usize, Nanos) -> Nanos;
+    let first: Service = |n, _| if n < 4 { MS / 3 } else { 75 * MS };
+    let some: Service = |n, _| if n % 20 == 3 { MS / 3 } else { 75 * MS };
+    let mut missed = Vec::new();
+    for (what, service) in [("the first four", first), ("one in twenty", some)] {
+        for connections in [Some(5), None] {
+            for late in [0, MS / 2, 2 * MS] {
+                let world = World {
+                    service,
+                    late,
+                    ..World::contest(connections)
+                };
+                let label = format!("{what} at once, {} us late, {connections:?}", late / 1000);
+                let (mean, worst) = contest_scores(&label, &world);
+                // While a thread is late, a place is idle: twice for each request of 75 ms. A tenth of the
+                // points is for keeping places busy, and mice come too late at the very end.
+                let least = 0.98 - 2.4 * late as f64 / (75 * MS) as f64;
+                // A quick answer now and then keeps more of a flood in the front end of five connections.
+                let worst_of_all = if what == "one in twenty" && connections.is_some() {
+                    0.75
+                } else {
+                    least - 0.02
+                };
+                if mean < least || worst < worst_of_all {
+                    missed.push(label);
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
 }
 
 #[test]
@@ -279,7 +321,7 @@ fn other_worlds_fare_as_well() {
             tally.mice_served
         );
         assert!(
-            tally.served as f64 >= 30.0 * 0.9 * capacity.min(1040.0),
+            tally.served as f64 >= 30.0 * 0.9 * capacity,
             "{}",
             tally.served
         );

@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 
 use super::Seconds;
+use super::latency::OTHER_KIND;
 use super::limit::Limit;
 
 /// Weight of the newest sample in the mean latency.
 const NEWEST: f64 = 0.1;
+
+/// Answers of another kind in a row that are the usual.
+const QUICK: u32 = 4;
 
 /// How a request ended at its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub enum Outcome {
     Failed,
     /// Not even a connection could be made: the backend is down.
     Unreachable,
+    /// A check was answered: no work, so that its time says nothing about what work takes.
+    Checked,
     /// Ended early by the client's fault; says nothing about the backend.
     Aborted,
 }
@@ -39,6 +45,10 @@ pub struct Backend {
     starts: VecDeque<Seconds>,
     /// Mean latency; 0 until the first answer.
     latency: Seconds,
+    /// Weight of the next sample in it: that of an even mean at first.
+    weight: f64,
+    /// Answers in a row that were too quick to count.
+    quick: u32,
 }
 
 impl Backend {
@@ -50,6 +60,8 @@ impl Backend {
             suspect: false,
             starts: VecDeque::new(),
             latency: 0.0,
+            weight: 1.0,
+            quick: 0,
         }
     }
 
@@ -96,15 +108,27 @@ impl Backend {
         let latency = now - started;
         match outcome {
             Outcome::Answered => {
-                let another = self.latency == 0.0 || self.limit.is_changed_by(latency);
-                let weight = if another { 1.0 } else { NEWEST };
-                self.latency += weight * (latency - self.latency);
+                self.learn(latency);
                 self.limit.answered(now, in_flight, latency);
             }
             Outcome::Overloaded | Outcome::Failed => self.limit.overloaded(now),
             Outcome::Errored => self.limit.errored(now, in_flight),
-            Outcome::Unreachable | Outcome::Aborted => {}
+            Outcome::Unreachable | Outcome::Checked | Outcome::Aborted => {}
         }
+    }
+
+    /// Takes a latency into the mean. One quick answer in ten would have the next be expected too soon.
+    fn learn(&mut self, latency: Seconds) {
+        let few = self.weight > NEWEST;
+        if self.limit.is_changed_by(latency) || (few && self.latency < OTHER_KIND * latency) {
+            self.weight = 1.0;
+        } else if latency < OTHER_KIND * self.latency && self.quick < QUICK {
+            self.quick += 1;
+            return;
+        }
+        self.quick = 0;
+        self.latency += self.weight * (latency - self.latency);
+        self.weight = (self.weight / (1.0 + self.weight)).max(NEWEST);
     }
 
     /// A probe got through: use it again.

@@ -8,6 +8,7 @@
 //! limit when that is more. An experiment that failed is repeated ever more rarely.
 
 use super::Seconds;
+use super::latency::{Floor, Run, compare};
 
 /// Latency that is always good enough: a queue this short is not worth fighting, and
 /// noise of the scheduler drowns the signal below it.
@@ -29,51 +30,15 @@ const ANOTHER: f64 = 3.0;
 /// Latencies in a row that must be alike before a backend is taken at its word that it is regular.
 const SURE: u32 = 16;
 
-/// How many times the shortest latency another must be for requests to be called mixed: more than one
-/// waiting request makes of it.
-const MIXED: f64 = 4.0;
+/// Deviation of these from their mean, as a part of it, from which on requests are called mixed: more than
+/// a waiting request or a trial makes of it.
+const MIXED: f64 = 0.5;
 
 /// Longest trial, in mean latencies.
 const TRIAL: f64 = 16.0;
 
 /// No limit goes beyond this: a backend that wants more is better served by several addresses.
 pub const LARGEST: u32 = 4096;
-
-/// Mean and spread of a run of latencies (Welford's method).
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    count: u32,
-    mean: f64,
-    squares: f64,
-}
-
-impl Run {
-    fn add(&mut self, value: f64) {
-        // From 256 samples on, the oldest fade: the backend of an hour ago is another backend.
-        if self.count < 256 {
-            self.count += 1;
-        } else {
-            self.squares *= 255.0 / 256.0;
-        }
-        let off = value - self.mean;
-        self.mean += off / f64::from(self.count);
-        self.squares += off * (value - self.mean);
-    }
-
-    fn variance(&self) -> f64 {
-        if self.count < 2 {
-            return 0.0;
-        }
-        self.squares / f64::from(self.count - 1)
-    }
-
-    /// Standard error of the difference of two means. Both are taken to be as irregular as the more
-    /// irregular: a few quick requests in a row do not look irregular.
-    fn error(self, other: Self) -> f64 {
-        let counts = f64::from(self.count.max(1)).recip() + f64::from(other.count.max(1)).recip();
-        (self.variance().max(other.variance()) * counts).sqrt()
-    }
-}
 
 /// What the controller is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,16 +61,18 @@ pub struct Limit {
     /// Latencies at the accepted limit, and at the one on trial.
     accepted_run: Run,
     trial_run: Run,
-    /// Shortest latency seen lately, drifting up slowly: what a request costs when it does not wait.
-    shortest: Seconds,
+    /// What a request costs when it does not wait.
+    floor: Floor,
+    /// The latest latencies, at any limit.
+    latest: Run,
     next_trial: Seconds,
     trial_end: Seconds,
     /// Whether the latest experiment was one with less: they take turns.
     tried_less: bool,
     pause: Seconds,
-    /// Shortest and longest latency at the limit.
-    least: Seconds,
-    most: Seconds,
+    /// Trials in a row that said nothing but that what was accepted is not known: each doubles the round
+    /// in which that is measured.
+    voids: u32,
     /// Experiments in a row that failed: each halves the next one's step, which is a quarter at first.
     failures: u32,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
@@ -122,13 +89,13 @@ impl Limit {
             phase: Phase::Settled,
             accepted_run: Run::default(),
             trial_run: Run::default(),
-            shortest: Seconds::INFINITY,
+            floor: Floor::default(),
+            latest: Run::default(),
             next_trial: 0.0,
             trial_end: 0.0,
             tried_less: false,
             pause: FIRST_PAUSE,
-            least: f64::INFINITY,
-            most: 0.0,
+            voids: 0,
             failures: 0,
             growing: true,
         }
@@ -152,13 +119,13 @@ impl Limit {
 
     /// Whether requests take much the same time each.
     pub fn is_regular(&self) -> bool {
-        let run = self.accepted_run;
-        run.count >= 2 && run.squares / f64::from(run.count) < (REGULAR * run.mean).powi(2)
+        let run = &self.accepted_run;
+        run.count() >= 2 && run.spread() < REGULAR
     }
 
     /// Whether requests differ so much that a few alike prove nothing.
     fn is_mixed(&self) -> bool {
-        self.most > MIXED * self.least
+        self.latest.typical_spread() > MIXED
     }
 
     /// Whether the end of what the backend can take was not met yet.
@@ -169,9 +136,9 @@ impl Limit {
     /// Whether a latency shows that a regular backend is another one now: no limit that is tried
     /// changes it as much.
     pub fn is_changed_by(&self, latency: Seconds) -> bool {
-        let mean = self.accepted_run.mean;
+        let mean = self.accepted_run.mean();
         let usual = mean / ANOTHER..=mean * ANOTHER;
-        self.accepted_run.count >= SURE && self.is_regular() && !usual.contains(&latency)
+        self.accepted_run.count() >= SURE && self.is_regular() && !usual.contains(&latency)
     }
 
     /// Learns that a request which made `in_flight` at its start was answered after `latency`.
@@ -179,9 +146,7 @@ impl Limit {
         if self.is_changed_by(latency) && !self.fixed {
             // What was learned is void; the limit may still be right, and is tried soon.
             self.accept(self.accepted, Run::default());
-            self.shortest = f64::INFINITY;
-            self.least = f64::INFINITY;
-            self.most = 0.0;
+            self.latest = Run::default();
             self.pause = FIRST_PAUSE;
             self.failures = 0;
             self.next_trial = now + FIRST_PAUSE;
@@ -189,21 +154,16 @@ impl Limit {
         if self.fixed {
             return;
         }
-        self.shortest = (self.shortest * 1.0005).min(latency);
+        self.floor.add(latency);
+        self.latest.add(latency);
         if self.phase != Phase::Settled && now > self.trial_end {
-            // Demand does not fill the backend to the limit on trial: nothing can be learned, and a
-            // limit that nothing reaches would be none.
-            self.accept(self.accepted, self.accepted_run);
-            let pause = TRIAL * self.accepted_run.mean.max(COMFORT);
-            self.next_trial = now + pause;
+            self.give_up(now);
         }
         // A request that did not find the backend full says nothing about it when full; one that
         // found it fuller (before a limit shrank) says nothing about the new limit.
         if in_flight != self.current {
             return;
         }
-        self.least = self.least.min(latency);
-        self.most = self.most.max(latency);
         match self.phase {
             Phase::Settled => self.settled(now, latency),
             Phase::TryMore | Phase::TryLess => self.on_trial(now, latency),
@@ -226,28 +186,28 @@ impl Limit {
         }
     }
 
-    /// Samples that make up one round at a limit: fewer while growing, since a limit too high is undone
-    /// soon, and more for going down, since a few quick requests prove nothing.
+    /// Samples that make up one round at a limit: a few more for a trial, since the quick ones of those that
+    /// start together are the first to end, and more for going down, since quick ones prove nothing.
     fn round(&self) -> u32 {
         match self.phase {
             Phase::TryLess => 4 * self.current.max(2),
             // Where requests differ, a few quick ones in a row would be taken for a quick backend.
             _ if self.is_mixed() => SURE.max(2 * self.current),
-            _ if self.growing => self.current,
-            _ => 2 * self.current.max(2),
+            Phase::Settled if self.growing => self.current << self.voids,
+            _ => 2 * self.current.max(2) << self.voids,
         }
     }
 
     fn settled(&mut self, now: Seconds, latency: Seconds) {
         self.accepted_run.add(latency);
-        if self.accepted_run.count < self.round() || now < self.next_trial {
+        if now < self.next_trial || self.accepted_run.count() < self.round() {
             return;
         }
         // Where nothing waits at the backend, less in flight can only mean idle slots: do not try.
-        let waits = self.accepted_run.mean > (1.2 * self.shortest).max(COMFORT);
+        let waits = self.accepted_run.mean() > (1.2 * self.floor.value()).max(COMFORT);
         let less = waits && self.accepted > 1 && !self.tried_less;
         self.tried_less = less;
-        let longest = TRIAL * self.accepted_run.mean.max(COMFORT);
+        let longest = TRIAL * self.accepted_run.mean().max(COMFORT);
         self.trial_end = now + longest;
         let step = ((self.accepted / 4) >> self.failures.min(8)).max(1);
         if less {
@@ -263,34 +223,65 @@ impl Limit {
     fn on_trial(&mut self, now: Seconds, latency: Seconds) {
         self.trial_run.add(latency);
         // A failure may show before the round is over; a success must stand for a whole one.
-        let complete = self.trial_run.count >= self.round();
-        if !complete && self.trial_run.count < 3 {
+        let complete = self.trial_run.count() >= self.round();
+        if !complete && self.trial_run.count() < 3 {
             return;
         }
-        let (trial, accepted) = (self.trial_run, self.accepted_run);
+        let mixed = self.is_mixed();
+        let (accepted, trial) = compare(&self.accepted_run, &self.trial_run, mixed);
+        if accepted.count == 0 && self.accepted_run.count() < SURE {
+            // The few before the trial were of another kind: out of a cache, perhaps.
+            self.voids += 1;
+            self.accept(self.accepted, Run::default());
+            self.next_trial = now;
+            return;
+        }
         // Latency at which half of the proportional gain in throughput is reached.
         let (from, to) = (f64::from(self.accepted), f64::from(self.current));
         let threshold = (accepted.mean * to / f64::midpoint(from, to)).max(match self.phase {
             Phase::TryMore => COMFORT,
             _ => 0.0,
         });
-        let error = trial.error(accepted);
+        let error = trial.error(accepted, mixed);
         // For fewer in flight the same threshold reads: throughput fell by less than half of it.
         // Going down by mistake leaves the backend idle, so that takes the stronger proof.
         // So does going up where requests differ much: what is lucky enough once is tried forever.
-        let sure = if self.phase == Phase::TryLess || self.is_mixed() || !self.is_regular() {
-            2.0
-        } else {
-            1.0
+        let sure = match self.phase {
+            _ if mixed => 2.0,
+            Phase::TryLess => 1.5,
+            _ if accepted.spread() > REGULAR => 2.0,
+            _ => 1.0,
         };
-        if complete && trial.mean + sure * error <= threshold {
+        if complete && trial.count > 0 && trial.mean + sure * error <= threshold {
             self.growing &= self.phase == Phase::TryMore;
-            self.accept(self.current, trial);
+            self.accept(self.current, self.trial_run.clone());
             self.pause = FIRST_PAUSE;
             self.failures = 0;
+            self.voids = 0;
             self.next_trial = now;
-        } else if trial.mean - error > threshold || trial.count >= PATIENCE * self.current {
+        } else if trial.mean - error > threshold {
+            if self.phase == Phase::TryLess && !mixed {
+                // With fewer beside it a request was no quicker: nothing waits.
+                self.floor.raise(trial.mean);
+            }
             self.fail(now);
+        } else if self.trial_run.count() >= PATIENCE * self.current {
+            self.fail(now);
+        }
+    }
+
+    /// Ends a trial that took too long.
+    fn give_up(&mut self, now: Seconds) {
+        let mixed = self.is_mixed();
+        let (accepted, trial) = compare(&self.accepted_run, &self.trial_run, mixed);
+        if trial.count >= 3 && trial.mean > accepted.mean {
+            // It brought nothing that shows.
+            self.fail(now);
+        } else {
+            // Demand does not fill the backend to the limit on trial: nothing can be learned, and a
+            // limit that nothing reaches would be none.
+            self.accept(self.accepted, self.accepted_run.clone());
+            self.next_trial = now + TRIAL * self.accepted_run.mean().max(COMFORT);
         }
     }
 
@@ -304,6 +295,7 @@ impl Limit {
     fn fail(&mut self, now: Seconds) {
         self.growing = false;
         self.failures += 1;
+        self.voids = 0;
         self.current = self.accepted;
         self.phase = Phase::Settled;
         self.next_trial = now + self.pause;

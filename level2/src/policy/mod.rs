@@ -26,6 +26,7 @@ mod capacity;
 mod clients;
 mod decide;
 mod fair;
+mod latency;
 mod limit;
 mod naming;
 mod queue;

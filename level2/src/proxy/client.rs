@@ -90,11 +90,13 @@ impl Client {
         };
         self.record.started = Some(Instant::now());
         let request = arrival.request;
-        let to = self.recipient(request, arrival.key);
+        let to = self.recipient(request);
         self.conn.input.consume(request.head_length);
         let ended = if request.ends_here {
+            let to = self.with_allowance(to, arrival.key);
             self.end_here(&arrival, to).await
         } else if request.is_head && self.config.head_fan_out {
+            let to = self.with_allowance(to, arrival.key);
             self.fan_out(request, to, arrival.key).await
         } else {
             self.forward(request, to, arrival.key).await
@@ -104,7 +106,7 @@ impl Client {
     }
 
     /// How answers to a request are written.
-    fn recipient(&self, request: Request, key: ClientKey) -> Recipient {
+    fn recipient(&self, request: Request) -> Recipient {
         Recipient {
             is_head: request.is_head,
             http11: request.http11,
@@ -112,14 +114,15 @@ impl Client {
             // A reset, which tells over TCP that an answer is cut short, does not exist here.
             collects: !request.http11 && self.peer == Peer::Unix,
             date: self.worker.date(),
-            allowance: self.allowance(key),
+            // Once the request is counted.
+            allowance: None,
         }
     }
 
-    /// What the client may ask for, if it is to be told.
-    pub(super) fn allowance(&self, key: ClientKey) -> Option<RateLimit> {
+    /// The recipient, told what it may ask for now, if that is wanted.
+    pub(super) fn with_allowance(&self, to: Recipient, key: ClientKey) -> Recipient {
         let told = self.config.rate_limit_fields;
-        told.then(|| {
+        let allowance = told.then(|| {
             let allowance = self.worker.shared.gate.allowance(key);
             RateLimit {
                 policy: if allowance.fixed { "fixed" } else { "fair" },
@@ -128,7 +131,8 @@ impl Client {
                 remaining: allowance.remaining as u64,
                 reset: allowance.reset.ceil() as u64,
             }
-        })
+        });
+        Recipient { allowance, ..to }
     }
 
     /// Refuses a request whose head was not understood.

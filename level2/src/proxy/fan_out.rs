@@ -11,11 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_local;
 
-use super::call::{Call, Event};
 use super::permit::Permit;
 use super::worker::Worker;
 use crate::gate::{Entry, Waiter, Wanted};
-use crate::policy::ClientKey;
+use crate::policy::{ClientKey, Outcome};
 
 /// Whoever asks waits a second.
 const PATIENCE: Duration = Duration::from_millis(900);
@@ -101,16 +100,10 @@ async fn ask(
             }
         },
     };
-    let mut call = Call::new(true);
     let well = is_well(worker, backend, request).await;
-    let event = if well == Some(true) {
-        Event::Whole
-    } else {
-        Event::BackendClosed
-    };
-    let place = call.on(event);
     if let Some(mut permit) = permit {
-        permit.apply(place);
+        // Whether it is well is for the health checks to say; a 404 is no overload.
+        permit.finish(Outcome::Checked);
     }
     well.unwrap_or(false)
 }

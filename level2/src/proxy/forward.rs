@@ -40,17 +40,21 @@ impl Client {
     pub(super) async fn forward(
         &mut self,
         request: Request,
-        to: Recipient,
+        mut to: Recipient,
         key: ClientKey,
     ) -> Ended {
         self.worker.retry_budget.borrow_mut().earn();
         if matches!(request.framing, Framing::Sized(length) if length > self.config.max_body) {
             let answer = Answer::new(413, "the body is too large");
+            let to = self.with_allowance(to, key);
             return self.refuse(answer, request, to).await;
         }
         let mut body = match self.buffer_body(request).await {
             Ok(body) => body,
-            Err(event) => return self.fail(Broke::early(event), to).await,
+            Err(event) => {
+                let to = self.with_allowance(to, key);
+                return self.fail(Broke::early(event), to).await;
+            }
         };
         // Without its body the request can only be refused on a connection that will be closed.
         let refusable = Request {
@@ -63,7 +67,11 @@ impl Client {
         };
         let mut tried = None;
         loop {
-            let permit = match self.admit(key, tried).await {
+            let admitted = self.admit(key, tried).await;
+            if tried.is_none() {
+                to = self.with_allowance(to, key);
+            }
+            let permit = match admitted {
                 Ok(permit) => permit,
                 Err(None) => {
                     count(&self.worker.stats().abandoned);
@@ -73,12 +81,8 @@ impl Client {
                     let answer = Answer::new(502, "the backend failed and there is no other");
                     return self.refuse(answer, refusable, to).await;
                 }
-                Err(Some(refusal)) => {
-                    let to = self.with_allowance(to, key);
-                    return self.turn_away(refusal, refusable, to).await;
-                }
+                Err(Some(refusal)) => return self.turn_away(refusal, refusable, to).await,
             };
-            let to = self.with_allowance(to, key);
             let backend = permit.backend;
             let broke = match self.attempt(permit, tried.is_some(), to, &mut body).await {
                 Ok(done) => return done.ended(),
@@ -91,12 +95,6 @@ impl Client {
             }
             return self.fail(broke, to).await;
         }
-    }
-
-    /// The recipient, told what it may ask for now that this request is counted.
-    fn with_allowance(&self, to: Recipient, key: ClientKey) -> Recipient {
-        let allowance = self.allowance(key);
-        Recipient { allowance, ..to }
     }
 
     /// Whether a request that failed may be sent once more: nothing of an answer has gone out, all of

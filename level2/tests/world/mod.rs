@@ -10,6 +10,9 @@ pub mod traffic;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use level2::policy::{
     ClientHasher, Decision, Effect, Flight, Outcome, Policy, Rank, Seconds, Settings,
 };
@@ -42,6 +45,8 @@ pub struct World {
     pub backlog: usize,
     /// Time a request takes, in nanoseconds, by its number and when its work begins.
     pub service: fn(usize, Nanos) -> Nanos,
+    /// By how much threads wake up late, on average: at random, now and then by twenty times as much.
+    pub late: Nanos,
     /// Requests a backend works on at once from a moment on, instead of `slots`.
     pub slots_later: Option<(Nanos, usize)>,
     /// Connections the load generator has in all; `None` for as many as it likes.
@@ -61,6 +66,7 @@ impl World {
             slots: 2,
             backlog: 4,
             service: |_, _| 75 * MS,
+            late: 0,
             slots_later: None,
             connections,
             patience: SECOND,
@@ -144,6 +150,7 @@ struct Run<'a> {
     began: Vec<Nanos>,
     servers: Vec<Server>,
     effects: Vec<Effect<usize>>,
+    draw: ChaCha8Rng,
     tally: Tally,
 }
 
@@ -166,6 +173,7 @@ pub fn play(world: &World, script: &[Request]) -> Tally {
         began: vec![0; script.len()],
         servers: (0..world.backends).map(|_| Server::default()).collect(),
         effects: Vec::new(),
+        draw: ChaCha8Rng::seed_from_u64(script.len() as u64),
         tally: Tally::default(),
     };
     if !script.is_empty() {
@@ -205,7 +213,8 @@ impl Run<'_> {
             Event::Worked(n) => {
                 let backend = self.backend_of[&n];
                 self.servers[backend].working -= 1;
-                self.at(self.now + HOP, Event::ProxyHears(n, true));
+                let heard = self.hop();
+                self.at(heard, Event::ProxyHears(n, true));
                 self.work(backend);
             }
             Event::ProxyHears(n, good) => {
@@ -270,6 +279,20 @@ impl Run<'_> {
         }
     }
 
+    /// When what is sent now is heard of.
+    fn hop(&mut self) -> Nanos {
+        if self.world.late == 0 {
+            return self.now + HOP;
+        }
+        let late = self.world.late as f64 * -(1.0 - self.draw.random::<f64>()).ln();
+        let late = if self.draw.random_ratio(1, 100) {
+            20.0 * late
+        } else {
+            late
+        };
+        self.now + HOP + late as Nanos
+    }
+
     /// The policy's time.
     fn clock(&self) -> Seconds {
         self.now as f64 / SECOND as f64
@@ -322,7 +345,8 @@ impl Run<'_> {
     fn go(&mut self, n: usize, flight: Flight) {
         self.backend_of.insert(n, flight.backend);
         self.flights.insert(n, flight);
-        self.at(self.now + HOP, Event::ReachBackend(n));
+        let there = self.hop();
+        self.at(there, Event::ReachBackend(n));
     }
 
     fn reach_backend(&mut self, n: usize) {
