@@ -194,7 +194,7 @@ impl Limit {
             // Where requests differ, a few quick ones in a row would be taken for a quick backend.
             _ if self.is_mixed() => SURE.max(2 * self.current),
             Phase::Settled if self.growing => self.current << self.voids,
-            _ => 2 * self.current.max(2) << self.voids,
+            _ => (2 * self.current.max(2)) << self.voids,
         }
     }
 
