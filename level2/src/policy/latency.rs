@@ -220,7 +220,9 @@ mod tests {
     fn runs_are_compared_by_latencies_of_one_kind() {
         let run = |values: &[Seconds]| {
             let mut run = Run::default();
-            values.iter().for_each(|&value| run.add(value));
+            for &value in values {
+                run.add(value);
+            }
             run
         };
         let plain = run(&[0.075, 0.08, 0.07]);
