@@ -303,6 +303,9 @@ fn positive_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The longest round: longer ones are slips of the hand.
+const ROUND_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 fn minutes(text: &str) -> Result<Duration, String> {
     let number: f64 = text
         .parse()
@@ -310,6 +313,9 @@ fn minutes(text: &str) -> Result<Duration, String> {
     let duration = Duration::try_from_secs_f64(number * 60.0).map_err(|error| error.to_string())?;
     if duration < Duration::from_secs(1) {
         return Err("a round lasts a second at least".into());
+    }
+    if duration > ROUND_MAX {
+        return Err("a round lasts 30 days at most".into());
     }
     Ok(duration)
 }
@@ -339,5 +345,6 @@ mod tests {
             assert!(minutes(bad).is_err(), "{bad:?}");
         }
         assert!(positive_seconds("0").is_err());
+        assert!(minutes("1e17").is_err());
     }
 }

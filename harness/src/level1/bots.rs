@@ -59,7 +59,7 @@ pub enum Step {
     Searching,
     /// A coin landed.
     Landed,
-    /// A coin was found, but somebody else's push was faster.
+    /// A coin was found, but somebody else's push was faster, or the round's end was.
     TooLate,
 }
 
@@ -130,7 +130,7 @@ impl Miner {
         })
     }
 
-    /// Brings a find to the server; `false` if the head had moved.
+    /// Brings a find to the server; `false` if the head had moved, or the round was over.
     fn push(&self, work: Work, commit: Vec<u8>) -> Result<bool> {
         let commit = Object::new("commit", commit);
         let update = RefUpdate {
@@ -144,7 +144,7 @@ impl Miner {
             .receive(&[update], Brought::Objects(&objects), &self.name)
         {
             Ok(_) => Ok(true),
-            Err(Refusal::Violation(Violation::Stale(_))) => Ok(false),
+            Err(Refusal::Violation(Violation::Stale(_) | Violation::RoundOver)) => Ok(false),
             Err(refusal) => Err(refusal.into()),
         }
     }

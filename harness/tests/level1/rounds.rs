@@ -247,6 +247,7 @@ fn what_can_fail_fails_before_the_round() {
             ["--player", "ada", "--player", "b=no-such"],
             "cannot find no-such in PATH",
         ),
+        (["--player", "ada", "--minutes", "1e17"], "30 days"),
         (
             ["--player", "ada", "--freeze", "20m"],
             "hides a whole round",
@@ -346,6 +347,13 @@ fn a_server_goes_on_where_it_stopped() {
     ]);
     assert!(pushed.status.success(), "{pushed:?}");
     let token = first.url().split_once('@').unwrap().0.to_owned();
+    // Meanwhile the folder is taken.
+    let mut second = Command::new(HARNESS);
+    second.args(["level1", "serve", "--listen", "127.0.0.1:0", "--dir"]);
+    let refused = second.arg(&dir).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("in use by another host"), "{said}");
     assert_eq!(first.end(), Some(130));
 
     let second = Serving::start(&dir, &[]);

@@ -69,7 +69,7 @@ impl Referee<'_> {
         let phase = if is_last || interrupt::requested() {
             Phase::Over
         } else {
-            let next_s = now_s() + self.args.pause.as_secs();
+            let next_s = now_s().saturating_add(self.args.pause.as_secs());
             Phase::Pause { next_s }
         };
         self.show(phase, Some(info))?;
@@ -225,12 +225,12 @@ impl Referee<'_> {
             "level 1: warm-up of at most {}: start your miners",
             humantime::format_duration(limit)
         ));
-        let end = Instant::now() + limit;
+        let start = Instant::now();
         let mut hashes = warm_up::FIRST_HASHES;
         let mut measured = Measured::default();
-        while Instant::now() < end {
+        while start.elapsed() < limit {
             self.repository.replace(&warm_up::genesis(hashes))?;
-            let Some(interval) = self.mean_interval(&measured, end)? else {
+            let Some(interval) = self.mean_interval(&measured, start)? else {
                 break;
             };
             if measured.take(hashes, interval) {
@@ -242,8 +242,9 @@ impl Referee<'_> {
         Ok(measured.rate)
     }
 
-    /// The mean time between two coins on a chain of the warm-up, in seconds.
-    fn mean_interval(&mut self, measured: &Measured, end: Instant) -> Result<Option<f64>> {
+    /// The mean time between two coins on a chain of the warm-up, which began at `start`, in
+    /// seconds.
+    fn mean_interval(&mut self, measured: &Measured, start: Instant) -> Result<Option<f64>> {
         let mut journal = Reader::from_now(self.repository.dir());
         // From the first coin on: before it, the miners had to notice the new chain.
         let mut first: Option<Instant> = None;
@@ -261,7 +262,7 @@ impl Referee<'_> {
                 }
                 first.get_or_insert_with(Instant::now);
             }
-            if measured.is_enough(coins, interval) || Instant::now() >= end {
+            if measured.is_enough(coins, interval) || start.elapsed() >= self.args.warm_up {
                 return Ok(interval);
             }
             interrupt::wait_for(TICK);

@@ -12,7 +12,7 @@ const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 26.0;
+const BOTTOM: f64 = 34.0;
 
 /// The most points of a line: more than there are columns of pixels show nothing more.
 const POINTS_MAX: usize = 600;
@@ -77,7 +77,7 @@ impl Chart {
                         text.tick x=(LEFT - 6.0) y=(shown(at + 4.0)) text-anchor="end" { (y) }
                     }
                     @for (x, label) in &self.x_ticks {
-                        text.tick x=(shown(scale.x(*x))) y=(HEIGHT - 8.0) text-anchor="middle" {
+                        text.tick x=(shown(scale.x(*x))) y=(HEIGHT - 6.0) text-anchor="middle" {
                             (label)
                         }
                     }
@@ -220,7 +220,7 @@ mod tests {
     fn coins_climb_in_steps_inside_the_drawing() {
         let svg = chart(vec![line("ada", &[(0.0, 0.0), (50.0, 1.0), (100.0, 2.0)])]).svg();
         let svg = svg.into_string();
-        assert!(svg.contains("d=\"M56 234H336V122"), "{svg}");
+        assert!(svg.contains("d=\"M56 226H336V118"), "{svg}");
         assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
         assert!(svg.contains(">ada</li>"), "{svg}");
     }

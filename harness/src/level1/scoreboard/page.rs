@@ -32,6 +32,9 @@ const TIME_STEPS_S: [u64; 15] = [
     1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 14_400, 43_200,
 ];
 
+/// How many digits of a difficulty a table shows.
+const DIGITS_SHOWN: usize = 8;
+
 /// The parts of the page that change while it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragments {
@@ -202,7 +205,7 @@ impl Scoreboard {
                     td.time { (utc(round.start_s)[..16]) }
                     td { (winners(round)) }
                     td.number { (round.results.iter().map(|line| line.coins).sum::<u64>()) }
-                    td { code { (round.difficulty) } }
+                    td { code title=(round.difficulty) { (shortened(&round.difficulty)) } }
                 } } }
             } }
         }
@@ -423,6 +426,14 @@ fn countdown(until_s: u64, now_s: Option<u64>) -> Markup {
         |now_s| clock(until_s.saturating_sub(now_s)),
     );
     html! { b.countdown role="timer" data-until=(until_s) { (left) } }
+}
+
+/// A difficulty's first digits: nobody compares the rest by eye.
+fn shortened(difficulty: &str) -> String {
+    match difficulty.char_indices().nth(DIGITS_SHOWN) {
+        Some((end, _)) => format!("{}…", &difficulty[..end]),
+        None => difficulty.to_owned(),
+    }
 }
 
 fn winners(round: &Round) -> String {
@@ -661,6 +672,8 @@ mod tests {
         assert_eq!(clock(59), "0:59");
         assert_eq!(clock(3723), "1:02:03");
         assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(shortened("00000001"), "00000001");
+        assert_eq!(shortened("000000012"), "00000001…");
         assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59");
     }
 }

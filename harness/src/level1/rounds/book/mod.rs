@@ -75,7 +75,9 @@ impl Book {
             .open(path)
             .with_context(|| format!("cannot open {shown}"))?;
         let lock = Lock::take(path)?;
-        let db = Connection::open(path).with_context(|| format!("cannot open {shown}"))?;
+        // By its whole path, since SQLite takes one that begins with `file:` for a URI.
+        let real = fs::canonicalize(path).with_context(|| format!("cannot resolve {shown}"))?;
+        let db = Connection::open(real).with_context(|| format!("cannot open {shown}"))?;
         Self::with(db, Some(lock)).with_context(|| format!("cannot use {shown} as the game's book"))
     }
 
