@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    classic, console, kits,
+    classic, console, grade, kits,
     ladder::Attempt,
     level_arg, level0, level1, level2, level3, level4,
     project::{self, Session, TestArgs},
@@ -74,6 +74,8 @@ enum Command {
     Test(TestArgs),
     /// The same at every change of a file
     Watch(project::WatchArgs),
+    /// The solutions of a class, in sandboxes, with a table and a page
+    Grade(Box<grade::Args>),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -262,6 +264,7 @@ fn run_or_stumble(
         Command::New(args) => kits::run(&args),
         Command::Test(args) => test(&args, &program, report),
         Command::Watch(args) => project::watch(&args),
+        Command::Grade(args) => grade::run(&args),
     };
     // An interrupt is said when the report is concluded.
     if let Err(error) = outcome

@@ -16,6 +16,7 @@
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
 //!   [`ladder`] the stages between the two and the contest; [`project`] is a player's folder;
+//! - [`grade`] judges the solutions of a class, in sandboxes;
 //! - [`memory`] is how much of it a program had; [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod console;
 pub mod dry_run;
 pub mod duration;
+pub mod grade;
 pub mod http;
 pub mod kits;
 pub mod ladder;

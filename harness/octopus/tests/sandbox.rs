@@ -98,9 +98,8 @@ fn text(output: &Output) -> String {
 /// A folder that programs in sandboxes can be given.
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
-    if let Some((user, group)) = sandbox::other_user() {
-        std::os::unix::fs::chown(home.path(), Some(user), Some(group)).unwrap();
-    }
+    // They may run as another user.
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
     home
 }
 
@@ -181,8 +180,18 @@ fn folders() {
     let home = home();
     fs::write(home.path().join("file"), "").unwrap();
     std::os::unix::fs::symlink("target", home.path().join("link")).unwrap();
+    fs::create_dir(home.path().join("inner")).unwrap();
+    fs::write(home.path().join("inner/seen"), "").unwrap();
     let mut sandbox = Sandbox::new(SMALL);
+    let told = run(&sandbox, home.path(), "ls inner; echo > inner/x");
+    assert!(text(&told).starts_with("seen\n"), "{told:?}");
+    assert!(text(&told).contains("Read-only"), "{told:?}");
+    fs::remove_dir_all(home.path().join("inner")).unwrap();
     let told = run(&sandbox, home.path(), "ls; readlink link; echo > made; pwd");
+    // A file in it that was named is there.
+    let mut named = sandbox.clone();
+    named.read_only.push(home.path().join("file"));
+    assert_eq!(text(&run(&named, home.path(), "ls")), "file\nlink\n");
     let expected = format!("link\ntarget\n{}\n", home.path().display());
     assert_eq!(text(&told), expected);
     assert!(!home.path().join("made").exists());

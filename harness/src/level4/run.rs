@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
+use octopus::sandbox::Folder;
 use octopus::{
     ActEvent, Config, Echo, Endpoint, Event, EventLog, NodeId, NodeSpec, Octopus, Place, Traffic,
     Transport, interrupt,
@@ -397,10 +398,11 @@ fn spec(solution: &Solution, place: &Place) -> NodeSpec {
     if node > 0 {
         arguments.push("--join=./node0.sock".into());
     }
-    arguments.extend(solution.arguments.iter().cloned());
+    // Its socket is what the others reach it by.
+    let mut words = solution.words(arguments, Folder::Shared).into_iter();
     NodeSpec {
-        program: solution.program.clone(),
-        arguments,
+        program: words.next().unwrap_or_default().into(),
+        arguments: words.collect(),
         folder: place.folder.clone(),
     }
 }

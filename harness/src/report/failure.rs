@@ -8,7 +8,8 @@
 use serde::Serialize;
 
 /// What can have caused a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// Nothing but the solution.
     Solution,
@@ -33,7 +34,6 @@ pub struct Failure {
     /// What to try next, a sentence each.
     pub next: Vec<String>,
     /// What can have caused it.
-    #[serde(skip)]
     pub cause: Cause,
 }
 

@@ -229,7 +229,7 @@ mod tests {
                 },
                 "failure": {
                     "kind": "wrong_output", "message": "line 3 differs", "where": "line 3",
-                    "said": [], "next": [],
+                    "said": [], "next": [], "cause": "solution",
                 },
                 "replay": "",
             })

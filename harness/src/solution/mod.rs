@@ -1,7 +1,9 @@
 //! Finding the program to judge: ours, built by cargo (`build`), or anybody's, looked at before it
-//! is run (`executable`), with the files that lie beside it (`neighbours`).
+//! is run (`executable`), with the files that lie beside it (`neighbours`), shut in where it has to
+//! be (`confinement`).
 
 mod build;
+mod confinement;
 mod executable;
 mod neighbours;
 
@@ -15,7 +17,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
+pub use confinement::CONFINEMENT;
 pub use executable::{NotRunnable, cannot_run};
+use octopus::sandbox::Folder;
 
 /// The flags by which every level names its solution.
 #[derive(Debug, Clone, Default, Args)]
@@ -77,11 +81,19 @@ impl Solution {
         I: IntoIterator,
         I::Item: Into<OsString>,
     {
-        let mut command = Command::new(&self.program);
+        let level_arguments = level_arguments.into_iter().map(Into::into);
+        let words = self.words(level_arguments.collect(), Folder::Private);
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         command
-            .args(level_arguments.into_iter().map(Into::into))
-            .args(&self.arguments);
-        command
+    }
+
+    /// The words of such a command; the first is a program. `folder` is what the folder that it is
+    /// run in is to it, should it be shut in: one that it shares with the judge, or its own.
+    pub fn words(&self, mut arguments: Vec<OsString>, folder: Folder) -> Vec<OsString> {
+        arguments.extend(self.arguments.iter().cloned());
+        confinement::words(&self.program, &arguments, folder)
     }
 
     /// Links the files beside the program into a folder that it is run in, for one that calls its

@@ -13,7 +13,7 @@ use rustix::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{EXIT_SIGNALLED, INIT, INIT_AS_NOBODY, Reach, SELF, Sandbox, cgroup, is_privileged};
+use super::{EXIT_SIGNALLED, INIT, INIT_AS_OTHER, Reach, SELF, Sandbox, cgroup, is_privileged};
 use crate::error::{Doing, Error};
 
 /// The user and the group of a program in a user namespace. Not root's, whom some programs refuse
@@ -56,7 +56,7 @@ pub(super) fn run(sandbox: &Sandbox, words: &[OsString]) -> Result<i32, Error> {
     let written = serde_json::to_string(sandbox).map_err(io::Error::from);
     let written = written.doing(|| "cannot hand a sandbox on".to_owned())?;
     let mut init = Command::new(SELF);
-    let stage = if is_privileged { INIT_AS_NOBODY } else { INIT };
+    let stage = if is_privileged { INIT_AS_OTHER } else { INIT };
     init.args([stage, &written]).args(words);
     let mut init = init
         .spawn()

@@ -17,6 +17,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -51,7 +52,7 @@ const ENTER: &str = "octopus-sandbox";
 const INIT: &str = "octopus-init";
 
 /// The same, if the caller is root: the program runs as somebody else.
-const INIT_AS_NOBODY: &str = "octopus-init-as-nobody";
+const INIT_AS_OTHER: &str = "octopus-init-as-other";
 
 /// The exit status of a sandbox that could not be set up; stderr says why.
 pub const EXIT_NO_SANDBOX: u8 = 125;
@@ -60,8 +61,13 @@ pub const EXIT_NO_SANDBOX: u8 = 125;
 #[cfg(target_os = "linux")]
 const EXIT_SIGNALLED: i32 = 128;
 
-/// Who the program runs as if the caller is root: user and group `nobody`.
-const NOBODY: u32 = 65534;
+/// Where the numbers of users and groups begin that programs run as if the caller is root, and how
+/// many there are. Each sandbox takes another one: the kernel counts the processes of a user, not of
+/// a sandbox. Nobody owns a file by such a number (systemd has them for the same purpose).
+const USERS: (u32, u32) = (61_184, 4096);
+
+/// How many sandboxes this process has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// The most that a program in a sandbox can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +104,8 @@ impl Default for Limits {
 pub enum Folder {
     /// It is the caller's own, and what the program writes there is seen outside.
     Shared,
-    /// An empty one stands in its place, with the symbolic links that are in the caller's. Nothing
-    /// that is written there is seen outside, ever.
+    /// An empty one stands in its place, with the symbolic links that are in the caller's, and the
+    /// folders in it, read-only. Nothing that is written there is seen outside, ever.
     Private,
 }
 
@@ -127,6 +133,8 @@ pub struct Sandbox {
     pub limits: Limits,
     /// The group of the system's that counts and limits it as well.
     pub cgroup: Option<PathBuf>,
+    /// Whom it runs as if the caller is root.
+    user: u32,
 }
 
 impl Sandbox {
@@ -139,7 +147,14 @@ impl Sandbox {
             reach: Reach::Loopback,
             limits,
             cgroup: None,
+            user: next_user(),
         }
+    }
+
+    /// The user and group that the program runs as, if not as the caller: what it is to write to
+    /// must be theirs.
+    pub fn user(&self) -> Option<u32> {
+        is_privileged().then_some(self.user)
     }
 
     /// The arguments by which this program, started again, runs another one in the sandbox.
@@ -200,10 +215,12 @@ impl Sandbox {
     }
 }
 
-/// The user and group that programs in sandboxes of this process run as, if not as the caller:
-/// files that they are to write to must be theirs.
-pub fn other_user() -> Option<(u32, u32)> {
-    is_privileged().then_some((NOBODY, NOBODY))
+fn next_user() -> u32 {
+    let (first, count) = USERS;
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    // Other processes that make sandboxes should not begin with the same.
+    let start = std::process::id().wrapping_mul(61);
+    first + start.wrapping_add(made) % count
 }
 
 #[cfg(target_os = "linux")]
@@ -225,7 +242,7 @@ pub fn enable() {
     let mut arguments = env::args_os().skip(1);
     let stage = arguments.next();
     let stage = stage.as_deref().and_then(|word| word.to_str());
-    let Some(stage @ (ENTER | INIT | INIT_AS_NOBODY)) = stage else {
+    let Some(stage @ (ENTER | INIT | INIT_AS_OTHER)) = stage else {
         return;
     };
     let written = arguments.next().and_then(|text| text.into_string().ok());
@@ -246,7 +263,7 @@ pub fn enable() {
 fn work(stage: &str, sandbox: &Sandbox, words: &[OsString]) -> Result<i32, Error> {
     match stage {
         INIT => init::run(sandbox, words, None),
-        INIT_AS_NOBODY => init::run(sandbox, words, Some(NOBODY)),
+        INIT_AS_OTHER => init::run(sandbox, words, Some(sandbox.user)),
         _ => enter::run(sandbox, words),
     }
 }

@@ -79,8 +79,7 @@ const SKELETON: &str = "mode=0755,size=16m";
 pub(super) fn enter(sandbox: &Sandbox) -> Result<(), Error> {
     let folder = std::env::current_dir().doing(|| "cannot find the current folder".to_owned())?;
     turn_old_root_away().doing(|| "cannot make a root of its own".to_owned())?;
-    let sandboxed = Layout { sandbox };
-    sandboxed.lay_out(&folder)?;
+    Layout { sandbox }.lay_out(&folder)?;
     leave_old_root().doing(|| "cannot leave the old root".to_owned())?;
     std::env::set_current_dir(&folder).doing(|| format!("cannot enter {}", folder.display()))
 }
@@ -124,16 +123,27 @@ impl Layout<'_> {
             system(path).doing(|| format!("cannot show {}", path.display()))?;
         }
         self.etc().doing(|| "cannot show /etc".to_owned())?;
-        let read_only = self.sandbox.read_only.iter();
-        let writable = self.sandbox.writable.iter();
-        let named = read_only
+        let read_only = self.sandbox.read_only.iter().map(PathBuf::as_path);
+        let writable = self.sandbox.writable.iter().map(PathBuf::as_path);
+        let own = match self.sandbox.folder {
+            Folder::Shared => Access::Write,
+            Folder::Private => Access::Private,
+        };
+        let mut named: Vec<(&Path, Access)> = read_only
             .map(|path| (path, Access::Read))
-            .chain(writable.map(|path| (path, Access::Write)));
+            .chain(writable.map(|path| (path, Access::Write)))
+            .chain([(folder, own)])
+            .collect();
+        // What lies in another one is put there after that.
+        named.sort_by_key(|(path, _)| path.components().count());
         for (path, access) in named {
-            show(path, access).doing(|| format!("cannot show {}", path.display()))?;
+            let shown = match access {
+                Access::Private => self.private(path),
+                Access::Read | Access::Write => show(path, access),
+            };
+            shown.doing(|| format!("cannot show {}", path.display()))?;
         }
-        self.folder(folder)
-            .doing(|| format!("cannot show {}", folder.display()))
+        Ok(())
     }
 
     fn fresh(&self) -> io::Result<()> {
@@ -160,6 +170,9 @@ impl Layout<'_> {
         ] {
             symlink(target, new(&Path::new("/dev").join(link)))?;
         }
+        // Whoever the program is, the folder may be its own.
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        mount_remount(new(Path::new("/dev")), flags, c"")?;
         let proc = new(Path::new("/proc"));
         fs::create_dir(&proc)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -184,10 +197,8 @@ impl Layout<'_> {
         Ok(())
     }
 
-    fn folder(&self, folder: &Path) -> io::Result<()> {
-        if self.sandbox.folder == Folder::Shared {
-            return show(folder, Access::Write);
-        }
+    /// An empty folder, with the links and folders of the one in whose place it is.
+    fn private(&self, folder: &Path) -> io::Result<()> {
         if folder == Path::new("/tmp") || folder == Path::new("/") {
             return Ok(());
         }
@@ -195,8 +206,12 @@ impl Layout<'_> {
         let room = format!("mode=1777,size={}", self.sandbox.limits.disk_bytes);
         tmpfs(&target, &room)?;
         for entry in fs::read_dir(old(folder))?.flatten() {
+            let name = entry.file_name();
             if let Ok(points_to) = fs::read_link(entry.path()) {
-                symlink(points_to, target.join(entry.file_name()))?;
+                symlink(points_to, target.join(name))?;
+            } else if entry.file_type()?.is_dir() {
+                let inner = make_folder(&folder.join(name))?;
+                bind(&entry.path(), &inner, Access::Read)?;
             }
         }
         Ok(())
@@ -207,6 +222,8 @@ impl Layout<'_> {
 enum Access {
     Read,
     Write,
+    /// To one that stands in the place of the caller's.
+    Private,
 }
 
 /// A file or folder of `/etc`: folders are shown, files copied, as they may be symbolic links into

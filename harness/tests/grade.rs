@@ -1,0 +1,392 @@
+//! A class is graded, on the real binary: kits in every wrapping, and what a hostile student would
+//! hand in. Where the system permits no sandboxes, tests that need them are skipped, with a message.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use harness::solution::{CONFINEMENT, find_program};
+use octopus::sandbox::{Limits, Reach, Sandbox};
+use serde_json::Value;
+
+/// A folder with a class in it.
+struct Classroom {
+    home: tempfile::TempDir,
+    roster: String,
+}
+
+impl Classroom {
+    fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            roster: "title = 'A <b>class</b>'\n".to_owned(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn harness(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(arguments)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Writes a kit; whether it can be run here.
+    fn kit(&self, language: &str, program: &str, folder: &str) -> bool {
+        if find_program(Path::new(program)).is_err() {
+            eprintln!("SKIPPED: {language}: no {program}");
+            return false;
+        }
+        let new = self.harness(&["new", "level0", "--lang", language, folder]);
+        assert!(new.status.success(), "{}", said(&new));
+        true
+    }
+
+    /// Writes a solution that is a shell script.
+    fn script(&self, folder: &str, build: Option<&str>, text: &str) {
+        let path = self.path(folder);
+        fs::create_dir(&path).unwrap();
+        let build = build.map_or_else(String::new, |build| format!("build = '''{build}'''\n"));
+        let manifest = format!("level = 0\nrun = './x.sh'\n{build}");
+        fs::write(path.join("ctf3.toml"), manifest).unwrap();
+        fs::write(path.join("x.sh"), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(path.join("x.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn enrol(&mut self, student: &str, source: &str) {
+        let entry = format!("[[submission]]\nstudent = '{student}'\nsource = '{source}'\n");
+        self.roster.push_str(&entry);
+    }
+
+    /// Grades level 0; none where there can be no sandboxes.
+    fn grade(&self, flags: &[&str]) -> Option<Output> {
+        fs::write(self.path("roster.toml"), &self.roster).unwrap();
+        let mut arguments = vec!["grade", "--roster", "roster.toml", "--levels", "0"];
+        arguments.extend(["--seeds", "1", "--memory", "256", "--disk", "64"]);
+        arguments.extend(flags);
+        let run = self.harness(&arguments);
+        if said(&run).contains("no sandbox: ") {
+            eprintln!("SKIPPED: {}", said(&run));
+            return None;
+        }
+        Some(run)
+    }
+
+    /// The only record of a student.
+    fn record(&self, student: &str) -> Value {
+        let text = fs::read_to_string(self.path("grades/grades.json")).unwrap();
+        let class: Value = serde_json::from_str(&text).unwrap();
+        let mut students = class["students"].as_array().unwrap().iter();
+        let student = students.find(|row| row["name"] == student).unwrap();
+        student["levels"]["0"][0].clone()
+    }
+}
+
+fn said(run: &Output) -> String {
+    let stdout = String::from_utf8_lossy(&run.stdout);
+    format!("{stdout}{}", String::from_utf8_lossy(&run.stderr))
+}
+
+fn shell(folder: &Path, script: &str) {
+    let run = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", said(&run));
+}
+
+#[test]
+fn a_class_is_graded_whatever_its_solutions_are_wrapped_in() {
+    let mut class = Classroom::new();
+    let mut passing = Vec::new();
+    if class.kit("c", "cc", "ada") {
+        class.enrol("Ada", "ada");
+        passing.push("Ada");
+        class.kit("c", "cc", "bob");
+        shell(class.home.path(), "tar -czf bob.tar.gz bob; rm -r bob");
+        class.enrol("Bob", "bob.tar.gz");
+        passing.push("Bob");
+        if find_program(Path::new("git")).is_ok() {
+            class.kit("c", "cc", "cy");
+            let commit = "git init -q; git add .
+                git -c user.name=a -c user.email=a@b commit -qm x; git clone -q --bare . ../cy.git";
+            shell(&class.path("cy"), commit);
+            class.enrol("Cy", "cy.git");
+            passing.push("Cy");
+        }
+    }
+    class.script("dan", None, "cat");
+    class.script("eve", Some("echo out of luck >&2; exit 3"), "cat");
+    for (student, source) in [("Dan", "dan"), ("Eve", "eve"), ("Fay", "nowhere.zip")] {
+        class.enrol(student, source);
+    }
+    let Some(run) = class.grade(&[]) else {
+        return;
+    };
+    let text = said(&run);
+    assert_eq!(run.status.code(), Some(0), "{text}");
+    for student in &passing {
+        let record = class.record(student);
+        assert_eq!(record["outcome"], "passed", "{student}: {record} {text}");
+    }
+    for (student, kind) in [("Dan", "wrong_output"), ("Eve", "build"), ("Fay", "source")] {
+        let record = class.record(student);
+        assert_eq!(record["outcome"], "failed", "{student}: {record}");
+        assert_eq!(record["kind"], kind, "{student}: {record}");
+    }
+    assert!(
+        class.record("Eve")["said"]
+            .to_string()
+            .contains("out of luck")
+    );
+    let csv = fs::read_to_string(class.path("grades/grades.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 3 + passing.len(), "{csv}");
+    let junit = fs::read_to_string(class.path("grades/junit.xml")).unwrap();
+    assert_eq!(junit.matches("<failure ").count(), 3, "{junit}");
+    let page = fs::read_to_string(class.path("grades/index.html")).unwrap();
+    assert!(page.contains("A &lt;b&gt;class&lt;/b&gt;"), "{page}");
+    // Links of the page lead to reports.
+    let links: Vec<&str> = page.split("href=\"").skip(1).collect();
+    assert_eq!(links.len(), 3 + passing.len());
+    for link in links {
+        let (link, _) = link.split_once('"').unwrap();
+        assert!(class.path("grades").join(link).is_file(), "{link}");
+    }
+    // What is judged is judged.
+    let again = said(&class.grade(&[]).unwrap());
+    assert!(
+        !again.contains(", seed 1:") && !again.contains("is built"),
+        "{again}"
+    );
+    let table = |text: &str| text.lines().filter(|line| line.contains("/1")).count();
+    assert_eq!(table(&again), table(&text), "{again}");
+    // But not what is handed in anew.
+    class.script("dan2", None, "exit 1");
+    shell(class.home.path(), "mv dan2/x.sh dan/x.sh");
+    let anew = said(&class.grade(&[]).unwrap());
+    assert_eq!(anew.matches(", seed 1:").count(), 1, "{anew}");
+    assert_eq!(class.record("Dan")["kind"], "exit_status");
+}
+
+#[test]
+fn hostile_submissions_hurt_nobody() {
+    let mut class = Classroom::new();
+    let secret = class.path("secret");
+    fs::write(&secret, "what nobody is to read").unwrap();
+    let secret = secret.display().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let scan = format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; echo hello >&3'");
+    let marker = format!("escaped-{}", std::process::id());
+    let evil: [(&str, Option<String>, String); 8] = [
+        (
+            "bomb",
+            None,
+            "bomb() { bomb | bomb & }; bomb 2>/dev/null; exit 1".into(),
+        ),
+        (
+            "flood",
+            None,
+            "yes '</script><script>alert(1)</script>'".into(),
+        ),
+        ("noise", None, "yes >&2".into()),
+        (
+            "filler",
+            None,
+            "for i in 1 2 3 4 5 6 7 8 9; do cat /dev/zero > $i; done; exit 1".into(),
+        ),
+        (
+            "thief",
+            None,
+            format!("cat {secret} ../*/* >&2; ls / /root /home >&2; exit 1"),
+        ),
+        (
+            "escape",
+            None,
+            format!(
+                "setsid sh -c 'trap \"\" HUP TERM; while sleep 1; do :; done' {marker} & exit 1"
+            ),
+        ),
+        ("scan", Some(scan.clone()), format!("{scan}; exit 1")),
+        (
+            "hunter",
+            None,
+            "kill -9 -1; kill -9 1; kill -9 $PPID; exit 1".into(),
+        ),
+    ];
+    for (name, build, text) in &evil {
+        let build = build.as_deref().map(|build| format!("{build}; true"));
+        class.script(name, build.as_deref(), text);
+        class.enrol(name, name);
+    }
+    // A link to what others have, in a folder and in an archive that writes through it.
+    class.script("linker", None, "cat secret; exit 1");
+    symlink(&secret, class.path("linker/secret")).unwrap();
+    class.enrol("linker", "linker");
+    let through = "mkdir t; cd t; cp ../linker/ctf3.toml ../linker/x.sh .; ln -s .. up
+        tar -cf ../through.tar ctf3.toml x.sh up; rm up; mkdir up; echo broken > up/secret
+        tar -rf ../through.tar up/secret; cd ..; rm -r t";
+    shell(class.home.path(), through);
+    class.enrol("through", "through.tar");
+    class.enrol("<script>alert(2)</script>", "linker");
+    let Some(run) = class.grade(&["--jobs", "2"]) else {
+        return;
+    };
+    let text = said(&run);
+    assert_eq!(run.status.code(), Some(0), "{text}");
+    let names = evil.iter().map(|(name, ..)| *name);
+    for name in names.chain(["linker", "through"]) {
+        let record = class.record(name);
+        assert_eq!(record["outcome"], "failed", "{name}: {record} {text}");
+    }
+    let whole = fs::read_to_string(class.path("grades/grades.json")).unwrap();
+    assert!(!whole.contains("nobody is to read"), "{whole}");
+    assert!(whole.len() < 1 << 20, "{}", whole.len());
+    assert_eq!(
+        fs::read_to_string(&secret).unwrap(),
+        "what nobody is to read"
+    );
+    let reached = listener.accept().is_ok();
+    assert!(!reached, "somebody has come to the teacher's network");
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let is_left = line
+            .split(|&byte| byte == 0)
+            .any(|word| word == marker.as_bytes());
+        assert!(!is_left, "a process has escaped");
+    }
+    for page in fs::read_dir(class.path("grades/runs")).unwrap().flatten() {
+        if page
+            .path()
+            .extension()
+            .is_some_and(|ending| ending == "html")
+        {
+            let text = fs::read_to_string(page.path()).unwrap();
+            assert!(!text.contains("<script>"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn judges_of_levels_with_worlds_of_their_own_shut_solutions_in() {
+    let classroom = Classroom::new();
+    if let Err(error) = find_program(Path::new("python3")) {
+        eprintln!("SKIPPED: {error}");
+        return;
+    }
+    // Whoever judges may be somebody else.
+    shell(classroom.home.path(), "chmod 755 .");
+    for level in ["1", "3", "4"] {
+        let (name, folder) = (format!("level{level}"), format!("l{level}"));
+        let new = classroom.harness(&["new", &name, "--lang", "python", &folder]);
+        assert!(new.status.success(), "{}", said(&new));
+        let manifest = fs::read_to_string(classroom.path(&folder).join("ctf3.toml")).unwrap();
+        let run = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("run = \"./"));
+        let program = classroom
+            .path(&folder)
+            .join(run.unwrap().split('"').next().unwrap());
+        let mut inner = Sandbox::new(Limits::default());
+        inner.reach = Reach::Callers;
+        inner.read_only.push(classroom.path(&folder));
+        // As in a grading, the judge is in one as well.
+        let harness = Path::new(env!("CARGO_BIN_EXE_harness"));
+        let mut outer = Sandbox::new(Limits {
+            processes: 4096,
+            ..Limits::default()
+        });
+        outer.read_only = vec![classroom.path(&folder), harness.to_owned()];
+        let judge = || {
+            Command::new(harness)
+                .args(outer.arguments(harness))
+                .args([name.as_str(), "--stage=1"])
+                .arg(format!("--solution={}", program.display()))
+                .env(CONFINEMENT, serde_json::to_string(&inner).unwrap())
+                .env("TMPDIR", "/tmp")
+                // Those in a home are not seen.
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+                .current_dir("/tmp")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap()
+        };
+        let mut run = judge();
+        for _ in 0..5 {
+            if said(&run).contains("UNDECIDED") {
+                run = judge();
+            }
+        }
+        if said(&run).contains("no sandbox: ") {
+            eprintln!("SKIPPED: {}", said(&run));
+            return;
+        }
+        assert!(run.status.success(), "level {level}: {}", said(&run));
+    }
+}
+
+#[test]
+fn without_sandboxes_it_is_said_and_done() {
+    let mut class = Classroom::new();
+    class.script(
+        "dan",
+        Some("echo '#!/bin/sh' > x.sh; echo 'exit 5' >> x.sh"),
+        "",
+    );
+    class.enrol("Dan", "dan");
+    let run = class.grade(&["--no-sandbox"]).unwrap();
+    let text = said(&run);
+    assert_eq!(run.status.code(), Some(0), "{text}");
+    assert!(text.contains("without sandboxes"), "{text}");
+    assert_eq!(class.record("Dan")["kind"], "exit_status");
+}
+
+#[test]
+fn wrong_arguments_are_refused_in_a_line_that_says_what() {
+    let class = Classroom::new();
+    fs::write(class.path("empty.toml"), "").unwrap();
+    fs::write(class.path("odd.toml"), "[[submission]]\nstudent = 1\n").unwrap();
+    fs::write(
+        class.path("fine.toml"),
+        "[[submission]]\nstudent = 'a'\nsource = 'b'\n",
+    )
+    .unwrap();
+    fs::write(class.path("file"), "").unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--roster", "none.toml"], "none.toml: cannot be read"),
+        (&["--roster", "empty.toml"], "no [[submission]]"),
+        (&["--roster", "odd.toml"], "odd.toml: line 2: "),
+        (
+            &["--roster", "fine.toml", "--levels", "9"],
+            "level0 to level4",
+        ),
+        (
+            &["--roster", "fine.toml", "--cache", "nowhere"],
+            "--cache nowhere",
+        ),
+        (
+            &["--roster", "fine.toml", "--no-sandbox", "--out", "file"],
+            "cannot make file/runs",
+        ),
+    ];
+    for (flags, what) in cases {
+        let arguments: Vec<&str> = std::iter::once("grade")
+            .chain(flags.iter().copied())
+            .collect();
+        let run = class.harness(&arguments);
+        assert_eq!(run.status.code(), Some(2), "{flags:?}: {}", said(&run));
+        assert!(said(&run).contains(what), "{flags:?}: {}", said(&run));
+    }
+}
