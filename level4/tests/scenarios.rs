@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use level4::consensus::{
-    Answer, Applied, Apply, Core, Effects, Link, Members, MemoryLog, Notice, Persist, Standing,
-    Start, Timing,
+    Answer, Applied, Apply, Chain, Core, Digests, Effects, Link, Members, MemoryLog, Notice,
+    Persist, Standing, Start, Timing, asks_for_comparison,
 };
 use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};
@@ -52,6 +52,11 @@ struct Story {
 
 impl Story {
     fn new(size: u64) -> Self {
+        Self::with_parted(size, None)
+    }
+
+    /// One of them has noted that its state is not the others'.
+    fn with_parted(size: u64, parted: Option<NodeId>) -> Self {
         let members: Members = (1..=size).map(|id| (id, id.to_string())).collect();
         let conf_state = ConfState::from((members.keys().copied().collect::<Vec<_>>(), Vec::new()));
         let node = |&id: &NodeId| {
@@ -78,7 +83,7 @@ impl Story {
                 members: members.clone(),
                 timing: TIMING,
                 seed: id,
-                parted: None,
+                parted: (parted == Some(id)).then_some(1),
                 skipped: BTreeSet::new(),
                 proved: false,
             })
@@ -142,14 +147,19 @@ impl Story {
         let node = self.node(id);
         for step in std::mem::take(&mut node.applies) {
             let restored = matches!(step, Apply::Restore(_));
+            let asked = matches!(&step, Apply::Batch { data, .. } if asks_for_comparison(data));
             let executed = node.machine.apply(step).unwrap();
             let links: Vec<Link> = node.machine.take_links();
+            let index = node.machine.applied();
             node.core.applied(Applied {
-                index: node.machine.applied(),
+                index,
                 links,
                 executed,
                 restored,
             });
+            if asked {
+                node.core.content(index, node.machine.look().digest());
+            }
         }
     }
 
@@ -510,6 +520,54 @@ fn a_node_whose_state_has_parted_still_votes_for_others() {
         story.settle_with(|from, to, _| from != 1 && to != 1);
     }
     assert_eq!(story.node(2).core.status().role, "leader");
+}
+
+#[test]
+fn a_node_whose_state_has_parted_leads_until_another_one_has_its_log() {
+    let mut story = Story::with_parted(3, Some(3));
+    story.elect_first();
+    // Only nodes 1 and 3 have this, and node 1 is gone.
+    story.ask(1, 1, "a");
+    story.settle_with(|from, to, _| from != 2 && to != 2);
+    let last = story.node(3).core.status().commit_index;
+    assert!(story.node(2).core.status().commit_index < last);
+    for _ in 0..400 {
+        for id in 2..=3 {
+            story.node(id).core.tick();
+        }
+        story.settle_with(|from, to, _| from != 1 && to != 1);
+    }
+    let status = story.node(2).core.status();
+    assert_eq!(status.role, "leader");
+    assert!(status.commit_index > last);
+}
+
+#[test]
+fn contents_that_nobody_can_compare_any_more_are_compared_anew() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    story.ask(1, 0, "a");
+    story.settle();
+    let at = story.node(2).machine.applied();
+    // Node 2 hears of another content, and nobody else knows of any: they have restarted since.
+    story.node(2).core.content(at, 1);
+    let other = Digests {
+        content: true,
+        question: false,
+        chain: Chain {
+            engine: 1,
+            since: 0,
+        },
+        first: at,
+        values: vec![2],
+    };
+    let told = PeerMessage::Digests(other);
+    story.node(2).core.receive(3, told);
+    story.settle();
+    assert_eq!(story.node(2).standing, Standing::Doubtful(at));
+    // Nobody asks for anything.
+    story.pass(20 * TIMING.compare as usize);
+    assert_eq!(story.node(2).standing, Standing::Sound);
 }
 
 #[test]

@@ -5,10 +5,9 @@
 
 mod simulated;
 
-use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::io::Write as _;
 
-use simulated::cluster::{Cluster, Summary};
+use simulated::run::{Outcome, Run};
 
 /// Seeds run by default; `LEVEL4_SEEDS=FROM..TO` runs others.
 const SEEDS: std::ops::Range<u64> = 0..400;
@@ -21,51 +20,33 @@ fn seeds() -> std::ops::Range<u64> {
     from.parse().expect("a number")..to.parse().expect("a number")
 }
 
-/// Runs seeds on as many threads as there are processors.
-fn run(seeds: std::ops::Range<u64>) -> Summary {
-    let next = AtomicU64::new(seeds.start);
-    let workers = std::thread::available_parallelism().map_or(2, NonZero::get);
-    let work = || {
-        let mut sum = Summary::default();
-        loop {
-            let seed = next.fetch_add(1, Relaxed);
-            if seed >= seeds.end {
-                return sum;
-            }
-            match std::panic::catch_unwind(|| Cluster::new(seed).run()) {
-                Ok(summary) => sum += summary,
-                Err(panic) => {
-                    let command = "cargo test -p level4 --test simulation";
-                    eprintln!("replay with: LEVEL4_SEEDS={seed}..{} {command}", seed + 1);
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let mut sum = Summary::default();
-        for thread in threads {
-            match thread.join() {
-                Ok(summary) => sum += summary,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        sum
-    })
+/// Shows a line, even if the test's output is held back.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[test]
 fn every_request_runs_exactly_once_and_in_one_order_through_faults() {
-    let seeds = seeds();
-    let count = seeds.end - seeds.start;
-    let sum = run(seeds);
-    println!("{count} seeds: {sum:?}");
+    let Outcome { count, failed, sum } = Run::new(seeds()).run(None, None, |line| tell(&line));
+    tell(&format!("{count} seeds, {} failed: {sum:?}", failed.len()));
+    for seed in &failed {
+        let command = "cargo test -p level4 --test simulation";
+        tell(&format!(
+            "replay with: LEVEL4_SEEDS={seed}..{} {command}",
+            seed + 1
+        ));
+    }
+    assert!(failed.is_empty(), "seeds that failed: {failed:?}");
     assert!(sum.answered > 10 * count, "{sum:?}");
     if count >= 100 {
         // It all happens, and is found.
         assert!(
-            sum.parted > 0 && sum.skipped > 0 && sum.replaced > 0,
+            sum.parted > 0
+                && sum.skipped > 0
+                && sum.replaced > 0
+                && sum.readmitted > 0
+                && sum.moved > 0
+                && sum.failed > 0,
             "{sum:?}"
         );
     }

@@ -64,10 +64,11 @@ impl Core {
             .is_multiple_of(self.timing.compare.next_multiple_of(8));
         if is_time {
             self.report_progress();
-            if self.is_leader() {
+            if self.is_leader() || self.agreement.is_in_doubt() {
                 self.agreement.ask();
             }
             self.agreement.ask_about_content();
+            self.compare_contents();
         }
         if !self.has_parted() || self.rebuilt.is_some() {
             return;
@@ -133,6 +134,8 @@ pub struct Agreement {
     detailed: Index,
     /// Members with another engine.
     foreign: BTreeSet<NodeId>,
+    /// Somebody else asked about a content that differs.
+    asked: bool,
     outbox: Vec<Digests>,
 }
 
@@ -150,6 +153,7 @@ impl Agreement {
             owed: BTreeSet::new(),
             detailed: 0,
             foreign: BTreeSet::new(),
+            asked: false,
             outbox: Vec::new(),
         }
     }
@@ -161,6 +165,17 @@ impl Agreement {
             (None, Some(&(index, _))) => Standing::Doubtful(index),
             (None, None) => Standing::Sound,
         }
+    }
+
+    /// Whether values differ, and it is not decided who is right.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.split.is_empty()
+    }
+
+    /// Whether this node, or another one since the last call, is in doubt about its content.
+    pub fn take_doubt(&mut self) -> bool {
+        let asked = std::mem::take(&mut self.asked);
+        asked || self.split.iter().any(|&(_, content)| content)
     }
 
     /// Whether a member has another engine, so that its values say nothing.
@@ -249,6 +264,7 @@ impl Agreement {
             self.weigh(index, digests.content, quorum);
         }
         if digests.question && digests.content {
+            self.asked = true;
             self.tell_content(digests.first, false);
         } else if digests.question && digests.first <= self.last {
             self.tell(digests.first, digests.first, false);
@@ -257,21 +273,22 @@ impl Agreement {
         }
     }
 
-    /// Asks everybody for their values at the last applied entry, unless a majority's is known.
+    /// Asks everybody for their values at the last applied entry, unless a majority's is known and nothing
+    /// else is in doubt.
     pub fn ask(&mut self) {
-        if self.last > self.chained.agreed {
+        if self.last > self.chained.agreed || self.is_in_doubt() {
             self.tell(self.last, self.last, true);
         }
     }
 
-    /// Asks everybody for their digests of the contents that differ: each tells its own only once, and
-    /// that may have been lost. Nobody comes by the same index again.
+    /// Asks everybody for their digests of the contents that differ, and of the last one: each tells its
+    /// own only once, and that may have been lost. Nobody comes by the same index again.
     pub fn ask_about_content(&mut self) {
-        let undecided: Vec<Index> = self
-            .split
-            .iter()
-            .filter_map(|&(index, content)| content.then_some(index))
-            .collect();
+        let differ = self.split.iter().filter(|(_, content)| *content);
+        let mut undecided: BTreeSet<Index> = differ.map(|&(index, _)| index).collect();
+        let last = self.content.own.last_key_value();
+        let last = last.filter(|_| !undecided.is_empty());
+        undecided.extend(last.map(|(&index, _)| index));
         for index in undecided {
             self.tell_content(index, true);
         }

@@ -9,6 +9,7 @@
 
 mod acks;
 mod agreement;
+mod comparison;
 mod digests;
 mod durability;
 mod effects;
@@ -32,6 +33,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 pub use agreement::Standing;
+pub use comparison::asks_for_comparison;
 pub use digests::{Chain, Digests, Link};
 pub use effects::{
     Answer, AnswerKind, Applied, Apply, Effects, Notice, Persist, Removal, Start, Status, Timing,
@@ -47,6 +49,7 @@ pub use transfer::{At, SnapshotMessage};
 use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Term};
 use acks::Acks;
 use agreement::Agreement;
+use comparison::Comparisons;
 use durability::Durability;
 use gateway::Gateway;
 use placement::Placement;
@@ -62,6 +65,9 @@ const TERM_LIMIT: Term = 1 << 62;
 const TERM_LEAP: Term = 1 << 20;
 /// So many senders of such terms are told of.
 const REFUSED_TERMS: usize = 64;
+
+/// Elections that a node whose state has parted leaves to the others before it stands.
+const PARTED_PATIENCE: usize = 4;
 
 /// One node's consensus state.
 pub struct Core {
@@ -99,6 +105,7 @@ pub struct Core {
     notices: Vec<Notice>,
     placement: Placement,
     agreement: Agreement,
+    comparisons: Comparisons,
     /// As last told to the environment.
     standing: Standing,
     /// Peers that said that their state has parted from the others'.
@@ -188,6 +195,7 @@ impl Core {
             timing,
             placement: Placement::default(),
             agreement: Agreement::new(id, parted),
+            comparisons: Comparisons::default(),
             standing: Standing::default(),
             suspects: BTreeSet::new(),
             rebuilt: None,
@@ -217,11 +225,6 @@ impl Core {
         self.ticks += 1;
         if self.is_installing() {
             self.raw.raft.election_elapsed = 0;
-        } else if self.has_parted() {
-            // It has nothing to lead with, but its vote for others counts, which Raft refuses as long as
-            // it has heard of a leader lately.
-            let elapsed = &mut self.raw.raft.election_elapsed;
-            *elapsed = (*elapsed).min(2 * self.timing.election);
         }
         self.raw.tick();
         if self.ticks.is_multiple_of(8) {
@@ -604,9 +607,12 @@ impl Core {
             let ticks = self.timing.election + rank * step + self.rng.random_range(0..step.max(1));
             self.timeout = (term, ticks);
         }
-        let never = 100 * self.timing.election;
-        let ticks = if self.has_parted() || self.removed.is_some() {
-            never
+        let ticks = if self.removed.is_some() {
+            100 * self.timing.election
+        } else if self.has_parted() {
+            // It has no state to lead with. But it may be the only one with all of the log: then it leads
+            // until another one has it.
+            PARTED_PATIENCE * self.timing.election + self.timeout.1
         } else {
             self.timeout.1
         };

@@ -313,6 +313,11 @@ impl<D: Disk> Log<D> {
         snapshot::save(&mut self.disk, snapshot)
     }
 
+    /// The newest durable snapshot.
+    pub fn saved_snapshot(&self) -> Result<Option<Snapshot>, LogError> {
+        snapshot::load(&self.disk)
+    }
+
     /// Removes segments that hold nothing after `index`. A snapshot at `index` or later is durable.
     pub fn compact(&mut self, index: Index) -> Result<(), LogError> {
         let goes = |segment: &Segment| segment.last_index <= index;

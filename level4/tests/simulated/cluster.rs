@@ -1,18 +1,21 @@
 //! A cluster in virtual time, its clients, its faults, and the checks on its history.
 
 mod checks;
+mod clients;
 mod faults;
+mod operator;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use level4::consensus::{
-    Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, founding_entry,
+    Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
+    founding_entry,
 };
 use level4::log::Log;
-use level4::machine::Machine;
-use level4::message::{Command, NodeId, PeerMessage};
+use level4::machine::{ApplyError, Machine};
+use level4::message::{NodeId, PeerMessage};
 use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -120,6 +123,8 @@ enum Step {
 /// A machine in the rack: a name, and a disk that outlives processes.
 struct Slot {
     id: NodeId,
+    /// Its address, which changes when it moves.
+    name: String,
     incarnation: u64,
     disk: Option<SimulatedDisk>,
     process: Option<Process>,
@@ -131,6 +136,15 @@ struct Slot {
     restarts: bool,
     /// Noted in its folder: its state has parted from the others'.
     parted: Option<u64>,
+}
+
+/// A member on its way out.
+#[derive(Clone, Copy)]
+struct Leaving {
+    place: usize,
+    id: NodeId,
+    /// It comes back as it is, rather than as another one with nothing on its disk.
+    readmit: bool,
 }
 
 /// One client: asks, waits, asks again.
@@ -153,6 +167,14 @@ pub struct Summary {
     pub skipped: u64,
     /// Members that were removed, and came back as others.
     pub replaced: u64,
+    /// Members that were removed, and were taken in again.
+    pub readmitted: u64,
+    /// Members that moved to another address.
+    pub moved: u64,
+    /// Failures of the environment while an entry was applied.
+    pub failed: u64,
+    /// Doubts that nobody could decide, until the operator removed a member.
+    pub undecided: u64,
 }
 
 impl std::ops::AddAssign for Summary {
@@ -161,6 +183,10 @@ impl std::ops::AddAssign for Summary {
         self.parted += other.parted;
         self.skipped += other.skipped;
         self.replaced += other.replaced;
+        self.readmitted += other.readmitted;
+        self.moved += other.moved;
+        self.failed += other.failed;
+        self.undecided += other.undecided;
     }
 }
 
@@ -193,8 +219,7 @@ pub struct Cluster {
     spoilt: Option<(usize, u64, Time)>,
     /// A client will ask for what cannot be executed.
     poison: bool,
-    /// A member on its way out: it is to come back as another one, with nothing on its disk.
-    leaving: Option<(usize, NodeId)>,
+    leaving: Option<Leaving>,
     summary: Summary,
     /// Entries that were skipped: who had applied one has to be rebuilt.
     skipped: BTreeSet<u64>,
@@ -248,6 +273,7 @@ impl Cluster {
             let disk = Some(SimulatedDisk::default());
             cluster.slots.push(Slot {
                 id: 0,
+                name: place.to_string(),
                 incarnation: 0,
                 disk,
                 process: None,
@@ -301,7 +327,7 @@ impl Cluster {
                 commit: 1,
                 ..HardState::default()
             });
-            let entries = vec![founding_entry(slot.id, "0")];
+            let entries = vec![founding_entry(slot.id, &slot.name)];
             let found = Persist {
                 entries,
                 hard_state,
@@ -456,9 +482,15 @@ impl Cluster {
             }
         }
         if snapshot_wanted {
-            let snapshot = process.machine.snapshot();
-            let is_sound = process.core.standing() == Standing::Sound;
-            process.core.offer_snapshot(is_sound.then_some(snapshot));
+            let snapshot = match process.core.standing() {
+                Standing::Sound => Some(process.machine.snapshot()),
+                Standing::Doubtful(at) => {
+                    let saved = process.log.saved_snapshot().expect("saved whole");
+                    saved.filter(|saved| saved.get_metadata().index < at)
+                }
+                Standing::Parted(_) => None,
+            };
+            process.core.offer_snapshot(snapshot);
         }
         if apply.iter().any(|step| matches!(step, Apply::Restore(_))) {
             // Longer than an election takes, at times.
@@ -514,75 +546,6 @@ impl Cluster {
         self.summary.skipped += 1;
     }
 
-    /// Perhaps executed, perhaps not: the client asks something else.
-    fn refused(&mut self, client: usize, place: usize, life: u64) {
-        if let Some((slot, lived, ..)) = self.clients[client].waiting
-            && (slot, lived) == (place, life)
-        {
-            self.clients[client].waiting = None;
-            self.schedule(30_000, Event::Client(client), 0);
-        }
-    }
-
-    /// A client got its answer: the position of its command, or how many commands its read saw.
-    fn answered(&mut self, client: usize, place: usize, position: u64, read: bool) {
-        let asked = self.clients[client].asked;
-        let life = self.slots[place].life;
-        let Some((slot, lived, is_read, horizon)) = self.clients[client].waiting.take() else {
-            panic!("an answer that nobody waits for");
-        };
-        assert_eq!(
-            (slot, lived, is_read),
-            (place, life, read),
-            "the answer is for somebody else"
-        );
-        assert!(
-            position >= horizon,
-            "the answer does not see what was acknowledged before"
-        );
-        if !read {
-            let text = Bytes::from(format!("{client}-{asked}"));
-            assert_eq!(
-                self.history[position as usize].1, text,
-                "another command has this number"
-            );
-            self.acknowledged.insert(text, position);
-            self.horizon = self.horizon.max(position + 1);
-        }
-        let pause = self.rng.random_range(0..100_000);
-        self.schedule(pause, Event::Client(client), 0);
-    }
-
-    fn ask(&mut self, client: usize) {
-        if self.now > FAULTS_END + 2_000_000 && !self.is_in_doubt() {
-            // Enough has been asked, and another client may still have to find out whether it has.
-            return self.schedule(100_000, Event::Client(client), 0);
-        }
-        let place = self.rng.random_range(0..self.slots.len());
-        let read = self.rng.random_bool(0.2);
-        let life = self.slots[place].life;
-        let Some(process) = &mut self.slots[place].process else {
-            self.schedule(30_000, Event::Client(client), 0);
-            return;
-        };
-        let state = &mut self.clients[client];
-        state.asked += 1;
-        state.waiting = Some((place, life, read, self.horizon));
-        if read {
-            process.core.read(client as u64);
-        } else {
-            let mut text = Bytes::from(format!("{client}-{}", state.asked));
-            if self.poison && self.rng.random_bool(0.02) {
-                self.poison = false;
-                text = Bytes::from_static(POISON);
-            }
-            process
-                .core
-                .request(client as u64, None, Command::Shell(text));
-        }
-        self.touch(place);
-    }
-
     fn write(&mut self, place: usize) {
         let Some(process) = &mut self.slots[place].process else {
             return;
@@ -635,7 +598,17 @@ impl Cluster {
                     assert_eq!(known, &entry, "nodes apply different entries at {index}");
                 }
                 let restored = matches!(step, Apply::Restore(_));
-                let executed = process.machine.apply(step).expect("snapshots are readable");
+                let asked = matches!(&step, Apply::Batch { data, .. } if asks_for_comparison(data));
+                let executed = match process.machine.apply(step) {
+                    Ok(executed) => executed,
+                    Err(ApplyError::Execute { .. }) => {
+                        // The process ends at once, and is started again.
+                        self.summary.failed += 1;
+                        self.crash(place);
+                        return self.start(place);
+                    }
+                    Err(error) => panic!("snapshots are readable: {error}"),
+                };
                 let index = process.machine.applied();
                 let links = process.machine.take_links();
                 let ledger = process.machine.executor();
@@ -673,7 +646,7 @@ impl Cluster {
                     executed,
                     restored,
                 });
-                if index.is_multiple_of(CONTENT_EVERY) && !restored {
+                if (asked || index.is_multiple_of(CONTENT_EVERY)) && !restored {
                     process.core.content(index, content);
                 }
             }
@@ -687,33 +660,8 @@ impl Cluster {
             return;
         };
         process.core.tick();
-        if let Some(index) = process.core.stuck_at()
-            && self.rng.random_bool(0.05)
-        {
-            // The operator's hour.
-            process.core.skip(index);
-        }
-        if let Some((leaving, id)) = self.leaving
-            && leaving != place
-        {
-            let status = process.core.status();
-            if status.members.contains_key(&id) {
-                process.core.remove(id);
-            } else if status.role == "leader" && !status.changing {
-                self.replace(leaving);
-            }
-        }
-        let asks = self.slots[place].process.as_ref();
-        if asks.is_some_and(|process| !process.core.is_member()) && self.rng.random_bool(0.1) {
-            // A newcomer asks a random machine to let it in.
-            let through = self.rng.random_range(0..self.slots.len());
-            let to = self.slots[through].id;
-            let join = PeerMessage::Join {
-                node: self.slots[place].id,
-                name: place.to_string(),
-            };
-            self.send(self.slots[place].id, to, &join);
-        }
+        self.operate(place);
+        self.settle(place);
         let life = self.slots[place].life;
         self.schedule(TICK, Event::Tick(place), life);
         self.touch(place);

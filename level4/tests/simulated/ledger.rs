@@ -1,7 +1,5 @@
 //! The replicated data of the simulation.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use level4::machine::{Executor, Moment};
 use level4::message::Command;
@@ -18,6 +16,11 @@ pub enum Defect {
     Hidden,
 }
 
+/// What a machine's environment does to it at times.
+#[derive(Debug, thiserror::Error)]
+#[error("out of memory")]
+pub struct OutOfMemory;
+
 /// The replicated data: how many commands ran, and a hash over all of them in order.
 #[derive(Debug, Default, Clone)]
 pub struct Ledger {
@@ -29,6 +32,8 @@ pub struct Ledger {
     /// Saved with the content, so that the simulation knows what became of it.
     pub defect: Defect,
     time_ms: u64,
+    /// The next command fails halfway, for a reason of this machine's own.
+    pub fails: bool,
     /// Position, hash and text of what ran since somebody looked.
     pub ran: Vec<(u64, u64, Bytes)>,
 }
@@ -51,14 +56,14 @@ impl Ledger {
 }
 
 impl Executor for Ledger {
-    type Error = Infallible;
+    type Error = OutOfMemory;
     type Saved = Vec<u8>;
 
     fn engine(&self) -> u64 {
         1
     }
 
-    fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, Infallible> {
+    fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, OutOfMemory> {
         let Command::Shell(text) = command else {
             unreachable!("clients send nothing else")
         };
@@ -66,6 +71,9 @@ impl Executor for Ledger {
         self.time_ms = moment.time_ms;
         for &byte in text {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if std::mem::take(&mut self.fails) {
+            return Err(OutOfMemory);
         }
         self.ran.push((self.count, self.hash, text.clone()));
         self.count += 1;
@@ -79,7 +87,7 @@ impl Executor for Ledger {
         state
     }
 
-    fn restore(&mut self, state: &[u8]) -> Result<(), Infallible> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), OutOfMemory> {
         let number = |place: usize| {
             let bytes = &state[8 * place..8 * place + 8];
             u64::from_le_bytes(bytes.try_into().expect("8 bytes"))

@@ -4,3 +4,5 @@ pub mod cluster;
 pub mod disk;
 pub mod durable;
 pub mod ledger;
+#[allow(dead_code, reason = "not every test runs many seeds")]
+pub mod run;

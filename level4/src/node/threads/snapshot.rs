@@ -16,10 +16,13 @@ use crate::machine::{Draft, executor_state};
 use crate::message::Index;
 use crate::notes::note;
 
-/// A snapshot to finish, and what becomes of it.
-pub(in crate::node) struct Save {
-    pub draft: Draft<Content>,
-    pub purpose: Purpose,
+/// What is to be done.
+pub(in crate::node) enum Save {
+    /// Finish a snapshot, for this.
+    Finish(Draft<Content>, Purpose),
+    /// Give followers the newest that is saved, if it is from before this index, at which the state came
+    /// into doubt: the doubt may last until they have caught up and say what they have.
+    OfferSaved(Index),
 }
 
 /// What a snapshot is for.
@@ -29,7 +32,7 @@ pub(in crate::node) enum Purpose {
     Restart,
     /// That, and all nodes take one at this index, so that their contents can be compared.
     Compare,
-    /// To be compared only: the state is in doubt.
+    /// To be compared only: the state is in doubt, this node's or another's.
     Doubt,
     /// A follower needs it.
     Follower,
@@ -43,7 +46,16 @@ pub(in crate::node) fn run(
     figures: &Figures,
 ) -> Result<(), Fault> {
     let mut folder = Folder::open(folder).map_err(LogError::Io)?;
-    for Save { draft, purpose } in saves {
+    for save in saves {
+        let (draft, purpose) = match save {
+            Save::Finish(draft, purpose) => (draft, purpose),
+            Save::OfferSaved(before) => {
+                let saved = snapshot::load(&folder)?;
+                let whole = saved.filter(|saved| saved.get_metadata().index < before);
+                let _ = core.send(Input::Offer(whole));
+                continue;
+            }
+        };
         let snapshot = draft.finish();
         if purpose == Purpose::Follower {
             let _ = core.send(Input::Offer(Some(snapshot)));

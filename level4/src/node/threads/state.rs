@@ -8,7 +8,7 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::snapshot::{Purpose, Save};
 use super::{Input, StateWork};
-use crate::consensus::{Applied, Apply, Standing};
+use crate::consensus::{Applied, Apply, Standing, asks_for_comparison};
 use crate::database::{Database, Readers};
 use crate::machine::Machine;
 use crate::message::Index;
@@ -42,10 +42,14 @@ pub(in crate::node) fn run(
             match work {
                 StateWork::Apply(step) => {
                     applied.restored |= matches!(step, Apply::Restore(_));
+                    let asked =
+                        matches!(&step, Apply::Batch { data, .. } if asks_for_comparison(data));
                     apply(&mut machine, step, node, &mut pace, &mut applied)?;
                     let index = machine.applied();
                     if index.is_multiple_of(SNAPSHOT_EVERY) && !applied.restored {
                         pace.take(&mut machine, save, node, Purpose::Compare);
+                    } else if asked && !matches!(node.trust.get(), Standing::Parted(_)) {
+                        let _ = save.send(Save::Finish(machine.draft(), Purpose::Doubt));
                     }
                 }
                 StateWork::Read(token) => {
@@ -57,14 +61,17 @@ pub(in crate::node) fn run(
                 StateWork::ReadNow(read) => {
                     readers.submit(machine.executor().view(), machine.moment(), read);
                 }
-                StateWork::Snapshot => {
-                    if node.trust.is_sound() {
-                        let (draft, purpose) = (machine.draft(), Purpose::Follower);
-                        let _ = save.send(Save { draft, purpose });
-                    } else {
+                StateWork::Snapshot => match node.trust.get() {
+                    Standing::Sound => {
+                        let _ = save.send(Save::Finish(machine.draft(), Purpose::Follower));
+                    }
+                    Standing::Doubtful(index) => {
+                        let _ = save.send(Save::OfferSaved(index));
+                    }
+                    Standing::Parted(_) => {
                         let _ = core.send(Input::Offer(None));
                     }
-                }
+                },
                 StateWork::View(sender) => {
                     let _ = sender.send(machine.executor().view());
                 }
@@ -140,6 +147,6 @@ impl Pace {
         };
         let draft = machine.draft();
         self.limit = SNAPSHOT_EVERY_BYTES.max(draft.size());
-        let _ = save.send(Save { draft, purpose });
+        let _ = save.send(Save::Finish(draft, purpose));
     }
 }

@@ -59,7 +59,9 @@ impl Cluster {
                 let whole = status.standing == Standing::Sound
                     && (process.machine.look().defect != Defect::Visible || self.spread);
                 let votes = status.voters.len() == status.members.len();
-                (idle && whole && votes).then_some((
+                let known =
+                    status.removed.is_none() && status.members.get(&slot.id) == Some(&slot.name);
+                (idle && whole && votes && known).then_some((
                     status.members,
                     status.commit_index,
                     status.applied_index,

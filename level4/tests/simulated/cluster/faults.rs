@@ -3,7 +3,7 @@
 use level4::log::Log;
 use rand::Rng as _;
 
-use super::{Cluster, Event, FAULTS_END, SEGMENT};
+use super::{Cluster, Event, FAULTS_END, Leaving, SEGMENT};
 use crate::simulated::disk::SimulatedDisk;
 use crate::simulated::ledger::Defect;
 
@@ -76,7 +76,7 @@ impl Cluster {
         }
         let size = self.slots.len();
         let place = self.rng.random_range(0..size);
-        match self.rng.random_range(0..13) {
+        match self.rng.random_range(0..16) {
             0 | 1 => self.crash(place),
             2 | 3 => {
                 if self.slots[place].process.is_none() {
@@ -116,8 +116,31 @@ impl Cluster {
             }
             9 => self.spoil(place),
             11 if self.everybody_votes() && self.leaving.is_none() && !self.is_one_spoilt() => {
-                self.leaving = Some((place, self.slots[place].id));
+                let readmit = self.rng.random_bool(0.5);
+                self.leaving = Some(Leaving {
+                    place,
+                    id: self.slots[place].id,
+                    readmit,
+                });
+                if readmit && self.rng.random_bool(0.5) {
+                    // It does not see it happen.
+                    self.crash(place);
+                }
             }
+            12 if self.everybody_votes() => {
+                self.summary.moved += 1;
+                self.crash(place);
+                let slot = &mut self.slots[place];
+                slot.name = format!("{place}, moved in life {}", slot.life);
+                self.start(place);
+            }
+            13 => {
+                if let Some(process) = &mut self.slots[place].process {
+                    process.machine.executor().fails = true;
+                }
+            }
+            // Somebody sets its clock, perhaps back.
+            14 => self.slots[place].skew = self.rng.random_range(0..10_000),
             10 => {
                 let until = self.now + self.rng.random_range(0..1_000_000);
                 if let Some(process) = &mut self.slots[place].process {
@@ -145,24 +168,14 @@ impl Cluster {
         }
     }
 
-    /// A removed member is emptied, and joins as a new one.
-    pub(super) fn replace(&mut self, place: usize) {
-        self.leaving = None;
-        self.summary.replaced += 1;
-        // From now on nobody founds a cluster any more.
-        self.wiped = true;
-        self.crash(place);
-        self.slots[place].disk = Some(SimulatedDisk::default());
-        self.start(place);
-    }
-
-    /// Whether all machines are members, and vote, and no change is under way.
+    /// Whether all machines are members under their names, and vote, and no change is under way.
     fn everybody_votes(&self) -> bool {
         self.slots.iter().all(|slot| {
             let process = slot.process.as_ref();
             process.is_some_and(|process| {
                 let status = process.core.status();
-                status.voters.len() == self.slots.len() && !status.changing
+                let known = status.members.get(&slot.id) == Some(&slot.name);
+                known && status.voters.len() == self.slots.len() && !status.changing
             })
         })
     }
