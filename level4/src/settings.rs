@@ -64,6 +64,7 @@ impl Settings {
             snapshot: 3_000,
             piece: 64 * 1024,
             compare: 150,
+            apply_limit: 256 * 1024 * 1024,
         }
     }
 }

@@ -399,6 +399,11 @@ fn on_a_full_disk_requests_wait_for_room() {
     };
     assert!(timed_out.contains("may still be executed"), "{timed_out}");
     assert!(acknowledged > 10, "only {acknowledged} rows fitted");
+    let ready = |expected: u16, reason: &str| {
+        let (status, text) = node.request("GET", "/readyz", "", b"").unwrap();
+        status == expected && text.contains(reason)
+    };
+    eventually(|| ready(503, "disk: full"));
     std::fs::remove_file(&ballast).unwrap();
     // Now the waiting one is written, and the next is taken.
     let answer = node.sql("SELECT count(*) FROM t");
@@ -406,6 +411,7 @@ fn on_a_full_disk_requests_wait_for_room() {
         answer.lines().nth(1),
         Some(&*(acknowledged + 1).to_string())
     );
+    eventually(|| ready(200, "[+]leader ok"));
     drop(node);
     drop(disk);
 }

@@ -26,6 +26,7 @@ const TIMING: Timing = Timing {
     snapshot: 200,
     piece: 8,
     compare: 16,
+    apply_limit: 1_000,
 };
 
 /// A node whose disk and state machine are as fast or as slow as the story wants.
@@ -48,6 +49,8 @@ struct Story {
     /// On their way: from, to, message.
     wire: Vec<(NodeId, NodeId, PeerMessage)>,
     now_ms: u64,
+    /// This one's state machine does nothing.
+    stalled: Option<NodeId>,
 }
 
 impl Story {
@@ -104,6 +107,7 @@ impl Story {
             nodes: members.keys().map(node).collect(),
             wire: Vec::new(),
             now_ms: 1,
+            stalled: None,
         }
     }
 
@@ -144,6 +148,9 @@ impl Story {
 
     /// The node's state machine applies everything it was given.
     fn apply(&mut self, id: NodeId) {
+        if self.stalled == Some(id) {
+            return;
+        }
         let node = self.node(id);
         for step in std::mem::take(&mut node.applies) {
             let restored = matches!(step, Apply::Restore(_));
@@ -619,6 +626,45 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
     );
     let (_, answer) = &story.node(2).answers[0];
     assert_eq!(answer.sequence, Some(0), "and it takes no number");
+}
+
+#[test]
+fn a_node_that_cannot_keep_up_takes_no_more_and_gets_a_snapshot() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    story.stalled = Some(3);
+    for token in 0..100 {
+        story.ask(
+            1,
+            token,
+            "some text that takes some room in the line of what is to apply",
+        );
+        story.pass(1);
+    }
+    let waiting = |story: &mut Story| {
+        let steps = story.node(3).applies.iter();
+        let sizes = steps.map(|step| match step {
+            Apply::Batch { data, .. } => data.len(),
+            _ => 0,
+        });
+        sizes.sum::<usize>()
+    };
+    assert!(waiting(&mut story) < 2 * TIMING.apply_limit);
+    assert_eq!(story.node(1).answers.len(), 100, "the others go on");
+    for id in 1..=2 {
+        let core = &mut story.node(id).core;
+        let applied = core.status().applied_index;
+        core.compact(applied, 0, 0);
+    }
+    story.pass(200);
+    let restores = |step: &Apply| matches!(step, Apply::Restore(_));
+    assert!(story.node(3).applies.iter().any(restores));
+    assert!(waiting(&mut story) < 2 * TIMING.apply_limit);
+    story.stalled = None;
+    story.pass(100);
+    let digests = story.nodes.iter().map(|node| node.machine.look().digest());
+    let digests: BTreeSet<u64> = digests.collect();
+    assert_eq!(digests.len(), 1);
 }
 
 #[test]

@@ -64,6 +64,10 @@ fn objection(api: &Api, status: &Status) -> Option<String> {
     if let Err(error) = api.is_open() {
         return Some(format!("node: {error}"));
     }
+    of_status(status, api.node.figures.is_disk_full())
+}
+
+fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
     if status.removed.is_some() {
         return Some(
             "membership: this node has been removed from its cluster; --join has it taken in again"
@@ -76,7 +80,7 @@ fn objection(api: &Api, status: &Status) -> Option<String> {
     if let Some(reason) = operate::objection(status) {
         return Some(format!("state: {reason}"));
     }
-    if api.node.figures.is_disk_full() {
+    if is_disk_full {
         return Some("disk: full, so that nothing can be written here".to_owned());
     }
     if status.receiving_snapshot {
@@ -84,4 +88,35 @@ fn objection(api: &Api, status: &Status) -> Option<String> {
     }
     let behind = status.commit_index.saturating_sub(status.applied_index);
     (behind > FAR_BEHIND).then(|| format!("state: {behind} entries behind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consensus::{Removal, Standing};
+
+    #[test]
+    fn each_reason_not_to_be_ready_is_told() {
+        let well = Status {
+            id: 7,
+            members: [(7, String::new())].into(),
+            commit_index: FAR_BEHIND + 5,
+            applied_index: 5,
+            ..Status::default()
+        };
+        assert_eq!(of_status(&well, false), None);
+        let changed = |change: &dyn Fn(&mut Status)| {
+            let mut status = well.clone();
+            change(&mut status);
+            of_status(&status, false).unwrap()
+        };
+        let behind = changed(&|status| status.applied_index = 4);
+        assert_eq!(behind, "state: 10001 entries behind");
+        assert!(of_status(&well, true).unwrap().starts_with("disk: full"));
+        assert!(changed(&|status| status.receiving_snapshot = true).contains("a snapshot"));
+        assert!(changed(&|status| status.members.clear()).contains("no member"));
+        assert!(changed(&|status| status.removed = Some(Removal::Absent)).contains("removed"));
+        assert!(changed(&|status| status.standing = Standing::Parted(3)).contains("at index 3"));
+        assert!(changed(&|status| status.standing = Standing::Doubtful(4)).contains("at index 4"));
+    }
 }

@@ -73,11 +73,20 @@ impl Core {
         if !self.has_parted() || self.rebuilt.is_some() {
             return;
         }
+        let period = self.timing.compare.next_multiple_of(8);
         if self.is_leader() {
-            self.step_down();
-        } else if !self.snapshots.is_receiving() {
+            return self.step_down();
+        }
+        if self.snapshots.is_receiving() {
+            return;
+        }
+        if (self.ticks / period).is_multiple_of(2) {
             // Refused without a leader, or when its request is under way already.
             let _ = self.raw.raft.request_snapshot();
+        } else {
+            // It takes no entries while it asks, and its disk may be needed for a majority, without which
+            // nobody may ever be able to give it a snapshot. So it only asks half of the time.
+            self.raw.raft.pending_request_snapshot = raft::INVALID_INDEX;
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Durability {
     hard_state_dirty: bool,
     /// The write by which the last configuration change is known to be committed after a crash too.
     change_write: u64,
+    /// The write of the last snapshot that came from another node.
+    snapshot_write: u64,
     /// How far the own log was told to everybody to be durable, as a leader of this term.
     announced: Index,
 }
@@ -67,6 +69,17 @@ impl Durability {
     pub fn is_change_unwritten(&self) -> bool {
         let unwritten = self.writing.front();
         unwritten.is_some_and(|&number| number <= self.change_write)
+    }
+
+    /// `number` writes a snapshot from another node.
+    pub fn writes_snapshot(&mut self, number: u64) {
+        self.snapshot_write = number;
+    }
+
+    /// Whether a crash could bring back the state from before the last snapshot from another node.
+    pub fn is_snapshot_unwritten(&self) -> bool {
+        let unwritten = self.writing.front();
+        unwritten.is_some_and(|&number| number <= self.snapshot_write)
     }
 
     /// Whether everything handed out is on disk.

@@ -12,7 +12,7 @@ use super::membership::{Members, Membership};
 use super::memory::MemoryLog;
 use crate::message::{Index, NodeId, PeerMessage, RequestId, Term};
 
-/// Timing of one node, in ticks.
+/// Timing of one node, in ticks, and its limits.
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// The leader shows signs of life this often.
@@ -29,6 +29,8 @@ pub struct Timing {
     pub piece: u64,
     /// The leader has replicas compared this often, beside every so many entries.
     pub compare: u64,
+    /// The node takes no more entries while it has so much to apply, bytes.
+    pub apply_limit: usize,
 }
 
 /// What a node has to know at its start.

@@ -398,7 +398,8 @@ impl Core {
             self.raw.advance_apply_to(index);
         }
         let applied = self.raw.raft.raft_log.applied().min(self.applied);
-        if self.rebuilt.is_some_and(|rebuilt| rebuilt <= applied) {
+        let is_safe = !self.durability.is_snapshot_unwritten();
+        if is_safe && self.rebuilt.is_some_and(|rebuilt| rebuilt <= applied) {
             self.rebuilt = None;
             self.agreement.rebuilt();
         }

@@ -53,6 +53,7 @@ impl Core {
                     effects.members = Some(self.membership());
                 }
                 persist.snapshot = Some(snapshot.clone());
+                self.durability.writes_snapshot(number);
                 effects.apply.push(Apply::Restore(snapshot));
             }
             if let Some(first) = ready.entries().first() {

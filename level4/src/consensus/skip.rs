@@ -15,8 +15,6 @@ use crate::message::{Index, NodeId, PeerMessage};
 
 /// The first byte of such an entry; those of batches are others.
 const SKIP: u8 = 0x53;
-/// A node takes no more entries while it has this much to apply, bytes.
-const APPLY_LIMIT: usize = 256 * 1024 * 1024;
 
 /// A node has applied everything up to an index, and the next entry is committed.
 #[derive(Debug)]
@@ -202,7 +200,7 @@ impl Core {
             },
             |(_, &bytes)| bytes,
         );
-        self.skips.handed_out - done > APPLY_LIMIT
+        self.skips.handed_out - done > self.timing.apply_limit
     }
 
     /// Forgets what is applied.

@@ -116,8 +116,13 @@ impl Core {
     fn consider_offer(&mut self, from: NodeId, offer: Offer) {
         let (now, stall) = (self.ticks, self.stall());
         let committed = self.raw.raft.raft_log.committed;
-        let wanted = self.raw.raft.pending_request_snapshot != raft::INVALID_INDEX;
-        if offer.at.index < committed || offer.at.index == committed && !wanted {
+        if self.has_parted() && offer.at.index >= self.raw.raft.raft_log.last_index() {
+            // Taken while it does not ask: from now on it takes no entries that this would undo.
+            let _ = self.raw.raft.request_snapshot();
+        }
+        let wanted = self.raw.raft.pending_request_snapshot;
+        let is_wanted = wanted != raft::INVALID_INDEX && offer.at.index >= wanted;
+        if offer.at.index < committed || offer.at.index == committed && !is_wanted {
             // Nothing new for this node: its leader goes on with the log.
             if self.raw.raft.leader_id == from {
                 let mut reply = Message::default();
@@ -182,6 +187,10 @@ impl Core {
         if let Some(incoming) = self.snapshots.incoming.take() {
             let Incoming { offer, data, .. } = incoming;
             let At { index, term } = offer.at;
+            if index < self.raw.raft.pending_request_snapshot {
+                // It has promised to hold entries since.
+                return;
+            }
             let mut message = Message::default();
             message.set_msg_type(MessageType::MsgSnapshot);
             (message.from, message.to, message.term) = (leader, raft.id, raft.term);
@@ -263,6 +272,14 @@ impl Core {
     /// A snapshot of the state for followers that need one; `None`: it could not be made.
     pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
         self.snapshots.asked = false;
+        if snapshot.is_none() {
+            // Whoever asked for one goes on with entries, as far as there are any.
+            for &peer in self.members.keys() {
+                if let Some(progress) = self.raw.raft.mut_prs().get_mut(peer) {
+                    progress.pending_request_snapshot = raft::INVALID_INDEX;
+                }
+            }
+        }
         self.raw.mut_store().offer_snapshot(snapshot);
     }
 

@@ -332,24 +332,14 @@ impl<E: Executor> Machine<E> {
                     body: Bytes::new(),
                 }
             }
-        } else if is_skipped {
-            Answer::skipped()
         } else {
-            self.place.store(place, Relaxed);
-            let moment = Moment {
-                time_ms: self.time_ms,
-                seed: mix(self.applied.0, place as u64),
+            let answer = if is_skipped {
+                Answer::skipped()
+            } else {
+                self.run(place, &command)?
             };
-            let body = self.executor.execute(moment, &command)?;
-            let sequence = command.is_numbered().then_some(self.sequence);
-            self.sequence += u64::from(sequence.is_some());
-            let answer = Answer {
-                kind: AnswerKind::Output,
-                sequence,
-                body,
-            };
-            self.digest(&command, &answer);
             if let Some(key) = key {
+                // Of a skipped one, too: whoever asks again must not bring it back.
                 let keyed = Keyed {
                     answer: answer.clone(),
                     request: digest(&command),
@@ -363,6 +353,25 @@ impl<E: Executor> Machine<E> {
         }
         self.bound_sessions();
         Ok(Some((id, answer)))
+    }
+
+    /// Executes a request, at its place in the entry.
+    fn run(&mut self, place: usize, command: &Command) -> Result<Answer, E::Error> {
+        self.place.store(place, Relaxed);
+        let moment = Moment {
+            time_ms: self.time_ms,
+            seed: mix(self.applied.0, place as u64),
+        };
+        let body = self.executor.execute(moment, command)?;
+        let sequence = command.is_numbered().then_some(self.sequence);
+        self.sequence += u64::from(sequence.is_some());
+        let answer = Answer {
+            kind: AnswerKind::Output,
+            sequence,
+            body,
+        };
+        self.digest(command, &answer);
+        Ok(answer)
     }
 
     /// Forgets outputs beyond [`HELD_BYTES`]: the oldest of the gateway that has the most.

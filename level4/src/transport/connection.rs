@@ -60,8 +60,8 @@ impl Outgoing {
     }
 }
 
-/// The queue of a running connection; dropping it ends the connection.
-#[derive(Debug)]
+/// The queue of a running connection; dropping it (and all clones) ends the connection.
+#[derive(Debug, Clone)]
 pub struct Connection {
     queue: Queue,
     backlog: Arc<Backlog>,

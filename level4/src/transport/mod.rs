@@ -143,21 +143,28 @@ impl Transport {
 
     /// Sends, directly or through a relay, or drops.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        let roster = self.roster();
-        if let Some(peer) = roster.peers.get(&to) {
-            // Asked first, as what is to be dropped need not be encoded.
-            if peer.connection.has_room(message.size()) {
-                let outgoing = Outgoing::message(message.encode());
-                peer.connection.send(outgoing);
+        let (connection, is_relayed) = {
+            let roster = self.roster();
+            if let Some(peer) = roster.peers.get(&to) {
+                (peer.connection.clone(), false)
+            } else if message.size() < RELAY_LIMIT
+                && let Some(relay) = roster.peers.values().find(|peer| peer.links.contains(&to))
+            {
+                (relay.connection.clone(), true)
+            } else {
+                return;
             }
-        } else if message.size() < RELAY_LIMIT
-            && let Some(relay) = roster.peers.values().find(|peer| peer.links.contains(&to))
-        {
-            let message = message.encode();
-            relay
-                .connection
-                .send(Outgoing::Frame(Frame::Relay { to, message }));
+        };
+        // What is to be dropped need not be encoded; and nobody waits for what takes long to encode.
+        if !connection.has_room(message.size()) {
+            return;
         }
+        let message = message.encode();
+        connection.send(if is_relayed {
+            Outgoing::Frame(Frame::Relay { to, message })
+        } else {
+            Outgoing::message(message)
+        });
     }
 
     /// The membership is now this: dials newcomers, hangs up on who has left.

@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::disk::SimulatedDisk;
 use super::durable::Durable;
-use super::ledger::{Defect, Ledger};
+use super::ledger::{Defect, Ledger, POISON};
 
 /// Virtual time, microseconds.
 type Time = u64;
@@ -49,6 +49,7 @@ const TIMING: Timing = Timing {
     // Snapshots are small here, and have many pieces all the same.
     piece: 30,
     compare: 48,
+    apply_limit: 1_000_000,
 };
 
 enum Event {
@@ -189,9 +190,6 @@ impl std::ops::AddAssign for Summary {
         self.undecided += other.undecided;
     }
 }
-
-/// What no replica can execute, as if it took for ever.
-const POISON: &[u8] = b"poison";
 
 /// See the module's header.
 pub struct Cluster {
@@ -581,6 +579,8 @@ impl Cluster {
         if let Some(Step::Apply(Apply::Batch { index, data, .. })) = process.applies.front()
             && data.windows(POISON.len()).any(|words| words == POISON)
             && !process.machine.skips(*index)
+            // Copies of a request that was skipped are not executed either.
+            && self.skipped.range(..index).next().is_none()
         {
             return self.schedule(50_000, Event::Apply(place), life);
         }

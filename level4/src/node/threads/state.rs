@@ -78,7 +78,8 @@ pub(in crate::node) fn run(
             }
         }
         let index = machine.applied();
-        if index > before {
+        // A snapshot that replaces a state that has parted may stand at the same index.
+        if index > before || applied.restored {
             node.figures.applied.store(index, Relaxed);
             applied.index = index;
             applied.links = machine.take_links();

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use level4::message::Command;
 use rand::Rng as _;
 
-use super::{Cluster, Event, FAULTS_END, POISON};
+use super::{Cluster, Event, FAULTS_END};
+use crate::simulated::ledger::POISON;
 
 impl Cluster {
     /// Perhaps executed, perhaps not: the client asks something else.
