@@ -85,11 +85,13 @@ fn an_entry_that_holds_up_everybody_is_skipped_and_its_client_gets_an_error() {
     let root = tempfile::tempdir().unwrap();
     let mut nodes = cluster(root.path(), 3);
     // They start themselves again with the arguments that they have: those with their ports.
-    for place in 0..3 {
-        nodes[place].kill();
-        nodes[place].restart();
+    for node in &mut nodes {
+        node.kill();
+        node.restart();
     }
-    nodes.iter().for_each(|node| node.wait_for_members(3));
+    for node in &nodes {
+        node.wait_for_members(3);
+    }
     nodes[0].sql("CREATE TABLE t (a)");
     let (status, answer) = nodes[1]
         .request("POST", "/cluster/skip?index=2", "", b"")

@@ -17,6 +17,7 @@ use crate::message::Index;
 use crate::notes::note;
 
 /// What is to be done.
+#[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 pub(in crate::node) enum Save {
     /// Finish a snapshot, for this.
     Finish(Draft<Content>, Purpose),
