@@ -272,12 +272,16 @@ impl Core {
     /// A snapshot of the state for followers that need one; `None`: it could not be made.
     pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
         self.snapshots.asked = false;
-        if snapshot.is_none() {
-            // Whoever asked for one goes on with entries, as far as there are any.
-            for &peer in self.members.keys() {
-                if let Some(progress) = self.raw.raft.mut_prs().get_mut(peer) {
-                    progress.pending_request_snapshot = raft::INVALID_INDEX;
-                }
+        let index = snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.get_metadata().index);
+        for &peer in self.members.keys() {
+            // Whoever asked for a newer one goes on with entries, as far as there are any, and asks again:
+            // nothing else is sent to it until then.
+            if let Some(progress) = self.raw.raft.mut_prs().get_mut(peer)
+                && progress.pending_request_snapshot > index
+            {
+                progress.pending_request_snapshot = raft::INVALID_INDEX;
             }
         }
         self.raw.mut_store().offer_snapshot(snapshot);
