@@ -19,7 +19,7 @@ use super::requests::{Root, Wanted};
 use super::topology::{NodeIndex, Statuses};
 use super::{Master, reindex};
 use crate::root::RootName;
-use crate::wire::{self, ForgetRequest, Kind};
+use crate::wire::{ForgetRequest, Kind};
 
 /// How often the keeper looks after the nodes.
 const KEEPER_PERIOD: Duration = Duration::from_secs(1);
@@ -84,24 +84,12 @@ async fn look_after(master: &Master) {
 
 /// Tells a node that a root was removed.
 async fn forget(master: &Master, node: NodeIndex, root: &RootName, job: u64) {
-    let pool = master.topology.pool(node);
-    let outcome = async {
-        let request = ForgetRequest {
-            root: root.clone(),
-            job,
-        };
-        let json = serde_json::to_vec(&request).map_err(|_| Cause::Unexpected)?;
-        let frame = wire::frame(Kind::Forget, &json);
-        match pool.request(&frame, master.config.node_timeout).await? {
-            (connection, Kind::Last, _) => {
-                pool.give_back(connection);
-                Ok(())
-            }
-            (_, Kind::Error, message) => Err(Cause::of_error(&message)),
-            _ => Err(Cause::Unexpected),
-        }
+    let request = ForgetRequest {
+        root: root.clone(),
+        job,
     };
-    match outcome.await {
+    let (pool, patience) = (master.topology.pool(node), master.config.node_timeout);
+    match pool.order(Kind::Forget, &request, patience).await {
         Ok(()) => {
             let nodes = master.topology.nodes().count();
             master.roots.told(root, job, node, nodes);

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
@@ -158,6 +159,24 @@ impl Pool {
             }
             cause
         })
+    }
+
+    /// Has the node do something, by a request in JSON that is answered when it is done.
+    pub(crate) async fn order(
+        &self,
+        kind: Kind,
+        request: &impl Serialize,
+        patience: Duration,
+    ) -> Result<(), Cause> {
+        let json = serde_json::to_vec(request).map_err(|_| Cause::Unexpected)?;
+        match self.request(&wire::frame(kind, &json), patience).await? {
+            (connection, Kind::Last, _) => {
+                self.give_back(connection);
+                Ok(())
+            }
+            (_, Kind::Error, message) => Err(Cause::of_error(&message)),
+            _ => Err(Cause::Unexpected),
+        }
     }
 
     /// Whether the node was silent and has not been heard of since.

@@ -126,20 +126,8 @@ pub(super) async fn commit(
         job,
         keep: master.topology.shards_of(node),
     };
-    let pool = master.topology.pool(node);
-    let outcome = async {
-        let json = serde_json::to_vec(&request).map_err(|_| Cause::Unexpected)?;
-        let frame = wire::frame(Kind::Commit, &json);
-        match pool.request(&frame, master.config.node_timeout).await? {
-            (connection, Kind::Last, _) => {
-                pool.give_back(connection);
-                Ok(())
-            }
-            (_, Kind::Error, message) => Err(Cause::of_error(&message)),
-            _ => Err(Cause::Unexpected),
-        }
-    };
-    if let Err(cause) = outcome.await {
+    let (pool, patience) = (master.topology.pool(node), master.config.node_timeout);
+    if let Err(cause) = pool.order(Kind::Commit, &request, patience).await {
         let fault = master.topology.fault(node, cause);
         crate::note!("cannot commit shard {shard} of {root}: {fault}");
     }
