@@ -136,3 +136,47 @@ impl Backend {
         self.healthy = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request that is alone at the backend ends so long after it began.
+    fn answer(backend: &mut Backend, now: &mut Seconds, latency: Seconds, outcome: Outcome) {
+        let started = *now;
+        let beside = backend.start(started);
+        *now += latency;
+        backend.finish(*now, started, beside, outcome);
+    }
+
+    #[test]
+    fn a_check_says_nothing_of_the_time_that_work_takes() {
+        let mut backend = Backend::new(Limit::adaptive());
+        let mut now = 0.0;
+        for _ in 0..100 {
+            answer(&mut backend, &mut now, 0.000_3, Outcome::Checked);
+        }
+        assert_eq!((backend.latency(), backend.limit.current()), (0.0, 1));
+        answer(&mut backend, &mut now, 0.075, Outcome::Answered);
+        assert!((backend.latency() - 0.075).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quick_answer_now_and_then_does_not_change_what_is_expected() {
+        let mut backend = Backend::new(Limit::fixed(4));
+        let mut now = 0.0;
+        for n in 0..200 {
+            let latency = if n % 10 == 0 { 0.000_3 } else { 0.075 };
+            answer(&mut backend, &mut now, latency, Outcome::Answered);
+        }
+        assert!(
+            (backend.latency() - 0.075).abs() < 1e-9,
+            "{}",
+            backend.latency()
+        );
+        for _ in 0..100 {
+            answer(&mut backend, &mut now, 0.000_3, Outcome::Answered);
+        }
+        assert!(backend.latency() < 0.01, "{}", backend.latency());
+    }
+}
