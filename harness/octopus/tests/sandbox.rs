@@ -284,9 +284,9 @@ fn memory() {
     let told = run(&Sandbox::new(SMALL), home.path(), one);
     assert!(!told.status.success(), "{told:?}");
     // Together: each of them has less than the limit.
-    let many =
-        "half() { x=0123456789abcdef; while [ ${#x} -lt 60000000 ]; do x=$x$x; done; sleep 600; }
-                half & half & half & half & half & half & wait";
+    let many = "part() { x=0123456789abcdef; while [ ${#x} -lt 30000000 ]; do x=$x$x; done
+                         sleep 600; }
+                for i in 1 2 3 4 5 6 7 8 9 10; do part & done; wait";
     let told = run(&Sandbox::new(SMALL), home.path(), many);
     assert_eq!(told.status.code(), Some(137), "{told:?}");
     assert!(

@@ -150,7 +150,10 @@ fn facts(record: &Record) -> String {
         ("submission", record.digest.clone()),
     ];
     let rows = facts.map(|(name, value)| row(name, &value));
-    format!("<h2>Facts</h2>\n<table>{}</table>\n", rows.concat())
+    format!(
+        "<h2>Facts</h2>\n<div class=\"wide\"><table>{}</table></div>\n",
+        rows.concat()
+    )
 }
 
 fn lines(title: &str, lines: &[String]) -> String {
