@@ -7,12 +7,11 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    super::{
-        player_name,
-        rounds::book::{Coin, Round},
-    },
+    super::rounds::book::{Coin, Round},
     CoinLine, Phase, Scoreboard,
-    chart::{Chart, LINES_MAX, Line, nice_step},
+    chart::{Chart, Line, nice_step},
+    coin_chart::{Colours, coin_chart},
+    words::{clock, into_the_round, shortened, utc, winners},
 };
 
 /// How often a browser without script asks for the page again, in seconds: about once a coin in a
@@ -23,17 +22,8 @@ const REFRESH_S: u32 = 5;
 /// nothing lands changes rarely.
 const PRESENT_STEP_S: u64 = 10;
 
-/// The most spaces between the rounds below the chart of the ratings, and between times.
+/// The most spaces between the rounds below the chart of the ratings.
 const ROUND_TICKS: f64 = 10.0;
-const TIME_TICKS: f64 = 5.0;
-
-/// The spaces between times that read well, in seconds: up to half a day.
-const TIME_STEPS_S: [u64; 15] = [
-    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 14_400, 43_200,
-];
-
-/// How many digits of a difficulty a table shows.
-const DIGITS_SHOWN: usize = 8;
 
 /// The parts of the page that change while it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,81 +301,6 @@ pub fn round_page(title: &str, round: &Round, coins: &[Coin], newest: u64, now_s
     frame(&format!("{title}: round {number}"), now_s, &content)
 }
 
-/// Everybody's colour: by name, players before bots, so that it stays when ranks change.
-struct Colours<'a>(Vec<&'a str>);
-
-impl<'a> Colours<'a> {
-    fn of(names: impl Iterator<Item = &'a str>, more: impl Iterator<Item = &'a str>) -> Self {
-        let mut names: Vec<_> = names.chain(more).collect();
-        names.sort_by_key(|name| (player_name::is_bot(name), *name));
-        names.dedup();
-        Self(names)
-    }
-
-    fn get(&self, name: &str) -> usize {
-        let place = self.0.iter().position(|other| *other == name);
-        place.unwrap_or(self.0.len())
-    }
-}
-
-/// Coins over time; of each line the name, the coins before the first time, and the times.
-fn coin_chart<'a>(
-    (start, end): (f64, f64),
-    present: f64,
-    from_start: bool,
-    colours: &Colours<'_>,
-    lines: impl Iterator<Item = (&'a str, u64, &'a [u64])>,
-) -> Chart {
-    // The axis counts from the round's begin, or is the time of day.
-    let zero = if from_start { start } else { 0.0 };
-    let lines = lines
-        // A legend of who has nothing would hide the others.
-        .filter(|(_, before, times)| *before > 0 || !times.is_empty())
-        .take(LINES_MAX * 4)
-        .map(|(name, before, times)| {
-            let landed = times.iter().zip(before + 1..);
-            let mut points = vec![(start - zero, before as f64)];
-            points.extend(landed.map(|(&ms, coins)| (ms as f64 / 1000.0 - zero, coins as f64)));
-            if let Some(&(x, y)) = points.last() {
-                points.push(((present - zero).max(x), y));
-            }
-            Line {
-                name: name.to_owned(),
-                colour: colours.get(name),
-                points,
-                steps: true,
-            }
-        });
-    Chart {
-        title: "Coins over time".into(),
-        x: (start - zero, end - zero),
-        x_ticks: time_ticks(start - zero, end - zero, from_start),
-        from_zero: true,
-        lines: lines.collect(),
-    }
-}
-
-/// Round places in a span of seconds, labelled as a round's clock or as a time of day.
-fn time_ticks(from: f64, until: f64, from_start: bool) -> Vec<(f64, String)> {
-    let least = (until - from) / TIME_TICKS;
-    let step = TIME_STEPS_S.into_iter().find(|&step| step as f64 >= least);
-    let days = |least: f64| nice_step(least / 86_400.0) as u64 * 86_400;
-    let step = step.unwrap_or_else(|| days(least));
-    let first = (from.max(0.0).ceil() as u64).next_multiple_of(step);
-    let places = (0..).map(|index| first + index * step);
-    places
-        .take_while(|&place| place as f64 <= until)
-        .map(|place| {
-            let label = match (from_start, step) {
-                (true, _) => clock(place),
-                (false, ..86_400) => utc(place)[11..16].to_owned(),
-                (false, _) => utc(place)[..10].to_owned(),
-            };
-            (place as f64, label)
-        })
-        .collect()
-}
-
 fn coin_table(lines: &[CoinLine], start_s: Option<u64>) -> Markup {
     html! {
         div.wide { table {
@@ -415,10 +330,6 @@ fn last_coin(time_ms: Option<u64>, start_s: Option<u64>) -> Markup {
     html! { time data-at=(ms / 1000) { (text) } }
 }
 
-fn into_the_round(time_ms: Option<u64>, start_s: u64) -> String {
-    time_ms.map_or_else(String::new, |ms| clock((ms / 1000).saturating_sub(start_s)))
-}
-
 /// The time until then; counted down by the script.
 fn countdown(until_s: u64, now_s: Option<u64>) -> Markup {
     let left = now_s.map_or_else(
@@ -426,47 +337,6 @@ fn countdown(until_s: u64, now_s: Option<u64>) -> Markup {
         |now_s| clock(until_s.saturating_sub(now_s)),
     );
     html! { b.countdown role="timer" data-until=(until_s) { (left) } }
-}
-
-/// A difficulty's first digits: nobody compares the rest by eye.
-fn shortened(difficulty: &str) -> String {
-    match difficulty.char_indices().nth(DIGITS_SHOWN) {
-        Some((end, _)) => format!("{}…", &difficulty[..end]),
-        None => difficulty.to_owned(),
-    }
-}
-
-fn winners(round: &Round) -> String {
-    let winners = round.results.iter().filter(|line| line.rank == 1);
-    let names: Vec<_> = winners
-        .filter(|line| line.coins > 0)
-        .map(|line| line.name.as_str())
-        .collect();
-    match names.as_slice() {
-        [] => "nobody".to_owned(),
-        [a, b, c, rest @ ..] if !rest.is_empty() => {
-            format!("{a}, {b}, {c} and {} more", rest.len())
-        }
-        names => names.join(", "),
-    }
-}
-
-/// `3:07`, or `1:02:03` from an hour on.
-fn clock(seconds: u64) -> String {
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
-}
-
-/// Unix seconds as `2026-11-26 03:45:12`.
-fn utc(seconds: u64) -> String {
-    // Beyond the year 9999 there is no such form, and no game.
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.min(253_402_300_799));
-    let text = humantime::format_rfc3339_seconds(time).to_string();
-    text.trim_end_matches('Z').replace('T', " ")
 }
 
 fn frame(title: &str, now_s: u64, content: &Markup) -> String {
@@ -645,35 +515,5 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in\n{page}");
         }
-    }
-
-    #[test]
-    fn the_axis_of_a_chart_has_round_numbers() {
-        let labels = |from, until, from_start| -> Vec<String> {
-            let ticks = time_ticks(from, until, from_start).into_iter();
-            ticks.map(|(_, label)| label).collect()
-        };
-        assert_eq!(
-            labels(0.0, 90.0, true),
-            ["0:00", "0:20", "0:40", "1:00", "1:20"]
-        );
-        assert_eq!(labels(0.0, 900.0, true), ["0:00", "5:00", "10:00", "15:00"]);
-        let day = 1_700_006_400.0;
-        assert_eq!(
-            labels(day + 1.0, day + 3600.0, false),
-            ["00:20", "00:40", "01:00"]
-        );
-        assert_eq!(labels(day, day + 600_000.0, false).len(), 4);
-        assert_eq!(labels(day, day, false), ["00:00"]);
-    }
-
-    #[test]
-    fn times_are_shown_as_people_write_them() {
-        assert_eq!(clock(59), "0:59");
-        assert_eq!(clock(3723), "1:02:03");
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
-        assert_eq!(shortened("00000001"), "00000001");
-        assert_eq!(shortened("000000012"), "00000001…");
-        assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59");
     }
 }

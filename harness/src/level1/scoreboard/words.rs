@@ -1,0 +1,68 @@
+//! Times, difficulties and names as the pages write them.
+
+use super::super::rounds::book::Round;
+
+/// How many digits of a difficulty a table shows.
+const DIGITS_SHOWN: usize = 8;
+
+/// `3:07`, or `1:02:03` from an hour on.
+pub fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+/// Unix seconds as `2026-11-26 03:45:12`.
+pub fn utc(seconds: u64) -> String {
+    // Beyond the year 9999 there is no such form, and no game.
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.min(253_402_300_799));
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.trim_end_matches('Z').replace('T', " ")
+}
+
+/// When a coin landed, from the round's begin.
+pub fn into_the_round(time_ms: Option<u64>, start_s: u64) -> String {
+    time_ms.map_or_else(String::new, |ms| clock((ms / 1000).saturating_sub(start_s)))
+}
+
+/// A difficulty's first digits: nobody compares the rest by eye.
+pub fn shortened(difficulty: &str) -> String {
+    match difficulty.char_indices().nth(DIGITS_SHOWN) {
+        Some((end, _)) => format!("{}…", &difficulty[..end]),
+        None => difficulty.to_owned(),
+    }
+}
+
+/// Who won a round, if anybody has a coin.
+pub fn winners(round: &Round) -> String {
+    let winners = round.results.iter().filter(|line| line.rank == 1);
+    let names: Vec<_> = winners
+        .filter(|line| line.coins > 0)
+        .map(|line| line.name.as_str())
+        .collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [a, b, c, rest @ ..] if !rest.is_empty() => {
+            format!("{a}, {b}, {c} and {} more", rest.len())
+        }
+        names => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_people_write_them() {
+        assert_eq!(clock(59), "0:59");
+        assert_eq!(clock(3723), "1:02:03");
+        assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(shortened("00000001"), "00000001");
+        assert_eq!(shortened("000000012"), "00000001…");
+        assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59");
+    }
+}
