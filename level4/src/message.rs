@@ -177,7 +177,7 @@ pub enum PeerMessage {
     Digests(Digests),
     /// How far the sender has applied, and whether its state is known to be another than the others'.
     Progress {
-        /// The last applied entry.
+        /// The last applied entry, if the next one is committed; 0: nothing waits to be applied.
         applied: Index,
         /// Its state is to be rebuilt: it is no leader, and nobody to learn from.
         parted: bool,

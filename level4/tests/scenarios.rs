@@ -629,6 +629,22 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
 }
 
 #[test]
+fn nodes_that_waited_at_an_index_twice_and_for_nothing_in_between_are_not_stuck() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let applied = story.node(1).machine.applied();
+    let parted = false;
+    for _ in 0..3 {
+        for id in 2..=3 {
+            let progress = PeerMessage::Progress { applied, parted };
+            story.node(1).core.receive(id, progress);
+        }
+        assert_eq!(story.node(1).core.stuck_at(), None);
+        story.pass(5 * TIMING.compare as usize);
+    }
+}
+
+#[test]
 fn a_node_that_cannot_keep_up_takes_no_more_and_gets_a_snapshot() {
     let mut story = Story::new(3);
     story.elect_first();

@@ -16,6 +16,9 @@ use crate::message::{Index, NodeId, PeerMessage};
 /// The first byte of such an entry; those of batches are others.
 const SKIP: u8 = 0x53;
 
+/// Told instead of an index by a node that waits for nothing.
+const IDLE: Index = 0;
+
 /// A node has applied everything up to an index, and the next entry is committed.
 #[derive(Debug)]
 struct Waiting {
@@ -109,9 +112,11 @@ impl Core {
         }
     }
 
-    /// Tells it in any case.
+    /// Tells it in any case; of a node that waits for nothing, only whether it has parted.
     pub(super) fn report_progress_soon(&mut self) {
-        let (me, applied, parted) = (self.id(), self.applied, self.has_parted());
+        let (me, parted) = (self.id(), self.has_parted());
+        let waits = self.applied < self.raw.raft.raft_log.committed;
+        let applied = if waits { self.applied } else { IDLE };
         for &member in self.members.keys().filter(|&&member| member != me) {
             let progress = PeerMessage::Progress { applied, parted };
             self.outbox.push((member, progress));
@@ -119,16 +124,21 @@ impl Core {
     }
 
     pub(super) fn note_progress(&mut self, from: NodeId, applied: Index, parted: bool) {
-        let now = self.ticks;
-        let waiting = self.skips.progress.entry(from).or_insert(Waiting {
-            applied,
-            since: now,
-            last: now,
-        });
-        if waiting.applied != applied {
-            (waiting.applied, waiting.since) = (applied, now);
+        let (now, period) = (self.ticks, self.timing.compare.next_multiple_of(8));
+        if applied == IDLE {
+            self.skips.progress.remove(&from);
+        } else {
+            let waiting = self.skips.progress.entry(from).or_insert(Waiting {
+                applied,
+                since: now,
+                last: now,
+            });
+            // After a silence it may have waited for nothing meanwhile.
+            if waiting.applied != applied || now - waiting.last > 2 * period {
+                (waiting.applied, waiting.since) = (applied, now);
+            }
+            waiting.last = now;
         }
-        waiting.last = now;
         if parted {
             self.suspects.insert(from);
         } else {

@@ -219,8 +219,11 @@ pub struct Cluster {
     poison: bool,
     leaving: Option<Leaving>,
     summary: Summary,
-    /// Entries that were skipped: who had applied one has to be rebuilt.
+    /// Entries that were skipped somewhere.
     skipped: BTreeSet<u64>,
+    /// Entries that the operator wanted skipped: who had applied one has to be rebuilt, and may be the
+    /// first to hear of it.
+    to_skip: BTreeSet<u64>,
     /// More than a minority were spoilt, by snapshots of one that was: then nobody can tell.
     spread: bool,
     /// Positions acknowledged, by command.
@@ -261,6 +264,7 @@ impl Cluster {
             leaving: None,
             summary: Summary::default(),
             skipped: BTreeSet::new(),
+            to_skip: BTreeSet::new(),
             spread: false,
             acknowledged: BTreeMap::new(),
             horizon: 0,

@@ -13,7 +13,7 @@ impl Cluster {
     pub(super) fn found(&mut self, place: usize, standing: Standing) {
         if let Standing::Parted(index) = standing
             && !self.spread
-            && !self.skipped.contains(&index)
+            && !self.to_skip.contains(&index)
         {
             let Some((spoilt, applied, _)) = self.spoilt else {
                 panic!("nothing was spoilt, and {place} is said to have parted at {index}");

@@ -18,6 +18,7 @@ impl Cluster {
             && let Some(index) = process.core.stuck_at()
         {
             process.core.skip(index);
+            self.to_skip.insert(index);
         }
         let Some(leaving) = self.leaving else {
             let looks = self.rng.random_bool(0.02);
