@@ -125,7 +125,7 @@ impl Shared {
 
     /// Asks for what needs much memory for a moment.
     fn hungry_client(&self) {
-        let sql = "SELECT max(length(z)) FROM (WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 6) \
+        let sql = "SELECT max(length(z)) FROM (WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 3) \
                    SELECT randomblob(15000000) AS z FROM r ORDER BY z)";
         while !self.done.load(Relaxed) {
             let answer = self.insist(0, "/sql", "", sql);
