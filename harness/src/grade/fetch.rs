@@ -276,7 +276,7 @@ mod tests {
     fn manifests_come_before_the_archive() {
         let manifest = "level = 2\nrun = './x'";
         let text = format!(
-            "project/a/ctf3.toml\n{}\n{manifest}project/b/ctf3.toml\n3\nbad\n\nARCHIVE",
+            "project/a/ctf3.toml\n{}\n{manifest}project/b/ctf3.toml\n3\nbad\nARCHIVE",
             manifest.len()
         );
         let unpacked = split_text(text.as_bytes()).unwrap();
