@@ -78,7 +78,7 @@ fn slow_tree() -> TempDir {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if random >> 16 & 1 == 0 { 'a' } else { 'b' }
     };
-    for at in 0..48 {
+    for at in 0..144 {
         let line: String = (0..500_000).map(|_| letter()).collect();
         write_tree(
             tree.path(),
@@ -102,7 +102,8 @@ fn a_search_ends_with_its_time_even_within_a_line_and_keeps_what_it_found() {
         .json(&format!("/search?regex=true&q={}", encode(SLOW.as_bytes())));
     assert_eq!(
         (status, &json["timed_out"], &json["partial"]),
-        (200, &json!(true), &json!(true))
+        (200, &json!(true), &json!(true)),
+        "{json}"
     );
     assert_eq!(json["missing"], json!([]), "no node was silent");
     assert_eq!(json["results"][0]["file"], "0-first", "{}", json["missing"]);

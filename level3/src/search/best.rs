@@ -71,7 +71,6 @@ pub(super) fn search(
     let rank = |text: &mut Vec<u8>, &file: &usize| ranked(scan, request, file, text, budget);
     let (found, _) = parallel::map(&files, threads, Vec::new, rank)?;
     let mut answer = Answer {
-        timed_out: scan.is_late()?,
         pruned: scan.matcher.plan().prunes(),
         ..Answer::default()
     };
@@ -82,7 +81,7 @@ pub(super) fn search(
     }
     lines.sort_by_key(|found| (found.rank, found.file));
     let wanted = request.skip.saturating_add(request.limit);
-    answer.more |= answer.timed_out || lines.len() > wanted;
+    answer.more |= lines.len() > wanted;
     let mut shower = Shower::new(snapshot, &scan.matcher, request.context, budget);
     let mut room = Room::new(request, budget);
     let mut open = None;

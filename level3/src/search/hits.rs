@@ -65,14 +65,28 @@ pub(crate) fn search_within(
         return names(snapshot, request, budget);
     }
     let scan = Scan::new(snapshot, &request.query, budget)?;
-    if request.order == Order::Best {
-        return best::search(snapshot, &scan, request, threads, budget);
-    }
+    let mut answer = match request.order {
+        Order::Best => best::search(snapshot, &scan, request, threads, budget)?,
+        Order::Path => in_order_of_paths(snapshot, &scan, request, threads, budget)?,
+    };
+    // Maybe only while the hits were shown, some of which then lack their marks.
+    answer.timed_out = scan.is_late()?;
+    answer.more |= answer.timed_out;
+    Ok(answer)
+}
+
+/// The first hits of a shard.
+fn in_order_of_paths(
+    snapshot: &Snapshot,
+    scan: &Scan<'_>,
+    request: &Request,
+    threads: usize,
+    budget: &Budget<'_>,
+) -> Result<Answer, SearchError> {
     let wanted = request.skip.saturating_add(request.limit);
     let found = scan.run(wanted, threads)?;
     let mut answer = Answer {
         more: found.more,
-        timed_out: found.timed_out,
         cut: found.cut,
         pruned: scan.matcher.plan().prunes(),
         ..Answer::default()
