@@ -80,7 +80,12 @@ impl Bed {
     fn connect(&self) -> Box<dyn Stream> {
         match &self.network.routes()[0].listen {
             Endpoint::Unix(path) => Box::new(UnixStream::connect(path).unwrap()),
-            Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).unwrap()),
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).unwrap();
+                // What waits for an acknowledgement is lost with a reset, on any network.
+                stream.set_nodelay(true).unwrap();
+                Box::new(stream)
+            }
         }
     }
 
