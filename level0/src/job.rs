@@ -1,16 +1,19 @@
-//! The program without its flags: opens files, picks the way for the document's size, reports.
+//! The contest's program without its flags: picks the way for the document's size, and reports.
+//!
+//! `files.rs` opens what is read and written; `prose/` is the other program, for texts as people
+//! write them.
 
 use crate::dictionary::{Dictionary, DictionaryBuilder};
+use crate::error::RunError;
+use crate::files::Files;
 use crate::highlighter::Highlighter;
 use crate::report::{Report, Tally};
 use crate::wanted::Wanted;
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::num::NonZero;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::{fmt, thread};
+use std::path::PathBuf;
+use std::thread;
 
 /// A document of up to so many bytes is read whole before anything is set up.
 ///
@@ -34,73 +37,6 @@ pub struct Job {
     pub report: Report,
     /// Threads for a long document; all cores if nothing is given.
     pub threads: Option<NonZero<usize>>,
-}
-
-/// Why a [`Job`] could not be done. The message names the file and the cause in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A dictionary cannot be opened or read.
-    #[error("cannot read dictionary {}: {source}", Quoted(.path))]
-    Dictionary {
-        /// The dictionary's path.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The document cannot be opened or read.
-    #[error("cannot read {}: {source}", Place(.path, "standard input"))]
-    Input {
-        /// The document's path, or nothing for standard input.
-        path: Option<PathBuf>,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The report cannot be written.
-    #[error("cannot write {}: {source}", Place(.path, "standard output"))]
-    Output {
-        /// The report's path, or nothing for standard output.
-        path: Option<PathBuf>,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The report would overwrite what is still to be read.
-    #[error("{} is read and cannot be written at the same time", Place(.path, "standard output"))]
-    OutputIsInput {
-        /// The report's path, or nothing for standard output.
-        path: Option<PathBuf>,
-    },
-    /// The threads cannot be started.
-    #[error("cannot start threads: {source}")]
-    Threads {
-        /// What the system said.
-        source: rayon::ThreadPoolBuildError,
-    },
-}
-
-/// A path in quotes.
-struct Quoted<'a>(&'a Path);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A line break in a name would make the message two lines.
-        let name = self
-            .0
-            .to_string_lossy()
-            .replace(char::is_control, "\u{FFFD}");
-        write!(formatter, "'{name}'")
-    }
-}
-
-/// A path in quotes, or what stands for it.
-struct Place<'a>(&'a Option<PathBuf>, &'static str);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(path) => Quoted(path).fmt(formatter),
-            None => formatter.write_str(self.1),
-        }
-    }
 }
 
 /// Does the job. A reader of the output that closes it ends the job early and is no error.
@@ -230,87 +166,4 @@ fn read_dictionaries(
             })?;
     }
     Ok(())
-}
-
-/// The document, and where its report goes.
-struct Files<'j> {
-    job: &'j Job,
-    input: File,
-}
-
-impl<'j> Files<'j> {
-    fn open(job: &'j Job) -> Result<Self, RunError> {
-        let opened = match &job.input {
-            Some(path) => File::open(path),
-            // The standard library's handle would keep a buffer of its own.
-            None => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-        };
-        let input = opened.map_err(|source| RunError::Input {
-            path: job.input.clone(),
-            source,
-        })?;
-        if job.input.is_none() && input.is_terminal() {
-            let _ = writeln!(
-                io::stderr(),
-                "level0: reading the document from the terminal; end it with Ctrl-D"
-            );
-        }
-        Ok(Self { job, input })
-    }
-
-    /// Reads until the buffer is full or the document ends; says how many bytes there are.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, RunError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.input.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(RunError::Input {
-                        path: self.job.input.clone(),
-                        source,
-                    });
-                }
-            }
-        }
-        Ok(filled)
-    }
-
-    /// Opens the output; called when all that may be wrong before has been seen to be right.
-    fn create_output(&self) -> Result<File, RunError> {
-        let opened = match &self.job.output {
-            Some(path) => {
-                self.refuse_to_overwrite(path)?;
-                File::create(path)
-            }
-            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
-        };
-        opened.map_err(|source| self.output_error(source))
-    }
-
-    /// Truncating the output must not destroy the document, nor a dictionary.
-    fn refuse_to_overwrite(&self, output: &Path) -> Result<(), RunError> {
-        let Ok(output) = output.metadata() else {
-            return Ok(());
-        };
-        let is_output = |read: &Metadata| {
-            output.is_file() && (read.dev(), read.ino()) == (output.dev(), output.ino())
-        };
-        let dictionaries = self.job.dictionaries.iter().map(|path| path.metadata());
-        let mut all_read = dictionaries.chain([self.input.metadata()]).flatten();
-        if all_read.any(|read| is_output(&read)) {
-            return Err(RunError::OutputIsInput {
-                path: self.job.output.clone(),
-            });
-        }
-        Ok(())
-    }
-
-    fn output_error(&self, source: io::Error) -> RunError {
-        RunError::Output {
-            path: self.job.output.clone(),
-            source,
-        }
-    }
 }

@@ -20,6 +20,8 @@ mod dictionary;
 mod distinct;
 #[cfg(test)]
 mod encode;
+mod error;
+mod files;
 mod front_coding;
 mod highlighter;
 mod job;
@@ -33,8 +35,9 @@ mod wanted;
 
 pub use dictionary::{Dictionary, DictionaryBuilder};
 pub use distinct::LISTED_BYTES;
+pub use error::RunError;
 pub use highlighter::Highlighter;
-pub use job::{Job, RunError, run};
+pub use job::{Job, run};
 pub use report::{Markers, Report, Tally};
 
 /// Webster's Second, one word a line: the built-in dictionary as raw bytes.

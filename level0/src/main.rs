@@ -5,7 +5,7 @@ mod cli;
 
 use level0::{Job, Markers, Report};
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +15,12 @@ const FAILURE: u8 = 2;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let job = plain_job(&arguments).unwrap_or_else(cli::job_from_flags);
+    if job.input.is_none() && io::stdin().is_terminal() {
+        let _ = writeln!(
+            io::stderr(),
+            "level0: reading the document from the terminal; end it with Ctrl-D"
+        );
+    }
     match level0::run(&job) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,9 @@
-//! The two machine-level steps of the long-document path, each behind a safe function.
+//! What is done at machine level, each behind a safe function: finding bytes, and prefetching.
 //!
-//! Finding separators uses SSE2, which every x86-64 processor has, so nothing is detected at run
+//! Separators are found for `scan.rs` and `highlighter.rs`, line ends for `lines.rs`; `scan.rs` and
+//! `compact.rs` prefetch what they look up next.
+//!
+//! Finding bytes uses SSE2, which every x86-64 processor has, so nothing is detected at run
 //! time; elsewhere a portable version does the same. Prefetching has no safe or portable form; where
 //! there is none it does nothing, and the program is slower but right.
 
