@@ -18,11 +18,17 @@ use serde_json::Value;
 struct Classroom {
     home: tempfile::TempDir,
     roster: String,
+    /// Where the harness makes its folders: none of them stays.
+    scratch: tempfile::TempDir,
 }
 
 impl Classroom {
     fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        // Those who are shut in may be somebody else.
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
         Self {
+            scratch,
             home: tempfile::tempdir().unwrap(),
             roster: "title = 'A <b>class</b>'\n".to_owned(),
         }
@@ -35,6 +41,7 @@ impl Classroom {
     fn harness(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_harness"))
             .args(arguments)
+            .env("TMPDIR", self.scratch.path())
             .current_dir(self.home.path())
             .stdin(Stdio::null())
             .output()
@@ -79,6 +86,8 @@ impl Classroom {
             eprintln!("SKIPPED: {}", said(&run));
             return None;
         }
+        let mut left = fs::read_dir(self.scratch.path()).unwrap();
+        assert!(left.next().is_none(), "left behind: {}", said(&run));
         Some(run)
     }
 

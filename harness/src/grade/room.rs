@@ -159,6 +159,8 @@ impl Building {
             let mut command = Command::new(program);
             command
                 .env("HOME", room.folder.path())
+                // What a judge keeps of a failed run goes with the room.
+                .env("TMPDIR", room.folder.path())
                 .current_dir(room.folder.path());
             return Ok(command);
         };
