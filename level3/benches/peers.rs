@@ -1,13 +1,15 @@
-//! Whole answers of a warm cluster, beside ripgrep and codesearch on the same tree in the same run.
+//! Whole answers of a warm cluster, beside other programs on the same tree in the same run.
 //!
-//! `cargo bench -p level3 --bench peers -- /path/to/linux-6.1`
+//! `cargo bench -p level3 --bench peers -- /path/to/linux-6.1 [needles|expressions] [OTHER-LEVEL3]`
 //!
 //! Each figure is the median of several runs after one that is not counted; the programs take
 //! turns, so that a slow moment of the machine hits all of them. level3 is asked over HTTP on a
 //! kept connection and its answer is received to the last byte; the peers write to a pipe that is
-//! read to its end. ripgrep has no index and scans every time: that is the plain way to do it.
-//! codesearch has a trigram index as well, but starts a process for each query and searches on one
-//! thread; that is how it is used. Peers that are not installed are left out, with a message.
+//! read to its end. ripgrep and ugrep have no index and scan every time: that is the plain way to do
+//! it. (ugrep has had an indexer since its version 4; it is not used here, since it writes into the
+//! tree.) codesearch has a trigram index as well, but starts a process for each query and searches on
+//! one thread; that is how it is used. Peers that are not installed are left out, with a message. The
+//! binary of another version of level3, if one is named, takes its turns as well.
 //!
 //! Then the expressions of `expressions.txt`: level3 and ripgrep on two threads count the lines that
 //! match, of the same files, since what is found is the same text for both.
@@ -32,8 +34,9 @@ const NEEDLES: [&str; 6] = [
     "return",
 ];
 
-/// Counted runs of each program for each needle.
+/// Counted runs for each needle: of level3, and of the peers, which take their time.
 const RUNS: usize = 7;
+const PEER_RUNS: usize = 3;
 
 /// Expressions, some of which an index is of no use for.
 const EXPRESSIONS: &str = include_str!("expressions.txt");
@@ -44,85 +47,132 @@ const EXPRESSION_RUNS: usize = 3;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let tree = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
-    let Some(tree) = tree else {
+    let arguments = std::env::args().skip(1);
+    let mut arguments = arguments.filter(|argument| !argument.starts_with('-'));
+    let Some(tree) = arguments.next() else {
         println!("peers: skipped: give a tree to index, such as the Linux source:");
         println!("  cargo bench -p level3 --bench peers -- /path/to/linux-6.1");
         return Ok(());
     };
     let tree = Path::new(&tree).canonicalize()?;
-    let dir = tempfile::tempdir()?;
-    let mut level3 = Level3::start(dir.path())?;
-    level3.index(&tree)?;
-    let ripgrep = installed("rg").then_some(|needle: &str| {
-        let mut command = Command::new("rg");
-        command.args(["-F", "-n", "--no-heading", "--color=never", "-e", needle]);
-        command
-    });
-    let codesearch = installed("csearch") && installed("cindex");
-    let index = dir.path().join("csearchindex");
-    if codesearch {
-        let started = Instant::now();
-        let command = &mut Command::new("cindex");
-        run(command
-            .arg(&tree)
-            .env("CSEARCHINDEX", &index)
-            .stderr(Stdio::null()))?;
-        let bytes = std::fs::metadata(&index)?.len();
+    let (mut parts, mut other) = (vec!["needles", "expressions"], None);
+    for argument in arguments {
+        match parts.iter().position(|part| *part == argument) {
+            Some(at) => parts = vec![parts[at]],
+            None => other = Some(argument),
+        }
+    }
+    let dirs = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let start = |program: &str, name, dir: &Path| -> Outcome<Level3> {
+        let mut level3 = Level3::start(program, dir)?;
+        level3.index(&tree, name)?;
+        Ok(level3)
+    };
+    let mut level3 = start(env!("CARGO_BIN_EXE_level3"), "level3", dirs.0.path())?;
+    let mut other = other
+        .map(|program| start(&program, "other level3", dirs.1.path()))
+        .transpose()?;
+    if parts.contains(&"needles") {
+        let peers = peers(&tree, dirs.0.path())?;
+        needles(&mut level3, other.as_mut(), &peers)?;
+    }
+    if parts.contains(&"expressions") && installed("rg") {
+        expressions(&mut level3, &tree)?;
+    }
+    level3.memory()
+}
+
+/// Another program, and how it is asked for a needle.
+struct Peer {
+    name: &'static str,
+    command: Box<dyn Fn(&str) -> Command>,
+}
+
+/// The programs that are installed.
+fn peers(tree: &Path, dir: &Path) -> Outcome<Vec<Peer>> {
+    let mut peers = Vec::new();
+    let scanners = [
+        (
+            "rg",
+            &["-F", "-n", "--no-heading", "--color=never", "-e"][..],
+        ),
+        ("ugrep", &["-F", "-n", "-r", "-I", "--color=never", "-e"]),
+    ];
+    for (name, flags) in scanners {
+        if installed(name) {
+            let tree = tree.to_owned();
+            let command = Box::new(move |needle: &str| {
+                let mut command = Command::new(name);
+                command.args(flags).arg(needle).arg(&tree);
+                command
+            });
+            peers.push(Peer { name, command });
+        }
+    }
+    if installed("csearch") && installed("cindex") {
+        let index = dir.join("csearchindex");
+        let mut command = Command::new("cindex");
+        command.arg(tree).env("CSEARCHINDEX", &index);
+        let took = run(command.stderr(Stdio::null()))?;
         println!(
             "codesearch: indexed in {:.1} s, index {} MB",
-            started.elapsed().as_secs_f64(),
-            bytes / 1_000_000
+            took.as_secs_f64(),
+            std::fs::metadata(&index)?.len() / 1_000_000
         );
+        let command = Box::new(move |needle: &str| {
+            let mut command = Command::new("csearch");
+            command.args(["-n", needle]).env("CSEARCHINDEX", &index);
+            command
+        });
+        let name = "csearch";
+        peers.push(Peer { name, command });
     }
-    println!(
-        "{:24} {:>9} {:>12} {:>18} {:>18}",
-        "needle", "lines", "level3 ms", "ripgrep ms (ratio)", "codesearch ms (ratio)"
-    );
+    Ok(peers)
+}
+
+/// All lines with each needle.
+fn needles(level3: &mut Level3, mut other: Option<&mut Level3>, peers: &[Peer]) -> Outcome<()> {
+    println!("needle, lines: level3 ms, others ms (ratio to level3)");
     for needle in NEEDLES {
-        let (mut ours, mut rg, mut cs) = (Vec::new(), Vec::new(), Vec::new());
+        let target = format!("/?q={}", needle.replace(' ', "%20"));
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        let mut of_peers: Vec<Vec<Duration>> = peers.iter().map(|_| Vec::new()).collect();
         let mut lines = 0;
-        for _ in 0..=RUNS {
+        for round in 0..=RUNS {
             let started = Instant::now();
-            let answer = level3.get(&format!("/?q={}", needle.replace(' ', "%20")))?;
+            let answer = level3.get(&target)?;
             ours.push(started.elapsed());
             lines = answer
                 .windows(2)
                 .filter(|pair| pair.ends_with(b"\"") && b",[".contains(&pair[0]))
                 .count();
-            if let Some(command) = &ripgrep {
-                rg.push(run(command(needle).arg(&tree))?);
+            if let Some(other) = &mut other {
+                let started = Instant::now();
+                other.get(&target)?;
+                others.push(started.elapsed());
             }
-            if codesearch {
-                let command = &mut Command::new("csearch");
-                cs.push(run(command
-                    .args(["-n", needle])
-                    .env("CSEARCHINDEX", &index))?);
+            if round <= PEER_RUNS {
+                for (peer, times) in peers.iter().zip(&mut of_peers) {
+                    times.push(run(&mut (peer.command)(needle))?);
+                }
             }
         }
         let ours = median(ours).unwrap_or_default();
-        let against = |peer: Option<Duration>| {
-            peer.map_or("-".to_owned(), |peer| {
-                format!(
-                    "{:.1} ({:.1} ×)",
-                    ms(peer),
-                    peer.as_secs_f64() / ours.as_secs_f64()
-                )
-            })
+        let against = |name: &str, times| {
+            let peer = median(times).unwrap_or_default();
+            let ratio = peer.as_secs_f64() / ours.as_secs_f64();
+            format!(", {name} {:.2} ({ratio:.2} ×)", ms(peer))
         };
-        println!(
-            "{needle:24} {lines:>9} {:>12.2} {:>18} {:>18}",
-            ms(ours),
-            against(median(rg)),
-            against(median(cs))
-        );
+        print!("`{needle}`, {lines}: {:.2}", ms(ours));
+        if !others.is_empty() {
+            print!("{}", against("other level3", others));
+        }
+        for (peer, times) in peers.iter().zip(of_peers) {
+            print!("{}", against(peer.name, times));
+        }
+        println!();
     }
-    if ripgrep.is_some() {
-        expressions(&mut level3, &tree)?;
-    }
-    level3.memory()
+    Ok(())
 }
 
 /// Counts the lines that each expression matches, beside ripgrep.
@@ -211,11 +261,11 @@ struct Level3 {
 }
 
 impl Level3 {
-    fn start(dir: &Path) -> Outcome<Self> {
+    fn start(program: &str, dir: &Path) -> Outcome<Self> {
         let nodes: Vec<String> = (1..=3)
             .map(|id| format!("unix:{}", dir.join(format!("n{id}")).display()))
             .collect();
-        let mut servers = Command::new(env!("CARGO_BIN_EXE_level3"))
+        let mut servers = Command::new(program)
             .args([
                 "start-servers",
                 "--listen=127.0.0.1:0",
@@ -245,7 +295,7 @@ impl Level3 {
         })
     }
 
-    fn index(&mut self, tree: &Path) -> Outcome<()> {
+    fn index(&mut self, tree: &Path, name: &str) -> Outcome<()> {
         while self.get("/healthcheck")? != br#"{"success":true}"# {}
         let started = Instant::now();
         self.get(&format!("/index?path={}", tree.display()))?;
@@ -255,7 +305,7 @@ impl Level3 {
         let took = started.elapsed().as_secs_f64();
         let [files, text, index] = self.sum(["files", "packed_bytes", "index_bytes"])?;
         println!(
-            "level3: indexed in {took:.1} s: {files} files, packed text {} MB, index {} MB ({:.1} % of the text)",
+            "{name}: indexed in {took:.1} s: {files} files, packed text {} MB, index {} MB ({:.1} % of the text)",
             text / 1_000_000,
             index / 1_000_000,
             100.0 * index as f64 / text as f64,

@@ -14,6 +14,9 @@ Examples:
   curl 'http://127.0.0.1:9090/?q=mutex_lock'
   level3 start-servers --data /var/lib/level3 --watch
                                            keep the index, and follow changes
+  level3 start-servers --listen unix:/run/user/1000/level3
+  curl --unix-socket /run/user/1000/level3 'http://localhost/?q=mutex_lock'
+                                           for those who may open that file
   level3 --id 1 --listen 0.0.0.0:9091      a node for a master on another host
   level3 --master --nodes a:9091,b:9091    that master";
 
@@ -61,7 +64,7 @@ pub struct Search {
     /// match them all. Behind `--` it may begin with a `-`.
     #[arg(required = true, value_name = "QUERY")]
     pub query: Vec<String>,
-    /// The master.
+    /// The master: http://HOST:PORT or unix:PATH.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     pub server: String,
     /// Take words for expressions.
@@ -128,8 +131,8 @@ pub struct Settings {
     /// Port of the master; node N has the Nth port behind it.
     #[arg(long, value_name = "P", default_value_t = 9090, value_parser = clap::value_parser!(u16).range(1..=64000))]
     pub base_port: u16,
-    /// Where this server listens: HOST:PORT, or unix:PATH for a node; with start-servers, where
-    /// the master does [default: 127.0.0.1 and the port that --base-port gives].
+    /// Where this server listens: HOST:PORT or unix:PATH; with start-servers, where the master
+    /// does [default: 127.0.0.1 and the port that --base-port gives].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<Endpoint>,
     /// Folder for the index, kept between runs. Without it a private folder is used and removed

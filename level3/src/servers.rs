@@ -66,14 +66,12 @@ pub fn run_node(id: u32, settings: &Settings) -> anyhow::Result<()> {
 /// Runs the master until SIGINT or SIGTERM.
 pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
     prepare_process()?;
-    let address = match settings.listen.clone().unwrap_or_else(|| settings.local(0)) {
-        Endpoint::Tcp(address) => address,
-        Endpoint::Unix(_) => bail!("the master speaks HTTP and listens at HOST:PORT only"),
-    };
+    let endpoint = settings.listen.clone().unwrap_or_else(|| settings.local(0));
     let mut config = settings.master_config();
     // Who listens under a name wants to be asked by it.
     let everywhere = ["0.0.0.0", "[::]"];
-    if let Some((host, _)) = address.rsplit_once(':')
+    if let Endpoint::Tcp(address) = &endpoint
+        && let Some((host, _)) = address.rsplit_once(':')
         && !everywhere.contains(&host)
     {
         config.allow_hosts.push(host.to_owned());
@@ -90,10 +88,12 @@ pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(&address)
-            .await
-            .with_context(|| format!("cannot listen at {address}"))?;
-        level3::note!("master listens at http://{}", listener.local_addr()?);
+        let listener =
+            Listener::bind(&endpoint).with_context(|| format!("cannot listen at {endpoint}"))?;
+        match listener.endpoint()? {
+            Endpoint::Tcp(address) => level3::note!("master listens at http://{address}"),
+            endpoint @ Endpoint::Unix(_) => level3::note!("master listens at {endpoint}"),
+        }
         level3::serve_master(listener, config, shutdown()?).await?;
         level3::note!("master stops");
         Ok(())

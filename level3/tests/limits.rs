@@ -218,6 +218,38 @@ fn a_file_of_a_node_that_answers_does_not_wait_for_one_that_is_frozen() {
 }
 
 #[test]
+fn a_folder_does_not_wait_for_a_node_that_is_frozen() {
+    let tree = tree();
+    // For longer than the test waits.
+    let mut cluster = Cluster::start(2, |config| config.node_timeout = Duration::from_hours(1));
+    cluster.master.index(tree.path());
+    let Endpoint::Tcp(address) = cluster.config.nodes[1].clone() else {
+        unreachable!()
+    };
+    let files = |json: &Value| json["files"].as_array().unwrap().len();
+    let (status, whole) = cluster.master.json("/tree");
+    assert_eq!((status, whole.get("partial")), (200, None), "{whole}");
+    assert_eq!(files(&whole), 12);
+    cluster.stop_node(2);
+    let mute = Mute::start(&address);
+    for _ in 0..2 {
+        let (status, json) = cluster.master.json("/tree");
+        assert_eq!((status, &json["partial"]), (200, &json!(true)), "{json}");
+        assert!(files(&json) > 0 && files(&json) < 12, "{json}");
+        let missing = json["missing"][0].as_str().unwrap();
+        assert!(missing.contains("shard 2"), "{json}");
+    }
+    // A file that may be on the silent node is missing, and nobody says that there is none.
+    let (status, json) = cluster.master.json("/file?path=nowhere");
+    assert_eq!(status, 502, "{json}");
+    assert!(
+        json["error"].as_str().unwrap().contains("shard 2"),
+        "{json}"
+    );
+    mute.stop();
+}
+
+#[test]
 fn pages_beyond_the_first_are_what_comes_next() {
     let tree = tempfile::tempdir().unwrap();
     let files = (0..30).map(|at| (format!("file-{at:02}"), "needle\nno\n".repeat(at % 7)));

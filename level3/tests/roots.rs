@@ -267,6 +267,48 @@ fn a_removed_root_is_gone_from_answers_and_disks_even_if_a_node_was_away() {
     );
 }
 
+/// What is known of a removal is known to the nodes, whoever comes back first.
+#[test]
+fn a_removed_root_stays_removed_though_the_master_keeps_nothing() {
+    let (plain, linux) = (tree("plain", 4), tree("linux", 4));
+    for is_first in [false, true] {
+        let mut cluster = Cluster::start(2, |_| {});
+        cluster.master.index(plain.path());
+        index(&cluster.master, linux.path(), "linux");
+        let folder = |cluster: &Cluster, node| cluster.node_dir(node).join("root-linux");
+        cluster.stop_node(2);
+        assert_eq!(delete(&cluster.master, "/roots/linux").0, 200);
+        eventually("removed from node 1", || !folder(&cluster, 1).exists());
+        cluster.stop_node(1);
+        cluster.master = Master::start(cluster.config.clone());
+        if is_first {
+            // The node that was away is the only one that can be asked, so it is believed.
+            cluster.start_node(2);
+            eventually("taken over", || names(&cluster.master) == ["", "linux"]);
+            cluster.start_node(1);
+        } else {
+            cluster.start_node(1);
+            eventually("taken over", || names(&cluster.master) == [""]);
+            cluster.start_node(2);
+        }
+        eventually("removed from node 2", || !folder(&cluster, 2).exists());
+        eventually("removed", || names(&cluster.master) == [""]);
+        cluster
+            .master
+            .until("/isIndexed", |status, _| status == 200);
+        assert_eq!(
+            cluster.master.find(b"needle"),
+            oracle(plain.path(), b"needle")
+        );
+        // Asked for again, it stays, whatever the nodes remember.
+        index(&cluster.master, linux.path(), "linux");
+        let state = cluster.master.json("/roots/linux").1["state"].clone();
+        cluster.master = Master::start(cluster.config.clone());
+        assert_eq!(places(&search(&cluster.master, "query=needle")).len(), 8);
+        assert_eq!(cluster.master.json("/roots/linux").1["state"], state);
+    }
+}
+
 #[test]
 fn roots_outlive_masters_and_nodes() {
     let (plain, linux) = (tree("plain", 4), tree("linux", 6));

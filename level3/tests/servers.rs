@@ -477,6 +477,84 @@ fn a_master_that_may_open_no_more_files_says_so_and_loses_nothing() {
     log.join().unwrap();
 }
 
+/// An answer over a unix socket: all of it, from the status on.
+fn over_unix(socket: &Path, head: &str) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(format!("{head}\r\n\r\n").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_master_listens_at_a_unix_socket_for_programs_on_this_host() {
+    let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_tree(tree.path(), [("file", "needle\n")]);
+    let cluster = common::Cluster::start(1, |_| {});
+    let socket = dir.path().join("master");
+    let start = || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_level3"))
+            .arg("--master")
+            .arg(format!("--nodes={}", cluster.config.nodes[0]))
+            .arg(format!("--listen=unix:{}", socket.display()))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        log.read_line(&mut line).unwrap();
+        let expected = format!("master listens at unix:{}\n", socket.display());
+        assert_eq!(line, expected);
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()).unwrap());
+        child
+    };
+    let mut child = start();
+    let path = tree.path().display();
+    let get = |target: &str, headers: &str| {
+        let head = format!("GET {target} HTTP/1.0\r\nHost: localhost{headers}");
+        over_unix(&socket, &head)
+    };
+    // A peer here is one of this host, but a web page's request is one of a web page.
+    let index = format!("/index?path={path}");
+    let browser = get(&index, "\r\nReferer: http://localhost/");
+    assert!(browser.starts_with("HTTP/1.0 403"), "{browser}");
+    let rebound = over_unix(&socket, "GET /status HTTP/1.0\r\nHost: evil.example");
+    assert!(rebound.starts_with("HTTP/1.0 403"), "{rebound}");
+    assert!(get(&index, "").starts_with("HTTP/1.0 200"));
+    let deadline = Instant::now() + PATIENCE;
+    while !get("/isIndexed", "").starts_with("HTTP/1.0 200") {
+        assert!(Instant::now() < deadline, "not indexed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let found = get("/?q=needle", "");
+    assert!(found.ends_with(r#""results": ["file:1"]}"#), "{found}");
+    let search = || {
+        let server = format!("--server=unix:{}", socket.display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_level3"));
+        command
+            .args(["search", &server, "needle"])
+            .output()
+            .unwrap()
+    };
+    assert_eq!(String::from_utf8_lossy(&search().stdout), "file:1:needle\n");
+    // What the library refuses by itself has its reason here too.
+    let long = over_unix(&socket, &format!("GET /?q={} HTTP/1.1", "a".repeat(70_000)));
+    assert!(long.starts_with("HTTP/1.1 414"), "{long}");
+    assert!(long.contains("the request line is too long"), "{long}");
+    // One that was killed leaves a file, which the next one takes the place of.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(socket.exists());
+    assert_eq!(search().status.code(), Some(2));
+    let mut child = start();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(!socket.exists());
+}
+
 #[test]
 fn wrong_flags_are_refused_in_one_line() {
     for (flags, expected) in [
@@ -485,8 +563,12 @@ fn wrong_flags_are_refused_in_one_line() {
             &["--master", "--replicas=4"][..],
             "--replicas 4 needs that many nodes",
         ),
-        (&["--master", "--listen=unix:/tmp/x"], "HOST:PORT only"),
-        (&["--id=1", "--listen=127.0.0.1:99999"], "no node address"),
+        (
+            &["--master", "--listen=unix:/no/such/folder/socket"],
+            "cannot listen at unix:/no/such/folder/socket: ",
+        ),
+        (&["--master", "--listen=unix:/dev/null"], "left alone"),
+        (&["--id=1", "--listen=127.0.0.1:99999"], "no address"),
         (
             &["--id=1", "--listen=unix:/no/such/folder/socket"],
             "cannot listen",
@@ -499,7 +581,7 @@ fn wrong_flags_are_refused_in_one_line() {
         (&["--master", "--watch-limit=1"], "--watch"),
         (&["--id=0"], "--id"),
         (&["--master", "--id=1"], "cannot be used with"),
-        (&["--nodes=a", "--master"], "no node address"),
+        (&["--nodes=a", "--master"], "`a` is no address"),
     ] {
         let run = Command::new(env!("CARGO_BIN_EXE_level3"))
             .args(flags)

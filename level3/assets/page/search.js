@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { sameSearch } from "./address.js";
 import { byId, count } from "./dom.js";
 import { showFacets } from "./facets.js";
+import { hint } from "./hint.js";
 import { showProblem } from "./problem.js";
 import { Results } from "./results.js";
 import { listRoots } from "./roots.js";
@@ -168,6 +169,7 @@ export class Search {
     this.observer.unobserve(this.more);
     this.observer.observe(this.more);
     const shown = this.results.shown;
+    if (shown === 0 && !answer.partial && !answer.timed_out) this.results.place.replaceChildren(hint(this.asked));
     const totals = this.counted?.totals;
     const notes = [];
     if (totals) {

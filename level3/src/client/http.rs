@@ -1,10 +1,11 @@
 //! One GET over a connection of its own: all that the command-line client needs of HTTP.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use level3::Endpoint;
+use level3::wire::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 /// A server that says nothing for this long is given up. Searches have shorter limits of their own.
@@ -15,50 +16,53 @@ const MAX_ANSWER_BYTES: u64 = 256 << 20;
 
 /// Where the master is.
 pub(super) struct Server {
-    /// Host and port.
-    authority: String,
+    endpoint: Endpoint,
 }
 
 impl Server {
-    /// The server at `http://HOST:PORT`, or `HOST:PORT`.
+    /// The server at `http://HOST:PORT`, `HOST:PORT` or `unix:PATH`.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let authority = url.strip_prefix("http://").unwrap_or(url);
-        let authority = authority.trim_end_matches('/');
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !has_port || authority.contains('/') || authority.contains(char::is_whitespace) {
-            bail!("--server {url}: expected http://HOST:PORT");
+        let address = match url.strip_prefix("http://") {
+            Some(authority) => authority.trim_end_matches('/'),
+            None if url.starts_with("unix:") => url,
+            None => url.trim_end_matches('/'),
+        };
+        match address.parse() {
+            Ok(Endpoint::Tcp(host)) if host.contains(|c: char| c == '/' || c.is_whitespace()) => {}
+            Ok(Endpoint::Unix(_)) if address.len() < url.len() => {}
+            Ok(endpoint) => return Ok(Self { endpoint }),
+            Err(_) => {}
         }
-        Ok(Self {
-            authority: authority.to_owned(),
-        })
+        bail!("--server {url}: expected http://HOST:PORT or unix:PATH");
     }
 
     /// The body of an answer, whatever its status.
     pub(super) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
-        let authority = &self.authority;
+        let endpoint = &self.endpoint;
         let answer = self.exchange(path, parameters).with_context(|| {
-            format!("cannot ask {authority}; is `level3 start-servers` running?")
+            format!("cannot ask {endpoint}; is `level3 start-servers` running?")
         })?;
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
         let Some(end) = end.filter(|_| answer.starts_with(b"HTTP/1.")) else {
-            bail!("{authority} does not speak HTTP");
+            bail!("{endpoint} does not speak HTTP");
         };
         Ok(answer[end + 4..].to_vec())
     }
 
     fn exchange(&self, path: &str, parameters: &[(&str, &str)]) -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(&self.authority)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = Stream::connect(&self.endpoint)?;
+        stream.set_read_timeout(PATIENCE)?;
+        stream.set_write_timeout(PATIENCE)?;
+        let host = match &self.endpoint {
+            Endpoint::Tcp(authority) => authority,
+            Endpoint::Unix(_) => "localhost",
+        };
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let query: Vec<String> = parameters.iter().map(pair).collect();
         // HTTP/1.0, so that the answer ends with the connection.
         let head = format!(
-            "GET {path}?{} HTTP/1.0\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            "GET {path}?{} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n",
             query.join("&"),
-            self.authority
         );
         stream.write_all(head.as_bytes())?;
         let mut answer = Vec::new();
@@ -88,6 +92,8 @@ mod tests {
             "http://127.0.0.1:9090",
             "localhost:1/",
             "http://[::1]:9090/",
+            "unix:/run/level3",
+            "./level3.socket",
         ] {
             assert!(Server::new(url).is_ok(), "{url}");
         }
@@ -98,6 +104,8 @@ mod tests {
             "http://a:1/b",
             ":1",
             "a:99999",
+            "unix:",
+            "http://unix:/a",
         ] {
             assert!(Server::new(url).is_err(), "{url}");
         }

@@ -1,4 +1,5 @@
-//! Where clients come in: accepting connections, and words for the refusals of the HTTP library.
+//! Where clients come in: accepting connections, over TCP or a unix socket, and words for the
+//! refusals of the HTTP library.
 //!
 //! The library answers what it cannot parse (a request line of a mebibyte, say) by itself, with a
 //! status and no body. All our errors have a reason in JSON, so such an answer is replaced while it
@@ -15,8 +16,11 @@ use axum::serve::IncomingStream;
 use bytes::{Buf as _, Bytes};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{Sleep, sleep};
+
+use super::pool::Socket;
+use crate::wire::Listener;
 
 /// How long to wait when no connection can be accepted: mostly, no more files may be opened.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -25,29 +29,68 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// the answer back from a client that is still sending.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Accepts connections without Nagle's delay.
-pub(crate) struct Door(TcpListener);
+/// Connections that the system takes before we do: a burst of clients is not turned away.
+const BACKLOG: i32 = 1024;
+
+/// Accepts connections, without Nagle's delay.
+pub(crate) struct Door {
+    entrance: Entrance,
+    /// Takes a unix socket's file away at the end.
+    _listener: Listener,
+}
+
+enum Entrance {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
 
 impl Door {
-    pub(crate) fn new(listener: TcpListener) -> Self {
-        Self(listener)
+    /// A door where `listener` listens. Only within a runtime.
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        let entrance = match &listener {
+            Listener::Tcp(tcp) => {
+                rustix::net::listen(tcp, BACKLOG)?;
+                tcp.set_nonblocking(true)?;
+                Entrance::Tcp(TcpListener::from_std(tcp.try_clone()?)?)
+            }
+            Listener::Unix(unix, _) => {
+                rustix::net::listen(unix, BACKLOG)?;
+                unix.set_nonblocking(true)?;
+                Entrance::Unix(UnixListener::from_std(unix.try_clone()?)?)
+            }
+        };
+        Ok(Self {
+            entrance,
+            _listener: listener,
+        })
+    }
+
+    async fn next(&self) -> io::Result<(Visit, Peer)> {
+        match &self.entrance {
+            Entrance::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                if let Err(error) = stream.set_nodelay(true) {
+                    crate::note!("cannot turn off Nagle's delay: {error}");
+                }
+                Ok((Visit::new(stream), Peer(Some(address))))
+            }
+            Entrance::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Visit::new(stream), Peer(None)))
+            }
+        }
     }
 }
 
 impl axum::serve::Listener for Door {
     type Io = Visit;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Visit, SocketAddr) {
+    async fn accept(&mut self) -> (Visit, Peer) {
         let mut is_said = false;
         loop {
-            match self.0.accept().await {
-                Ok((stream, address)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        crate::note!("cannot turn off Nagle's delay: {error}");
-                    }
-                    return (Visit::new(stream), address);
-                }
+            match self.next().await {
+                Ok(visit) => return visit,
                 Err(error) => {
                     // Once, however long it goes on.
                     if !std::mem::replace(&mut is_said, true) {
@@ -59,24 +102,35 @@ impl axum::serve::Listener for Door {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn local_addr(&self) -> io::Result<Peer> {
+        match &self.entrance {
+            Entrance::Tcp(listener) => listener.local_addr().map(Some).map(Peer),
+            Entrance::Unix(_) => Ok(Peer(None)),
+        }
     }
 }
 
-/// The address of whoever asks.
+/// The address of whoever asks; none behind a unix socket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub SocketAddr);
+pub(crate) struct Peer(Option<SocketAddr>);
+
+impl Peer {
+    /// Whether it is a program on this host.
+    pub(crate) fn is_local(self) -> bool {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        self.0.is_none_or(is_loopback)
+    }
+}
 
 impl Connected<IncomingStream<'_, Door>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self(*stream.remote_addr())
+        *stream.remote_addr()
     }
 }
 
 /// A client's connection.
 pub(crate) struct Visit {
-    stream: TcpStream,
+    stream: Box<dyn Socket>,
     /// What is still to be written of an answer that takes the place of the library's.
     replacement: Bytes,
     /// Runs while the rest of a refused request is being read.
@@ -85,9 +139,9 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: impl Socket + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             replacement: Bytes::new(),
             drain: None,
             is_refused: false,

@@ -37,6 +37,8 @@ use roots::Roots;
 use topology::Topology;
 use watch::WatchRoom;
 
+use crate::wire::Listener;
+
 /// Searches that are answered at once; the others wait for their turn.
 const MAX_SEARCHES: usize = 16;
 
@@ -66,11 +68,14 @@ struct Gates {
 }
 
 /// Serves at `listener` until `shutdown` resolves, then ends open answers.
+///
+/// Whoever comes over a unix socket counts as a program on this host.
 pub async fn serve(
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), MasterError> {
+    let door = Door::new(listener).map_err(MasterError::Serve)?;
     let topology = Topology::new(&config.nodes, config.replicas);
     let roots = Roots::new(config.data.as_deref())?;
     let watch_room = WatchRoom::new(config.watch_limit);
@@ -97,7 +102,7 @@ pub async fn serve(
     let router = api::router(Arc::clone(&master));
     let service = router.into_make_service_with_connect_info::<Peer>();
     let ended = tokio::select! {
-        ended = axum::serve(Door::new(listener), service) => ended,
+        ended = axum::serve(door, service) => ended,
         () = shutdown => Ok(()),
     };
     keeper.abort();

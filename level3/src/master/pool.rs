@@ -31,7 +31,7 @@ const PROBE_REST: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 256 << 10;
 
 /// Either kind of socket.
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// A connection to a node.

@@ -63,6 +63,8 @@ struct Progress {
     job: Option<AbortHandle>,
     /// Whether the root was removed.
     is_over: bool,
+    /// Whether nodes have it and nobody has asked this master for it.
+    is_adopted: bool,
     /// What the last walk had to leave out.
     rejected: Vec<(String, Reject)>,
     /// What the walk of the last job saw, if that job is done.
@@ -124,6 +126,13 @@ impl Root {
         }
     }
 
+    /// A root that the nodes have.
+    pub(super) fn adopted(name: RootName, wanted: Wanted) -> Self {
+        let root = Self::new(name, wanted, false);
+        root.progress().is_adopted = true;
+        root
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,6 +153,16 @@ impl Root {
         progress.requested += 1;
         progress.failed = None;
         std::mem::replace(&mut progress.wanted, wanted)
+    }
+
+    /// Takes note that it is asked for, whatever nodes know of it.
+    pub(super) fn own(&self) {
+        self.progress().is_adopted = false;
+    }
+
+    /// Whether it is here only because nodes have it.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.progress().is_adopted
     }
 
     /// Takes a request back that cannot be written down.

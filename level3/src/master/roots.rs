@@ -2,7 +2,8 @@
 //!
 //! Each has its own [`Root`]: requests, jobs and state do not touch those of others. A root that was
 //! removed is remembered until every node has been told, since a node that comes back with it would
-//! else be taken for one that knows more than the master.
+//! else be taken for one that knows more than the master. Nodes remember it as well, for masters that
+//! keep nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -134,6 +135,7 @@ impl Roots {
             Some(root) => {
                 let before = root.ask(wanted);
                 self.keep(&all).inspect_err(|_| root.take_back(before))?;
+                root.own();
             }
             None if all.roots.len() >= MAX_ROOTS => return Err(MasterError::TooManyRoots),
             None => {
@@ -193,8 +195,39 @@ impl Roots {
         {
             return;
         }
-        let root = Arc::new(Root::new(name.clone(), wanted(), false));
+        let root = Arc::new(Root::adopted(name.clone(), wanted()));
         all.roots.insert(name.clone(), root);
+    }
+
+    /// Takes note of a removal that only some nodes know of, unless the root was asked for since.
+    pub(super) fn learn_removal(
+        &self,
+        name: &RootName,
+        job: u64,
+        told: BTreeSet<NodeIndex>,
+        nodes: usize,
+    ) {
+        let mut all = self.all();
+        match all.roots.get(name) {
+            Some(root) if root.is_adopted() => root.end(),
+            Some(_) => return,
+            None => {}
+        }
+        let was_here = all.roots.remove(name).is_some();
+        let is_known = all
+            .removed
+            .get(name)
+            .is_some_and(|removal| removal.job >= job);
+        let is_to_be_told = !is_known && told.len() < nodes;
+        if is_to_be_told {
+            all.removed.insert(name.clone(), Removal { job, told });
+        }
+        // Nodes know it in any case.
+        if (was_here || is_to_be_told)
+            && let Err(error) = self.keep(&all)
+        {
+            crate::note!("{error}");
+        }
     }
 
     /// The removals of which a node does not know.
@@ -345,6 +378,40 @@ mod tests {
         again.told(&linux, job, two, 2);
         assert!(again.removals(two).is_empty());
         assert!(again.next_job() > job);
+    }
+
+    #[test]
+    fn nodes_know_of_removals_and_who_asks_knows_better() {
+        let (one, two) = (NodeIndex(0), NodeIndex(1));
+        let linux = "linux".parse().unwrap();
+        let learn = |roots: &Roots, job| {
+            roots.learn_removal(&linux, job, BTreeSet::from([one]), 2);
+        };
+        // Taken over from a node that was away, before another one says that it was removed.
+        let roots = Roots::new(None).unwrap();
+        roots.adopt(&linux, || wanted("/linux"));
+        let root = roots.get(&linux).unwrap();
+        learn(&roots, 7);
+        assert!(names(&roots).is_empty() && root.is_over());
+        assert_eq!(roots.removals(two), [(linux.clone(), 7)]);
+        assert!(roots.removals(one).is_empty());
+        roots.adopt(&linux, || wanted("/linux"));
+        assert!(names(&roots).is_empty());
+        // All know of it: there is nobody to tell.
+        roots.told(&linux, 7, two, 2);
+        roots.learn_removal(&linux, 7, BTreeSet::from([one, two]), 2);
+        assert!(roots.removals(two).is_empty());
+        // Asked for, here or of a node's root: then it stays.
+        for is_adopted in [false, true] {
+            let roots = Roots::new(None).unwrap();
+            if is_adopted {
+                roots.adopt(&linux, || wanted("/linux"));
+            }
+            roots.request(&linux, wanted("/linux")).unwrap();
+            learn(&roots, 7);
+            assert_eq!(names(&roots), ["linux"]);
+            assert!(roots.removals(two).is_empty());
+        }
     }
 
     #[test]

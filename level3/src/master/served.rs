@@ -101,7 +101,7 @@ impl Master {
     }
 
     /// Takes over roots of which only the nodes know: a master without a data folder learns from
-    /// them what it was serving.
+    /// them what it was serving, and what was removed while another node was away.
     pub(super) fn adopt(&self, statuses: &Statuses) {
         let mut newest: BTreeMap<&RootName, &Identity> = BTreeMap::new();
         for identity in statuses.identities() {
@@ -110,6 +110,14 @@ impl Master {
                 *known = identity;
             }
             self.roots.saw_job(identity.job);
+        }
+        let nodes = self.topology.nodes().count();
+        for (name, (job, told)) in statuses.removals() {
+            self.roots.saw_job(job);
+            if newest.get(name).is_none_or(|newest| newest.job < job) {
+                newest.remove(name);
+                self.roots.learn_removal(name, job, told, nodes);
+            }
         }
         for (name, identity) in newest {
             self.roots.adopt(name, || Wanted::of(identity));

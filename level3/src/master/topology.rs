@@ -3,6 +3,7 @@
 //! Shard *s* has its first replica on node *s*, the next on the node behind it, and so on in a
 //! ring, so that each node holds as many shards as there are replicas.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -128,6 +129,23 @@ impl Statuses {
     /// The nodes that answered.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &NodeStatus> {
         self.0.iter().flatten()
+    }
+
+    /// The roots that nodes were told to remove: the number of the last removal, and who knows of it.
+    pub(crate) fn removals(&self) -> BTreeMap<&RootName, (u64, BTreeSet<NodeIndex>)> {
+        let mut removals: BTreeMap<_, (u64, BTreeSet<_>)> = BTreeMap::new();
+        for (node, status) in self.0.iter().enumerate() {
+            for (root, job) in status.iter().flat_map(|status| &status.removed) {
+                let (last, told) = removals.entry(root).or_default();
+                if job > last {
+                    (*last, *told) = (*job, BTreeSet::new());
+                }
+                if job == last {
+                    told.insert(NodeIndex(node));
+                }
+            }
+        }
+        removals
     }
 
     /// All states of all shards.

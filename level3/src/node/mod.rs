@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod folders;
 mod load;
+mod removals;
 mod server;
 mod status;
 
@@ -23,6 +24,7 @@ use crate::index::{IndexError, Progress, Shard};
 use crate::root::RootName;
 use crate::wire::{CommitRequest, ForgetRequest, UpdateRequest};
 use load::Load;
+use removals::Removals;
 
 pub use error::NodeError;
 pub use server::{NodeServer, serve};
@@ -37,6 +39,7 @@ pub struct Node {
     threads: usize,
     shards: RwLock<Shards>,
     updates: Mutex<Updates>,
+    removals: Mutex<Removals>,
     /// Held by the update at work: two at once would need the memory of two.
     indexing: Mutex<()>,
     load: Load,
@@ -91,6 +94,11 @@ impl Node {
             }
             Err(TryLockError::Error(error)) => return Err(IndexError::io(&lock_path)(error)),
         }
+        let removals = Removals::open(dir)?;
+        let updates = Updates {
+            newest: removals.jobs().clone(),
+            current: None,
+        };
         let shards = folders::open(dir)?;
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
@@ -100,7 +108,8 @@ impl Node {
             dir: dir.to_owned(),
             threads,
             shards: RwLock::new(shards),
-            updates: Mutex::default(),
+            updates: Mutex::new(updates),
+            removals: Mutex::new(removals),
             indexing: Mutex::default(),
             load: Load::new(),
             _lock: lock,
@@ -118,6 +127,10 @@ impl Node {
 
     fn shards_mut(&self) -> RwLockWriteGuard<'_, Shards> {
         self.shards.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn removals(&self) -> MutexGuard<'_, Removals> {
+        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn updates(&self) -> MutexGuard<'_, Updates> {
@@ -215,6 +228,8 @@ impl Node {
         if self.updates().is_outdated(root, *job) {
             return Ok(());
         }
+        // First, or a kill in between would leave a root that is neither held nor removed.
+        self.removals().add(root, *job)?;
         shards.retain(|key, _| !of_root(key));
         let discarded = folders::discard(&self.dir, root, *job)?;
         drop(shards);
@@ -249,15 +264,18 @@ mod tests {
             update(&node, tree.path(), name, 5).unwrap();
         }
         let root: RootName = "a".parse().unwrap();
-        let forget = |root: &RootName, job| {
+        let forget = |node: &Node, root: &RootName, job| {
             let root = root.clone();
             node.forget(&ForgetRequest { root, job })
         };
         // A job that is later than the removal has made it anew.
-        forget(&root, 4).unwrap();
+        forget(&node, &root, 4).unwrap();
         assert!(node.shard(&root, 1).is_some());
-        forget(&root, 6).unwrap();
+        forget(&node, &root, 6).unwrap();
         assert!(node.shard(&root, 1).is_none());
+        drop(node);
+        let node = Node::open(1, dir.path()).unwrap();
+        assert_eq!(node.status().removed.get(&root), Some(&6));
         // An update that was on its way.
         let late = update(&node, tree.path(), "a", 5);
         assert!(matches!(late, Err(NodeError::Superseded)), "{late:?}");
@@ -266,10 +284,10 @@ mod tests {
             .map(|item| item.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, ["lock", "root-b", "shard-1"]);
+        assert_eq!(names, ["lock", "removals.json", "root-b", "shard-1"]);
         update(&node, tree.path(), "a", 7).unwrap();
         assert!(node.shard(&root, 1).is_some());
-        assert!(forget(&RootName::default(), 9).is_err());
+        assert!(forget(&node, &RootName::default(), 9).is_err());
         drop(node);
         let node = Node::open(1, dir.path()).unwrap();
         let roots: Vec<_> = node.shards().keys().map(|(root, _)| root.clone()).collect();

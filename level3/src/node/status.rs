@@ -30,6 +30,7 @@ impl Node {
                 .iter()
                 .map(|((root, number), shard)| shard_status(root, *number, shard))
                 .collect(),
+            removed: self.removals().jobs().clone(),
             indexing,
             searching: self.load.running(),
             peak_memory_bytes: peak_memory_bytes(),

@@ -3,7 +3,7 @@
 //! * `query` is the language of the search box, `language` and `filter` say which files are meant;
 //! * `plan` says which grams a match needs, and finds the chunks that can have one; `required`
 //!   derives it from a regular expression;
-//! * `pattern` finds the matching lines of a text, `lines` those of a whole query, `scan` those of a
+//! * `pattern` finds the matching lines of a text (`prefilter` those worth a look), `lines` those of a whole query, `scan` those of a
 //!   shard;
 //! * `literal` produces the contract's `path:line` answers, as fast as possible and in any size;
 //! * [`search()`] produces the richer answers of `/search`: in order (`best` is one), limited, with
@@ -21,6 +21,7 @@ mod lines;
 pub(crate) mod literal;
 pub(crate) mod pattern;
 pub(crate) mod plan;
+mod prefilter;
 mod query;
 mod request;
 mod required;

@@ -5,6 +5,9 @@
 //! expression is rewritten: nothing in it can match a newline any more, and `\A` and `\z` mean
 //! the ends of the line. The rewritten one can then run over many lines at once.
 //!
+//! Where an expression needs something that is found faster than by running it, a
+//! [prefilter](super::prefilter) finds that, and the expression runs on the lines around.
+//!
 //! How much text it runs over at once depends on the expression's [weight](super::weight), so that
 //! a [`Budget`] is looked at often enough; a single line that is too long for that is searched by
 //! the [`Stepper`], a byte at a time.
@@ -21,6 +24,7 @@ use thiserror::Error;
 use super::budget::{Budget, Spent};
 use super::line::{uses_crlf, within_line};
 use super::plan::Plan;
+use super::prefilter::Prefilter;
 use super::required::required;
 use super::stepper::{Stepped, Stepper};
 use super::weight::weight;
@@ -40,6 +44,11 @@ const STEPS_AT_ONCE: usize = 8 << 20;
 
 /// Less text than this is not worth a call of its own, in bytes.
 const MIN_BLOCK_BYTES: usize = 64;
+
+/// A prefilter is given up, for the text at hand, when it has led to this many lines without a match
+/// and to more than one for so many bytes.
+const MAX_IN_VAIN: usize = 16;
+const BYTES_FOR_ONE: usize = 128;
 
 /// Why an expression was refused.
 #[derive(Debug, Error)]
@@ -103,6 +112,8 @@ enum Matcher {
 struct Expression {
     regex: meta::Regex,
     hir: Hir,
+    /// Finds the lines that are worth a look.
+    prefilter: Option<Prefilter>,
     /// Text that is searched at once, in bytes.
     block_bytes: usize,
     /// Whether each line has to be searched by itself, because what is behind it would matter.
@@ -153,6 +164,7 @@ impl Pattern {
             regex,
             block_bytes: (STEPS_AT_ONCE / weight(&hir).max(1)).max(MIN_BLOCK_BYTES),
             isolated,
+            prefilter: Prefilter::new(&hir),
             hir,
             stepper: Arc::default(),
         };
@@ -189,13 +201,24 @@ impl Pattern {
         mut each: impl FnMut(Range<usize>) -> bool,
     ) -> Result<(), Spent> {
         let mut from = 0;
+        let mut aim = Aim::new(self.prefilter());
         while from < text.len() {
             budget.check()?;
             let block = self.block_end(text, from);
             while from < block {
-                let Some(at) = self.find_in_block(text, from..block, budget)? else {
-                    from = block;
-                    break;
+                let line = match aim.line(text, from..block) {
+                    Target::All => from..block,
+                    Target::Line(line) => line,
+                    Target::Nothing => {
+                        from = block;
+                        break;
+                    }
+                };
+                let searched = line.end;
+                let Some(at) = self.find_in_block(text, line, budget)? else {
+                    aim.missed();
+                    from = searched;
+                    continue;
                 };
                 // Behind the last newline there is no line, though an empty match would fit.
                 if at == text.len() && text.ends_with(b"\n") {
@@ -210,6 +233,13 @@ impl Pattern {
             }
         }
         Ok(())
+    }
+
+    fn prefilter(&self) -> Option<&Prefilter> {
+        match &self.matcher {
+            Matcher::Expression(expression) => expression.prefilter.as_ref(),
+            Matcher::Literal(_) => None,
+        }
     }
 
     /// Where to stop searching at once: behind a newline, or at the end of the text.
@@ -228,7 +258,7 @@ impl Pattern {
         }
     }
 
-    /// Where the first match in whole lines of `text` starts.
+    /// A place in the first line that matches, of whole lines of `text`.
     fn find_in_block(
         &self,
         text: &[u8],
@@ -236,7 +266,9 @@ impl Pattern {
         budget: &Budget<'_>,
     ) -> Result<Option<usize>, Spent> {
         let found = match &self.matcher {
-            Matcher::Literal(_) => self.find(text, block.start, budget)?,
+            Matcher::Literal(_) => self
+                .find(text, block.start, budget)?
+                .map(|found| found.start),
             Matcher::Expression(expression) => {
                 let end = block.end;
                 // A block that is a single line is searched without its end.
@@ -248,18 +280,21 @@ impl Pattern {
                 }
                 let is_long = block.len() > expression.block_bytes;
                 if is_long && expression.stepper().is_some() {
-                    self.find_in_line(text, line.start, line, budget)?
+                    let found = self.find_in_line(text, line.start, line, budget)?;
+                    found.map(|found| found.start)
                 } else {
-                    let input = Input::new(text).range(block);
-                    let found = expression.regex.find(input);
+                    // Where a match ends first is in the first line that matches, as no match
+                    // goes beyond a line. Where it starts would have to be searched for backwards.
+                    let input = Input::new(text).range(block).earliest(true);
+                    let found = expression.regex.search_half(&input);
                     // An empty match behind the block belongs to the next line.
                     found
-                        .map(|found| found.range())
-                        .filter(|found| found.start < end || end == text.len())
+                        .map(|found| found.offset())
+                        .filter(|&at| at < end || end == text.len())
                 }
             }
         };
-        Ok(found.map(|found| found.start))
+        Ok(found)
     }
 
     /// The first match that starts at `from` or behind, in a line of `text` that ends with it.
@@ -342,6 +377,56 @@ impl Expression {
     fn stepper(&self) -> Option<&Stepper> {
         let make = || Stepper::new(&self.hir, COMPILED_BYTES, weight(&self.hir));
         self.stepper.get_or_init(make).as_ref()
+    }
+}
+
+/// What of a block to search.
+enum Target {
+    /// All of it, by the expression itself.
+    All,
+    /// The first line that may match, with its end.
+    Line(Range<usize>),
+    /// It cannot match.
+    Nothing,
+}
+
+/// A prefilter at work on a text.
+struct Aim<'a> {
+    prefilter: Option<&'a Prefilter>,
+    /// Lines that it has led to and that did not match.
+    in_vain: usize,
+}
+
+impl<'a> Aim<'a> {
+    fn new(prefilter: Option<&'a Prefilter>) -> Self {
+        Self {
+            prefilter,
+            in_vain: 0,
+        }
+    }
+
+    /// What to search of a block of whole lines.
+    fn line(&mut self, text: &[u8], block: Range<usize>) -> Target {
+        // It costs more than it saves where it leads to most lines.
+        if self.in_vain > MAX_IN_VAIN && block.start / self.in_vain < BYTES_FOR_ONE {
+            self.prefilter = None;
+        }
+        let Some(prefilter) = self.prefilter else {
+            return Target::All;
+        };
+        let Some(found) = prefilter.find(&text[block.clone()]) else {
+            return Target::Nothing;
+        };
+        let at = block.start + found;
+        let start = memchr::memrchr(b'\n', &text[block.start..at])
+            .map_or(block.start, |newline| block.start + newline + 1);
+        let end = (line_end(text, at) + 1).min(block.end);
+        Target::Line(start..end)
+    }
+
+    /// Takes note that the last line did not match, or the last block.
+    fn missed(&mut self) {
+        self.in_vain += 1;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Addresses of nodes, and blocking sockets of either family behind one type.
+//! Addresses of servers, and blocking sockets of either family behind one type.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Where a node listens.
+/// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `host:port`.
@@ -21,7 +21,7 @@ pub enum Endpoint {
 
 /// An address that is neither `host:port` nor `unix:PATH`.
 #[derive(Debug, Error)]
-#[error("`{0}` is no node address: expected HOST:PORT or unix:PATH")]
+#[error("`{0}` is no address: expected HOST:PORT or unix:PATH")]
 pub struct EndpointError(String);
 
 impl FromStr for Endpoint {
@@ -148,6 +148,14 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
             Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+
+    /// Makes a read fail if the peer says nothing for this long.
+    pub fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
+            Self::Unix(stream) => stream.set_read_timeout(Some(timeout)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Payloads. What is asked often is packed by hand; the rest is JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Reader, put_bytes};
@@ -141,6 +143,9 @@ pub struct NodeStatus {
     pub shards: Vec<ShardStatus>,
     /// Where it keeps its shards.
     pub folder: String,
+    /// The roots that it was told to remove, and the numbers of their removals.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<RootName, u64>,
     /// The update at work, if any.
     pub indexing: Option<IndexingStatus>,
     /// Queries and searches at work.

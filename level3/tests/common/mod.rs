@@ -27,9 +27,11 @@ pub struct Master {
 
 impl Master {
     pub fn start(config: Config) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let listener = Listener::bind(&Endpoint::Tcp("127.0.0.1:0".into())).unwrap();
+        let Ok(Endpoint::Tcp(address)) = listener.endpoint() else {
+            unreachable!()
+        };
+        let address = address.parse().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -37,7 +39,6 @@ impl Master {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let shutdown = async { drop(stopped.await) };
                 level3::serve_master(listener, config, shutdown)
                     .await

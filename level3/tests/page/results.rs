@@ -1,5 +1,8 @@
 //! The list of results: what is shown of hits, and how one moves in it.
 
+use std::time::Duration;
+
+use crate::common::Master;
 use crate::{Fixture, long_file};
 
 #[test]
@@ -149,6 +152,89 @@ fn what_is_wrong_is_said_and_old_results_go() {
     fixture.cluster.stop_node(1);
     fixture.open("/?query=needle&context=1");
     fixture.browser.until_shown("#problem", "shard 1");
+    fixture.end();
+}
+
+#[test]
+fn what_narrows_a_search_is_named_where_nothing_is_found() {
+    let Some(mut fixture) = Fixture::start([("kernel/a.c", "Needle.\n"), ("b.h", "other\n")])
+    else {
+        return;
+    };
+    for (settings, without) in [
+        (
+            "needle+file:*.h,%22b+c%22+-lang:c",
+            "file:*.h,\"b c\" -lang:c",
+        ),
+        ("needle&case=true", "Aa"),
+        ("Needle.(&regex=1&context=1", ""),
+        ("Needle.$^&regex=1", ".*"),
+        ("nothing", ""),
+    ] {
+        fixture.open(&format!("/?query={settings}"));
+        let browser = &mut fixture.browser;
+        if without.is_empty() {
+            browser.until(
+                "/^(0 lines|No results)/.test(document.querySelector('#summary').textContent)",
+            );
+            assert_eq!(
+                browser.value("document.querySelectorAll('#results *').length"),
+                0
+            );
+            continue;
+        }
+        browser.until_shown("#summary", "0 lines in 0 files");
+        browser.until_shown("#results .hint code", without);
+        browser.click("#results .hint a");
+        if without == ".*" {
+            browser.until("!document.querySelector('#regex').checked");
+        } else {
+            browser.until_shown("#summary", "1 line in 1 file");
+        }
+        browser.value("history.back()");
+        browser.until_shown("#results .hint code", without);
+    }
+    // Where something may be missing, nobody says that it is not there.
+    let mut config = fixture.cluster.config.clone();
+    config.search_time_limit = Duration::ZERO;
+    let hasty = Master::start(config);
+    let url = format!("http://{}/?query=x*&regex=true", hasty.address);
+    fixture.browser.open(&url);
+    fixture.browser.until_shown(
+        "#summary",
+        "incomplete: the search was stopped at its limit",
+    );
+    fixture
+        .browser
+        .until("document.querySelector('#summary').classList.contains('warning')");
+    fixture
+        .browser
+        .until("document.querySelectorAll('#results *').length === 0");
+    // A page that is open asks for more now and then, and its server is about to end.
+    fixture.browser.open("about:blank");
+    fixture.end();
+}
+
+#[test]
+fn cut_lines_say_so_and_columns_are_those_of_the_whole_line() {
+    let line = format!("{}needle{}\n", "a".repeat(3000), "b".repeat(3000));
+    let Some(mut fixture) = Fixture::start([("a", line)]) else {
+        return;
+    };
+    fixture.open("/?query=n..dle&regex=1");
+    let browser = &mut fixture.browser;
+    browser.until_shown("#summary", "1 line in 1 file");
+    browser.until("document.querySelector('a.open').dataset.column === '3001'");
+    let shown = "document.querySelector('a.open code').textContent";
+    browser.until(&format!("/^… a+needleb+ …$/.test({shown})"));
+    browser.until(&format!("{shown}.length < 1000"));
+    browser.until_shown("a.open mark", "needle");
+    // What the settings mean is said, and there is an icon.
+    browser.until(
+        "/Upper and lower case differ/.test(document.querySelector('#case').parentElement.title)",
+    );
+    let icon = "fetch(document.querySelector('link[rel=icon]').href).then((answer) => answer.headers.get('content-type'))";
+    assert_eq!(browser.value(icon), "image/svg+xml");
     fixture.end();
 }
 

@@ -1,20 +1,23 @@
 //! `/file` and `/tree`: the text of a file, and what is in a folder, of the state that is searched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{RawQuery, State as Shared};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::failure::{Failure, texts};
 use super::stream::STATE;
 use super::trees::Tree;
 use super::{Master, parameters};
-use crate::master::error::{Cause, MasterError};
+use crate::master::error::{Cause, Fault, MasterError};
 use crate::search::{Folder, language};
 use crate::wire::{self, BrowseRequest, Kind};
 
@@ -23,6 +26,13 @@ const LANGUAGE: HeaderName = HeaderName::from_static("x-level3-language");
 
 /// How often to start over because the state that was asked for has been replaced meanwhile.
 const ATTEMPTS: usize = 4;
+
+/// A node that has said nothing for this long is asked whether it is there at all. Files and folders
+/// take it milliseconds.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long it has to say so.
+const PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// Answers `/file`.
 pub(super) async fn file(
@@ -172,6 +182,29 @@ impl Master {
         }
     }
 
+    /// Resolves when none of the nodes that hold a shard says anything any more. One that is only
+    /// busy still says how it is.
+    async fn silence(&self, shard: u32) -> Vec<Fault> {
+        let question = wire::frame(Kind::Status, &[]);
+        let ask = async |node| {
+            let pool = self.topology.pool(node);
+            let (connection, _, _) = pool.request(&question, PROBE_TIME).await?;
+            pool.give_back(connection);
+            Ok(())
+        };
+        loop {
+            sleep(SILENCE).await;
+            let nodes = || self.topology.replicas(shard);
+            let answers: Vec<Result<(), Cause>> = join_all(nodes().map(ask)).await;
+            if answers.iter().all(Result::is_err) {
+                let faults = nodes().zip(answers.into_iter().filter_map(Result::err));
+                return faults
+                    .map(|(node, cause)| self.topology.fault(node, cause))
+                    .collect();
+            }
+        }
+    }
+
     async fn browse_shard(
         &self,
         kind: Kind,
@@ -183,7 +216,13 @@ impl Master {
         let json = serde_json::to_vec(&BrowseRequest { of, path });
         let frame = wire::frame(kind, &json.map_err(|_| MasterError::Worker)?);
         let patience = self.config.node_timeout;
-        let started = self.ask(tree.name(), shard, &frame, patience).await?;
+        let started = tokio::select! {
+            started = self.ask(tree.name(), shard, &frame, patience) => started?,
+            faults = self.silence(shard) => {
+                let root = tree.name().clone();
+                return Err(MasterError::Shard { root, shard, faults });
+            }
+        };
         if started.kind != Kind::Last {
             let root = tree.name().clone();
             let faults = vec![self.topology.fault(started.node, Cause::Unexpected)];

@@ -34,8 +34,7 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let is_local = peer.0.ip().to_canonical().is_loopback();
-    let mut response = match admit(&master.config.allow_hosts, is_local, &request) {
+    let mut response = match admit(&master.config.allow_hosts, peer.is_local(), &request) {
         Ok(()) => {
             let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             answer.unwrap_or_else(|_| {

@@ -32,7 +32,7 @@ macro_rules! asset {
 }
 
 /// What the page loads.
-const ASSETS: [(&str, &str, &str); 17] = [
+const ASSETS: [(&str, &str, &str); 18] = [
     asset!("icon.svg", SVG),
     asset!("style/colours.css", CSS),
     asset!("style/layout.css", CSS),
@@ -43,6 +43,7 @@ const ASSETS: [(&str, &str, &str); 17] = [
     asset!("page/facets.js", SCRIPT),
     asset!("page/file.js", SCRIPT),
     asset!("page/folder.js", SCRIPT),
+    asset!("page/hint.js", SCRIPT),
     asset!("page/keys.js", SCRIPT),
     asset!("page/lines.js", SCRIPT),
     asset!("page/main.js", SCRIPT),
