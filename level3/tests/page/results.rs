@@ -227,7 +227,7 @@ fn cut_lines_say_so_and_columns_are_those_of_the_whole_line() {
     browser.until("document.querySelector('a.open').dataset.column === '3001'");
     let shown = "document.querySelector('a.open code').textContent";
     browser.until(&format!("/^… a+needleb+ …$/.test({shown})"));
-    browser.until(&format!("{shown}.length < 1000"));
+    browser.until(&format!("{shown}.length < 2000"));
     browser.until_shown("a.open mark", "needle");
     // What the settings mean is said, and there is an icon.
     browser.until(
