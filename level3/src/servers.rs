@@ -88,13 +88,15 @@ pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
+        // Before anyone can know that there is something to stop.
+        let shutdown = shutdown()?;
         let listener =
             Listener::bind(&endpoint).with_context(|| format!("cannot listen at {endpoint}"))?;
         match listener.endpoint()? {
             Endpoint::Tcp(address) => level3::note!("master listens at http://{address}"),
             endpoint @ Endpoint::Unix(_) => level3::note!("master listens at {endpoint}"),
         }
-        level3::serve_master(listener, config, shutdown()?).await?;
+        level3::serve_master(listener, config, shutdown).await?;
         level3::note!("master stops");
         Ok(())
     })
