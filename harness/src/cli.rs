@@ -8,7 +8,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error
 use crate::{
     classic, console, grade, kits,
     ladder::Attempt,
-    level_arg, level0, level1, level2, level3, level4,
+    level_arg, level0, level1, level2, level3, level4, logbook,
     project::{self, Session, TestArgs},
     report::{Report, Target},
     settings::Settings,
@@ -47,6 +47,10 @@ pub struct Cli {
     /// Also write the results as JSON; `-` for stdout, with all else on stderr
     #[arg(long, value_name = "FILE", global = true)]
     json: Option<PathBuf>,
+
+    /// Leave the results out of the history that is kept in your data folder
+    #[arg(long, global = true)]
+    no_history: bool,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -117,6 +121,9 @@ where
         .iter()
         .map(|word| word.to_string_lossy().into_owned());
     let mut report = Report::new(words.collect());
+    if !cli.no_history {
+        report.keep();
+    }
     let target = cli.json.map(Target::from);
     if target == Some(Target::Stdout) {
         console::give_stdout_to_json();
@@ -129,7 +136,20 @@ where
         Some(command) => run_or_stumble(command, settings, attempt, &mut report),
         None => judge_all(&settings, &mut report),
     }
-    conclude(&report, target.as_ref())
+    let status = conclude(&report, target.as_ref());
+    if report.is_kept() {
+        keep(&report);
+    }
+    status
+}
+
+/// Adds the results to the history, if that is possible: it is no reason for a run to fail.
+fn keep(report: &Report) {
+    if let Err(error) = logbook::keep(report) {
+        console::log(&format!(
+            "harness: not kept in the history (--no-history says nothing): {error}"
+        ));
+    }
 }
 
 /// Prints and writes the report; the exit status that follows from it.
@@ -263,7 +283,7 @@ fn run_or_stumble(
         Command::Describe(args) => texts::run(&args),
         Command::New(args) => kits::run(&args),
         Command::Test(args) => test(&args, &program, report),
-        Command::Watch(args) => project::watch(&args),
+        Command::Watch(args) => project::watch(&args, report.is_kept()),
         Command::Grade(args) => grade::run(&args),
     };
     // An interrupt is said when the report is concluded.

@@ -13,6 +13,7 @@
 //!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
 //!   [`output_file`] tries files before a run;
+//! - [`logbook`] is the history of results, kept in the user's data folder;
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
 //!   [`ladder`] the stages between the two and the contest; [`project`] is a player's folder;
@@ -40,6 +41,7 @@ pub mod level3;
 pub mod level4;
 pub mod level_arg;
 pub mod live;
+pub mod logbook;
 pub mod memory;
 pub mod monkey_args;
 pub mod noise;

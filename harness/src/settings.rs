@@ -81,7 +81,7 @@ impl Settings {
             }
             return;
         };
-        if name == "json" || name == "help" || name == "version" {
+        if ["json", "no-history", "help", "version"].contains(&name) {
             return;
         }
         let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);

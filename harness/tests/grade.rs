@@ -40,6 +40,7 @@ impl Classroom {
 
     fn harness(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_harness"))
+            .arg("--no-history")
             .args(arguments)
             .env("TMPDIR", self.scratch.path())
             .current_dir(self.home.path())
@@ -328,7 +329,7 @@ fn judges_of_levels_with_worlds_of_their_own_shut_solutions_in() {
         let judge = || {
             Command::new(harness)
                 .args(outer.arguments(harness))
-                .args([name.as_str(), "--stage=1"])
+                .args([name.as_str(), "--stage=1", "--no-history"])
                 .arg(format!("--solution={}", program.display()))
                 .env(CONFINEMENT, serde_json::to_string(&inner).unwrap())
                 .env("TMPDIR", "/tmp")

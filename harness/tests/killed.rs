@@ -41,6 +41,7 @@ impl Bed {
     fn start(&self, flags: &[&str]) -> Child {
         let own = self.folder.path().to_str().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         command
             .args(["network", "--nodes", "3"])
             .args(flags)

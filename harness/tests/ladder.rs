@@ -40,6 +40,7 @@ impl Home {
 
     fn harness(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         command
             .args(arguments)
             .env("TMPDIR", self.path("tmp"))

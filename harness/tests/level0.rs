@@ -43,6 +43,7 @@ impl Bench {
         let scratch = self.path("tmp");
         fs::create_dir_all(&scratch).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         command
             .arg("level0")
             .args(arguments)
@@ -326,6 +327,7 @@ fn json_can_go_to_stdout_and_nothing_else_does() {
     let bench = Bench::new();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         command.arg("level0").args(arguments).args(["--json", "-"]);
         command.current_dir(bench.home.path()).output().unwrap()
     };
@@ -379,6 +381,7 @@ fn a_set_up_error_is_no_pass_and_is_named() {
     );
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.arg("--no-history");
     let output = command
         .args([
             "level0",

@@ -37,6 +37,7 @@ impl Bench {
     ) -> (Output, Value) {
         let json = self.home.path().join("result.json");
         let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .arg("--no-history")
             .args(["level2", "--solution"])
             .arg(solution)
             .args(arguments)
@@ -229,6 +230,7 @@ fn a_case_of_another_level_is_a_set_up_error() {
     let case = bench.home.path().join("level0-x.json");
     fs::write(&case, r#"{"id": "level0-x", "level": 0, "input": "a"}"#).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("--no-history")
         .args(["level2", "--solution", "/bin/true", "--case"])
         .arg(&case)
         .output()

@@ -36,6 +36,7 @@ impl Bench {
 
     fn command(&self, solution: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         command
             .args(["level3", "--base-port", "0", "--solution"])
             .arg(solution)
@@ -251,6 +252,7 @@ fn what_cannot_be_set_up_is_said() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("--no-history")
         .args(["level3", "--base-port", &port, "--solution"])
         .arg(example())
         .args(SMALL)

@@ -53,6 +53,7 @@ fn judge(program: &str, duration: &str, flags: &[&str], node: &[&str]) -> Judged
     arguments.push("--");
     arguments.extend(node);
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("--no-history")
         .args(&arguments)
         .current_dir(folder.path())
         .env("TMPDIR", folder.path())

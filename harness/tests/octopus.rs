@@ -43,6 +43,7 @@ impl Bed {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.arg("--no-history");
         fs::create_dir_all(self.path("tmp")).unwrap();
         command
             .args(arguments)

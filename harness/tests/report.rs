@@ -17,6 +17,7 @@ fn chromium() -> Option<&'static str> {
 fn a_run_of_any_program_is_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let run = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("--no-history")
         .args(["network", "--nodes", "2", "--seed", "9007199254740993"])
         .args(["--duration", "2s", "--report", "run.html", "--quiet"])
         .args(["--", "sh", "-c", "echo '</script><b>'; exit 3"])

@@ -84,7 +84,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
                 "level 2: the last run's files are kept in {folder}"
             ));
         }
-        report.add(result);
+        report.add_recorded(result, recording);
     }
     Ok(())
 }

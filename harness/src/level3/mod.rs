@@ -97,7 +97,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             let folder = workdir.keep().display();
             console::log(&format!("level 3: the run's files are kept in {folder}"));
         }
-        report.add(result);
+        report.add_recorded(result, recording);
     }
     Ok(())
 }

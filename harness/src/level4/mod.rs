@@ -33,7 +33,7 @@ use run::Setup;
 use crate::{
     case::Case,
     console, dry_run, output_file,
-    recording::write_page,
+    recording::{Recording, write_page},
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
     timeline,
@@ -85,8 +85,12 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         };
         let outcome = run::play(&setup, workdir.path())?;
         let result = report.staged(judged(args, task, &solution, &outcome));
+        let wants_recording = args.report.is_some() || report.is_kept();
+        let recording = wants_recording
+            .then(|| recorded(&outcome))
+            .unwrap_or_default();
         let summary = report.describe(&result)?;
-        let files = write_files(args, task, &outcome, &summary);
+        let files = write_files(args, task, &outcome, &summary, &recording);
         console::print(&outcome.summary(task.reference));
         // What was recorded until then is written; a verdict would mean nothing.
         interrupt::check()?;
@@ -94,7 +98,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             let kept = workdir.keep().display();
             console::log(&format!("level 4: the run's files are kept in {kept}"));
         }
-        report.add(result);
+        report.add_recorded(result, recording);
         files?;
     }
     Ok(())
@@ -233,7 +237,21 @@ fn named(args: &Args, task: &Task, path: &Path) -> PathBuf {
     path.with_file_name(format!("{stem}-{}{extension}", task.name))
 }
 
-fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> Result<()> {
+/// What the run's page draws.
+fn recorded(outcome: &Outcome) -> Recording {
+    Recording {
+        summary: Some(outcome.score.pretty.clone()),
+        ..timeline::record(&outcome.log.to_json())
+    }
+}
+
+fn write_files(
+    args: &Args,
+    task: &Task,
+    outcome: &Outcome,
+    summary: &Value,
+    recording: &Recording,
+) -> Result<()> {
     let named = |path: &Path| named(args, task, path);
     if let Some(path) = args.write.as_deref().map(named) {
         let text = serde_json::to_string(&outcome.score)?;
@@ -244,9 +262,7 @@ fn write_files(args: &Args, task: &Task, outcome: &Outcome, summary: &Value) -> 
         outcome.log.write(&path)?;
     }
     if let Some(path) = args.report.as_deref().map(named) {
-        let mut recording = timeline::record(&outcome.log.to_json());
-        recording.summary = Some(outcome.score.pretty.clone());
-        write_page(&path, summary, &recording)?;
+        write_page(&path, summary, recording)?;
     }
     Ok(())
 }

@@ -40,8 +40,8 @@ pub struct WatchArgs {
     test: TestArgs,
 }
 
-/// Watches until it is interrupted.
-pub fn run(args: &WatchArgs) -> Result<()> {
+/// Watches until it is interrupted; results are kept in the history, or not.
+pub fn run(args: &WatchArgs, is_kept: bool) -> Result<()> {
     let project = Project::open(&args.test.dir)?;
     let files = watched(&project);
     let (sender, changes) = channel();
@@ -57,7 +57,7 @@ pub fn run(args: &WatchArgs) -> Result<()> {
     }
     while !interrupt::requested() {
         let seen = look(&files);
-        run_once(args, &files, &seen, &changes)?;
+        run_once(args, is_kept, &files, &seen, &changes)?;
         tell(&project)?;
         wait_for_change(&files, &seen, &changes)?;
     }
@@ -95,6 +95,7 @@ fn look(files: &[PathBuf]) -> Vec<Look> {
 /// Judges once; ends early if a file changes meanwhile, or if the user has had enough.
 fn run_once(
     args: &WatchArgs,
+    is_kept: bool,
     files: &[PathBuf],
     seen: &[Look],
     changes: &Receiver<bool>,
@@ -108,6 +109,9 @@ fn run_once(
     }
     if test.all {
         command.arg("--all");
+    }
+    if !is_kept {
+        command.arg("--no-history");
     }
     command.arg("--").args(&test.flags);
     let mut group = ProcessGroup::spawn(&mut command).context("cannot run the harness")?;

@@ -13,9 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::output_file;
+pub use page::render as page;
 pub use panel::{Band, Mark, Panel, Point, Series, Span};
 
 /// Something that happened: a JSON object with `t_us` (microseconds from the start of the run),
@@ -47,6 +48,18 @@ pub struct Recording {
     pub time: Option<(f64, f64)>,
     /// The result in a few lines.
     pub summary: Option<String>,
+}
+
+impl Recording {
+    /// What the page draws of it, as JSON: all but the events.
+    pub fn drawn(&self) -> Value {
+        json!({
+            "panels": self.panels,
+            "bands": self.bands,
+            "time": self.time,
+            "summary": self.summary,
+        })
+    }
 }
 
 impl RecordingArgs {
@@ -83,7 +96,7 @@ impl RecordingArgs {
 
 /// Writes the page of a run.
 pub fn write_page(path: &Path, result: &Value, recording: &Recording) -> Result<()> {
-    fs::write(path, page::render(result, recording)?)
+    fs::write(path, page(result, recording.drawn()))
         .with_context(|| format!("cannot write the report to {}", path.display()))
 }
 
@@ -109,8 +122,6 @@ fn named(path: &Path, case: Option<&str>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,21 +1,14 @@
 //! The page: one file, without a network, whose script draws the panels.
 
-use anyhow::Result;
-use serde_json::{Value, json};
-
-use super::Recording;
+use serde_json::Value;
 
 const PAGE: &str = include_str!("page.html");
 
-/// The page for a case's result and what was recorded.
-pub(super) fn render(result: &Value, recording: &Recording) -> Result<String> {
-    let data = serde_json::to_string(&json!({
-        "result": result,
-        "panels": recording.panels,
-        "bands": recording.bands,
-        "time": recording.time,
-        "summary": recording.summary,
-    }))?;
+/// The page for a case's result as JSON and for what is drawn of its recording
+/// ([`Recording::drawn`](super::Recording::drawn)).
+pub fn render(result: &Value, mut drawn: Value) -> String {
+    drawn["result"] = result.clone();
     // Inside a script element only the end tag has a meaning, and it begins with this.
-    Ok(PAGE.replacen("/*DATA*/null", &data.replace('<', "\\u003c"), 1))
+    let data = drawn.to_string().replace('<', "\\u003c");
+    PAGE.replacen("/*DATA*/null", &data, 1)
 }

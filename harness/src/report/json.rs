@@ -55,15 +55,39 @@ fn write_file(path: &Path, text: &str) -> Result<()> {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    #[serde(flatten)]
+    run: Run<'a>,
+    passed: bool,
+    error: Option<String>,
+    results: Vec<Judged<'a>>,
+}
+
+/// Where the results come from.
+#[derive(Serialize)]
+struct Run<'a> {
     harness: &'static str,
     commit: Option<String>,
     machine: Machine,
     started: String,
     ended: String,
     command: &'a [String],
-    passed: bool,
-    error: Option<String>,
-    results: Vec<Judged<'a>>,
+}
+
+impl<'a> From<&'a Report> for Run<'a> {
+    fn from(report: &'a Report) -> Self {
+        Self {
+            harness: env!("CARGO_PKG_VERSION"),
+            commit: commit(),
+            machine: Machine {
+                cpu: cpu_model(),
+                cores: std::thread::available_parallelism().map_or(1, usize::from),
+                os: operating_system(),
+            },
+            started: humantime::format_rfc3339_seconds(report.started).to_string(),
+            ended: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            command: &report.command,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -131,22 +155,18 @@ pub(super) fn describe(entry: &Entry) -> Result<Value> {
     Ok(serde_json::to_value(Judged::from(entry))?)
 }
 
+/// A run as JSON, without its results.
+pub(super) fn run(report: &Report) -> Result<Value> {
+    Ok(serde_json::to_value(Run::from(report))?)
+}
+
 /// A report as text; `unfinished` says why it is not the whole of the run.
 pub(super) fn render(report: &Report, unfinished: Option<&str>) -> Result<String> {
     let errors = report.errors.iter().map(String::as_str).chain(unfinished);
     let errors: Vec<&str> = errors.collect();
     let document = Document {
         schema: SCHEMA,
-        harness: env!("CARGO_PKG_VERSION"),
-        commit: commit(),
-        machine: Machine {
-            cpu: cpu_model(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            os: operating_system(),
-        },
-        started: humantime::format_rfc3339_seconds(report.started).to_string(),
-        ended: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        command: &report.command,
+        run: Run::from(report),
         passed: report.passed() && errors.is_empty(),
         error: (!errors.is_empty()).then(|| errors.join("\n")),
         results: report.entries.iter().map(Judged::from).collect(),

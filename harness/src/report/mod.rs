@@ -19,13 +19,15 @@ pub use failure::{Cause, Failure};
 pub use json::Target;
 pub use result::{CaseResult, StageMark, Unit, Verdict};
 
-use crate::{console, ladder::Attempt, settings::Settings};
+use crate::{console, ladder::Attempt, recording::Recording, settings::Settings};
 
 /// A result and what the report knows of it besides.
 #[derive(Debug)]
 struct Entry {
     result: CaseResult,
     settings: Settings,
+    /// What the run's page draws, if it was recorded.
+    recording: Option<Recording>,
 }
 
 impl Entry {
@@ -48,6 +50,7 @@ pub struct Report {
     errors: Vec<String>,
     /// What is said to people after everything else.
     epilogue: Vec<String>,
+    is_kept: bool,
 }
 
 impl Report {
@@ -61,6 +64,7 @@ impl Report {
             entries: Vec::new(),
             errors: Vec::new(),
             epilogue: Vec::new(),
+            is_kept: false,
         }
     }
 
@@ -87,6 +91,15 @@ impl Report {
 
     /// Adds a result and says so on stderr, where progress goes.
     pub fn add(&mut self, result: CaseResult) {
+        self.put(result, None);
+    }
+
+    /// The same for a result whose run was recorded.
+    pub fn add_recorded(&mut self, result: CaseResult, recording: Recording) {
+        self.put(result, Some(recording));
+    }
+
+    fn put(&mut self, result: CaseResult, recording: Option<Recording>) {
         let world = result.world();
         let mut line = format!("{world}: {}: {}", result.case, result.verdict().shown());
         for remark in &result.remarks {
@@ -99,6 +112,7 @@ impl Report {
         self.entries.push(Entry {
             result,
             settings: self.settings.clone(),
+            recording,
         });
     }
 
@@ -114,7 +128,29 @@ impl Report {
         json::describe(&Entry {
             result: result.clone(),
             settings: self.settings.clone(),
+            recording: None,
         })
+    }
+
+    /// Whether results are kept in the history, with recordings of their runs.
+    pub const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// The results are to be kept.
+    pub const fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// The results so far as JSON, each with its recording: what a history keeps.
+    pub fn kept(&self) -> Result<Vec<(Value, Option<&Recording>)>> {
+        let kept = |entry| Ok((json::describe(entry)?, entry.recording.as_ref()));
+        self.entries.iter().map(kept).collect()
+    }
+
+    /// Of the run as a whole, as JSON: which harness, on what machine, called how and when.
+    pub fn run(&self) -> Result<Value> {
+        json::run(self)
     }
 
     /// The results so far.

@@ -156,6 +156,7 @@ mod tests {
         let text = render(&[Entry {
             result,
             settings: Settings::default(),
+            recording: None,
         }]);
         let expected = "FAILED (wrong_output) at line 2\nexpected: a\nfound:    b\n\
             the last that the solution said:\n    no such dictionary\n\

@@ -90,11 +90,15 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         ));
     }
     result = result.figure("acts", acts);
+    if args.report.is_none() && !report.is_kept() {
+        report.add(result);
+        return Ok(());
+    }
+    let recording = timeline::record(&log.to_json());
     if let Some(path) = &args.report {
-        let recording = timeline::record(&log.to_json());
         write_page(path, &report.describe(&result)?, &recording)?;
     }
-    report.add(result);
+    report.add_recorded(result, recording);
     Ok(())
 }
 

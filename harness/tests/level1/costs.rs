@@ -199,7 +199,7 @@ fn rules_hold_where_nothing_can_be_executed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let script = "mount -t tmpfs -o noexec tmpfs \"$0\" || exit 99; \
-                  TMPDIR=\"$0\" exec \"$HARNESS\" level1 --bots 0 --difficulty ffffffff --time-limit 60s \
+                  TMPDIR=\"$0\" exec \"$HARNESS\" --no-history level1 --bots 0 --difficulty ffffffff --time-limit 60s \
                   --solution \"$SOLUTION\" --json -";
     let cheat = dir.path().join("cheat");
     std::fs::write(

@@ -24,6 +24,7 @@ fn play(solution: &Path, flags: &[&str]) -> (Output, Value) {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("report.json");
     let mut command = Command::new(HARNESS);
+    command.arg("--no-history");
     command.args(["level1", "--solution"]).arg(solution);
     command.arg("--json").arg(&json).args(flags);
     let output = command.output().unwrap();
@@ -166,6 +167,7 @@ fn an_interrupted_game_leaves_nothing_behind() {
     fs::create_dir(&scratch).unwrap();
     let solution = script(dir.path(), "echo $$ is ready\nexec sleep 600\n");
     let mut command = Command::new(HARNESS);
+    command.arg("--no-history");
     command.args(["level1", "--solution"]).arg(solution);
     command
         .env("TMPDIR", &scratch)
@@ -196,6 +198,7 @@ fn wrong_flags_are_set_up_errors() {
         (["--solution", "/no/such/miner"], "/no/such/miner"),
     ] {
         let output = Command::new(HARNESS)
+            .arg("--no-history")
             .arg("level1")
             .args(flags)
             .output()

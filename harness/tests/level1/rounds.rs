@@ -23,6 +23,7 @@ fn a_round_is_ranked_and_rated() {
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("game.sqlite");
     let mut command = Command::new(HARNESS);
+    command.arg("--no-history");
     command.args([
         "level1",
         "round",
@@ -68,6 +69,7 @@ fn a_round_is_ranked_and_rated() {
 /// What `harness level1 results` prints.
 fn results(db: &Path, flags: &[&str]) -> String {
     let mut command = Command::new(HARNESS);
+    command.arg("--no-history");
     command.args(["level1", "results", "--db"]).arg(db);
     let output = command.args(flags).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -84,6 +86,7 @@ struct Playing {
 impl Playing {
     fn start(db: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(HARNESS);
+        command.arg("--no-history");
         command.args(["level1", "round", "--listen", "127.0.0.1:0", "--db"]);
         command.arg(db).args(["--difficulty", "f", "--player"]);
         command.arg(format!("sh={}", example("level1.sh").display()));
@@ -266,6 +269,7 @@ fn what_can_fail_fails_before_the_round() {
         ),
     ] {
         let mut command = Command::new(HARNESS);
+        command.arg("--no-history");
         command.args(["level1", "round", "--listen", "127.0.0.1:0"]);
         if !flags.contains(&"--db") {
             command.args(["--db", &db]);
@@ -293,6 +297,7 @@ struct Serving {
 impl Serving {
     fn start(dir: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(HARNESS);
+        command.arg("--no-history");
         command.args(["level1", "serve", "--listen", "127.0.0.1:0", "--bots", "0"]);
         command
             .args(["--difficulty", "f", "--dir"])
@@ -367,6 +372,7 @@ fn a_server_goes_on_where_it_stopped() {
 #[test]
 fn a_server_without_players_is_refused() {
     let output = Command::new(HARNESS)
+        .arg("--no-history")
         .args(["level1", "serve"])
         .output()
         .unwrap();
