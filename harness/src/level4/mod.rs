@@ -86,9 +86,11 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         let outcome = run::play(&setup, workdir.path())?;
         let result = report.staged(judged(args, task, &solution, &outcome));
         let wants_recording = args.report.is_some() || report.is_kept();
-        let recording = wants_recording
-            .then(|| recorded(&outcome))
-            .unwrap_or_default();
+        let recording = if wants_recording {
+            recorded(&outcome)
+        } else {
+            Recording::default()
+        };
         let summary = report.describe(&result)?;
         let files = write_files(args, task, &outcome, &summary, &recording);
         console::print(&outcome.summary(task.reference));
