@@ -14,10 +14,10 @@ use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::{Api, router};
+use crate::api::{self, Api, router};
 use crate::identity::Identity;
 use crate::joining::Candidate;
 use crate::node::{self, Node};
@@ -99,6 +99,7 @@ pub async fn run(
         node: node.clone(),
         transport: transport.clone(),
         ending: ending.clone(),
+        backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
     };
     let router = router(api, settings.body_limit);
     let (ended, end) = watch::channel(());

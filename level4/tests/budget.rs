@@ -213,3 +213,40 @@ fn a_node_without_memory_ends_and_comes_back_equal() {
     nodes[2].restart();
     assert!(count(&nodes[2]).contains("[[3]]"), "{}", count(&nodes[2]));
 }
+
+#[test]
+fn so_many_backups_at_a_time_and_no_more() {
+    use std::io::{Read as _, Write as _};
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), "127.0.0.1:0", None);
+    // Longer than what the system keeps for a client that does not read.
+    node.sql(
+        "CREATE TABLE t (a); WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 64) \
+         INSERT INTO t SELECT zeroblob(1000000) FROM r",
+    );
+    let begin = || {
+        let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+        let head = "GET /db/backup HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        stream
+    };
+    let mut under_way: Vec<_> = (0..4).map(|_| begin()).collect();
+    let (status, text) = node.request("GET", "/db/backup", "", b"").unwrap();
+    assert_eq!(status, 503, "{text:.200}");
+    assert!(
+        text.contains("budget exceeded: 4 backups are under way"),
+        "{text}"
+    );
+    // Writes go on meanwhile, and a backup is as of its beginning.
+    node.sql("DELETE FROM t");
+    let mut file = Vec::new();
+    let mut first = under_way.remove(0);
+    first.read_to_end(&mut file).unwrap();
+    assert!(file.len() > 64_000_000, "{} bytes", file.len());
+    // The places of those who hang up are free, too.
+    drop(under_way);
+    eventually(|| matches!(node.request("GET", "/db/backup", "", b""), Some((200, _))));
+}

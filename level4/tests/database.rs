@@ -571,3 +571,109 @@ fn ordinary_work_on_many_rows_is_within_the_budget() {
     }
     assert_eq!(run(&mut db, "SELECT count(*) FROM u"), "100000\n");
 }
+
+/// Loads, VACUUM, CREATE INDEX and REINDEX have to go through everything: they may take more than another
+/// request, and an error names the budget that was not enough.
+#[test]
+fn work_on_a_whole_database_has_a_budget_of_its_own() {
+    let mut db = database();
+    let fill = "CREATE TABLE t (a, b); WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 20000) \
+                INSERT INTO t SELECT n, 'some text of usual length ' || n FROM r; CREATE INDEX i ON t (b)";
+    assert_eq!(run(&mut db, fill), "");
+    let shell = |sql: &str| Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
+    let bulk = "VACUUM, CREATE INDEX or REINDEX";
+    let file = db.view().to_vec();
+    let load = Command::Load(file.clone().into());
+    for (command, name) in [
+        (shell("CREATE INDEX j ON t (b || a)"), bulk),
+        (shell("VACUUM"), bulk),
+        (shell("REINDEX"), bulk),
+        (load.clone(), "the load"),
+    ] {
+        let with = |steps: u64| {
+            let mut db = database();
+            db.execute(MOMENT, &load).unwrap();
+            let budget = Budget {
+                steps,
+                ..Budget::default()
+            };
+            let answer = db.run(MOMENT, budget, &command).unwrap();
+            (
+                String::from_utf8_lossy(&answer).into_owned(),
+                db.used().steps,
+            )
+        };
+        let (_, takes) = with(Budget::default().steps);
+        let (answer, _) = with(takes / 2);
+        assert!(!answer.contains("budget exceeded"), "{answer}");
+        let (answer, _) = with(takes / 8);
+        let limit = takes / 8 * 4;
+        let error = format!("budget exceeded: {name} takes more than {limit} steps");
+        assert!(answer.contains(&error), "{answer}");
+    }
+    // It is not charged to the rest of the request, and all of it together.
+    let (steps, usual) = (500_000, Budget::default());
+    let budget = Budget { steps, ..usual };
+    let mut twice = |sql: &str| {
+        let answer = db.run(MOMENT, budget, &shell(sql)).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert_eq!(twice("REINDEX; SELECT 1; SELECT 2"), "1\n2\n");
+    let error = format!(
+        "budget exceeded: {bulk} takes more than {} steps",
+        4 * steps
+    );
+    assert!(twice(&"REINDEX; SELECT 1; ".repeat(40)).contains(&error));
+    // Memory is that of a request and of some copies of the database, and no more.
+    let little = Budget {
+        memory: 1 << 20,
+        ..Budget::default()
+    };
+    let index = shell("CREATE INDEX j ON t (printf('%.20000c', 'x') || a)");
+    let answer = db.run(MOMENT, little, &index).unwrap();
+    let limit = (1 << 20) + 4 * file.len();
+    let error = format!("budget exceeded: {bulk} takes more than {limit} bytes of memory");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains(&error), "{answer}");
+}
+
+/// A block that a budget does not allow is not there: none of our functions may take it for one. `instr`
+/// once asked a copy that had not been made for its length, and that was the end of all nodes.
+#[test]
+fn a_budget_may_end_within_any_function() {
+    let mut db = database();
+    let shell = |sql: String| Command::Shell(sql.into());
+    for expression in [
+        "instr(z, n)",
+        "instr(CAST(z AS BLOB), n)",
+        "instr(CAST(z AS BLOB), CAST(n AS BLOB))",
+        "length(replace(z, 'x', 'yy'))",
+        "length(trim(z, n || 'x'))",
+        "length(ltrim(z, z))",
+        "length(rtrim(z, n))",
+        "z LIKE '%' || n",
+        "z GLOB '*' || n",
+        "z = n COLLATE NOCASE",
+        "z = n COLLATE RTRIM",
+        "length(randomblob(length(z)))",
+    ] {
+        let sql = format!(
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r), \
+             v(z) AS MATERIALIZED (SELECT printf('%.4000c', 'x')) SELECT sum({expression}) FROM r, v"
+        );
+        for place in 0..120 {
+            let steps = 30_000 + 97 * place;
+            let memory = Budget::default().memory;
+            for (steps, memory) in [(steps, memory), (60_000, 100 * place + 6_000)] {
+                let budget = Budget {
+                    steps,
+                    memory,
+                    ..Budget::default()
+                };
+                let answer = db.run(MOMENT, budget, &shell(sql.clone())).unwrap();
+                let answer = String::from_utf8_lossy(&answer);
+                assert!(answer.contains("budget exceeded"), "{expression}: {answer}");
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::cluster::json_reply;
 use super::params::{Parameters, time};
 use super::{Api, ApiError, NOT_READ, answer};
 use crate::codec::Writer;
-use crate::database::Budget;
+use crate::database::{Budget, Scope};
 use crate::message::Command;
 
 /// A budget in which nothing could be done any more, not even to set another one, is refused.
@@ -17,6 +17,7 @@ const LEAST: Budget = Budget {
     steps: 100_000,
     memory: 1024 * 1024,
     answer: 64 * 1024,
+    scope: Scope::Request,
 };
 
 /// The budget as this node has it.

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{delete, get, post};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::consensus::{Answer, AnswerKind, Status};
@@ -27,6 +27,7 @@ use crate::message::Command;
 use crate::node::{Node, PendingRead};
 use crate::transport::Transport;
 use error::ApiError;
+pub use rqlite::BACKUPS_AT_A_TIME;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct Api {
     pub transport: Arc<Transport>,
     /// Set once the process is ending: new work is refused.
     pub ending: Arc<AtomicBool>,
+    /// One permit for each backup that may be under way.
+    pub backups: Arc<Semaphore>,
 }
 
 /// All routes. Bodies longer than `body_limit` bytes get 413.

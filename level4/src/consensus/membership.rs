@@ -231,7 +231,8 @@ impl Core {
     }
 
     /// Others know that this node, which takes itself for a member, is none since `index`: it was removed
-    /// while it was down, and nobody tells it by the log. `None`: it is one again.
+    /// while it was down or heard nothing, or before the entry that says so reached it, and nobody tells it
+    /// by the log any more. `None`: it is one again.
     pub fn learn_removed(&mut self, index: Option<Index>) {
         let is_member = self.members.contains_key(&self.id());
         let removed = index.is_some_and(|index| index > self.members_as_of)

@@ -48,6 +48,10 @@ fn commands() -> Vec<Command> {
         shell("CREATE INDEX i ON t (b); CREATE TABLE u AS SELECT c FROM t; DROP TABLE t"),
         shell("DELETE FROM t WHERE a > 30; VACUUM"),
         shell("SELECT count(DISTINCT b), group_concat(c) FROM t GROUP BY a % 3 ORDER BY 2"),
+        shell(
+            "SELECT instr(c, 'c'), instr(b, c), instr(b, x'00'), replace(c, 1, b), trim(c, b), ltrim(c, 'c'), \
+             rtrim(c, 1), c LIKE b, c GLOB 'c*', c = 'C7' COLLATE NOCASE, randomblob(9) FROM t",
+        ),
         Command::Statements(statements.encode().into()),
         Command::Load(file.view().to_vec().into()),
     ]
@@ -149,7 +153,9 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
     let sql = "INSERT INTO t SELECT a + 1000, hex(randomblob(3000)), c || 'y' FROM t ORDER BY b, c;
         SELECT a, length(b) FROM t;
         UPDATE t SET b = b || b WHERE c LIKE '%1%y';
-        SELECT count(*), sum(length(b)) FROM v";
+        SELECT count(*), sum(length(b)) FROM v;
+        CREATE INDEX k ON t (b || c);
+        VACUUM";
     let mut old = Database::new().unwrap();
     let mut verdicts = std::collections::BTreeSet::new();
     for number in 0..60u64 {
@@ -165,6 +171,7 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
                 100_000_000
             },
             answer: 100 + number * 20,
+            ..Budget::default()
         };
         let mut fresh = Database::new().unwrap();
         fresh.restore(&start).unwrap();

@@ -28,7 +28,7 @@ use engine::vfs::File;
 use guard::Access;
 use session::Session;
 
-pub use engine::meter::{Budget, Exceeded};
+pub use engine::meter::{Budget, Exceeded, Scope};
 pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
 
 /// The database that requests from the log change.
@@ -68,6 +68,9 @@ pub enum DatabaseError {
     /// SQLite's check found something.
     #[error("the SQLite database is damaged: {0}")]
     Damaged(String),
+    /// Its check takes too much.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// What happened here need not have happened on other nodes: no answer may be made of it.
     #[error("while a request was executed: {0}")]
     Environment(&'static str),
@@ -157,7 +160,7 @@ impl Database {
                 image.write(version, &[ROLLBACK_JOURNAL]);
             }
         }
-        let outcome = match check(&image, moment, budget.bulk()) {
+        let outcome = match check(&image, moment, budget) {
             Ok(()) => Self::open(image).map(|database| {
                 let budget = self.budget;
                 *self = Self { budget, ..database };
@@ -182,14 +185,17 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
     let file = File::new(image.clone());
     let mut session = Session::open(&file, Access::Read)?;
     session.is_foreign = true;
-    let mut verdict = Ok(String::new());
+    let budget = budget.bulk(Scope::Load, image.len() as u64);
+    let (mut verdict, mut exceeded) = (Ok(String::new()), None);
     session.request(&file, moment, budget, |work| {
         verdict = work.text("PRAGMA integrity_check(1)");
+        exceeded = meter::exceeded();
         Vec::new()
     })?;
-    match verdict {
-        Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(damage) | Err(damage) => Err(DatabaseError::Damaged(damage)),
+    match (exceeded, verdict) {
+        (Some(exceeded), _) => Err(exceeded.into()),
+        (None, Ok(verdict)) if verdict == "ok" => Ok(()),
+        (None, Ok(damage) | Err(damage)) => Err(DatabaseError::Damaged(damage)),
     }
 }
 

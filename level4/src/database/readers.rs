@@ -45,7 +45,17 @@ impl View {
         self.budget
     }
 
-    /// As a SQLite file; empty if nothing was ever written.
+    /// Length of the SQLite file, bytes; 0 if nothing was ever written.
+    pub fn size(&self) -> usize {
+        self.image.len()
+    }
+
+    /// A part of the SQLite file from `offset` on; gives the bytes read, fewer at its end.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> usize {
+        self.image.read(offset, buffer)
+    }
+
+    /// All of the SQLite file.
     pub fn to_vec(&self) -> Vec<u8> {
         self.image.to_vec()
     }

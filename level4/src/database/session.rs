@@ -33,6 +33,7 @@ pub struct Work<'c> {
     /// The connection.
     pub connection: &'c Connection,
     guard: &'c Guard,
+    file: &'c File,
     budget: Budget,
 }
 
@@ -49,11 +50,11 @@ impl<'c> Work<'c> {
         own_transactions: bool,
     ) -> Result<Option<Statement<'c>>, String> {
         self.guard.take_seen();
-        meter::set_limits(self.budget);
+        meter::begin_statement(self.budget, self.file.len() as u64);
         let statement = script.next(self.connection)?;
         let seen = self.guard.take_seen();
         if seen.is_bulk {
-            meter::set_limits(self.budget.bulk());
+            meter::allow_bulk();
         }
         if let Some((operation, name)) = seen.savepoint {
             self.guard.note_savepoint(operation, name);
@@ -144,6 +145,7 @@ impl Session {
         let output = work(&Work {
             connection: &self.connection,
             guard: &self.guard,
+            file,
             budget,
         });
         meter::settle();

@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 
 use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
+use super::backup::{TIME_LIMIT, body, permit};
 use super::params::{Level, Options};
 use crate::database::is_in_wal_mode;
 use crate::message::Command;
@@ -22,6 +23,7 @@ pub async fn backup(
     parameters: Parameters,
 ) -> Result<impl IntoResponse, ApiError> {
     let options = Options::of(&parameters)?;
+    let permit = permit(&api.backups)?;
     if let Some(format) = parameters.get("fmt").filter(|&format| format != "binary") {
         return Err(ApiError::bad(format!(
             "fmt={format} is not offered: a backup is a SQLite file"
@@ -38,8 +40,7 @@ pub async fn backup(
         read_answer(probe, options.timeout).await?;
     }
     let view = answer(Some(api.node.view()), options.timeout, NOT_READ).await?;
-    let file = tokio::task::spawn_blocking(move || view.to_vec()).await;
-    let file = file.map_err(|error| ApiError::Internal(error.to_string()))?;
+    let file = body(view, permit, TIME_LIMIT);
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], file))
 }
 

@@ -1,5 +1,6 @@
 //! rqlite's endpoints, so that its client libraries work unchanged.
 
+mod backup;
 mod files;
 mod nodes;
 mod params;
@@ -7,6 +8,7 @@ mod results;
 mod statements;
 mod status;
 
+pub use backup::BACKUPS_AT_A_TIME;
 pub use files::{backup, load};
 pub use nodes::nodes;
 pub use status::status;

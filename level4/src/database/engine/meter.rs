@@ -10,6 +10,7 @@
 //! makes of those is never an answer.
 
 use std::cell::Cell;
+use std::fmt;
 
 use crate::codec::{Malformed, Reader, Writer};
 
@@ -22,6 +23,29 @@ pub struct Budget {
     pub memory: u64,
     /// The answer, bytes.
     pub answer: u64,
+    /// For what: an error says it.
+    pub scope: Scope,
+}
+
+/// What a budget is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Any request.
+    Request,
+    /// A statement that has to go through a whole table, or all of them.
+    Bulk,
+    /// The check of a file that is to become the database.
+    Load,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request => "the request",
+            Self::Bulk => "VACUUM, CREATE INDEX or REINDEX",
+            Self::Load => "the load",
+        })
+    }
 }
 
 impl Default for Budget {
@@ -30,11 +54,17 @@ impl Default for Budget {
             steps: 50_000_000,
             memory: 192 * MIB,
             answer: 64 * MIB,
+            scope: Scope::Request,
         }
     }
 }
 
 const MIB: u64 = 1024 * 1024;
+/// Bulk work gets so many times the steps of a request,
+const BULK_STEPS: u64 = 4;
+/// and, beyond its memory, so many bytes for each of the database: the new file, the old pages, what is
+/// sorted, and as much again for expressions.
+const BULK_COPIES: u64 = 4;
 
 impl Budget {
     /// So many times as much of everything.
@@ -44,6 +74,7 @@ impl Budget {
             steps: self.steps.saturating_mul(factor),
             memory: self.memory.saturating_mul(factor),
             answer: self.answer.saturating_mul(factor),
+            ..self
         }
     }
 
@@ -64,15 +95,17 @@ impl Budget {
             steps: reader.uint()?,
             memory: reader.uint()?,
             answer: reader.uint()?,
+            scope: Scope::Request,
         })
     }
 
-    /// For what has to go through the whole database: loads, VACUUM, CREATE INDEX, REINDEX.
+    /// The budget of its own that work on a whole database of `size` bytes gets.
     #[must_use]
-    pub fn bulk(self) -> Self {
+    pub fn bulk(self, scope: Scope, size: u64) -> Self {
         Self {
-            steps: self.steps.saturating_mul(4),
-            memory: self.memory.saturating_mul(16),
+            steps: self.steps.saturating_mul(BULK_STEPS),
+            memory: self.memory.saturating_add(size.saturating_mul(BULK_COPIES)),
+            scope,
             ..self
         }
     }
@@ -82,15 +115,13 @@ impl Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
     /// [`Budget::steps`].
-    #[error(
-        "budget exceeded: the request takes more than {0} steps (?budget=N allows N times as many)"
-    )]
-    Steps(u64),
+    #[error("budget exceeded: {0} takes more than {1} steps (?budget=N allows N times as many)")]
+    Steps(Scope, u64),
     /// [`Budget::memory`].
     #[error(
-        "budget exceeded: the request takes more than {0} bytes of memory (?budget=N allows N times as many)"
+        "budget exceeded: {0} takes more than {1} bytes of memory (?budget=N allows N times as many)"
     )]
-    Memory(u64),
+    Memory(Scope, u64),
     /// [`Budget::answer`].
     #[error(
         "budget exceeded: the answer has more than {0} bytes (?budget=N allows N times as many)"
@@ -144,10 +175,20 @@ struct Meter {
     /// Above 0: inside the page cache, whose blocks are counted as pages.
     in_cache: Cell<u32>,
     limits: Cell<Budget>,
+    /// Of the database, before the statement at work; bytes.
+    size: Cell<u64>,
     steps: Cell<u64>,
+    /// Steps of the other budget: of bulk work, or, while that is being done, of the rest of the request.
+    other_steps: Cell<u64>,
     memory: Cell<u64>,
+    /// Which compilation blocks belong to; 0: none is under way.
+    compilation: Cell<u32>,
+    /// Memory of the compilation that is under way. It is not held against the request beyond that: some of
+    /// it is what the connection remembers from then on, and another node's may have known before.
+    compiled: Cell<u64>,
+    /// The most of both since this was last looked at.
     peak: Cell<u64>,
-    /// The most memory since the request began.
+    /// The most memory since the request began, but for compilations.
     most: Cell<u64>,
     answer: Cell<u64>,
     longest: Cell<u64>,
@@ -172,6 +213,7 @@ const NO_BUDGET: Budget = Budget {
     steps: u64::MAX,
     memory: u64::MAX,
     answer: u64::MAX,
+    scope: Scope::Request,
 };
 
 thread_local! {
@@ -181,8 +223,12 @@ thread_local! {
             epoch: Cell::new(0),
             in_cache: Cell::new(0),
             limits: Cell::new(NO_BUDGET),
+            size: Cell::new(0),
             steps: Cell::new(0),
+            other_steps: Cell::new(0),
             memory: Cell::new(0),
+            compilation: Cell::new(0),
+            compiled: Cell::new(0),
             peak: Cell::new(0),
             most: Cell::new(0),
             answer: Cell::new(0),
@@ -216,6 +262,7 @@ pub fn begin(budget: Budget) {
         meter.epoch.set(next_epoch());
         meter.limits.set(budget);
         meter.steps.set(0);
+        meter.other_steps.set(0);
         meter.memory.set(0);
         meter.peak.set(0);
         meter.most.set(0);
@@ -249,20 +296,29 @@ pub fn end() -> Option<&'static str> {
 #[derive(Debug, Clone, Copy)]
 pub struct Mark {
     steps: u64,
-    memory: u64,
     exceeded: Option<Exceeded>,
 }
 
-/// What has been counted now; the peak of memory starts from here.
-pub fn mark() -> Mark {
+/// A statement is about to be compiled: what has been counted until now. The peak of memory starts from
+/// here.
+pub fn begin_compilation() -> Mark {
     METER.with(|meter| {
+        meter.compilation.set(next_epoch());
+        meter.compiled.set(0);
         meter.peak.set(meter.memory.get());
         Mark {
             steps: meter.steps.get(),
-            memory: meter.memory.get(),
             exceeded: meter.exceeded.get(),
         }
     })
+}
+
+/// It has been compiled.
+pub fn end_compilation() {
+    METER.with(|meter| {
+        meter.compilation.set(0);
+        meter.compiled.set(0);
+    });
 }
 
 /// Whether any step has been charged since.
@@ -270,27 +326,44 @@ pub fn has_worked_since(mark: Mark) -> bool {
     METER.with(|meter| meter.steps.get() != mark.steps)
 }
 
-/// Forgets what has been counted since.
+/// Forgets what has been counted since, but for memory that is held.
 pub fn reset(mark: Mark) {
     METER.with(|meter| {
         meter.steps.set(mark.steps);
-        meter.memory.set(mark.memory);
         meter.exceeded.set(mark.exceeded);
     });
 }
 
-/// Replaces the limits, for a statement that has its own.
+/// Sets the limits of the next statement, before which the database has `size` bytes.
+pub fn begin_statement(budget: Budget, size: u64) {
+    METER.with(|meter| {
+        if meter.limits.get().scope == Scope::Bulk {
+            meter.steps.swap(&meter.other_steps);
+        }
+        meter.limits.set(budget);
+        meter.size.set(size);
+    });
+}
+
+/// Replaces the limits.
 pub fn set_limits(budget: Budget) {
     METER.with(|meter| meter.limits.set(budget));
 }
 
-/// The statement that runs turns out to go through the whole database.
+/// The statement goes through a whole table, or all of them. All such of a request share one budget.
 pub fn allow_bulk() {
     METER.with(|meter| {
-        if meter.phase.get() == Phase::Step {
-            meter.limits.set(meter.limits.get().bulk());
+        let limits = meter.limits.get();
+        if limits.scope == Scope::Request {
+            meter.limits.set(limits.bulk(Scope::Bulk, meter.size.get()));
+            meter.steps.swap(&meter.other_steps);
         }
     });
+}
+
+/// Whether a statement is being run.
+pub fn is_running() -> bool {
+    METER.with(|meter| meter.phase.get() == Phase::Step)
 }
 
 /// The limits in force.
@@ -350,17 +423,30 @@ impl Meter {
     fn charge(&self, steps: u64) -> bool {
         let now = self.steps.get().saturating_add(steps);
         self.steps.set(now);
-        let limit = self.limits.get().steps;
-        self.note(now > limit, Exceeded::Steps(limit))
+        let limits = self.limits.get();
+        let exceeded = Exceeded::Steps(limits.scope, limits.steps);
+        self.note(now > limits.steps, exceeded)
     }
 
     fn hold(&self, bytes: u64) -> bool {
         let now = self.memory.get().saturating_add(bytes);
         self.memory.set(now);
-        self.peak.set(now.max(self.peak.get()));
         self.most.set(now.max(self.most.get()));
-        let limit = self.limits.get().memory;
-        self.note(now > limit, Exceeded::Memory(limit))
+        self.note_memory()
+    }
+
+    /// Holds memory for the compilation that is under way.
+    fn hold_compiled(&self, bytes: u64) -> bool {
+        self.compiled.set(self.compiled.get().saturating_add(bytes));
+        self.note_memory()
+    }
+
+    fn note_memory(&self) -> bool {
+        let now = self.memory.get().saturating_add(self.compiled.get());
+        self.peak.set(now.max(self.peak.get()));
+        let limits = self.limits.get();
+        let exceeded = Exceeded::Memory(limits.scope, limits.memory);
+        self.note(now > limits.memory, exceeded)
     }
 
     fn note(&self, is_exceeded: bool, what: Exceeded) -> bool {
@@ -369,6 +455,22 @@ impl Meter {
         }
         self.exceeded.set(Some(what));
         false
+    }
+
+    fn allocate_for_step(&self, bytes: u64) -> Block {
+        let mut size = NO_VALUE;
+        if bytes >= LONG_VALUE {
+            self.longest.set(bytes.max(self.longest.get()));
+        } else {
+            size = size_of_value(bytes);
+        }
+        if !self.charge(bytes / BLOCK_BYTES_A_STEP) || !self.hold(bytes) {
+            return Block::Refused;
+        }
+        if let Some(count) = self.present.get(usize::from(size)) {
+            count.set(count.get() + 1);
+        }
+        Block::Allowed(self.epoch.get(), size)
     }
 
     fn price(&self) -> u64 {
@@ -438,9 +540,10 @@ pub fn peak() -> u64 {
 /// What the last request on this thread has used.
 pub fn used() -> Budget {
     METER.with(|meter| Budget {
-        steps: meter.steps.get(),
+        steps: meter.steps.get() + meter.other_steps.get(),
         memory: meter.most.get(),
         answer: meter.answer.get(),
+        scope: Scope::Request,
     })
 }
 
@@ -489,7 +592,7 @@ pub fn release(bytes: u64) {
 /// What becomes of a block that the allocator is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
-    /// It counts for the request of this epoch (0: for none), and for a value of this size (see
+    /// It counts for the request or the compilation of this epoch (0: for none), and for a value of this size (see
     /// [`free`]).
     Allowed(u32, Size),
     /// The request has to end.
@@ -499,33 +602,16 @@ pub enum Block {
 /// Charges a block.
 pub fn allocate(bytes: u64) -> Block {
     METER.with(|meter| {
-        let is_charged = meter.counts()
-            && meter.in_cache.get() == 0
-            && match meter.phase.get() {
-                Phase::Idle => false,
-                Phase::Prepare => true,
-                Phase::Step => bytes >= LARGE_BLOCK,
-            };
-        if !is_charged {
+        if !meter.counts() || meter.in_cache.get() > 0 {
             return Block::Allowed(0, NO_VALUE);
         }
-        let mut allowed = true;
-        let mut size = NO_VALUE;
-        if meter.phase.get() == Phase::Step {
-            if bytes >= LONG_VALUE {
-                meter.longest.set(bytes.max(meter.longest.get()));
-            } else {
-                size = size_of_value(bytes);
+        match meter.phase.get() {
+            Phase::Prepare if meter.hold_compiled(bytes) => {
+                Block::Allowed(meter.compilation.get(), NO_VALUE)
             }
-            allowed = meter.charge(bytes / BLOCK_BYTES_A_STEP);
-        }
-        if allowed && meter.hold(bytes) {
-            if let Some(count) = meter.present.get(usize::from(size)) {
-                count.set(count.get() + 1);
-            }
-            Block::Allowed(meter.epoch.get(), size)
-        } else {
-            Block::Refused
+            Phase::Prepare => Block::Refused,
+            Phase::Step if bytes >= LARGE_BLOCK => meter.allocate_for_step(bytes),
+            Phase::Idle | Phase::Step => Block::Allowed(0, NO_VALUE),
         }
     })
 }
@@ -546,11 +632,18 @@ fn size_of_value(bytes: u64) -> Size {
 /// A block of an epoch and a size is freed.
 pub fn free(epoch: u32, size: Size, bytes: u64) {
     METER.with(|meter| {
-        if epoch != 0 && epoch == meter.epoch.get() {
+        if epoch == 0 {
+            return;
+        }
+        if epoch == meter.epoch.get() {
             if let Some(count) = meter.present.get(usize::from(size)) {
                 count.set(count.get().saturating_sub(1));
             }
             meter.memory.set(meter.memory.get().saturating_sub(bytes));
+        } else if epoch == meter.compilation.get() {
+            meter
+                .compiled
+                .set(meter.compiled.get().saturating_sub(bytes));
         }
     });
 }

@@ -155,7 +155,7 @@ fn compile(
             (code, raw, used)
         })
     };
-    let before = meter::mark();
+    let before = meter::begin_compilation();
     meter::set_limits(meter::Budget {
         steps: limits.steps.saturating_add(limits.steps / 8),
         memory: limits.memory.saturating_add(limits.memory / 8),
@@ -167,8 +167,10 @@ fn compile(
         // SAFETY: the statement is live or NULL, and not used again.
         unsafe { ffi::sqlite3_finalize(result.1) };
         meter::reset(before);
+        meter::begin_compilation();
         result = compile();
     }
+    meter::end_compilation();
     meter::charge(STATEMENT_STEPS + result.2 as u64);
     Ok(result)
 }

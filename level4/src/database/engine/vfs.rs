@@ -58,6 +58,11 @@ impl File {
         locked(&self.content).clone()
     }
 
+    /// Its length as it is now, bytes.
+    pub fn len(&self) -> usize {
+        locked(&self.content).len()
+    }
+
     /// Replaces its content. No connection to it may be in a transaction.
     pub fn set(&self, image: Image) {
         *locked(&self.content) = image;

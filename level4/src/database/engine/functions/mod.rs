@@ -91,7 +91,7 @@ fn charge(context: Context, bytes: u64) -> bool {
     false
 }
 
-/// An argument as UTF-8 text; `None`: it is NULL.
+/// An argument as UTF-8 text; `None`: it is NULL, or there was no room to make it one.
 ///
 /// # Safety
 ///
@@ -102,8 +102,12 @@ unsafe fn text<'a>(arguments: Arguments, place: usize) -> Option<&'a [u8]> {
     unsafe {
         let value = *arguments.add(place);
         let start = ffi::sqlite3_value_text(value);
+        if start.is_null() {
+            // SQLite asks no value that is not there for its length: a copy may have had no room.
+            return None;
+        }
         let length = ffi::sqlite3_value_bytes(value) as usize;
-        (!start.is_null()).then(|| std::slice::from_raw_parts(start, length))
+        Some(std::slice::from_raw_parts(start, length))
     }
 }
 

@@ -1,0 +1,153 @@
+//! A backup on its way to a client: read from the copy of one moment as fast as the client takes it, so that
+//! it costs no more memory than what is changed meanwhile.
+//!
+//! Backups have a budget of their own: so many at a time on a node, and so long for each.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+use super::super::ApiError;
+use crate::database::View;
+
+/// Backups under way at a node, at most.
+pub const BACKUPS_AT_A_TIME: usize = 4;
+/// A client has to have taken all of it by then.
+pub const TIME_LIMIT: Duration = Duration::from_secs(600);
+/// Bytes given at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// The right to make a backup.
+///
+/// # Errors
+///
+/// 503 if too many are under way.
+pub fn permit(backups: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    backups.clone().try_acquire_owned().map_err(|_| {
+        ApiError::unavailable(format!(
+            "budget exceeded: {BACKUPS_AT_A_TIME} backups are under way at this node; try again later"
+        ))
+    })
+}
+
+/// The copy, until it has been sent or its time is over.
+type Held = Arc<Mutex<Option<(View, OwnedSemaphorePermit)>>>;
+
+fn locked(held: &Held) -> MutexGuard<'_, Option<(View, OwnedSemaphorePermit)>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left to send.
+struct Backup {
+    held: Held,
+    sent: usize,
+    length: usize,
+}
+
+/// The file of `view` as a response's body, which has to be taken within `limit`.
+pub fn body(view: View, permit: OwnedSemaphorePermit, limit: Duration) -> Body {
+    let length = view.size();
+    let held = Arc::new(Mutex::new(Some((view, permit))));
+    let late = Arc::downgrade(&held);
+    tokio::spawn(async move {
+        sleep(limit).await;
+        // A client that stands still does not keep it from being forgotten.
+        late.upgrade().map(|held| locked(&held).take())
+    });
+    Body::new(Backup {
+        held,
+        sent: 0,
+        length,
+    })
+}
+
+/// The body breaks off.
+#[derive(Debug, thiserror::Error)]
+#[error("budget exceeded: the client takes too long to take the backup")]
+struct TooSlow;
+
+impl hyper::body::Body for Backup {
+    type Data = Bytes;
+    type Error = TooSlow;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TooSlow>>> {
+        let this = self.get_mut();
+        if this.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        let mut chunk = vec![0; CHUNK.min(this.length - this.sent)];
+        let read = match &*locked(&this.held) {
+            Some((view, _)) => view.read(this.sent, &mut chunk),
+            None => return Poll::Ready(Some(Err(TooSlow))),
+        };
+        chunk.truncate(read);
+        this.sent += read;
+        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent == self.length
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.length - self.sent) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Database;
+    use crate::machine::{Executor as _, Moment};
+    use crate::message::Command;
+    use http_body_util::BodyExt as _;
+
+    fn view() -> View {
+        let mut database = Database::new().unwrap();
+        let fill = "CREATE TABLE t (a); INSERT INTO t SELECT zeroblob(1000000)";
+        let moment = Moment {
+            time_ms: 0,
+            seed: 1,
+        };
+        database
+            .execute(moment, &Command::Shell(fill.into()))
+            .unwrap();
+        database.view()
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_the_whole_file_and_its_place_is_free_once_it_has_been_sent() {
+        let backups = Arc::new(Semaphore::new(1));
+        let view = view();
+        let body = body(
+            view.clone(),
+            permit(&backups).ok().unwrap(),
+            Duration::from_secs(600),
+        );
+        assert!(permit(&backups).is_err());
+        let sent = body.collect().await.unwrap().to_bytes();
+        assert!(view.size() > 3 * CHUNK);
+        assert!(sent == view.to_vec());
+        assert!(permit(&backups).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_it_in_time_gets_no_more_and_keeps_nobody_out() {
+        let backups = Arc::new(Semaphore::new(1));
+        let permit = permit(&backups).ok().unwrap();
+        let mut body = body(view(), permit, Duration::ZERO);
+        // Without anybody's looking at the body.
+        let again = backups.acquire().await;
+        assert!(again.is_ok());
+        assert!(body.frame().await.unwrap().is_err());
+    }
+}
