@@ -5,6 +5,7 @@
 //!   counts or lists them: see [`Report`].
 //! - [`WORDS`] is the built-in list as data.
 //! - [`Job`] and [`run`] are the program: files in, files out.
+//! - [`prose`] checks the spelling of texts as people write them, by other rules than these:
 //!
 //! A *word* is a run of bytes other than space and newline. Nothing else separates words, and no
 //! byte is too strange to belong to one. A word is *known* if its bytes, with ASCII letters turned
@@ -27,6 +28,7 @@ mod highlighter;
 mod job;
 mod key;
 mod lines;
+pub mod prose;
 mod report;
 mod scan;
 mod simd;

@@ -137,10 +137,16 @@ impl Table {
 
     /// Whether the table holds a word of any length.
     pub(crate) fn knows(&self, word: &[u8]) -> bool {
-        let key = Key::of(word, 0, word.len());
-        !word.is_empty()
+        self.knows_at(word, 0, word.len())
+    }
+
+    /// Whether the table holds the word `text[start..end]`.
+    #[inline]
+    pub(crate) fn knows_at(&self, text: &[u8], start: usize, end: usize) -> bool {
+        let key = Key::of(text, start, end);
+        start < end
             && self.holds(key, self.bucket(key))
-            && (word.len() <= KEY_BYTES || self.holds_long(word))
+            && (end - start <= KEY_BYTES || self.holds_long(&text[start..end]))
     }
 }
 

@@ -2,9 +2,10 @@
 
 mod support;
 
-use level0::{Dictionary, Highlighter, Markers, Report, Tally};
+use level0::{Dictionary, Highlighter, Report};
 use proptest::prelude::*;
-use support::{Expected, Oracle};
+use support::Oracle;
+use support::oracle::{check_highlighter, check_prose};
 
 /// Bytes of which words, separators, line ends, case and invalid UTF-8 come together often.
 fn bytes(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
@@ -37,58 +38,14 @@ fn dictionary() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(entry, 0..60).prop_map(|entries| entries.join(&b'\n'))
 }
 
-/// The report of a document pushed in chunks that end at the given places.
-fn report(
-    dictionary: &Dictionary,
-    report: Report,
-    document: &[u8],
-    cuts: &[prop::sample::Index],
-) -> (Vec<u8>, Tally) {
+/// Where a document is cut: the places, rising.
+fn ends(document: &[u8], cuts: &[prop::sample::Index]) -> Vec<usize> {
     let mut ends: Vec<usize> = cuts
         .iter()
         .map(|cut| cut.index(document.len() + 1))
         .collect();
-    ends.push(document.len());
     ends.sort_unstable();
-    let mut highlighter = Highlighter::new(dictionary, report, Vec::new());
-    let mut start = 0;
-    for end in ends {
-        highlighter
-            .push(&document[start..end])
-            .expect("a vector takes all");
-        start = end;
-    }
-    highlighter.finish().expect("a vector takes all")
-}
-
-fn check(
-    dictionary: &Dictionary,
-    expected: &Expected,
-    document: &[u8],
-    cuts: &[prop::sample::Index],
-) -> Result<(), TestCaseError> {
-    let markers = Report::Document(Markers::ANGLE_BRACKETS);
-    let (marked, tally) = report(dictionary, markers, document, cuts);
-    prop_assert_eq!(marked, expected.marked.clone());
-    let counts = (expected.words, expected.unknown.len() as u64);
-    prop_assert_eq!((tally.words, tally.unknown), counts);
-
-    let (nothing, tally) = report(dictionary, Report::Count, document, cuts);
-    prop_assert!(nothing.is_empty());
-    prop_assert_eq!((tally.words, tally.unknown), counts);
-
-    let distinct = expected.distinct();
-    let (listed, tally) = report(dictionary, Report::List, document, cuts);
-    let lines: Vec<u8> = distinct
-        .iter()
-        .flat_map(|word| [word, &b"\n"[..]].concat())
-        .collect();
-    prop_assert_eq!(listed, lines);
-    prop_assert_eq!(tally.distinct, distinct.len() as u64);
-    let (nothing, tally) = report(dictionary, Report::Distinct, document, cuts);
-    prop_assert!(nothing.is_empty());
-    prop_assert_eq!(tally.distinct, distinct.len() as u64);
-    Ok(())
+    ends
 }
 
 proptest! {
@@ -99,7 +56,17 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let expected = Oracle::new(&entries).judge(&document);
-        check(&Dictionary::from_lines(&entries), &expected, &document, &cuts)?;
+        check_highlighter(&Dictionary::from_lines(&entries), &expected, &document, &ends(&document, &cuts));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_prose_is_judged_as_by_a_slow_reader(
+        text in "([abAB]|a|b| |[\\-'\u{2019}_,.\n(\"]|[\u{E9}\u{301}\u{AD}\u{5D0}\u{430}\u{FEFF}\u{2010}]|'s |\\PC){0,60}",
+        list in "(a|b|ab|ba|a-b|\u{E9}|[ab]{1,3}'[ab]|\n){0,20}",
+    ) {
+        check_prose(&text, &list);
     }
 }
 
@@ -129,8 +96,10 @@ fn the_built_in_dictionary_is_judged_as_by_the_oracle() {
     runner
         .run(&(document, cuts), |(document, cuts): (Vec<u8>, _)| {
             let expected = oracle.judge(&document);
-            check(&compact, &expected, &document, &cuts)?;
-            check(&table, &expected, &document, &cuts)
+            let ends = ends(&document, &cuts);
+            check_highlighter(&compact, &expected, &document, &ends);
+            check_highlighter(&table, &expected, &document, &ends);
+            Ok(())
         })
         .expect("all cases hold");
 }

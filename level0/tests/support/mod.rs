@@ -1,7 +1,12 @@
 //! What the tests share: the slow obvious oracle, and running the real binary.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::collections::HashSet;
+#[allow(unused_imports, reason = "each test binary uses a part")]
+pub use oracle::{Expected, Oracle};
+
+#[path = "../oracle/mod.rs"]
+pub mod oracle;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -48,71 +53,6 @@ pub fn assert_refused(output: &Output, parts: &[&str]) {
         assert!(message.contains(part), "{part:?} in {message:?}");
     }
     assert!(output.stdout.is_empty());
-}
-
-/// The rules of the contract, one byte after the other, without regard to speed.
-pub struct Oracle {
-    entries: HashSet<Vec<u8>>,
-}
-
-/// What the oracle says about a document.
-#[derive(Default)]
-pub struct Expected {
-    pub marked: Vec<u8>,
-    pub words: u64,
-    pub unknown: Vec<Vec<u8>>,
-}
-
-impl Expected {
-    /// The distinct unknown words in first-seen order.
-    pub fn distinct(&self) -> Vec<Vec<u8>> {
-        let mut seen = HashSet::new();
-        self.unknown
-            .iter()
-            .filter(|word| seen.insert(word.as_slice()))
-            .cloned()
-            .collect()
-    }
-}
-
-impl Oracle {
-    pub fn new(dictionary: &[u8]) -> Self {
-        let entries = dictionary
-            .split(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect();
-        Self { entries }
-    }
-
-    pub fn judge(&self, document: &[u8]) -> Expected {
-        let mut expected = Expected::default();
-        let mut word = Vec::new();
-        for &byte in document {
-            if byte == b' ' || byte == b'\n' {
-                self.end(&mut word, &mut expected);
-                expected.marked.push(byte);
-            } else {
-                word.push(byte);
-            }
-        }
-        self.end(&mut word, &mut expected);
-        expected
-    }
-
-    fn end(&self, word: &mut Vec<u8>, expected: &mut Expected) {
-        if word.is_empty() {
-            return;
-        }
-        expected.words += 1;
-        if self.entries.contains(&word.to_ascii_lowercase()) {
-            expected.marked.append(word);
-            return;
-        }
-        expected.marked.push(b'<');
-        expected.marked.extend_from_slice(word);
-        expected.marked.push(b'>');
-        expected.unknown.push(std::mem::take(word));
-    }
 }
 
 /// A long document of known and unknown words, the same at each call: more than two chunks.

@@ -1,6 +1,7 @@
-//! The program's flags.
+//! The flags of the contest's program, and of what has been added to it.
 
-use clap::{ArgGroup, Parser};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{ArgGroup, CommandFactory, Parser};
 use level0::{Job, Markers, Report};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -53,6 +54,10 @@ struct Cli {
     #[arg(long)]
     distinct: bool,
 
+    /// Check the spelling of texts instead: see level0 --prose --help
+    #[arg(long)]
+    prose: bool,
+
     /// Threads for a document of more than 512 KiB [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
@@ -64,12 +69,24 @@ Examples:
   level0 /usr/share/dict/words < letter.txt      use another dictionary
   level0 -d words.txt -d names.txt --list -i letter.txt
   level0 --color -i letter.txt | less -R
+  level0 --prose --lang en_GB README.md docs     check the spelling of texts
 
 Exit status: 0 done (also if the output was closed early), 2 a file or a flag is wrong.";
 
-/// The job that the command line asks for; ends the program after `--help` or on a wrong flag.
-pub fn job_from_flags() -> Job {
-    let cli = Cli::parse();
+/// The job that the command line asks for; ends the program after `--help` or on a wrong flag, and
+/// says so if the flag is one that `is_for_prose`.
+pub fn parse(is_for_prose: impl Fn(&str) -> bool) -> Job {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+        let name = flag.as_deref().unwrap_or_default();
+        if error.kind() == ErrorKind::UnknownArgument && is_for_prose(name) {
+            let message = format!("'{name}' needs --prose");
+            Cli::command()
+                .error(ErrorKind::MissingRequiredArgument, message)
+                .exit();
+        }
+        error.exit()
+    });
     let report = if cli.count {
         Report::Count
     } else if cli.list {

@@ -1,0 +1,335 @@
+//! Which words are known: those of word lists, of hunspell's dictionaries, and one's own.
+
+use super::code;
+use super::error::ProseError;
+use super::fold::{Diacritics, folded};
+use super::hunspell::Hunspell;
+use super::skip::{is_number, is_unspaced};
+use super::suggest::suggestions;
+use super::words::{HYPHENS, Place};
+use crate::dictionary::{Dictionary, DictionaryBuilder};
+use crate::lines::{self, for_each_line};
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+/// The words that are known, and how spellings are compared.
+///
+/// ```
+/// use level0::prose::{Diacritics, VocabularyBuilder};
+///
+/// let mut builder = VocabularyBuilder::new(Diacritics::Kept);
+/// builder.add_lines("Straße\nwell-being\nnaïve".as_bytes());
+/// let vocabulary = builder.build();
+/// assert!(vocabulary.knows("STRASSE") && vocabulary.knows("Well-being"));
+/// assert!(!vocabulary.knows("naive"));
+/// ```
+pub struct Vocabulary {
+    /// Folded entries.
+    list: Dictionary,
+    hunspells: Vec<Hunspell>,
+    diacritics: Diacritics,
+    code: bool,
+}
+
+/// Collects words for a [`Vocabulary`].
+pub struct VocabularyBuilder {
+    list: DictionaryBuilder,
+    hunspells: Vec<Hunspell>,
+    diacritics: Diacritics,
+    code: bool,
+}
+
+impl VocabularyBuilder {
+    /// No words yet.
+    pub fn new(diacritics: Diacritics) -> Self {
+        Self {
+            list: DictionaryBuilder::default(),
+            hunspells: Vec::new(),
+            diacritics,
+            code: false,
+        }
+    }
+
+    /// Takes names like `camelCase` and `snake_case` apart when they are not known whole.
+    #[must_use]
+    pub fn with_code(mut self, code: bool) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Adds a word. All its spellings by case are known then.
+    pub fn add(&mut self, word: &str) {
+        self.list.add(folded(word, self.diacritics).as_bytes());
+    }
+
+    /// Adds each line as a word, without white space around it. Bytes that are no UTF-8 are in no word
+    /// of a text, so a line with some is left out.
+    pub fn add_lines(&mut self, lines: &[u8]) {
+        for line in lines.split(|&byte| byte == b'\n') {
+            self.add_line(line);
+        }
+    }
+
+    /// Adds the built-in list, Webster's Second, its names included.
+    pub fn add_built_in(&mut self) {
+        self.add_lines(crate::WORDS);
+    }
+
+    /// Adds a dictionary file: one of hunspell's, told by its name (`.dic` or `.aff`), or a word list.
+    ///
+    /// # Errors
+    /// A file cannot be read, or hunspell's rules in it are broken.
+    pub fn read(&mut self, path: &Path) -> Result<(), ProseError> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("dic" | "aff")) {
+            self.hunspells.push(Hunspell::read(path, self.diacritics)?);
+            return Ok(());
+        }
+        let read = File::open(path).and_then(|file| self.read_lines(file));
+        read.map_err(|source| ProseError::Dictionary {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Adds the system's hunspell dictionary of a language, such as `en_GB`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read_language(&mut self, language: &str) -> Result<(), ProseError> {
+        let path = Hunspell::find(language)?;
+        // The name may hold a full stop only where it is no extension.
+        self.hunspells.push(Hunspell::read(&path, self.diacritics)?);
+        Ok(())
+    }
+
+    /// Adds each line of a list of one's own; `#` begins a comment.
+    pub(crate) fn read_personal(&mut self, source: impl Read) -> std::io::Result<()> {
+        for_each_line(source, lines::UNLIMITED, |line| {
+            let words = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+            self.add_line(words);
+        })
+    }
+
+    fn read_lines(&mut self, source: impl Read) -> std::io::Result<()> {
+        for_each_line(source, lines::UNLIMITED, |line| self.add_line(line))
+    }
+
+    fn add_line(&mut self, line: &[u8]) {
+        if let Ok(word) = std::str::from_utf8(line.trim_ascii()) {
+            self.add(word);
+        }
+    }
+
+    /// The vocabulary of all that was added.
+    pub fn build(self) -> Vocabulary {
+        Vocabulary {
+            list: self.list.build(),
+            hunspells: self.hunspells,
+            diacritics: self.diacritics,
+            code: self.code,
+        }
+    }
+}
+
+impl Vocabulary {
+    /// Whether a word is known as it stands.
+    pub fn knows(&self, word: &str) -> bool {
+        self.list_knows(word) || self.hunspells.iter().any(|hunspell| hunspell.knows(word))
+    }
+
+    /// Whether the list has the word; it folds ASCII itself.
+    fn list_knows(&self, word: &str) -> bool {
+        if word.is_ascii() {
+            self.list.knows(word.as_bytes())
+        } else {
+            self.list.knows(folded(word, self.diacritics).as_bytes())
+        }
+    }
+
+    /// The form that a word shares with those that are compared as equal to it.
+    pub(crate) fn folded(&self, word: &str) -> String {
+        folded(word, self.diacritics).into_owned()
+    }
+
+    /// At most `limit` words that may have been meant, the likeliest first.
+    pub fn suggestions(&self, word: &str, limit: usize) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let hunspells = self
+            .hunspells
+            .iter()
+            .flat_map(|hunspell| hunspell.suggestions(word));
+        let list = || {
+            suggestions(&self.folded(word), limit, |word| {
+                self.list.knows(word.as_bytes())
+            })
+        };
+        for suggestion in hunspells {
+            if !found.contains(&suggestion) {
+                found.push(suggestion);
+            }
+        }
+        if self.hunspells.is_empty() {
+            found = list();
+        }
+        found.truncate(limit);
+        found
+    }
+
+    /// Calls `unknown` with the place of what is unknown of the word at `place` of `text`: the word
+    /// without a possessive `'s`, or those of its parts, between hyphens or by `--code`, that are.
+    #[inline]
+    pub(crate) fn judge(&self, text: &[u8], place: Place, unknown: &mut impl FnMut(Range<usize>)) {
+        if place.plain {
+            if self.list.knows_at(text, place.start, place.end) {
+                return;
+            }
+            // There is nobody else to ask, and nothing to take apart.
+            if self.hunspells.is_empty() && !self.code {
+                unknown(place.start..place.end);
+                return;
+            }
+        }
+        self.judge_slowly(text, place, unknown);
+    }
+
+    #[inline(never)]
+    fn judge_slowly(&self, text: &[u8], place: Place, unknown: &mut impl FnMut(Range<usize>)) {
+        // Words are found in UTF-8 only.
+        let Ok(word) = std::str::from_utf8(&text[place.start..place.end]) else {
+            return;
+        };
+        if self.is_passed_over(word) || self.knows(word) {
+            return;
+        }
+        let base = without_possessive(word);
+        if base.len() < word.len() && self.knows(base) {
+            return;
+        }
+        let mut start = place.start;
+        for part in base.split(HYPHENS) {
+            let len = part.len();
+            if len < base.len() {
+                self.judge_part(part, start, unknown);
+            } else {
+                self.judge_name(part, start, unknown);
+            }
+            let hyphen = base[start - place.start + len..].chars().next();
+            start += len + hyphen.map_or(0, char::len_utf8);
+        }
+    }
+
+    fn is_passed_over(&self, word: &str) -> bool {
+        is_number(word) || is_unspaced(word)
+    }
+
+    /// Judges what stands between hyphens.
+    fn judge_part(&self, part: &str, start: usize, unknown: &mut impl FnMut(Range<usize>)) {
+        if self.is_passed_over(part) || self.knows(part) {
+            return;
+        }
+        let base = without_possessive(part);
+        if base.len() == part.len() || !self.knows(base) {
+            self.judge_name(base, start, unknown);
+        }
+    }
+
+    /// Judges an unknown word: as a name of code if that is asked for and it is one.
+    fn judge_name(&self, word: &str, start: usize, unknown: &mut impl FnMut(Range<usize>)) {
+        let parts = if self.code {
+            code::parts(word)
+        } else {
+            Vec::new()
+        };
+        let [_, _, ..] = parts[..] else {
+            unknown(start..start + word.len());
+            return;
+        };
+        for part in parts {
+            let name = &word[part.clone()];
+            let is_short = name.chars().count() < code::SHORTEST_PART;
+            if !is_short && !self.knows(name) {
+                unknown(start + part.start..start + part.end);
+            }
+        }
+    }
+}
+
+/// The word without `'s` at its end.
+fn without_possessive(word: &str) -> &str {
+    let base = word.strip_suffix(['s', 'S']);
+    base.and_then(|base| base.strip_suffix(['\'', '\u{2019}', '\u{FF07}']))
+        .filter(|base| !base.is_empty())
+        .unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Diacritics, Vocabulary, VocabularyBuilder};
+    use crate::prose::words::for_each_word;
+
+    fn vocabulary(words: &str, diacritics: Diacritics, code: bool) -> Vocabulary {
+        let mut builder = VocabularyBuilder::new(diacritics).with_code(code);
+        builder.add_lines(words.as_bytes());
+        builder.build()
+    }
+
+    fn unknown<'t>(vocabulary: &Vocabulary, text: &'t str) -> Vec<&'t str> {
+        let mut found = Vec::new();
+        for_each_word(text.as_bytes(), |place| {
+            vocabulary.judge(text.as_bytes(), place, &mut |range| {
+                found.push(&text[range])
+            });
+        });
+        found
+    }
+
+    #[test]
+    fn case_possessives_and_hyphens_do_not_make_a_word_unknown() {
+        let words = vocabulary(
+            "dog\nLondon\nwell\nknown\ne-mail\ndon't",
+            Diacritics::Kept,
+            false,
+        );
+        let text = "Dog DOG'S dogs dog\u{2019}s london London's well-known e-mail mail Don\u{2019}t \
+            well-knwon's xx-well \u{410} 3rd 0xFFAA \u{6F22}";
+        assert_eq!(
+            unknown(&words, text),
+            ["dogs", "mail", "knwon", "xx", "\u{410}"]
+        );
+    }
+
+    #[test]
+    fn names_of_code_are_taken_apart_if_asked() {
+        let list = "camel\ncase\nhttp\nserver\nsnake";
+        let text = "camelCase HTTPSrver snake_kase rx_case camelkase plian";
+        let plain = vocabulary(list, Diacritics::Kept, false);
+        assert_eq!(
+            unknown(&plain, text),
+            [
+                "camelCase",
+                "HTTPSrver",
+                "snake_kase",
+                "rx_case",
+                "camelkase",
+                "plian"
+            ]
+        );
+        let code = vocabulary(list, Diacritics::Kept, true);
+        assert_eq!(
+            unknown(&code, text),
+            ["Srver", "kase", "camelkase", "plian"]
+        );
+    }
+
+    #[test]
+    fn diacritics_count_unless_they_are_ignored() {
+        let text = "naive na\u{EF}ve NAI\u{308}VE";
+        let kept = vocabulary("na\u{EF}ve", Diacritics::Kept, false);
+        assert_eq!(unknown(&kept, text), ["naive"]);
+        let ignored = vocabulary("na\u{EF}ve", Diacritics::Ignored, false);
+        assert!(unknown(&ignored, text).is_empty());
+    }
+}
