@@ -30,8 +30,8 @@ pub(crate) fn parts(name: &str) -> Vec<Range<usize>> {
                 parts.extend(start.take().map(|start| start..at));
                 continue;
             }
-            (Some(Kind::Lower), Kind::Upper, _) => true,
-            (Some(Kind::Upper), Kind::Upper, Some(Kind::Lower)) => true,
+            (Some(Kind::Lower), Kind::Upper, _)
+            | (Some(Kind::Upper), Kind::Upper, Some(Kind::Lower)) => true,
             _ => start.is_none(),
         };
         if begins {

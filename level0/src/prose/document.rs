@@ -289,7 +289,7 @@ mod tests {
             let mut text = line.repeat(CHUNK_BYTES / 16 + 70_000).into_bytes();
             let offset = text.len() as u64;
             text.extend_from_slice(b"xx");
-            let lines = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let lines = memchr::memchr_iter(b'\n', &text).count() as u64;
             let column = if lines > 0 { 1 } else { offset + 1 };
             assert_eq!(
                 found(&text).0,

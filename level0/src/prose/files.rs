@@ -95,7 +95,7 @@ impl Selection {
             .git_exclude(!self.ignored)
             .parents(!self.ignored)
             .overrides(overrides.clone())
-            .sort_by_file_name(|one, other| one.cmp(other))
+            .sort_by_file_name(Ord::cmp)
             .filter_entry(|entry| entry.file_name() != ".git")
             .build();
         walk.filter_map(|entry| match entry {

@@ -86,15 +86,17 @@ fn mail_address(field: &[u8]) -> Option<usize> {
         .rev()
         .take_while(|byte| belongs(byte))
         .count();
-    let host = field.get(at + 1).is_some_and(|byte| belongs(byte));
+    let host = field.get(at + 1).is_some_and(belongs);
     (before > 0 && host).then_some(at - before)
 }
 
 /// A path: from a root, from here or from home, of a folder (`src/`), or to a file with an extension.
 fn is_path(field: &[u8]) -> bool {
     match field {
-        [b'/' | b'~', ..] | [b'.', b'/' | b'\\', ..] | [b'.', b'.', b'/' | b'\\', ..] => true,
-        [b'\\', b'\\', ..] => true,
+        [b'/' | b'~', ..]
+        | [b'.', b'/' | b'\\', ..]
+        | [b'.', b'.', b'/' | b'\\', ..]
+        | [b'\\', b'\\', ..] => true,
         [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic() => true,
         [.., b'/'] => true,
         _ => memchr::memrchr2(b'/', b'\\', field)
@@ -147,7 +149,7 @@ mod tests {
     fn words(text: &str) -> Vec<&str> {
         let mut words = Vec::new();
         for_each_word(text.as_bytes(), |word| {
-            words.push(&text[word.start..word.end])
+            words.push(&text[word.start..word.end]);
         });
         words
     }

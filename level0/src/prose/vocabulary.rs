@@ -201,7 +201,7 @@ impl Vocabulary {
         let Ok(word) = std::str::from_utf8(&text[place.start..place.end]) else {
             return;
         };
-        if self.is_passed_over(word) || self.knows(word) {
+        if is_passed_over(word) || self.knows(word) {
             return;
         }
         let base = without_possessive(word);
@@ -221,13 +221,9 @@ impl Vocabulary {
         }
     }
 
-    fn is_passed_over(&self, word: &str) -> bool {
-        is_number(word) || is_unspaced(word)
-    }
-
     /// Judges what stands between hyphens.
     fn judge_part(&self, part: &str, start: usize, unknown: &mut impl FnMut(Range<usize>)) {
-        if self.is_passed_over(part) || self.knows(part) {
+        if is_passed_over(part) || self.knows(part) {
             return;
         }
         let base = without_possessive(part);
@@ -257,6 +253,10 @@ impl Vocabulary {
     }
 }
 
+fn is_passed_over(word: &str) -> bool {
+    is_number(word) || is_unspaced(word)
+}
+
 /// The word without `'s` at its end.
 fn without_possessive(word: &str) -> &str {
     let base = word.strip_suffix(['s', 'S']);
@@ -280,7 +280,7 @@ mod tests {
         let mut found = Vec::new();
         for_each_word(text.as_bytes(), |place| {
             vocabulary.judge(text.as_bytes(), place, &mut |range| {
-                found.push(&text[range])
+                found.push(&text[range]);
             });
         });
         found

@@ -230,7 +230,7 @@ mod tests {
     fn words(text: &str) -> Vec<&str> {
         let mut words = Vec::new();
         for_each_word(text.as_bytes(), |word| {
-            words.push(&text[word.start..word.end])
+            words.push(&text[word.start..word.end]);
         });
         words
     }
@@ -269,7 +269,7 @@ mod tests {
     fn bytes_that_are_no_text_part_words() {
         let mut found = Vec::new();
         for_each_word(b"ab\xFFcd \xC3 e\xC3\xA9f", |word| {
-            found.push((word.start, word.end))
+            found.push((word.start, word.end));
         });
         assert_eq!(found, [(0, 2), (3, 5), (8, 12)]);
     }

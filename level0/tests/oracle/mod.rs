@@ -193,7 +193,7 @@ fn slow_words(text: &str) -> Vec<&str> {
             let place = (start + first, start + part.trim_end_matches('_').len());
             match places.last_mut() {
                 Some(last) if matches!(&text[last.1..place.0], "-" | "\u{2010}" | "\u{2011}") => {
-                    last.1 = place.1
+                    last.1 = place.1;
                 }
                 _ => places.push(place),
             }
