@@ -26,7 +26,7 @@
 //! assert_eq!(effects.len(), 1);
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod access_log;
 mod admin;

@@ -123,6 +123,35 @@ fn no_client_can_eject_a_backend_alone() {
 }
 
 #[test]
+fn where_all_backends_fail_their_answers_are_what_clients_get() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let failing = || {
+        let broken = broken.clone();
+        Backend::answering(move |_, _| {
+            answer(if broken.load(Ordering::SeqCst) {
+                "500 Internal Server Error"
+            } else {
+                "200 OK"
+            })
+        })
+    };
+    let backends = [failing(), failing()];
+    let proxy = Proxy::start(&[&backends[0].name(), &backends[1].name()], &[]);
+    for n in 0..20 {
+        assert_eq!(status(&proxy.talk(&get("/", n % 4))), 200);
+    }
+    broken.store(true, Ordering::SeqCst);
+    for n in 0..60 {
+        assert_eq!(status(&proxy.talk(&get("/", n % 4))), 500);
+    }
+    // The fault is elsewhere: one at least is never taken for the culprit.
+    let healthy = |index| proxy.status(&format!("/backends/{index}/healthy")) == true;
+    assert!(healthy(0) || healthy(1));
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(status(&proxy.talk(&get("/", 0))), 200);
+}
+
+#[test]
 fn a_second_attempt_goes_elsewhere_and_there_is_no_third() {
     let counts: [Arc<AtomicUsize>; 4] = Default::default();
     let backends = counts.clone().map(|count| fragile(&count));

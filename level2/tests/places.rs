@@ -140,6 +140,65 @@ fn the_place_of_a_client_that_left_waits_for_the_backend_unless_closing_ends_the
     }
 }
 
+#[test]
+fn a_client_that_leaves_the_queue_takes_nothing_with_it() {
+    let gated = Gated::new();
+    let flags = ["--max-in-flight", "1", "--max-wait", "60s"];
+    let proxy = Proxy::start(&[&gated.backend.name()], &flags);
+    let _holds = send(&proxy, GET);
+    gated.started();
+    let leaves = send(&proxy, GET);
+    proxy.wait_for("/policy/queued", |count| count == 1);
+    let mut stays = send(&proxy, GET);
+    proxy.wait_for("/policy/queued", |count| count == 2);
+    drop(leaves);
+    proxy.wait_for("/totals/abandoned", |count| count == 1);
+    gated.release();
+    gated.started();
+    gated.release();
+    assert_eq!(status(&read_all(&mut stays)), 200);
+    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
+}
+
+#[test]
+fn a_body_that_goes_wrong_halfway_leaves_the_place_to_the_handler_until_it_is_done() {
+    let (begun, begins) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = std::sync::Mutex::new(ends);
+    // It takes no notice of its connection, once a request has come: a mere connection is a check.
+    let backend = Backend::new(move |mut stream| {
+        if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+            return;
+        }
+        begun.send(()).unwrap();
+        ends.lock().unwrap().recv_timeout(LONG).unwrap();
+    });
+    let flags = ["--max-in-flight", "1", "--max-body", "80k"];
+    let proxy = Proxy::start(&[&backend.name()], &flags);
+    // More than is buffered, so that there is a place at the backend by then.
+    let mut start = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    start.extend_from_slice(format!("11170\r\n{}\r\n", "x".repeat(0x11170)).as_bytes());
+    let large = format!("5000\r\n{}\r\n", "x".repeat(0x5000));
+    for (rest, wanted) in [
+        ("zz\r\n", Some(400)),
+        (&large, Some(413)),
+        ("10\r\nxx", None),
+    ] {
+        let mut stream = send(&proxy, &start);
+        begins.recv_timeout(LONG).unwrap();
+        let _ = stream.write_all(rest.as_bytes());
+        if let Some(wanted) = wanted {
+            assert_eq!(status(&read_all(&mut stream)), wanted);
+        } else {
+            drop(stream);
+            proxy.wait_for("/totals/abandoned", |count| count == 1);
+        }
+        assert_eq!(proxy.status("/backends/0/in_flight"), 1, "{wanted:?}");
+        end.send(()).unwrap();
+        proxy.wait_for("/backends/0/in_flight", |count| count == 0);
+    }
+}
+
 /// A backend that begins an endless answer, says so, and ends when its connection does.
 fn streaming() -> (Backend, mpsc::Receiver<()>) {
     let (begun, begins) = mpsc::channel();
@@ -242,6 +301,56 @@ fn a_slow_reader_of_a_long_answer_holds_no_place_while_it_fits_and_is_cut_off_wh
         // Its rest is read and thrown away, or in memory: either way the place is free.
         proxy.wait_for("/policy/admitted/newcomer", |count| count == 1);
         proxy.wait_for("/backends/0/in_flight", |count| count == 0);
+    }
+}
+
+/// Reads slowly but steadily for some seconds, most of it out of what the kernel holds. Whether it was cut
+/// off, and its own longest pause.
+fn sip(proxy: &Proxy) -> (bool, Duration) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&proxy.address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(GET).unwrap();
+    let start = std::time::Instant::now();
+    let (mut last, mut longest) = (start, Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(5) {
+        if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+            return (true, longest);
+        }
+        longest = longest.max(last.elapsed());
+        last = std::time::Instant::now();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (false, longest)
+}
+
+#[test]
+fn a_reader_faster_than_the_least_rate_is_served_to_the_end_whatever_the_kernel_holds() {
+    let backend = Backend::answering(|_, _| {
+        let mut out = b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n".to_vec();
+        out.resize(out.len() + (32 << 20), b'x');
+        out
+    });
+    let flags = [
+        "--grace",
+        "1s",
+        "--min-rate",
+        "1k",
+        "--buffer-response",
+        "64k",
+    ];
+    let proxy = Proxy::start(&[&backend.name()], &flags);
+    let start = std::time::Instant::now();
+    loop {
+        let (cut, longest) = sip(&proxy);
+        if !cut {
+            break;
+        }
+        // Unless this reader was held up itself.
+        assert!(longest > Duration::from_millis(500), "cut off");
+        assert!(start.elapsed() < LONG, "this machine is too slow to read");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Connections.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::ioctl;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -52,12 +54,32 @@ impl Stream {
         };
     }
 
+    /// Bytes that were written and that the other side does not have yet: its window may be full.
+    pub fn undelivered(&self) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => undelivered(stream.as_fd()),
+            Self::Unix(stream) => undelivered(stream.as_fd()),
+        }
+    }
+
     /// Makes the coming close a reset, so that the other side sees that something is missing.
     pub fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Bytes in a socket's send queue (`SIOCOUTQ` of tcp(7); unix sockets know it as well, though they count the
+/// kernel's own bytes besides).
+#[expect(unsafe_code, reason = "no crate here has a safe call for it")]
+fn undelivered(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: the kernel writes one int, which is what this getter has room for.
+    let bytes = unsafe {
+        let queued = ioctl::Getter::<{ libc::TIOCOUTQ as ioctl::Opcode }, libc::c_int>::new();
+        ioctl::ioctl(socket, queued)
+    }?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 macro_rules! either {
@@ -94,5 +116,36 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_other_side_has_not_read_is_undelivered() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(ours).unwrap();
+        stream.writable().await.unwrap();
+        let mut sent = 0;
+        while let Ok(count) = stream.try_write(&[0; 8192]) {
+            sent += count;
+        }
+        let stream = Stream::Tcp(stream);
+        let before = stream.undelivered().unwrap();
+        assert!(0 < before && before <= sent, "{before} of {sent}");
+        (&other).read_exact(&mut vec![0; sent]).unwrap();
+        let start = Instant::now();
+        while stream.undelivered().unwrap() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -17,11 +17,9 @@ const QUICK: u32 = 4;
 pub enum Outcome {
     /// Answered, and not with a failure of the server.
     Answered,
-    /// Answered with a failure of the server (5xx, except "too busy"): often at once, which says
-    /// nothing about how much it can take.
+    /// Answered with a failure of the server (5xx): often at once, which says nothing about how long work
+    /// takes.
     Errored,
-    /// Answered "too busy" (503): the limit is too high.
-    Overloaded,
     /// Taken, but broken off or not answered in time.
     Failed,
     /// Not even a connection could be made: the backend is down.
@@ -111,8 +109,7 @@ impl Backend {
                 self.learn(latency);
                 self.limit.answered(now, in_flight, latency);
             }
-            Outcome::Overloaded | Outcome::Failed => self.limit.overloaded(now),
-            Outcome::Errored => self.limit.errored(now, in_flight),
+            Outcome::Errored | Outcome::Failed => self.limit.failed(now, in_flight, latency),
             Outcome::Unreachable | Outcome::Checked | Outcome::Aborted => {}
         }
     }

@@ -5,10 +5,12 @@
 //! (limit / latency, by Little's law) gained at least half of what the extra requests would bring a
 //! backend with room to spare. A backend that was full already only makes them wait, and shows it
 //! by its latency long before its queue overflows: a trial adds one request, or a quarter of the
-//! limit when that is more. An experiment that failed is repeated ever more rarely.
+//! limit when that is more. An experiment that failed is repeated ever more rarely. A backend that fails
+//! requests instead of letting them wait is found out from above ([`super::shedding`]).
 
 use super::Seconds;
 use super::latency::{Floor, Run, compare};
+use super::shedding::{Sample, Shedding, Step};
 
 /// Latency that is always good enough: a queue this short is not worth fighting, and
 /// noise of the scheduler drowns the signal below it.
@@ -49,6 +51,8 @@ enum Phase {
     TryMore,
     /// Below it, to see whether that costs anything.
     TryLess,
+    /// Below it, to see whether failures stop.
+    Shed,
 }
 
 /// The limit of one backend. See the module's documentation.
@@ -75,6 +79,10 @@ pub struct Limit {
     voids: u32,
     /// Experiments in a row that failed: each halves the next one's step, which is a quarter at first.
     failures: u32,
+    /// What failures say; and those in this trial, and their usual part of all answers.
+    shedding: Shedding,
+    trial_failures: u32,
+    usual_failures: f64,
     /// Whether no experiment failed yet: while growing, each step needs only one full round.
     growing: bool,
 }
@@ -97,6 +105,9 @@ impl Limit {
             pause: FIRST_PAUSE,
             voids: 0,
             failures: 0,
+            shedding: Shedding::default(),
+            trial_failures: 0,
+            usual_failures: 0.0,
             growing: true,
         }
     }
@@ -143,7 +154,17 @@ impl Limit {
 
     /// Learns that a request which made `in_flight` at its start was answered after `latency`.
     pub fn answered(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
-        if self.is_changed_by(latency) && !self.fixed {
+        if self.fixed {
+            return;
+        }
+        let sample = Sample {
+            now,
+            in_flight,
+            latency,
+        };
+        let step = self.shedding.good(sample);
+        self.follow(now, step);
+        if self.is_changed_by(latency) && self.phase != Phase::Shed {
             // What was learned is void; the limit may still be right, and is tried soon.
             self.accept(self.accepted, Run::default());
             self.latest = Run::default();
@@ -151,12 +172,10 @@ impl Limit {
             self.failures = 0;
             self.next_trial = now + FIRST_PAUSE;
         }
-        if self.fixed {
-            return;
-        }
         self.floor.add(latency);
         self.latest.add(latency);
-        if self.phase != Phase::Settled && now > self.trial_end {
+        let on_trial = matches!(self.phase, Phase::TryMore | Phase::TryLess);
+        if on_trial && now > self.trial_end {
             self.give_up(now);
         }
         // A request that did not find the backend full says nothing about it when full; one that
@@ -167,22 +186,51 @@ impl Limit {
         match self.phase {
             Phase::Settled => self.settled(now, latency),
             Phase::TryMore | Phase::TryLess => self.on_trial(now, latency),
+            Phase::Shed => {}
         }
     }
 
-    /// Learns that the backend refused or broke off a request: whatever it held was too much.
-    pub fn overloaded(&mut self, now: Seconds) {
-        if !self.fixed {
-            self.accept((self.accepted / 2).max(1), Run::default());
-            self.fail(now);
+    /// Learns that a request which made `in_flight` at its start failed at the backend after `latency`:
+    /// it was refused, broken off, or answered with a failure of the server. Its time says nothing, and the
+    /// request may be what is wrong; but if failures are more than usual, more in flight is not tried any
+    /// further.
+    pub fn failed(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
+        if self.fixed {
+            return;
+        }
+        let sample = Sample {
+            now,
+            in_flight,
+            latency,
+        };
+        if in_flight <= self.accepted {
+            let step = self.shedding.bad(sample, self.accepted, self.latest.mean());
+            self.follow(now, step);
+        } else if self.phase == Phase::TryMore {
+            self.trial_failures += 1;
+            let answers = self.trial_run.count() + self.trial_failures;
+            if Shedding::is_more_than_usual(self.usual_failures, self.trial_failures, answers) {
+                self.fail(now);
+            }
         }
     }
 
-    /// Learns that a request was answered with a failure of the server. Its time says nothing, and the
-    /// request may be what is wrong; but more in flight is not tried any further.
-    pub fn errored(&mut self, now: Seconds, in_flight: u32) {
-        if !self.fixed && self.phase == Phase::TryMore && in_flight > self.accepted {
-            self.fail(now);
+    /// Does what the search from above says.
+    fn follow(&mut self, now: Seconds, step: Step) {
+        match step {
+            Step::Stay => {}
+            Step::Try(level) => {
+                self.growing = false;
+                self.phase = Phase::Shed;
+                self.current = level;
+            }
+            Step::Found(level) => {
+                self.accept(level, Run::default());
+                self.pause = FIRST_PAUSE;
+                self.failures = 0;
+                self.next_trial = now;
+            }
+            Step::Restore(level) => self.accept(level, Run::default()),
         }
     }
 
@@ -218,6 +266,8 @@ impl Limit {
             self.current = (self.accepted + step).min(LARGEST);
         }
         self.trial_run = Run::default();
+        self.trial_failures = 0;
+        self.usual_failures = self.shedding.usual();
     }
 
     fn on_trial(&mut self, now: Seconds, latency: Seconds) {
@@ -357,15 +407,60 @@ mod tests {
         assert!(end >= 64, "{end}");
     }
 
-    #[test]
-    fn halves_on_refusal() {
+    /// A backend that sheds all beyond `slots`, or fails at random, kept full from a limit on. Returns the
+    /// time until the limit is at most `goal`, the limit at the end, and its mean over time.
+    fn shed(from: u32, fails: impl Fn(usize, usize) -> bool, goal: u32) -> (Option<f64>, u32, f64) {
         let mut limit = Limit::adaptive();
-        for n in 0..400 {
-            limit.answered(f64::from(n) * 0.001, limit.current(), 0.05);
+        limit.accept(from, Run::default());
+        limit.growing = false;
+        limit.next_trial = FIRST_PAUSE;
+        // End, start, in flight with it, whether it fails.
+        let mut flights: Vec<(f64, f64, u32, bool)> = Vec::new();
+        let (mut now, mut reached, mut sum) = (0.0, None, 0.0);
+        for n in 0..20_000 {
+            while (flights.len() as u32) < limit.current() {
+                let working = flights.iter().filter(|flight| !flight.3).count();
+                let fails = fails(n + flights.len(), working);
+                let took = if fails { 0.001 } else { 0.075 };
+                flights.push((now + took, now, flights.len() as u32 + 1, fails));
+            }
+            let first = (0..flights.len())
+                .min_by(|&a, &b| flights[a].0.total_cmp(&flights[b].0))
+                .unwrap();
+            let (end, start, in_flight, failed) = flights.swap_remove(first);
+            sum += f64::from(limit.accepted) * (end - now);
+            now = end;
+            if failed {
+                limit.failed(now, in_flight, now - start);
+            } else {
+                limit.answered(now, in_flight, now - start);
+            }
+            if reached.is_none() && limit.accepted <= goal {
+                reached = Some(now);
+            }
         }
-        let before = limit.accepted;
-        limit.overloaded(1.0);
-        assert_eq!(limit.current(), before / 2);
+        (reached, limit.accepted, sum / now)
+    }
+
+    #[test]
+    fn a_backend_that_sheds_load_is_found_out_within_two_seconds() {
+        for (from, slots) in [(20, 2), (20, 1), (20, 18), (64, 20), (3, 2), (2, 1)] {
+            let (reached, end, _) = shed(from, |_, working| working >= slots, slots as u32);
+            assert!(reached.is_some_and(|at| at < 2.0), "{from}: {reached:?}");
+            assert_eq!(end, slots as u32, "{from}");
+        }
+    }
+
+    #[test]
+    fn failures_that_come_of_the_requests_do_not_lower_the_limit() {
+        for one_in in [2, 3, 10] {
+            // At random, so that no limit falls into step with it.
+            let random = |n: usize| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let (_, _, mean) = shed(8, |n, _| random(n).is_multiple_of(one_in), 4);
+            assert!(mean >= 7.0, "one in {one_in}: {mean} on average");
+        }
+        let (_, end, _) = shed(8, |_, _| true, 4);
+        assert_eq!(end, 8);
     }
 
     #[test]
@@ -374,7 +469,9 @@ mod tests {
         for n in 0..100 {
             limit.answered(f64::from(n) * 1e-9, 3, 0.001);
         }
-        limit.overloaded(1e-7);
+        for n in 0..100 {
+            limit.failed(f64::from(n), 3, 0.001);
+        }
         assert_eq!(limit.current(), 3);
     }
 

@@ -30,6 +30,7 @@ mod latency;
 mod limit;
 mod naming;
 mod queue;
+mod shedding;
 mod supply;
 mod types;
 

@@ -112,7 +112,6 @@ impl Call {
                 self.status = status;
                 self.stay(Answering)
             }
-            (_, Event::Whole) if self.status == 503 => self.end(Outcome::Overloaded),
             (_, Event::Whole) if self.status >= 500 => self.end(Outcome::Errored),
             (_, Event::Whole) => self.end(Outcome::Answered),
             // It is over, but nobody was there to blame the backend for what came of it.

@@ -20,6 +20,8 @@ pub struct Conn {
     pub output: Vec<u8>,
     written: usize,
     moved: u64,
+    /// Bytes written so far.
+    sent: u64,
 }
 
 impl Conn {
@@ -31,6 +33,7 @@ impl Conn {
             output: Vec::new(),
             written: 0,
             moved: 0,
+            sent: 0,
         }
     }
 
@@ -71,10 +74,24 @@ impl Conn {
             }
             self.written += count;
             self.moved += count as u64;
+            self.sent += count as u64;
         }
         self.output.clear();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Bytes written so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes written so far that have reached the other side. While it reads slowly, the kernel holds
+    /// some hundred kilobytes and asks for no more for a long time: only this shows that it reads.
+    pub fn delivered(&self) -> u64 {
+        // Without an answer from the kernel, what was written counts.
+        let queued = self.stream.undelivered().unwrap_or(0);
+        self.sent.saturating_sub(queued as u64)
     }
 
     /// Bytes of output that are still to be written.

@@ -65,6 +65,8 @@ struct Progress {
     awaited: Awaited,
     client_moved: u64,
     backend_moved: u64,
+    /// What had reached the client when that was last asked for.
+    delivered: u64,
     /// When the client last did something, or was first waited for; and the backend.
     client_since: Millis,
     backend_since: Millis,
@@ -114,6 +116,7 @@ impl<'a> Exchange<'a> {
             awaited: Awaited::Backend,
             client_moved: sides.client.moved(),
             backend_moved: sides.backend.moved(),
+            delivered: sides.client.sent(),
             client_since: now,
             backend_since: now,
         };
@@ -408,15 +411,32 @@ impl<'a> Exchange<'a> {
         (progress.at, progress.client_moved, progress.backend_moved) = (now, client, backend);
         let since = |moment: Millis| Duration::from_millis(now - moment);
         match progress.awaited {
-            Awaited::Client if since(progress.client_since) >= self.config.idle_timeout => {
-                Err(Event::ClientSlow)
+            Awaited::Client => {
+                let paced = self.pace.spend(waited, moved);
+                let idle = since(progress.client_since) >= self.config.idle_timeout;
+                if (paced && !idle) || self.client_reads(now) {
+                    Ok(())
+                } else {
+                    Err(Event::ClientSlow)
+                }
             }
-            Awaited::Client if !self.pace.spend(waited, moved) => Err(Event::ClientSlow),
             Awaited::Backend if since(progress.backend_since) >= backend_time => {
                 Err(Event::BackendSilent)
             }
-            _ => Ok(()),
+            Awaited::Backend => Ok(()),
         }
+    }
+
+    /// Whether a client that takes no more off our hands reads all the same what the kernel has for it,
+    /// and fast enough.
+    fn client_reads(&mut self, now: Millis) -> bool {
+        let delivered = self.client.delivered();
+        let more = delivered.saturating_sub(self.progress.delivered);
+        self.progress.delivered = delivered;
+        if more > 0 {
+            self.progress.client_since = now;
+        }
+        more > 0 && self.pace.spend(0, more)
     }
 
     /// Sets the timer for whoever is waited for.

@@ -49,10 +49,14 @@ pub struct World {
     pub late: Nanos,
     /// Requests a backend works on at once from a moment on, instead of `slots`.
     pub slots_later: Option<(Nanos, usize)>,
+    /// Which requests fail at once, wherever they come, by their number.
+    pub fails: fn(usize) -> bool,
     /// Connections the load generator has in all; `None` for as many as it likes.
     pub connections: Option<usize>,
     /// Silence after which a request is given up.
     pub patience: Nanos,
+    /// After what time a rejected request of a client that is no mouse is sent once more.
+    pub insist: Option<Nanos>,
     /// End of the count.
     pub end: Nanos,
     pub settings: Settings,
@@ -68,8 +72,10 @@ impl World {
             service: |_, _| 75 * MS,
             late: 0,
             slots_later: None,
+            fails: |_| false,
             connections,
             patience: SECOND,
+            insist: None,
             end: 20 * SECOND,
             settings: Settings {
                 backends: 2,
@@ -87,6 +93,8 @@ pub struct Tally {
     pub served: usize,
     pub refused: usize,
     pub overflows: usize,
+    /// When a backend failed a request.
+    pub failures: Vec<Nanos>,
     /// Answers by client.
     pub by_client: HashMap<String, usize>,
     /// Times from a mouse's sending to the start of the work on it, sorted.
@@ -116,6 +124,7 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Send(usize),
+    SendAgain(usize),
     ReachProxy(usize),
     ReachBackend(usize),
     Worked(usize),
@@ -208,6 +217,10 @@ impl Run<'_> {
                 self.agent.push_back(n);
                 self.connect();
             }
+            Event::SendAgain(n) => {
+                self.agent.push_back(n);
+                self.connect();
+            }
             Event::ReachProxy(n) => self.reach_proxy(n),
             Event::ReachBackend(n) => self.reach_backend(n),
             Event::Worked(n) => {
@@ -252,6 +265,8 @@ impl Run<'_> {
                 } else {
                     if self.script[n].mouse {
                         self.tally.mouse_losses.push(self.script[n].at);
+                    } else if let Some(pause) = self.world.insist {
+                        self.at(self.now + pause, Event::SendAgain(n));
                     }
                     self.tally.refused += 1;
                 }
@@ -353,8 +368,10 @@ impl Run<'_> {
         let backend = self.backend_of[&n];
         let slots = self.slots();
         let server = &mut self.servers[backend];
-        if server.working >= slots && server.queue.len() >= self.world.backlog {
-            self.tally.overflows += 1;
+        let overflows = server.working >= slots && server.queue.len() >= self.world.backlog;
+        self.tally.overflows += usize::from(overflows);
+        if overflows || (self.world.fails)(n) {
+            self.tally.failures.push(self.now);
             self.at(self.now + HOP, Event::ProxyHears(n, false));
             return;
         }
