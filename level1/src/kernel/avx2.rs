@@ -60,6 +60,19 @@ impl ColumnScanner for Avx2Scanner {
     }
 }
 
+/// [`super::lanes::round`] for sixteen registers: the sums grow one by one and the rotation comes
+/// last, so that few values are alive at the same time.
+macro_rules! round {
+    ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
+        for g in 0..$a.len() {
+            let function = $f($b[g], $c[g], $d[g]);
+            let sum = add(add($e[g], $keyed), function);
+            $b[g] = rotate_30($b[g]);
+            $e[g] = add(sum, rotate_5($a[g]));
+        }
+    };
+}
+
 lane_scanner!(
     #[target_feature(enable = "avx2")]
     groups = 4
@@ -87,6 +100,18 @@ fn splat(word: u32) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn add(x: __m256i, y: __m256i) -> __m256i {
     _mm256_add_epi32(x, y)
+}
+
+/// Vectors in memory are operands of an addition; words would have to be loaded first, into a
+/// register that is not free.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn spread<const N: usize>(words: &[u32; N]) -> [__m256i; N] {
+    let mut vectors = [splat(0); N];
+    for (vector, &word) in vectors.iter_mut().zip(words) {
+        *vector = splat(word);
+    }
+    vectors
 }
 
 #[inline]

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
+use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner, round, spread};
 use super::rows::Row;
 use super::schedule::Column;
 use super::two_level::ColumnScanner;

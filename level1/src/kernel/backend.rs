@@ -16,7 +16,7 @@ use thiserror::Error;
 /// A way to hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// The `sha1` crate for the last block: the yardstick, and the hardware path on aarch64.
+    /// The `sha1` crate for the last block: the yardstick.
     Sha1Crate,
     /// Plain code for any processor.
     Scalar,
@@ -26,6 +26,10 @@ pub enum Backend {
     Avx2,
     /// Sixteen lanes.
     Avx512,
+    /// Four lanes of a 64-bit ARM.
+    Neon,
+    /// The SHA extensions of ARMv8.
+    ShaArmv8,
 }
 
 /// The processor lacks what a backend needs.
@@ -35,12 +39,14 @@ pub struct BackendError(pub Backend);
 
 impl Backend {
     /// All backends, the plainest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Sha1Crate,
         Self::Scalar,
         Self::ShaNi,
         Self::Avx2,
         Self::Avx512,
+        Self::Neon,
+        Self::ShaArmv8,
     ];
 
     /// The name used on the command line.
@@ -51,6 +57,8 @@ impl Backend {
             Self::ShaNi => "sha-ni",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+            Self::ShaArmv8 => "sha-armv8",
         }
     }
 
@@ -65,8 +73,14 @@ impl Backend {
             Self::Avx2 => boxed(super::avx2::Avx2Scanner::new()),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => boxed(super::avx512::Avx512Scanner::new()),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => boxed(super::neon::NeonScanner::new()),
+            #[cfg(target_arch = "aarch64")]
+            Self::ShaArmv8 => boxed(super::sha_armv8::ShaArmv8Scanner::new()),
             #[cfg(not(target_arch = "x86_64"))]
             Self::ShaNi | Self::Avx2 | Self::Avx512 => None,
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon | Self::ShaArmv8 => None,
         };
         kernel.ok_or(BackendError(self))
     }
@@ -86,6 +100,8 @@ impl Backend {
             Self::Avx512,
             Self::Avx2,
             Self::ShaNi,
+            Self::ShaArmv8,
+            Self::Neon,
             Self::Scalar,
             Self::Sha1Crate,
         ];
@@ -104,7 +120,7 @@ impl Backend {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn boxed<S: super::two_level::ColumnScanner + 'static>(
     scanner: Option<S>,
 ) -> Option<Box<dyn Kernel>> {

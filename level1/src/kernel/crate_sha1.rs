@@ -1,7 +1,7 @@
 //! The kernel that leaves the last block to the `sha1` crate.
 //!
 //! It is what benchmarks compare with, and the choice on processors for which the crate has
-//! hardware code and this crate has none (aarch64).
+//! hardware code and this crate has none.
 
 use super::rows::Row;
 use super::schedule::Column;

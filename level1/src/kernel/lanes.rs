@@ -70,12 +70,52 @@ impl Chunk {
     }
 }
 
+/// A round of SHA-1 for some vectors, with a word of [`spread`]. The caller permutes the names
+/// instead of moving values.
+macro_rules! round {
+    ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
+        let keyed = splat($keyed);
+        for g in 0..$a.len() {
+            let mixed = add(rotate_5($a[g]), $f($b[g], $c[g], $d[g]));
+            $e[g] = add(add($e[g], keyed), mixed);
+            $b[g] = rotate_30($b[g]);
+        }
+    };
+}
+pub(super) use round;
+
+/// A schedule as [`round`] takes it: where there are registers enough, as it is.
+pub(super) fn spread<const N: usize>(words: &[u32; N]) -> &[u32; N] {
+    words
+}
+
+/// Five rounds bring every name back to its place.
+macro_rules! five_rounds {
+    ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
+        round!($f, $keyed[0], $a, $b, $c, $d, $e);
+        round!($f, $keyed[1], $e, $a, $b, $c, $d);
+        round!($f, $keyed[2], $d, $e, $a, $b, $c);
+        round!($f, $keyed[3], $c, $d, $e, $a, $b);
+        round!($f, $keyed[4], $b, $c, $d, $e, $a);
+    };
+}
+pub(super) use five_rounds;
+
+/// Pushes the rows of a mask's lanes, of which the first is `row`.
+pub(super) fn push_passed(mut passed: u32, row: usize, hits: &mut Vec<u32>) {
+    while passed != 0 {
+        hits.push(row as u32 + passed.trailing_zeros());
+        passed &= passed - 1;
+    }
+}
+
 /// Defines `scan_column(rows, column, span, hits)`: rounds 13 … 79 of one column for all rows, in
 /// `$groups` independent vectors at a time, whose instructions fill one another's waiting times.
 ///
 /// It expects in scope: `WIDTH` and the functions `load`, `splat`, `add`, `rotate_5`, `rotate_30`,
-/// `choose`, `parity`, `majority`, `min` (of unsigned words) and `at_most`, a bit mask of the lanes that are no greater than
-/// the other argument's.
+/// `choose`, `parity`, `majority`, `min` (of unsigned words), `at_most`, a bit mask of the lanes
+/// that are no greater than the other argument's; and [`round`] and [`spread`], these or others that
+/// suit the instruction set better.
 macro_rules! lane_scanner {
     ($(#[$attribute:meta])* groups = $groups:literal) => {
         $(#[$attribute])*
@@ -85,34 +125,12 @@ macro_rules! lane_scanner {
             span: u32,
             hits: &mut Vec<u32>,
         ) {
-            use $crate::kernel::lanes::CHUNK_ROWS;
+            use $crate::kernel::lanes::{CHUNK_ROWS, five_rounds, push_passed};
             const GROUPS: usize = $groups;
-
-            // One round for all groups. The caller permutes the names instead of moving values.
-            macro_rules! round {
-                ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
-                    let keyed = splat($keyed);
-                    for g in 0..GROUPS {
-                        let mixed = add(rotate_5($a[g]), $f($b[g], $c[g], $d[g]));
-                        $e[g] = add(add($e[g], keyed), mixed);
-                        $b[g] = rotate_30($b[g]);
-                    }
-                };
-            }
-            // Five rounds bring every name back to its place.
-            macro_rules! five_rounds {
-                ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
-                    round!($f, $keyed[0], $a, $b, $c, $d, $e);
-                    round!($f, $keyed[1], $e, $a, $b, $c, $d);
-                    round!($f, $keyed[2], $d, $e, $a, $b, $c);
-                    round!($f, $keyed[3], $c, $d, $e, $a, $b);
-                    round!($f, $keyed[4], $b, $c, $d, $e, $a);
-                };
-            }
-
             let w13 = splat(column.block[13]);
             let span = splat(span);
-            let (first_four, rest) = column.keyed.split_at(4);
+            let keyed = spread(&column.keyed);
+            let (first_four, rest) = keyed.split_at(4);
             let fives = rest.as_chunks::<5>().0;
 
             for (index, chunk) in rows.chunks.iter().enumerate() {
@@ -159,12 +177,7 @@ macro_rules! lane_scanner {
                     }
                     for (g, &words) in b.iter().enumerate() {
                         let at = lane + g * WIDTH;
-                        let mut passed = at_most(words, span);
-                        while passed != 0 {
-                            let row = index * CHUNK_ROWS + at + passed.trailing_zeros() as usize;
-                            hits.push(row as u32);
-                            passed &= passed - 1;
-                        }
+                        push_passed(at_most(words, span), index * CHUNK_ROWS + at, hits);
                     }
                 }
             }

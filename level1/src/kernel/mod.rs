@@ -21,6 +21,8 @@ mod lanes;
 mod portable;
 mod rows;
 mod schedule;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod streams;
 mod tuning;
 mod two_level;
 mod wide;
@@ -31,6 +33,11 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod sha_ni;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod sha_armv8;
 
 pub use backend::{Backend, BackendError};
 pub use device_info::{DeviceInfo, GpuError};

@@ -1,6 +1,6 @@
 //! The kernel for any processor: the vector kernels' loop with one lane, in plain safe code.
 
-use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner};
+use super::lanes::{CHUNK_ROWS, LaneRows, lane_scanner, round, spread};
 use super::rows::{Row, choose};
 use super::schedule::Column;
 use super::two_level::ColumnScanner;

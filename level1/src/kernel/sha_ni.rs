@@ -1,34 +1,27 @@
-//! SHA-NI: four rounds to an instruction, several rows interleaved.
+//! SHA-NI: four rounds of SHA-1 to an instruction, several rows interleaved ([`super::streams`]);
+//! two rounds of SHA-256.
 //!
-//! The instruction's latency is several times the interval at which it can start, so that many
-//! independent rows are in flight. As the schedule is computed once a column, nothing but
-//! `sha1rnds4` and `sha1nexte` is left for each of the last 17 groups of four rounds.
+//! The instructions add the rounds' constants themselves, and want the first word on top.
 
 #![allow(unsafe_code)]
 
 use super::rows::{K, Row};
 use super::schedule::Column;
+use super::streams::{self, PackedRow, stream_scanner};
 use super::two_level::ColumnScanner;
-use super::wide::{WideColumn, WideRow, WideRows};
-use crate::hash::HashFunction;
+use super::wide::{Rounds, WideColumn, WideRow, WideRows};
+use crate::hash::{HashFunction, State};
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_set_epi32, _mm_sha1nexte_epu32,
-    _mm_sha1rnds4_epu32, _mm_sha256rnds2_epu32,
+    __m128i, _mm_add_epi32, _mm_extract_epi32, _mm_loadu_si128, _mm_min_epu32, _mm_set_epi32,
+    _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32, _mm_sha256rnds2_epu32,
 };
 
-/// Rows in flight: two registers each, and one for the message.
-const STREAMS: usize = 6;
+/// Rows in flight. Two registers each is more than there are; what is read from the stack instead
+/// costs less than instructions that wait.
+const STREAMS: usize = 8;
 
-/// A row as the instructions take it.
-#[derive(Clone, Copy, Default)]
-struct PackedRow {
-    /// The variables a … d before round 12.
-    abcd: [u32; 4],
-    /// The variable e of round 12 with W12.
-    e: u32,
-    /// See [`Row::filter_offset`].
-    filter_offset: u32,
-}
+/// Rows in flight in the loops for other shapes.
+const WIDE_STREAMS: usize = 4;
 
 /// Exists only where the processor has SHA-NI and SSE4.1.
 pub(super) struct ShaNiScanner {
@@ -47,17 +40,7 @@ impl ColumnScanner for ShaNiScanner {
     const ROWS: u64 = 1200;
 
     fn pack(&mut self, rows: &[Row], last_block: &[u32; 16]) {
-        self.rows.clear();
-        for rows in rows.chunks(STREAMS) {
-            let mut packed = [PackedRow::default(); STREAMS];
-            for (packed, row) in packed.iter_mut().zip(rows) {
-                let [a, b, c, d, e] = row.before_12;
-                packed.abcd = [a, b, c, d];
-                packed.e = e.wrapping_add(last_block[12]);
-                packed.filter_offset = row.filter_offset;
-            }
-            self.rows.push(packed);
-        }
+        streams::pack(&mut self.rows, rows, last_block, register);
     }
 
     fn scan_column(&self, column: &Column, span: u32, hits: &mut Vec<u32>) {
@@ -81,119 +64,51 @@ impl ColumnScanner for ShaNiScanner {
     }
 }
 
-#[target_feature(enable = "sha,sse4.1")]
-fn scan_column(rows: &[[PackedRow; STREAMS]], column: &Column, span: u32, hits: &mut Vec<u32>) {
-    // Words go into a register with the earliest on top.
-    let words = |w: [u32; 4]| _mm_set_epi32(w[0] as i32, w[1] as i32, w[2] as i32, w[3] as i32);
-    let [w13, w14, w15] = [column.block[13], column.block[14], column.block[15]];
-    let group_12 = words([0, w13, w14, w15]);
-    let mut groups = [group_12; 16];
-    for (group, chunk) in groups.iter_mut().zip(column.expanded.as_chunks::<4>().0) {
-        *group = words(*chunk);
-    }
+stream_scanner!(#[target_feature(enable = "sha,sse4.1")]);
 
-    for (index, rows) in rows.iter().enumerate() {
-        let mut abcd = [group_12; STREAMS];
-        let mut earlier = abcd;
-        for s in 0..STREAMS {
-            let row = &rows[s];
-            let before = words(row.abcd);
-            let message = _mm_add_epi32(_mm_set_epi32(row.e as i32, 0, 0, 0), group_12);
-            earlier[s] = before;
-            abcd[s] = _mm_sha1rnds4_epu32::<0>(before, message);
-        }
-        // Four rounds for all streams; the variable e comes from the state four rounds earlier.
-        macro_rules! four_rounds {
-            ($function:literal, $groups:expr) => {
-                for group in $groups {
-                    for s in 0..STREAMS {
-                        let message = _mm_sha1nexte_epu32(earlier[s], *group);
-                        earlier[s] = abcd[s];
-                        abcd[s] = _mm_sha1rnds4_epu32::<$function>(abcd[s], message);
-                    }
-                }
-            };
-        }
-        four_rounds!(0, &groups[..1]);
-        four_rounds!(1, &groups[1..6]);
-        four_rounds!(2, &groups[6..11]);
-        four_rounds!(3, &groups[11..]);
-        for s in 0..STREAMS {
-            let a = _mm_extract_epi32::<3>(abcd[s]) as u32;
-            if a.wrapping_add(rows[s].filter_offset) <= span {
-                hits.push((index * STREAMS + s) as u32);
-            }
-        }
-    }
+fn register([first, second, third, fourth]: [u32; 4]) -> [u32; 4] {
+    [fourth, third, second, first]
 }
 
-/// Rows in flight in the loops for other shapes.
-const WIDE_STREAMS: usize = 4;
+fn message(keyed: u32, key: u32) -> u32 {
+    keyed.wrapping_sub(key)
+}
 
+#[inline]
 #[target_feature(enable = "sha,sse4.1")]
-fn wide_sha1(rows: &WideRows, column: &WideColumn<'_>, hits: &mut Vec<u32>) {
-    let reversed = |w: &[u32]| _mm_set_epi32(w[0] as i32, w[1] as i32, w[2] as i32, w[3] as i32);
-    // The instructions add the constants themselves.
-    let groups = |rounds: &[u32; 80]| -> [__m128i; 20] {
-        std::array::from_fn(|group| {
-            let key = K[group / 5];
-            let words: [u32; 4] =
-                std::array::from_fn(|at| rounds[4 * group + at].wrapping_sub(key));
-            reversed(&words)
-        })
-    };
-    let nonce = groups(&column.nonce.0);
-    let suffix: Vec<[__m128i; 20]> = column.suffix.iter().map(|block| groups(&block.0)).collect();
-    for (index, rows) in rows.rows.chunks(WIDE_STREAMS).enumerate() {
-        let row = |s: usize| -> &WideRow { &rows[s.min(rows.len() - 1)] };
-        let mut state: [__m128i; WIDE_STREAMS] =
-            std::array::from_fn(|s| reversed(&row(s).midstate[..4]));
-        let mut state_e: [u32; WIDE_STREAMS] = std::array::from_fn(|s| row(s).midstate[4]);
-        let mut abcd: [__m128i; WIDE_STREAMS] =
-            std::array::from_fn(|s| reversed(&row(s).before[..4]));
-        let mut e: [__m128i; WIDE_STREAMS] =
-            std::array::from_fn(|s| _mm_set_epi32(row(s).before[4] as i32, 0, 0, 0));
-        let (mut block, mut first, mut left) = (&nonce, 2, suffix.iter());
-        loop {
-            // The first group takes the variable e as it is; later ones rotate an earlier a.
-            let mut earlier = abcd;
-            for s in 0..WIDE_STREAMS {
-                let message = _mm_add_epi32(e[s], block[first]);
-                abcd[s] = _mm_sha1rnds4_epu32::<0>(abcd[s], message);
-            }
-            macro_rules! four_rounds {
-                ($function:literal, $groups:expr) => {
-                    for group in $groups {
-                        for s in 0..WIDE_STREAMS {
-                            let message = _mm_sha1nexte_epu32(earlier[s], *group);
-                            earlier[s] = abcd[s];
-                            abcd[s] = _mm_sha1rnds4_epu32::<$function>(abcd[s], message);
-                        }
-                    }
-                };
-            }
-            four_rounds!(0, &block[first + 1..5]);
-            four_rounds!(1, &block[5..10]);
-            four_rounds!(2, &block[10..15]);
-            four_rounds!(3, &block[15..]);
-            for s in 0..WIDE_STREAMS {
-                // The last e is an a of four rounds before, rotated.
-                let last_e = (_mm_extract_epi32::<3>(earlier[s]) as u32).rotate_left(30);
-                abcd[s] = _mm_add_epi32(abcd[s], state[s]);
-                state[s] = abcd[s];
-                state_e[s] = state_e[s].wrapping_add(last_e);
-                e[s] = _mm_set_epi32(state_e[s] as i32, 0, 0, 0);
-            }
-            let Some(next) = left.next() else { break };
-            (block, first) = (next, 0);
-        }
-        for (s, abcd) in abcd.iter().enumerate().take(rows.len()) {
-            let a = _mm_extract_epi32::<3>(*abcd) as u32;
-            if a.wrapping_sub(column.base) <= column.span {
-                hits.push((index * WIDE_STREAMS + s) as u32);
-            }
-        }
-    }
+fn load(words: &[u32; 4]) -> __m128i {
+    // SAFETY: `words` is 16 readable bytes; the instruction asks for no alignment.
+    unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1")]
+fn first(abcd: __m128i, e: __m128i, message: __m128i) -> __m128i {
+    _mm_sha1rnds4_epu32::<0>(abcd, _mm_add_epi32(e, message))
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1")]
+fn four<const FUNCTION: i32>(abcd: __m128i, earlier: __m128i, message: __m128i) -> __m128i {
+    _mm_sha1rnds4_epu32::<FUNCTION>(abcd, _mm_sha1nexte_epu32(earlier, message))
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1")]
+fn add(x: __m128i, y: __m128i) -> __m128i {
+    _mm_add_epi32(x, y)
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1")]
+fn min(x: __m128i, y: __m128i) -> __m128i {
+    _mm_min_epu32(x, y)
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1")]
+fn a_of(abcd: __m128i) -> u32 {
+    _mm_extract_epi32::<3>(abcd) as u32
 }
 
 #[target_feature(enable = "sha,sse4.1")]

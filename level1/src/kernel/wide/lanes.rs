@@ -12,30 +12,17 @@ macro_rules! wide_scanner {
             column: &$crate::kernel::wide::WideColumn<'_>,
             hits: &mut Vec<u32>,
         ) {
-            use $crate::kernel::lanes::CHUNK_ROWS;
+            use $crate::kernel::lanes::{CHUNK_ROWS, five_rounds, push_passed};
             const GROUPS: usize = $groups;
-            macro_rules! round {
-                ($f:ident, $keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
-                    let keyed = splat($keyed);
-                    for g in 0..GROUPS {
-                        let mixed = add(rotate_5($a[g]), $f($b[g], $c[g], $d[g]));
-                        $e[g] = add(add($e[g], keyed), mixed);
-                        $b[g] = rotate_30($b[g]);
-                    }
-                };
-            }
-            // Five rounds bring every name back to its place.
             macro_rules! fives {
                 ($f:ident, $rounds:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident) => {
                     for keyed in $rounds.as_chunks::<5>().0 {
-                        round!($f, keyed[0], $a, $b, $c, $d, $e);
-                        round!($f, keyed[1], $e, $a, $b, $c, $d);
-                        round!($f, keyed[2], $d, $e, $a, $b, $c);
-                        round!($f, keyed[3], $c, $d, $e, $a, $b);
-                        round!($f, keyed[4], $b, $c, $d, $e, $a);
+                        five_rounds!($f, keyed, $a, $b, $c, $d, $e);
                     }
                 };
             }
+            let nonce = spread(&column.nonce.0);
+            let suffix: Vec<_> = column.suffix.iter().map(|rounds| spread(&rounds.0)).collect();
             let base = splat(column.base.wrapping_neg());
             let span = splat(column.span);
             for (index, chunk) in rows.chunks.iter().enumerate() {
@@ -53,14 +40,14 @@ macro_rules! wide_scanner {
                         d[g] = load(&chunk.before[3], at);
                         e[g] = load(&chunk.before[4], at);
                     }
-                    let mut rounds = &column.nonce;
-                    let mut first = &rounds.0[10..20];
-                    let mut suffix = column.suffix.iter();
+                    let mut rounds = &nonce;
+                    let mut first = &rounds[10..20];
+                    let mut suffix = suffix.iter();
                     let words = loop {
                         fives!(choose, first, a, b, c, d, e);
-                        fives!(parity, rounds.0[20..40], a, b, c, d, e);
-                        fives!(majority, rounds.0[40..60], a, b, c, d, e);
-                        fives!(parity, rounds.0[60..80], a, b, c, d, e);
+                        fives!(parity, rounds[20..40], a, b, c, d, e);
+                        fives!(majority, rounds[40..60], a, b, c, d, e);
+                        fives!(parity, rounds[60..80], a, b, c, d, e);
                         let Some(next) = suffix.next() else {
                             let mut words = a;
                             for g in 0..GROUPS {
@@ -77,16 +64,11 @@ macro_rules! wide_scanner {
                         }
                         state = [a, b, c, d, e];
                         rounds = next;
-                        first = &rounds.0[..20];
+                        first = &rounds[..20];
                     };
                     for (g, &word) in words.iter().enumerate() {
                         let at = lane + g * WIDTH;
-                        let mut passed = at_most(add(word, base), span);
-                        while passed != 0 {
-                            let row = index * CHUNK_ROWS + at + passed.trailing_zeros() as usize;
-                            hits.push(row as u32);
-                            passed &= passed - 1;
-                        }
+                        push_passed(at_most(add(word, base), span), index * CHUNK_ROWS + at, hits);
                     }
                 }
             }
@@ -98,9 +80,9 @@ macro_rules! wide_scanner {
             column: &$crate::kernel::wide::WideColumn<'_>,
             hits: &mut Vec<u32>,
         ) {
-            use $crate::kernel::lanes::CHUNK_ROWS;
+            use $crate::kernel::lanes::{CHUNK_ROWS, push_passed};
             const GROUPS: usize = if $groups > 2 { 2 } else { $groups };
-            macro_rules! round {
+            macro_rules! round_256 {
                 ($keyed:expr, $a:ident, $b:ident, $c:ident, $d:ident, $e:ident, $f:ident, $g:ident, $h:ident) => {
                     let keyed = splat($keyed);
                     for i in 0..GROUPS {
@@ -143,14 +125,14 @@ macro_rules! wide_scanner {
                     loop {
                         // Eight rounds bring every name back to its place.
                         for keyed in rounds.as_chunks::<8>().0 {
-                            round!(keyed[0], a, b, c, d, e, f, g, h);
-                            round!(keyed[1], h, a, b, c, d, e, f, g);
-                            round!(keyed[2], g, h, a, b, c, d, e, f);
-                            round!(keyed[3], f, g, h, a, b, c, d, e);
-                            round!(keyed[4], e, f, g, h, a, b, c, d);
-                            round!(keyed[5], d, e, f, g, h, a, b, c);
-                            round!(keyed[6], c, d, e, f, g, h, a, b);
-                            round!(keyed[7], b, c, d, e, f, g, h, a);
+                            round_256!(keyed[0], a, b, c, d, e, f, g, h);
+                            round_256!(keyed[1], h, a, b, c, d, e, f, g);
+                            round_256!(keyed[2], g, h, a, b, c, d, e, f);
+                            round_256!(keyed[3], f, g, h, a, b, c, d, e);
+                            round_256!(keyed[4], e, f, g, h, a, b, c, d);
+                            round_256!(keyed[5], d, e, f, g, h, a, b, c);
+                            round_256!(keyed[6], c, d, e, f, g, h, a, b);
+                            round_256!(keyed[7], b, c, d, e, f, g, h, a);
                         }
                         for i in 0..GROUPS {
                             a[i] = add(a[i], state[0][i]);
@@ -168,12 +150,7 @@ macro_rules! wide_scanner {
                     }
                     for (i, &word) in a.iter().enumerate() {
                         let at = lane + i * WIDTH;
-                        let mut passed = at_most(add(word, base), span);
-                        while passed != 0 {
-                            let row = index * CHUNK_ROWS + at + passed.trailing_zeros() as usize;
-                            hits.push(row as u32);
-                            passed &= passed - 1;
-                        }
+                        push_passed(at_most(add(word, base), span), index * CHUNK_ROWS + at, hits);
                     }
                 }
             }
