@@ -56,7 +56,9 @@ pub use bench::{clock, hopeless_job, rate};
 pub use chain::{Head, HeadError, NextCommit};
 pub use clone_dir::{CloneDir, CloneError, classic_dir};
 pub use commit::{Commit, CommitError, NewCommit};
-pub use git::{GitError, NETWORK, Object, Push, Repository, end_git_with_us, without_secrets};
+pub use git::{
+    GitError, NETWORK, Object, Push, Repository, check_anywhere, end_git_with_us, without_secrets,
+};
 pub use hash::HashFunction;
 pub use job::{Job, Match, Searched};
 pub use kept::{KeptError, KeptFile, KeptMatch};

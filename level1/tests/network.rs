@@ -367,8 +367,10 @@ fn what_its_user_has_set_for_pushes_is_none_of_the_miners() {
     }
     let settings = format!(
         "[push]\n gpgSign = true\n followTags = true\n pushOption = x\n recurseSubmodules = check\n\
+         default = nothing\n negotiate = true\n useForceIfIncludes = true\n\
          [core]\n hooksPath = {}\n[commit]\n gpgSign = true\n[tag]\n gpgSign = true\n\
          [fetch]\n recurseSubmodules = true\n prune = true\n[submodule]\n recurse = true\n\
+         [transfer]\n fsckObjects = true\n[remote]\n pushDefault = elsewhere\n\
          [color]\n ui = always\n",
         hooks.display()
     );

@@ -171,12 +171,56 @@ fn commits_that_cannot_be_searched_are_refused() {
 }
 
 #[test]
+fn what_git_would_refuse_is_found_out_before_the_work() {
+    let game = Game::new("1");
+    let text = String::from_utf8(head_commit(&game)).unwrap();
+    // Nobody finds this: the answer comes before the search, or never.
+    let hopeless = "0".repeat(40);
+    let prefix = ["--prefix", &hopeless];
+    let end = text.find("\n\n").unwrap();
+    let committer = text.find("\ncommitter ").unwrap();
+    for (broken, words) in [
+        (text.replace("+0000", "-7:00"), "badTimezone"),
+        (text.replace(" <", "< "), "Email"),
+        (text.replacen("author ", "parent 12\nauthor ", 1), "parent"),
+        (
+            format!("{}{}", &text[..committer], &text[end..]),
+            "committer",
+        ),
+        (text.replacen("Begin", "Be\0gin", 1), "nul"),
+    ] {
+        let output = search(&game, &prefix, broken.as_bytes());
+        refused(&output, words);
+        // The same commit in a repository, where git has to be told not to look at it.
+        std::fs::write(game.path("object"), &broken).unwrap();
+        let write = [
+            "hash-object",
+            "--literally",
+            "-w",
+            "-t",
+            "commit",
+            "../object",
+        ];
+        let id = git(&game.path("seed"), &write);
+        let head = game.path("seed/.git/refs/heads/master");
+        std::fs::write(&head, format!("{id}\n")).unwrap();
+        for amend in [&[][..], &["--amend"]] {
+            let arguments = [&prefix[..], &["--repo", "seed"], amend].concat();
+            refused(&search(&game, &arguments, b""), words);
+        }
+        assert_eq!(std::fs::read_to_string(&head).unwrap().trim_end(), id);
+    }
+}
+
+#[test]
 fn targets_and_places_that_make_no_sense_are_refused() {
     let game = Game::new("1");
     let commit = head_commit(&game);
     let too_long = "a".repeat(41);
     for (arguments, words) in [
         (vec!["--prefix", "xyz"], "hexadecimal"),
+        (vec!["--prefix", "0x12"], "without 0x"),
+        (vec!["--prefix", "0X12"], "without 0x"),
         (vec!["--prefix", ""], "1 to 40"),
         (vec!["--prefix", &too_long], "1 to 40"),
         (vec!["--below", "0000"], "no hash can be less"),

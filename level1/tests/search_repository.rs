@@ -166,6 +166,43 @@ fn an_id_is_printed_whatever_happens_to_it() {
 }
 
 #[test]
+fn an_id_is_printed_though_head_has_moved_meanwhile() {
+    let game = Game::new("1");
+    let seed = game.path("seed");
+    // Somebody commits at the last moment: when git is told to move HEAD.
+    let find = Command::new("sh")
+        .args(["-c", "command -v git"])
+        .output()
+        .unwrap();
+    let real = String::from_utf8(find.stdout).unwrap();
+    let bin = game.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\nreal='{}'\ncase \" $* \" in *' update-ref '*)\n\
+         \"$real\" -C '{}' commit --quiet --allow-empty --message Faster || exit 9 ;;\nesac\n\
+         exec \"$real\" \"$@\"\n",
+        real.trim_end(),
+        seed.display()
+    );
+    fs::write(bin.join("git"), script).unwrap();
+    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let arguments = ["search", "--repo", "seed", "--amend", "--prefix", "ab"];
+    let output = game
+        .level1(&arguments)
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .output()
+        .unwrap();
+    let head = git(&seed, &["rev-parse", "HEAD"]);
+    refused(&output, &seed, &head, "HEAD stays");
+    assert_eq!(git(&seed, &["log", "-1", "--format=%s"]), "Faster");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let id = stderr.lines().next().unwrap();
+    assert!(id.starts_with("ab"), "{stderr}");
+    assert_eq!(git(&seed, &["cat-file", "-t", id]), "commit");
+}
+
+#[test]
 fn a_lock_is_noticed_before_the_work() {
     let game = Game::new("1");
     let seed = game.path("seed");
@@ -182,7 +219,7 @@ fn a_lock_is_noticed_before_the_work() {
 }
 
 /// Pieces of messages, among them everything that git's rules tell apart.
-const PIECES: [&str; 22] = [
+const PIECES: [&str; 27] = [
     "feat: a conventional subject\n",
     "Plain words here.\n",
     "\n",
@@ -205,6 +242,11 @@ const PIECES: [&str; 22] = [
     "x:\n",
     "  \n",
     "Reviewed-by: B\nAcked-by: C\n",
+    "Signed-off-by: C <c@d>\r\n",
+    "Acked-by: with spaces behind   \n",
+    "---\n",
+    "Gr\u{fc}\u{df}e-von: \u{1f980}\n",
+    "Signed-off-by:\tA\n",
 ];
 
 /// The SplitMix64 sequence.
@@ -278,8 +320,9 @@ fn the_trailers_of_a_thousand_messages_stay() {
         let after = trailers(&server, &placed);
         assert_eq!((before.len(), after.len()), (1000, 1000));
         for ((message, before), after) in messages.iter().zip(&before).zip(&after) {
+            // Not `lines`, which takes a carriage return away.
             let kept: Vec<&str> = after
-                .lines()
+                .split('\n')
                 .filter(|line| !line.starts_with("Nonce: "))
                 .collect();
             // A subject may be followed by a line that was the nonce's.

@@ -28,6 +28,11 @@ fn refused(mut command: Command, words: &str) {
         error.starts_with("level1: ") && error.contains(words),
         "{text}"
     );
+    let parts: Vec<&str> = error.split(": ").collect();
+    assert!(
+        parts.windows(2).all(|pair| pair[0] != pair[1]),
+        "doubled: {text}"
+    );
 }
 
 /// A wrong server leaves no clone behind.
@@ -133,6 +138,16 @@ fn folders_that_hold_something_else() {
 
     // A clone of something else stays as it is, and so does a repository without a remote.
     git(&game.path("seed"), &["clone", "--quiet", ".", "../other"]);
+    let other = game.path("other");
+    let set = |url: &str| git(&other, &["config", "remote.origin.url", url]);
+    set("https://ann:s3cret@host/other");
+    let mut command = game.level1(&["mine", "--dir", "other", "server.git", "ann"]);
+    let said = output_text(&command.output().unwrap());
+    assert!(
+        said.contains("is a clone of") && !said.contains("s3cret"),
+        "{said}"
+    );
+    set(game.path("seed").to_str().unwrap());
     refused(
         game.level1(&["mine", "--dir", "other", "server.git", "ann"]),
         "is a clone of",

@@ -10,7 +10,7 @@ use crate::cli::{SearchArgs, TargetArgs};
 use anyhow::{Context, Result, bail};
 use level1::{
     Commit, CommitTemplate, Control, HashFunction, Job, Match, Nonce, ObjectId, Outcome,
-    Repository, Target, TargetError, Team, search,
+    Repository, Target, TargetError, Team, check_anywhere, search,
 };
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
@@ -113,18 +113,21 @@ impl Source {
 
     /// Looks for what would be in the way of the match.
     fn check(&self, commit: &Commit, template: &CommitTemplate) -> Result<()> {
+        let (sample, id) = (template.commit(Nonce(0)), template.id(Nonce(0)));
+        let named = match &self.repository {
+            Some((repository, _)) => repository.check("commit", &sample).map(Some),
+            None if commit.hash() == HashFunction::Sha1 => check_anywhere("commit", &sample),
+            // Without a repository, git knows no other hash function.
+            None => Ok(None),
+        };
+        if let Some(named) = named.context("git would not take the commit")?
+            && named != id
+        {
+            bail!("git names a commit {named}, this program {id}");
+        }
         let Some((repository, head)) = &self.repository else {
             return Ok(());
         };
-        let sample = repository
-            .check("commit", &template.commit(Nonce(0)))
-            .context("git would not take the commit")?;
-        if sample != template.id(Nonce(0)) {
-            bail!(
-                "git names a commit {sample}, this program {}",
-                template.id(Nonce(0))
-            );
-        }
         if !self.amend {
             return Ok(());
         }

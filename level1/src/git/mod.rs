@@ -10,7 +10,7 @@ mod objects;
 mod push;
 
 pub use error::{GitError, without_secrets};
-pub use objects::Object;
+pub use objects::{Object, check_anywhere};
 pub use push::Push;
 
 use crate::object_id::ObjectId;

@@ -2,6 +2,7 @@
 
 use super::{GitError, Repository, parse_id};
 use crate::object_id::ObjectId;
+use std::path::Path;
 
 /// An object that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,19 @@ pub struct Object {
     pub kind: String,
     /// Its content.
     pub content: Vec<u8>,
+}
+
+/// Has git check an object of SHA-1's kind without a repository; `None` where there is no git.
+///
+/// # Errors
+/// Git would not take the object.
+pub fn check_anywhere(kind: &str, content: &[u8]) -> Result<Option<ObjectId>, GitError> {
+    // The root is hardly a repository, whose settings and names would be others.
+    match Repository::at(Path::new("/")).check(kind, content) {
+        Ok(id) => Ok(Some(id)),
+        Err(GitError::Missing(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Repository {
