@@ -43,6 +43,14 @@ const SETTINGS: [(&str, &str); 4] = [
 /// The version of the folder's layout; one that another version made is refused.
 const VERSION: (&str, &str) = ("gitcoin.version", "1");
 
+/// What git locks when it moves `master`, which `HEAD` names, or changes a setting.
+const LOCKS: [&str; 4] = [
+    "refs/heads/master.lock",
+    "HEAD.lock",
+    "packed-refs.lock",
+    "config.lock",
+];
+
 /// What a chain begins with.
 #[derive(Debug, Clone)]
 pub struct Genesis {
@@ -191,7 +199,7 @@ impl Repository {
             version.is_ok_and(|version| version.trim() == VERSION.1),
             "{shown} is not a gitcoin repository made by the harness"
         );
-        remove_stale_lock(&git)?;
+        remove_stale_locks(&git)?;
         let repository = Self::guarded(git, head_of)?;
         repository
             .audit(repository.head()?)
@@ -226,7 +234,7 @@ impl Repository {
     /// Replaces the chain by a fresh one: `master` then has no history in common with before.
     pub fn replace(&self, genesis: &Genesis) -> Result<ObjectId> {
         let mut guard = self.lock();
-        remove_stale_lock(&self.git)?;
+        remove_stale_locks(&self.git)?;
         guard.head = import(&self.git, genesis)?;
         guard.closed = false;
         let difficulty = genesis.difficulty.to_string();
@@ -331,7 +339,7 @@ impl Repository {
         };
         let (entry, objects) = self.judge(head, update.new, brought, circumstances)?;
         self.keep(&objects)?;
-        remove_stale_lock(&self.git)?;
+        remove_stale_locks(&self.git)?;
         let (new, old) = (update.new.to_string(), head.to_string());
         self.git.run(&["update-ref", BRANCH, &new, &old])?;
         guard.head = update.new;
@@ -553,20 +561,24 @@ fn device(git: &Git) -> Result<u64> {
     Ok(data.dev())
 }
 
-/// Removes the lock of `master` that a git left behind which did not end by itself.
+/// Removes the locks that a git left behind which did not end by itself.
 ///
-/// Call it only while no git of ours moves `master`; nobody else may.
-fn remove_stale_lock(git: &Git) -> Result<()> {
-    let lock = git.dir().join(format!("{BRANCH}.lock"));
-    let shown = lock.display();
-    match fs::remove_file(&lock) {
-        Ok(()) => {
-            console::log(&format!("level 1: {shown} was left behind; it is removed"));
-            Ok(())
+/// Call it only while no git of ours changes the repository; nobody else may.
+fn remove_stale_locks(git: &Git) -> Result<()> {
+    for name in LOCKS {
+        let lock = git.dir().join(name);
+        let shown = lock.display();
+        match fs::remove_file(&lock) {
+            Ok(()) => {
+                console::log(&format!("level 1: {shown} was left behind; it is removed"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot remove the stale {shown}"));
+            }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove the stale {shown}")),
     }
+    Ok(())
 }
 
 fn decode(pack: &[u8], limits: Limits, judge: &mut Judge) -> Result<Vec<Object>, Refusal> {

@@ -20,6 +20,9 @@ pub const LEDGER_FILE: &str = "LEDGER.txt";
 /// The objects that a coin consists of.
 const COIN_OBJECTS: usize = 3;
 
+/// The most characters of what a player wrote that a refusal repeats.
+const QUOTED_MAX: usize = 80;
+
 /// The rule that a push breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Violation {
@@ -212,7 +215,7 @@ pub struct RefUpdate {
 /// The push moves `master`, alone, from where it stands.
 pub fn check_updates(updates: &[RefUpdate], head: ObjectId) -> Result<&RefUpdate, Violation> {
     if let Some(other) = updates.iter().find(|update| update.name != BRANCH) {
-        return Err(Violation::WrongBranch(other.name.clone()));
+        return Err(Violation::WrongBranch(quoted(&other.name)));
     }
     let [update] = updates else {
         return Err(Violation::SeveralUpdates(updates.len()));
@@ -276,7 +279,7 @@ pub fn check_tree(old: &[TreeEntry], new: &[TreeEntry]) -> Result<(ObjectId, Obj
     };
     let touched = only_in(&new_others, &old_others).or_else(|| only_in(&old_others, &new_others));
     if let Some(name) = touched {
-        return Err(Violation::OtherFile(name));
+        return Err(Violation::OtherFile(quoted(&name)));
     }
     let (Some(old_ledger), Some(new_ledger)) = (find(old), find(new)) else {
         return Err(Violation::LedgerGone);
@@ -335,8 +338,17 @@ fn changed_entry(old: &[u8], new: &[u8]) -> Result<Entry, Violation> {
 }
 
 fn parse_entry(line: &[u8]) -> Result<Entry, Violation> {
-    let shown = || String::from_utf8_lossy(line).escape_debug().to_string();
-    Entry::parse(line).ok_or_else(|| Violation::MalformedEntry(shown()))
+    Entry::parse(line)
+        .ok_or_else(|| Violation::MalformedEntry(quoted(&String::from_utf8_lossy(line))))
+}
+
+/// What a player wrote, escaped, and so short that the words around it are told as well.
+fn quoted(text: &str) -> String {
+    let mut start: String = text.chars().take(QUOTED_MAX).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start.escape_debug().to_string()
 }
 
 fn raised(old: &[u8], new: &[u8]) -> Result<Entry, Violation> {
