@@ -92,6 +92,12 @@ pub fn wait_for(time: Duration) -> bool {
     *waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
+/// Takes a request to end as answered: for a program that had done its work and only waited for
+/// one, so that it was not interrupted in anything.
+pub fn answered() {
+    *flag() = false;
+}
+
 fn flag() -> MutexGuard<'static, bool> {
     REQUESTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -143,7 +143,8 @@ A player with a command is run here, as `COMMAND URL NAME`, again and again in a
 the command is split at spaces. For a player without one, a URL with its token is printed.
 
 Every coin is in the file of --db when it has landed. Ctrl-C ends a round early: its result is booked
-and shown, and the exit status is 130.
+and shown, and the exit status is 130. After the last round, where it ends the wait of --linger, the
+exit status is 0.
 
 Examples:
   harness level1 round --player ada --player bob --listen 0.0.0.0:8014

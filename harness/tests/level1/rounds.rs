@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use harness::level1::{repository::Repository, rounds::book::Book};
+use harness::level1::{git::Git, repository::Repository, rounds::book::Book};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -115,16 +115,23 @@ impl Playing {
     }
 
     /// Sends a signal; returns the exit status and what was printed.
-    fn end(mut self, signal: Signal) -> (ExitStatus, String) {
+    fn end(self, signal: Signal) -> (ExitStatus, String) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let (status, printed, _) = self.wait();
+        (status, printed)
+    }
+
+    /// Waits for its end; returns the exit status, what was printed, and what was said.
+    fn wait(mut self) -> (ExitStatus, String, String) {
         let reader = thread::spawn(move || {
             let mut said = String::new();
             self.stderr.read_to_string(&mut said).unwrap();
+            said
         });
         let mut printed = String::new();
         self.stdout.read_to_string(&mut printed).unwrap();
-        reader.join().unwrap();
-        (self.child.wait().unwrap(), printed)
+        let said = reader.join().unwrap();
+        (self.child.wait().unwrap(), printed, said)
     }
 }
 
@@ -210,12 +217,38 @@ fn a_round_whose_host_is_killed_is_booked_by_the_next() {
     );
     assert!(get("/rounds/1/coins.csv").contains(",sh,"));
     assert!(get("/rounds.csv").contains("\n1,"));
+    // Everything has its result: Ctrl-C interrupts nothing.
     let (status, printed) = next.end(Signal::INT);
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert!(printed.contains("round 1: its host was gone"), "{printed}");
     let book = Book::open(&db).unwrap();
     assert!(book.records().round(1).unwrap().unwrap().results[0].coins > 0);
     assert_eq!(book.unfinished().unwrap(), Vec::<u64>::new());
+}
+
+#[test]
+fn a_round_whose_chain_was_tampered_with_is_booked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, root) = (dir.path().join("game.sqlite"), dir.path().join("root"));
+    let mut playing = Playing::start(&db, &["--root", root.to_str().unwrap()]);
+    playing.wait_for("sh lands ");
+    let git = Git::new(&root.join("server/current-round"));
+    let first = git.run(&["rev-list", "--max-parents=0", "master"]).unwrap();
+    git.run(&["update-ref", "refs/heads/master", first.trim()])
+        .unwrap();
+    let (status, printed, said) = playing.wait();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("round 1 was ended and is booked"), "{said}");
+    assert!(said.contains("somebody else moved it"), "{said}");
+    assert!(printed.contains("round 1\n"), "{printed}");
+    let round = Book::open(&db)
+        .unwrap()
+        .records()
+        .round(1)
+        .unwrap()
+        .unwrap();
+    assert!(round.results[0].coins > 0);
+    assert!(round.note.unwrap().contains("somebody else moved it"));
 }
 
 #[test]

@@ -114,7 +114,8 @@ fn check(args: &RoundArgs) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the scoreboard up for as long as that; for who sits at the terminal, until Ctrl-C.
+/// Keeps the scoreboard up for as long as that; for who sits at the terminal, until Ctrl-C. Every
+/// round has its result by then, so that Ctrl-C interrupts nothing.
 fn linger(time: Option<Duration>, address: &str) {
     let until_stopped = time.is_none() && io::stdout().is_terminal();
     let time = time.unwrap_or_default();
@@ -123,11 +124,14 @@ fn linger(time: Option<Duration>, address: &str) {
             "level 1: the result stays at http://{address}/ until Ctrl-C"
         ));
         interrupt::wait();
+        interrupt::answered();
     } else if time > Duration::ZERO {
         console::log(&format!(
             "level 1: the result stays at http://{address}/ for {}",
             humantime::format_duration(time)
         ));
-        interrupt::wait_for(time);
+        if interrupt::wait_for(time) {
+            interrupt::answered();
+        }
     }
 }

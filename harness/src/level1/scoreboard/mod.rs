@@ -15,10 +15,15 @@ pub use landings::Landings;
 pub use page::{Fragments, Visit, round_page};
 
 use super::{
+    difficulty::Difficulty,
     player_name,
     rounds::book::{Player, Rated, Round},
 };
 use landings::Landed;
+
+/// The present moves in steps of so many seconds, so that a page on which nothing lands changes
+/// rarely.
+const PRESENT_STEP_S: u64 = 10;
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,7 +90,7 @@ pub struct RoundInfo {
 }
 
 /// Somebody's coins with their rank.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CoinLine {
     /// 1 for the most coins; ties share a rank.
     pub rank: usize,
@@ -97,9 +102,46 @@ pub struct CoinLine {
     pub coins: u64,
     /// When the last of them landed, in Unix milliseconds.
     pub last_coin_ms: Option<u64>,
+    /// Hashes a second, as far as coins tell: so many of the round's difficulty in so much time.
+    /// `None` without coins, and where nothing says when mining began.
+    pub hashes_per_s: Option<f64>,
     /// When each landed; for the chart.
     #[serde(skip)]
     pub times_ms: Vec<u64>,
+}
+
+impl Scoreboard {
+    /// The same with everybody's speed.
+    #[must_use]
+    pub fn with_rates(mut self) -> Self {
+        let difficulty: Option<Difficulty> = self.difficulty.parse().ok();
+        let hashes_per_coin = difficulty.map(|difficulty| difficulty.expected_hashes());
+        let hashes = hashes_per_coin.zip(self.played_s());
+        for line in &mut self.coins {
+            let rate = hashes.map(|(each, seconds)| line.coins as f64 * each / seconds as f64);
+            line.hashes_per_s = rate.filter(|_| line.coins > 0);
+        }
+        self
+    }
+
+    /// When the coins on the board began to count, if they have a round.
+    fn start_s(&self) -> Option<u64> {
+        let round = self.round.as_ref()?;
+        let counts = matches!(self.phase, Phase::Round | Phase::Pause { .. } | Phase::Over);
+        counts.then_some(round.start_s)
+    }
+
+    /// For how long the coins that are shown were mined, in seconds, at least 1.
+    fn played_s(&self) -> Option<u64> {
+        let (start_s, round) = (self.start_s()?, self.round.as_ref()?);
+        let frozen = round.freeze_s.filter(|_| self.frozen);
+        // The host may have ended it early.
+        let over = self.rounds.iter().find(|over| over.number == round.number);
+        let until_s = frozen
+            .or(over.map(|over| over.end_s))
+            .unwrap_or_else(|| self.now_s.next_multiple_of(PRESENT_STEP_S).min(round.end_s));
+        Some(until_s.saturating_sub(start_s).max(1))
+    }
 }
 
 /// A player's standing over all rounds.
@@ -173,6 +215,7 @@ fn rank(coins: impl Iterator<Item = (String, Landed)>) -> Vec<CoinLine> {
             name,
             coins: landed.coins,
             last_coin_ms: landed.times_ms.last().copied(),
+            hashes_per_s: None,
             times_ms: landed.times_ms,
         })
         .collect();
@@ -245,6 +288,61 @@ mod tests {
                 (5, "eve", false)
             ]
         );
+    }
+
+    #[test]
+    fn speeds_follow_from_coins_and_the_time_that_counts() {
+        let coins = [("ada", landed(3, 400)), ("eve", Landed::default())];
+        let coins = rank(
+            coins
+                .map(|(name, landed)| (name.to_owned(), landed))
+                .into_iter(),
+        );
+        let info = RoundInfo {
+            number: 1,
+            start_s: 100,
+            end_s: 1000,
+            bonus_points: 50,
+            freeze_s: Some(820),
+        };
+        let speeds = |phase, frozen, now_s, rounds: &[Round]| {
+            let board = Scoreboard {
+                title: String::new(),
+                path: String::new(),
+                head: String::new(),
+                difficulty: "01".into(),
+                phase,
+                round: Some(info.clone()),
+                frozen,
+                coins: coins.clone(),
+                ratings: Vec::new(),
+                rounds: rounds.to_vec(),
+                course: Vec::new(),
+                now_s,
+            };
+            let lines = board.with_rates().coins;
+            // In coins of 256 hashes, for as many seconds as they were mined.
+            let seconds = |line: &CoinLine| Some((3.0 * 256.0 / line.hashes_per_s?).round() as u64);
+            lines.iter().map(seconds).collect::<Vec<_>>()
+        };
+        assert_eq!(speeds(Phase::Round, false, 295, &[]), [Some(200), None]);
+        assert_eq!(speeds(Phase::Round, true, 900, &[]), [Some(720), None]);
+        assert_eq!(speeds(Phase::Over, false, 5000, &[]), [Some(900), None]);
+        let early = Round {
+            number: 1,
+            start_s: 100,
+            end_s: 400,
+            duration_s: 900,
+            difficulty: "01".into(),
+            bonus_points: 50,
+            note: None,
+            results: Vec::new(),
+        };
+        assert_eq!(
+            speeds(Phase::Over, false, 5000, &[early]),
+            [Some(300), None]
+        );
+        assert_eq!(speeds(Phase::WarmUp, false, 295, &[]), [None, None]);
     }
 
     #[test]

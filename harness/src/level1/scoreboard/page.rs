@@ -8,19 +8,15 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     super::rounds::book::{Coin, Round},
-    CoinLine, Phase, Scoreboard,
+    CoinLine, PRESENT_STEP_S, Phase, Scoreboard,
     chart::{Chart, Line, nice_step},
     coin_chart::{Colours, coin_chart},
-    words::{clock, into_the_round, shortened, utc, winners},
+    words::{clock, into_the_round, shortened, speed, utc, winners},
 };
 
 /// How often a browser without script asks for the page again, in seconds: about once a coin in a
 /// round.
 const REFRESH_S: u32 = 5;
-
-/// The lines of a chart grow to the present in steps of so many seconds, so that a page on which
-/// nothing lands changes rarely.
-const PRESENT_STEP_S: u64 = 10;
 
 /// The most spaces between the rounds below the chart of the ratings.
 const ROUND_TICKS: f64 = 10.0;
@@ -107,13 +103,6 @@ impl Scoreboard {
                 p.frozen { "Frozen: coins that land now are shown when the round is over." }
             }
         }
-    }
-
-    /// When the coins on the board began to count, if they have a round.
-    fn start_s(&self) -> Option<u64> {
-        let round = self.round.as_ref()?;
-        let counts = matches!(self.phase, Phase::Round | Phase::Pause { .. } | Phase::Over);
-        counts.then_some(round.start_s)
     }
 
     fn chart(&self) -> Chart {
@@ -307,12 +296,18 @@ fn coin_table(lines: &[CoinLine], start_s: Option<u64>) -> Markup {
             thead { tr {
                 th.number { "rank" } th { "player" } th.number { "coins" }
                 th.number { @if start_s.is_some() { "last coin at" } @else { "last coin (UTC)" } }
+                @if start_s.is_some() {
+                    th.number title="estimated from the coins" { "speed" }
+                }
             } }
             tbody { @for line in lines { tr.none[line.coins == 0] {
                 td.number { (line.rank) }
                 td { (line.name) @if line.bot { " " span.bot { "bot" } } }
                 td.number { (line.coins) }
                 td.number { (last_coin(line.last_coin_ms, start_s)) }
+                @if start_s.is_some() {
+                    td.number { (line.hashes_per_s.map_or_else(|| "–".to_owned(), speed)) }
+                }
             } } }
         } }
     }
@@ -412,6 +407,7 @@ mod tests {
             bot: name.starts_with("bot-"),
             coins: times.len() as u64,
             last_coin_ms: times.last().copied(),
+            hashes_per_s: None,
             times_ms: times.to_vec(),
         };
         Scoreboard {
@@ -453,13 +449,15 @@ mod tests {
 
     #[test]
     fn the_page_shows_everything_and_escapes_it() {
-        let page = scoreboard().html(&visit());
+        let page = scoreboard().with_rates().html(&visit());
         for part in [
             "<h1>A &lt;game&gt;</h1>",
             "data-until=\"1000\">10:35</b>",
             "<td>ada</td><td class=\"number\">2</td>",
             "<time data-at=\"165\">1:05</time>",
-            "<td>&lt;eve&gt; &amp; &quot;co&quot;</td><td class=\"number\">0</td>",
+            "<td class=\"number\">124 kH/s</td>",
+            "<td>&lt;eve&gt; &amp; &quot;co&quot;</td><td class=\"number\">0</td>\
+             <td class=\"number\"></td><td class=\"number\">–</td>",
             "<td>ada</td><td class=\"number\">1016</td><td class=\"number\">+16.4</td>",
             "git clone http://<b>NAME:TOKEN</b>@game.example:8014/level1",
             "href=\"/rounds/2\"",
@@ -490,10 +488,10 @@ mod tests {
 
     #[test]
     fn a_page_on_which_nothing_happens_stays_as_it_is() {
-        let mut board = scoreboard();
+        let mut board = scoreboard().with_rates();
         let before = board.fragments();
         board.now_s += 3;
-        assert_eq!(board.fragments(), before);
+        assert_eq!(board.with_rates().fragments(), before);
     }
 
     #[test]

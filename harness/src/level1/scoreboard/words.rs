@@ -28,6 +28,21 @@ pub fn into_the_round(time_ms: Option<u64>, start_s: u64) -> String {
     time_ms.map_or_else(String::new, |ms| clock((ms / 1000).saturating_sub(start_s)))
 }
 
+/// Hashes a second, with three digits or so.
+pub fn speed(hashes_per_s: f64) -> String {
+    let units = [(1e9, "GH/s"), (1e6, "MH/s"), (1e3, "kH/s"), (1.0, "H/s")];
+    let (unit, name) = units
+        .into_iter()
+        .find(|&(unit, _)| hashes_per_s >= unit)
+        .unwrap_or((1.0, "H/s"));
+    let value = hashes_per_s / unit;
+    match value {
+        ..10.0 => format!("{value:.2} {name}"),
+        ..100.0 => format!("{value:.1} {name}"),
+        _ => format!("{value:.0} {name}"),
+    }
+}
+
 /// A difficulty's first digits: nobody compares the rest by eye.
 pub fn shortened(difficulty: &str) -> String {
     match difficulty.char_indices().nth(DIGITS_SHOWN) {
@@ -64,5 +79,13 @@ mod tests {
         assert_eq!(shortened("00000001"), "00000001");
         assert_eq!(shortened("000000012"), "00000001…");
         assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59");
+    }
+
+    #[test]
+    fn speeds_have_three_digits() {
+        assert_eq!(speed(0.25), "0.25 H/s");
+        assert_eq!(speed(12_345.0), "12.3 kH/s");
+        assert_eq!(speed(283_400_000.0), "283 MH/s");
+        assert_eq!(speed(63.5e9), "63.5 GH/s");
     }
 }

@@ -142,7 +142,7 @@ impl Site {
             }
             None => landings.insert(Landings::new(&self.repository)?),
         };
-        Ok(Scoreboard {
+        let board = Scoreboard {
             title: self.title.clone(),
             path: self.path(),
             head: head.to_string(),
@@ -155,7 +155,8 @@ impl Site {
             rounds: standing.rounds,
             course: standing.course,
             now_s,
-        })
+        };
+        Ok(board.with_rates())
     }
 
     /// Reads in the book; `None` where none is kept.
