@@ -11,7 +11,7 @@ const HEIGHT: f64 = 260.0;
 /// Room for the numbers of the axes.
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 10.0;
+const TOP: f64 = 16.0;
 const BOTTOM: f64 = 34.0;
 
 /// The most points of a line: more than there are columns of pixels show nothing more.
