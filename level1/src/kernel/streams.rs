@@ -72,8 +72,8 @@ macro_rules! stream_scanner {
             let [w13, w14, w15] = [column.block[13], column.block[14], column.block[15]];
             let group_12 = group([keyed(0), keyed(w13), keyed(w14), keyed(w15)], K[0]);
             let mut groups = [group_12; 16];
-            for (at, words) in column.keyed.as_chunks::<4>().0.iter().enumerate() {
-                groups[at] = group(*words, K[(at + 4) / 5]);
+            for (number, words) in (4..).zip(column.keyed.as_chunks::<4>().0) {
+                groups[number - 4] = group(*words, K[number / 5]);
             }
 
             for (index, rows) in rows.iter().enumerate() {
