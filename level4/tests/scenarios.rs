@@ -11,7 +11,7 @@ use level4::consensus::{
 };
 use level4::machine::Machine;
 use level4::message::{Command, NodeId, PeerMessage};
-use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 
 #[path = "simulated/ledger.rs"]
 mod ledger;
@@ -43,7 +43,7 @@ struct Node {
     notices: Vec<Notice>,
 }
 
-/// Nodes 1.., all voters of a cluster that has just begun.
+/// Nodes 1.. of a cluster that has just begun; all of them vote, if nothing else is said.
 struct Story {
     nodes: Vec<Node>,
     /// On their way: from, to, message.
@@ -55,13 +55,23 @@ struct Story {
 
 impl Story {
     fn new(size: u64) -> Self {
-        Self::with_parted(size, None)
+        Self::begin(size, size, None)
+    }
+
+    /// Only the first of them vote.
+    fn with_voters(size: u64, voters: u64) -> Self {
+        Self::begin(size, voters, None)
     }
 
     /// One of them has noted that its state is not the others'.
     fn with_parted(size: u64, parted: Option<NodeId>) -> Self {
+        Self::begin(size, size, parted)
+    }
+
+    fn begin(size: u64, voters: u64, parted: Option<NodeId>) -> Self {
         let members: Members = (1..=size).map(|id| (id, id.to_string())).collect();
-        let conf_state = ConfState::from((members.keys().copied().collect::<Vec<_>>(), Vec::new()));
+        let (voters, learners): (Vec<_>, Vec<_>) = members.keys().partition(|&&id| id <= voters);
+        let conf_state = ConfState::from((voters, learners));
         let node = |&id: &NodeId| {
             let hard_state = HardState {
                 term: 1,
@@ -338,6 +348,72 @@ fn raft_gets_no_message_that_it_would_panic_at() {
     story.ask(2, 1, "still there");
     story.settle();
     assert_eq!(story.node(2).answers.len(), 1);
+}
+
+#[test]
+fn acknowledgements_commit_nothing_beyond_a_configuration_change_that_has_just_come() {
+    // Node 2 learns in a cluster whose only voter is node 1, as far as it knows.
+    let mut story = Story::with_voters(2, 1);
+    let entry = |index: u64, kind: EntryType| Entry {
+        index,
+        term: 1,
+        entry_type: kind,
+        ..Entry::default()
+    };
+    let mut append = Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term) = (1, 2, 1);
+    (append.index, append.log_term, append.commit) = (1, 1, 1);
+    append.entries = vec![
+        entry(2, EntryType::EntryConfChangeV2),
+        entry(3, EntryType::EntryNormal),
+    ]
+    .into();
+    let node = story.node(2);
+    // Both come before the node looks at either.
+    node.core.receive(1, PeerMessage::Raft(Box::new(append)));
+    node.core.receive(1, PeerMessage::Ack { term: 1, index: 3 });
+    story.write(2);
+    story.flush(2);
+    assert!(story.node(2).applies.is_empty(), "one voter was a quorum");
+}
+
+#[test]
+fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
+    let mut story = Story::new(3);
+    let mut tell = |from: NodeId, term: u64| {
+        let mut append = Message::default();
+        append.set_msg_type(MessageType::MsgAppend);
+        (append.from, append.to, append.term) = (from, 2, term);
+        (append.index, append.log_term, append.commit) = (1, 1, 1);
+        append.entries = vec![Entry {
+            index: 2,
+            term,
+            ..Entry::default()
+        }]
+        .into();
+        let append = PeerMessage::Raft(Box::new(append));
+        story.node(2).core.receive(from, append);
+        story.flush(2).persist
+    };
+    // Node 2's disk is slow: entry 2 has been replaced by the time that it is written.
+    let mut writes = tell(1, 2);
+    writes.extend(tell(3, 3));
+    let last = writes.last().unwrap().number;
+    story.node(2).core.persisted(last);
+    story.flush(2);
+    let promises = story
+        .wire
+        .iter()
+        .filter_map(|(_, to, message)| match message {
+            PeerMessage::Raft(message) if message.msg_type == MessageType::MsgAppendResponse => {
+                Some((*to, message.term, message.index))
+            }
+            PeerMessage::Ack { term, index } => Some((*to, *term, *index)),
+            _ => None,
+        });
+    let promises: Vec<(NodeId, u64, u64)> = promises.collect();
+    assert_eq!(promises, [(3, 3, 2), (1, 3, 2)]);
 }
 
 /// Node 3 is far behind, and the others have forgotten the entries that it lacks.

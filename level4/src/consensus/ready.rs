@@ -129,7 +129,12 @@ impl Core {
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
     pub(super) fn release_held(&mut self, number: u64) {
         let mut acknowledged = None;
+        let current = self.raw.raft.term;
         for message in self.durability.release(number) {
+            // The disk was slow, and a later leader may have replaced what was promised to an earlier one.
+            if message.term < current && is_promise(&message) {
+                continue;
+            }
             if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
                 acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
             }
@@ -163,6 +168,10 @@ impl Core {
             return;
         }
         let raft = &mut self.raw.raft;
+        // What has come since the last ready may hold changes as well.
+        if raft.raft_log.unstable.entries.iter().any(is_change) {
+            return;
+        }
         let term = raft.term;
         let has_quorum =
             |nodes: &HashSet<NodeId>| raft.prs().has_quorum(&nodes.iter().copied().collect());
@@ -205,6 +214,15 @@ impl Core {
 
 fn is_change(entry: &Entry) -> bool {
     entry.entry_type != EntryType::EntryNormal
+}
+
+/// Whether a message says what is on this node's disk.
+fn is_promise(message: &Message) -> bool {
+    let kind = message.msg_type;
+    matches!(
+        kind,
+        MessageType::MsgAppendResponse | MessageType::MsgRequestVoteResponse
+    ) && !message.reject
 }
 
 /// Whether a crash must not make this node forget that the entry was committed.
