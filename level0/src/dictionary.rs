@@ -68,15 +68,6 @@ impl Dictionary {
         }
     }
 
-    /// Whether `text[start..end]` is known; quicker for a table than a copy of the word would be.
-    #[inline]
-    pub(crate) fn knows_at(&self, text: &[u8], start: usize, end: usize) -> bool {
-        match &self.lookup {
-            Lookup::BuiltIn => compact::built_in_knows(text, start, end),
-            Lookup::Table(table) => table.knows_at(text, start, end),
-        }
-    }
-
     /// Length in bytes of the longest entry that a word can match; any longer word is unknown.
     pub fn longest_entry(&self) -> usize {
         match &self.lookup {

@@ -137,17 +137,32 @@ impl Table {
 
     /// Whether the table holds a word of any length.
     pub(crate) fn knows(&self, word: &[u8]) -> bool {
-        self.knows_at(word, 0, word.len())
+        self.answer(self.request(word, 0, word.len()), word, 0, word.len())
     }
 
-    /// Whether the table holds the word `text[start..end]`.
+    /// Begins to look up the word `text[start..end]`: asks the memory for its bucket.
     #[inline]
-    pub(crate) fn knows_at(&self, text: &[u8], start: usize, end: usize) -> bool {
+    pub(crate) fn request(&self, text: &[u8], start: usize, end: usize) -> Request {
         let key = Key::of(text, start, end);
+        let bucket = self.bucket(key);
+        self.prefetch(bucket);
+        Request { key, bucket }
+    }
+
+    /// Whether the table holds the word `text[start..end]`, which was requested.
+    #[inline]
+    pub(crate) fn answer(&self, request: Request, text: &[u8], start: usize, end: usize) -> bool {
         start < end
-            && self.holds(key, self.bucket(key))
+            && self.holds(request.key, request.bucket)
             && (end - start <= KEY_BYTES || self.holds_long(&text[start..end]))
     }
+}
+
+/// A look-up that has been begun.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Request {
+    key: Key,
+    bucket: usize,
 }
 
 #[inline]

@@ -4,7 +4,7 @@
 //! judged in parallel; then what was found is placed (line, column), in order.
 
 use super::directive::{Directives, Ignored};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Batch, Vocabulary};
 use super::words::for_each_word;
 use rayon::prelude::*;
 use std::io::{self, Read};
@@ -186,14 +186,18 @@ fn judge_chunk(text: &[u8], vocabulary: &Vocabulary) -> Vec<Judged> {
         start = end;
     }
     let judge = |piece: std::ops::Range<usize>| {
-        let mut judged = Judged::default();
-        let base = piece.start;
-        for_each_word(&text[piece.clone()], |place| {
+        let (base, text) = (piece.start, &text[piece]);
+        let (mut judged, mut batch) = (Judged::default(), Batch::default());
+        let mut take = |range: std::ops::Range<usize>| {
+            judged.unknown.push((base + range.start, base + range.end));
+        };
+        for_each_word(text, |place| {
             judged.words += 1;
-            vocabulary.judge(&text[piece.clone()], place, &mut |range| {
-                judged.unknown.push((base + range.start, base + range.end));
-            });
+            if batch.push(place) {
+                vocabulary.judge(text, &mut batch, &mut take);
+            }
         });
+        vocabulary.judge(text, &mut batch, &mut take);
         judged
     };
     if pieces.len() == 1 {

@@ -7,8 +7,8 @@ use super::hunspell::Hunspell;
 use super::skip::{is_number, is_unspaced};
 use super::suggest::suggestions;
 use super::words::{HYPHENS, Place};
-use crate::dictionary::{Dictionary, DictionaryBuilder};
 use crate::lines::{self, for_each_line};
+use crate::table::{Request, Table, TableBuilder};
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -27,15 +27,45 @@ use std::path::Path;
 /// ```
 pub struct Vocabulary {
     /// Folded entries.
-    list: Dictionary,
+    list: Table,
     hunspells: Vec<Hunspell>,
     diacritics: Diacritics,
     code: bool,
 }
 
+/// Words that are judged together, so that their look-ups wait for memory together.
+pub(crate) struct Batch {
+    places: [Place; BATCH],
+    requests: [Request; BATCH],
+    len: usize,
+}
+
+/// Words to a batch: few enough for it and its cache lines to stay in the first-level cache.
+const BATCH: usize = 32;
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            places: [Place::default(); BATCH],
+            requests: [Request::default(); BATCH],
+            len: 0,
+        }
+    }
+}
+
+impl Batch {
+    /// Adds a word; says whether the batch is full and must be judged.
+    #[inline]
+    pub(crate) fn push(&mut self, place: Place) -> bool {
+        self.places[self.len] = place;
+        self.len += 1;
+        self.len == BATCH
+    }
+}
+
 /// Collects words for a [`Vocabulary`].
 pub struct VocabularyBuilder {
-    list: DictionaryBuilder,
+    list: TableBuilder,
     hunspells: Vec<Hunspell>,
     diacritics: Diacritics,
     code: bool,
@@ -45,7 +75,7 @@ impl VocabularyBuilder {
     /// No words yet.
     pub fn new(diacritics: Diacritics) -> Self {
         Self {
-            list: DictionaryBuilder::default(),
+            list: TableBuilder::default(),
             hunspells: Vec::new(),
             diacritics,
             code: false,
@@ -178,21 +208,33 @@ impl Vocabulary {
         found
     }
 
-    /// Calls `unknown` with the place of what is unknown of the word at `place` of `text`: the word
-    /// without a possessive `'s`, or those of its parts, between hyphens or by `--code`, that are.
-    #[inline]
-    pub(crate) fn judge(&self, text: &[u8], place: Place, unknown: &mut impl FnMut(Range<usize>)) {
-        if place.plain {
-            if self.list.knows_at(text, place.start, place.end) {
-                return;
-            }
-            // There is nobody else to ask, and nothing to take apart.
-            if self.hunspells.is_empty() && !self.code {
-                unknown(place.start..place.end);
-                return;
+    /// Calls `unknown` with the place of what is unknown of each word of the batch, in order, and
+    /// empties it: a word without a possessive `'s`, or those of its parts, between hyphens or by
+    /// `--code`, that are unknown.
+    pub(crate) fn judge(
+        &self,
+        text: &[u8],
+        batch: &mut Batch,
+        unknown: &mut impl FnMut(Range<usize>),
+    ) {
+        let (places, requests) = (&batch.places[..batch.len], &mut batch.requests);
+        for (place, request) in places.iter().zip(requests.iter_mut()) {
+            *request = self.list.request(text, place.start, place.end);
+        }
+        // There is nobody else to ask, and nothing to take apart.
+        let is_final = self.hunspells.is_empty() && !self.code;
+        for (&place, &request) in places.iter().zip(requests.iter()) {
+            if !place.plain {
+                self.judge_slowly(text, place, unknown);
+            } else if !self.list.answer(request, text, place.start, place.end) {
+                if is_final {
+                    unknown(place.start..place.end);
+                } else {
+                    self.judge_slowly(text, place, unknown);
+                }
             }
         }
-        self.judge_slowly(text, place, unknown);
+        batch.len = 0;
     }
 
     #[inline(never)]
@@ -267,7 +309,7 @@ fn without_possessive(word: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Diacritics, Vocabulary, VocabularyBuilder};
+    use super::{Batch, Diacritics, Vocabulary, VocabularyBuilder};
     use crate::prose::words::for_each_word;
 
     fn vocabulary(words: &str, diacritics: Diacritics, code: bool) -> Vocabulary {
@@ -278,11 +320,14 @@ mod tests {
 
     fn unknown<'t>(vocabulary: &Vocabulary, text: &'t str) -> Vec<&'t str> {
         let mut found = Vec::new();
+        let mut take = |range| found.push(&text[range]);
+        let mut batch = Batch::default();
         for_each_word(text.as_bytes(), |place| {
-            vocabulary.judge(text.as_bytes(), place, &mut |range| {
-                found.push(&text[range]);
-            });
+            if batch.push(place) {
+                vocabulary.judge(text.as_bytes(), &mut batch, &mut take);
+            }
         });
+        vocabulary.judge(text.as_bytes(), &mut batch, &mut take);
         found
     }
 

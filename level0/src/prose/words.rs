@@ -46,7 +46,7 @@ const CLASSES: [u8; 256] = {
 };
 
 /// A word's place in its text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     pub start: usize,
     pub end: usize,
