@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    classic, console, grade, kits,
+    classic, console, dashboard, grade, kits,
     ladder::Attempt,
-    level_arg, level0, level1, level2, level3, level4, logbook,
+    level_arg, level0, level1, level2, level3, level4, live_feed, logbook,
     project::{self, Session, TestArgs},
     report::{Report, Target},
     settings::Settings,
@@ -52,6 +52,10 @@ pub struct Cli {
     #[arg(long, global = true)]
     no_history: bool,
 
+    /// Tell on stdout how the run stands, as JSON lines; all else goes to stderr
+    #[arg(long, global = true, conflicts_with = "json")]
+    live: bool,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -80,6 +84,8 @@ enum Command {
     Watch(project::WatchArgs),
     /// The solutions of a class, in sandboxes, with a table and a page
     Grade(Box<grade::Args>),
+    /// All of it in a browser: problems, your solutions, runs, the history
+    Dashboard(dashboard::Args),
 }
 
 /// What `harness` without a command judges: one default case a level, as if typed by hand.
@@ -124,6 +130,9 @@ where
     if !cli.no_history {
         report.keep();
     }
+    if cli.live {
+        live_feed::open();
+    }
     let target = cli.json.map(Target::from);
     if target == Some(Target::Stdout) {
         console::give_stdout_to_json();
@@ -145,10 +154,11 @@ where
 
 /// Adds the results to the history, if that is possible: it is no reason for a run to fail.
 fn keep(report: &Report) {
-    if let Err(error) = logbook::keep(report) {
-        console::log(&format!(
+    match logbook::keep(report) {
+        Ok(ids) => live_feed::tell("kept", &ids),
+        Err(error) => console::log(&format!(
             "harness: not kept in the history (--no-history says nothing): {error}"
-        ));
+        )),
     }
 }
 
@@ -285,6 +295,7 @@ fn run_or_stumble(
         Command::Test(args) => test(&args, &program, report),
         Command::Watch(args) => project::watch(&args, report.is_kept()),
         Command::Grade(args) => grade::run(&args),
+        Command::Dashboard(args) => dashboard::run(&args, report.is_kept()),
     };
     // An interrupt is said when the report is concluded.
     if let Err(error) = outcome

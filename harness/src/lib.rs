@@ -8,7 +8,7 @@
 //! - [`solution`] finds or builds the program; [`octopus`] gives it a private folder, runs it as a
 //!   process group that never outlives us, and simulates flaky networks;
 //! - [`case`] reads original case files, [`classic`] accepts the flags of 2014, [`duration`],
-//!   [`level_arg`] and [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do;
+//!   [`level_arg`] and [`monkey_args`] those of today; [`dry_run`] shows what monkeys will do, [`live`] what they do, and [`live_feed`] tells programs;
 //! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
 //!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
@@ -17,7 +17,9 @@
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
 //!   [`ladder`] the stages between the two and the contest; [`project`] is a player's folder;
+//! - [`dashboard`] shows all that in a browser;
 //! - [`grade`] judges the solutions of a class, in sandboxes;
+//! - [`web`] is what the servers of pages have in common;
 //! - [`memory`] is how much of it a program had; [`solution_log`] keeps what a long-running solution says;
 //! - [`http`] reads answers and requests, bounded and in pieces.
 //!
@@ -28,6 +30,7 @@ pub mod case;
 pub mod classic;
 pub mod cli;
 pub mod console;
+pub mod dashboard;
 pub mod dry_run;
 pub mod duration;
 pub mod grade;
@@ -41,6 +44,7 @@ pub mod level3;
 pub mod level4;
 pub mod level_arg;
 pub mod live;
+pub mod live_feed;
 pub mod logbook;
 pub mod memory;
 pub mod monkey_args;
@@ -55,3 +59,4 @@ pub mod solution;
 pub mod solution_log;
 pub mod texts;
 pub mod timeline;
+pub mod web;

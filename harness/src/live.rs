@@ -15,8 +15,9 @@ use std::{
 
 use octopus::{Echo, Event, LinkNow, NodeId, NodeState, Octopus, pairs};
 use rustix::termios::tcgetwinsize;
+use serde::Serialize;
 
-use crate::console;
+use crate::{console, live_feed};
 
 /// Where there is no terminal, a line every so many views.
 const LINE_EVERY: u32 = 20;
@@ -31,7 +32,7 @@ const NEWS_WIDTH: usize = 46;
 const LEVELS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 /// What is to be seen.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct View {
     /// What is run, as in "level 4".
     pub title: String,
@@ -334,6 +335,7 @@ impl Screen {
     /// Shows how things stand, with facts about the run; time and traffic are added.
     pub fn show(&mut self, octopus: &Octopus, facts: Vec<String>) {
         let view = self.view(octopus, facts);
+        live_feed::tell("network", &view);
         if self.terminal {
             self.draw(&view);
         } else if self.shown.is_multiple_of(LINE_EVERY) && self.shown > 0 {

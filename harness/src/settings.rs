@@ -81,7 +81,7 @@ impl Settings {
             }
             return;
         };
-        if ["json", "no-history", "help", "version"].contains(&name) {
+        if ["json", "live", "no-history", "help", "version"].contains(&name) {
             return;
         }
         let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);

@@ -263,6 +263,8 @@ pub(super) fn program(room: &Room, project: &Found) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn split_text(text: &[u8]) -> Option<Unpacked> {
@@ -283,6 +285,27 @@ mod tests {
         assert_eq!(unpacked.projects.len(), 1);
         assert_eq!(unpacked.projects[0].folder, Path::new("project/a"));
         assert_eq!(unpacked.digest, hex::encode(Sha256::digest(b"ARCHIVE")));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_out_is_read_or_refused(
+            text in prop::collection::vec(any::<u8>(), 0..400),
+            heads in prop::collection::vec(("[a-z./]{0,12}", "[ -~\n]{0,40}"), 0..4),
+            archive in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let _either = split_text(&text);
+            let mut whole = Vec::new();
+            for (folder, manifest) in &heads {
+                let head = format!("{PROJECT}/{folder}/ctf3.toml\n{}\n{manifest}", manifest.len());
+                whole.extend(head.into_bytes());
+            }
+            whole.push(b'\n');
+            whole.extend(&archive);
+            let unpacked = split_text(&whole).unwrap();
+            prop_assert_eq!(unpacked.digest, hex::encode(Sha256::digest(&archive)));
+            prop_assert!(unpacked.projects.len() <= heads.len());
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod page;
 mod record;
 mod room;
 mod roster;
+mod scoreboard;
 mod tables;
 mod tools;
 
@@ -33,6 +34,7 @@ use octopus::{WorkDir, interrupt};
 use sha2::{Digest, Sha256};
 
 pub use args::Args;
+pub use scoreboard::{Cell, Row, RunMark, Scoreboard};
 
 use self::{
     class::Class,

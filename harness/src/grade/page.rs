@@ -75,7 +75,8 @@ fn legend(class: &Class) -> String {
     )
 }
 
-fn mark(outcome: Outcome) -> &'static str {
+/// A sign for what became of a run.
+pub(super) fn mark(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "✓",
         Outcome::Failed => "✗",

@@ -21,7 +21,7 @@ use super::{
     server::{Server, Site},
 };
 use crate::{
-    console,
+    console, live_feed,
     noise::Watch,
     report::{CaseResult, Failure, Report, Unit},
     solution::{Solution, cannot_run},
@@ -288,6 +288,7 @@ impl<'a> Game<'a> {
     }
 
     fn note(&self, event: Event, start: Instant, played: &mut Played) {
+        live_feed::tell("chain", &event);
         match event {
             Event::Landed { name, commit, .. } if name == self.args.user => {
                 console::log(&format!("level 1: {name} landed a coin: {commit}"));

@@ -3,8 +3,10 @@
 //! It works like a server of the plainest kind: a slot is taken from the moment that a request's head has
 //! come until the last byte of the answer is with the kernel, so whoever sends or reads slowly holds it up.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -67,6 +69,17 @@ pub struct BackendTally {
     pub occupancy: Vec<(Instant, usize)>,
 }
 
+/// How many requests a backend holds now, for who looks on from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Rc<Cell<usize>>);
+
+impl Gauge {
+    /// The number.
+    pub fn get(&self) -> usize {
+        self.0.get()
+    }
+}
+
 /// A backend as a server of connections.
 pub struct Backend {
     address: Address,
@@ -77,6 +90,7 @@ pub struct Backend {
     secret: Secret,
     temper: Temper,
     queue: Queue<Task>,
+    gauge: Gauge,
     work: Vec<Work>,
     connections: BTreeMap<usize, Connection>,
     next_key: usize,
@@ -140,6 +154,7 @@ impl Backend {
             secret,
             temper,
             queue: Queue::new(SLOTS, ROOM),
+            gauge: Gauge::default(),
             work: Vec::new(),
             connections: BTreeMap::new(),
             next_key: LISTENER + 1,
@@ -170,6 +185,11 @@ impl Backend {
             Some((_, _, Ailment::Slow(times))) => Some(*times),
             _ => Some(1),
         }
+    }
+
+    /// What shows how many requests it holds while it is at work.
+    pub fn gauge(&self) -> Gauge {
+        self.gauge.clone()
     }
 
     /// What it counted so far.
@@ -356,6 +376,7 @@ impl Backend {
         let held = self.queue.held();
         if self.tally.occupancy.last().map_or(0, |(_, held)| *held) != held {
             self.tally.occupancy.push((now, held));
+            self.gauge.0.set(held);
         }
     }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
-use super::backend::{Backend, BackendTally, Temper};
+use super::backend::{Backend, BackendTally, Gauge, Temper};
 use super::flood::{Flood, Played};
-use super::population::BACKENDS;
+use super::population::{BACKENDS, ROOM, SLOTS};
 use super::probe;
 use super::reactor::{self, Actor};
 use super::record::record;
@@ -19,6 +20,7 @@ use super::socket::Address;
 use super::tally::Tally;
 use super::world::World;
 use crate::console;
+use crate::live_feed;
 use crate::report::Failure;
 use crate::solution::{Solution, cannot_run};
 use crate::solution_log::SolutionLog;
@@ -218,6 +220,17 @@ fn wait_until_up(
     }))
 }
 
+/// Tells who looks on how many requests each backend holds.
+fn tell_queues(since: Duration, seconds: u32, gauges: &[Gauge]) {
+    if live_feed::is_open() {
+        let held: Vec<usize> = gauges.iter().map(Gauge::get).collect();
+        let queues = json!({
+            "at_s": since.as_secs_f64(), "of_s": seconds, "held": held, "room": SLOTS + ROOM,
+        });
+        live_feed::tell("queues", &queues);
+    }
+}
+
 /// Plays the world's traffic; gives the solution's status if it ended too early.
 fn flood(
     process: &mut ProcessGroup,
@@ -241,6 +254,7 @@ fn flood(
         secret.clone(),
         started,
     );
+    let gauges: Vec<Gauge> = backends.iter().map(Backend::gauge).collect();
     let mut ended = None;
     let mut next_glance = started;
     let mut next_tell = started + TELL;
@@ -251,6 +265,11 @@ fn flood(
         let now = Instant::now();
         if now >= next_glance {
             next_glance = now + GLANCE;
+            tell_queues(
+                now.saturating_duration_since(started),
+                world.seconds,
+                &gauges,
+            );
             ended = process.try_wait().ok().flatten();
         }
         if now >= next_tell && now < until {

@@ -13,13 +13,13 @@ mod table;
 use std::{path::PathBuf, time::SystemTime};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use failure::{Cause, Failure};
 pub use json::Target;
 pub use result::{CaseResult, StageMark, Unit, Verdict};
 
-use crate::{console, ladder::Attempt, recording::Recording, settings::Settings};
+use crate::{console, ladder::Attempt, live_feed, recording::Recording, settings::Settings};
 
 /// A result and what the report knows of it besides.
 #[derive(Debug)]
@@ -106,6 +106,15 @@ impl Report {
             line.extend([" · ", remark]);
         }
         console::log(&line);
+        live_feed::tell(
+            "result",
+            &json!({
+                "level": result.level,
+                "case": result.case,
+                "verdict": result.verdict(),
+                "stage": result.stage.map(|stage| stage.number),
+            }),
+        );
         if let Some(reason) = result.noise.as_ref().and_then(super::noise::Noise::reason) {
             console::log(&format!("{world}: {}: noisy: {reason}", result.case));
         }

@@ -2,9 +2,9 @@
 
 use super::{
     super::player_name,
-    chart::{Chart, LINES_MAX, Line, nice_step},
     words::{clock, utc},
 };
+use crate::web::chart::{Chart, LINES_MAX, Line, nice_step};
 
 /// The most spaces between the times below the chart.
 const TIME_TICKS: f64 = 5.0;

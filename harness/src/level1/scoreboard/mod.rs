@@ -1,9 +1,8 @@
 //! The scoreboard: who has how many coins, since when, and how the rounds before went.
 //!
 //! [`Scoreboard`] is all of it as a value, which is also its JSON; `page` makes it a page, in its
-//! `words`; `chart` draws, `coin_chart` says what; `landings` knows the coins of the current chain.
+//! `words`; `coin_chart` says what is drawn; `landings` knows the coins of the current chain.
 
-pub mod chart;
 mod coin_chart;
 pub mod landings;
 mod page;

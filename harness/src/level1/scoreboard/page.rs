@@ -9,10 +9,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::{
     super::rounds::book::{Coin, Round},
     CoinLine, PRESENT_STEP_S, Phase, Scoreboard,
-    chart::{Chart, Line, nice_step},
     coin_chart::{Colours, coin_chart},
     words::{clock, into_the_round, shortened, speed, utc, winners},
 };
+use crate::web::chart::{Chart, Line, nice_step};
 
 /// How often a browser without script asks for the page again, in seconds: about once a coin in a
 /// round.

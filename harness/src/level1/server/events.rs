@@ -5,38 +5,24 @@
 //! connection that stays, so only some of the places are for streams; a browser that gets none asks
 //! for the page now and then. A stream that is not read is ended by its connection's time limit.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context as TaskContext, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
-use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{
-    super::scoreboard::Fragments, Trouble, connections, pages::read_scoreboard, site::Site,
+use super::{super::scoreboard::Fragments, Trouble, pages::read_scoreboard, site::Site};
+use crate::web::{
+    connections,
+    stream::{self, KEEP_ALIVE, NOTHING_NEW, RETRY, event},
 };
 
 /// How often it is looked whether the board has changed while somebody has a page open.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// How often a stream on which nothing happens says so; who has gone is noticed then.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// What is sent when nothing changed: a comment.
-const NOTHING_NEW: &str = ": nothing new\n\n";
-
-/// How long a browser waits before it connects again, in milliseconds.
-const RETRY_MS: u32 = 2000;
 
 /// What pages that are open are told.
 pub struct Feed {
@@ -99,15 +85,7 @@ pub async fn events(State(site): State<Arc<Site>>) -> Result<Response, Trouble> 
     let first = read_scoreboard(Arc::clone(&site)).await?.fragments();
     site.tasks
         .spawn(send_changes(Arc::clone(&site), first, sender));
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    let stream = Stream {
-        chunks,
-        _place: place,
-    };
-    Ok((headers, Body::new(stream)).into_response())
+    Ok(stream::answer(chunks, place))
 }
 
 /// Sends the board and its changes until the feed ends or nobody reads any more.
@@ -116,7 +94,7 @@ async fn send_changes(site: Arc<Site>, first: Fragments, chunks: mpsc::Sender<By
     let mut ended = site.feed.ended.subscribe();
     let mut last = Arc::new(first);
     let greeting = format!(
-        "retry: {RETRY_MS}\n\n{}{}",
+        "{RETRY}{}{}",
         event("live", &last.live),
         event("history", &last.history)
     );
@@ -158,31 +136,6 @@ fn changes(last: &Fragments, now: &Fragments) -> String {
         text += &event("history", &now.history);
     }
     text
-}
-
-/// One event; its data is the text, whatever lines that has.
-fn event(name: &str, data: &str) -> String {
-    let data = data.replace(['\r', '\n'], "\ndata: ");
-    format!("event: {name}\ndata: {data}\n\n")
-}
-
-/// A body that goes on until its sender goes.
-struct Stream {
-    chunks: mpsc::Receiver<Bytes>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl hyper::body::Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = self.chunks.poll_recv(context);
-        chunk.map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use axum::{
 
 use super::{
     super::{receive, rules::Violation},
-    Trouble, cgi, connections,
+    Trouble, cgi,
     site::Site,
 };
+use crate::web::connections;
 
 /// The most bytes of a request for a clone or a fetch: the commits that each side has.
 const FETCH_MAX: usize = 256 << 10;

@@ -6,7 +6,6 @@
 //! network, put a proxy with TLS in front.
 
 pub mod cgi;
-mod connections;
 mod events;
 mod git;
 mod pages;
@@ -29,7 +28,7 @@ use axum::{
 };
 use tokio::sync::oneshot;
 
-use crate::console;
+use crate::{console, web::connections};
 pub use site::{Site, Surprise, shown};
 
 /// How long the server waits for requests in progress when it ends.

@@ -19,13 +19,13 @@ use super::{
     Trouble,
     site::Site,
 };
+use crate::web;
 
 /// What a page may load and do: our own style, script and answers, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
                       connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-const STYLE: &str = include_str!("../scoreboard/scoreboard.css");
 const SCRIPT: &str = include_str!("../scoreboard/scoreboard.js");
 
 /// The most rounds of an export; beyond, `harness level1 results` has all.
@@ -45,7 +45,7 @@ pub async fn json(State(site): State<Arc<Site>>) -> Result<Json<Scoreboard>, Tro
 
 pub async fn style() -> impl IntoResponse {
     let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8")];
-    (kind, STYLE)
+    (kind, web::STYLE)
 }
 
 pub async fn script() -> impl IntoResponse {

@@ -1,4 +1,4 @@
-//! Connections of the game's server, and what each may cost.
+//! Connections of a server, and what each may cost.
 //!
 //! A client that opens connections and says nothing, or says it slowly, must not keep others out:
 //! a request's head and body have to come in time, and there are only so many connections, few

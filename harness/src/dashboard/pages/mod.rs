@@ -1,0 +1,100 @@
+//! The pages, as HTML. Everything that a player, a program or a file says is escaped by the template.
+
+mod charts;
+mod compare;
+mod frame;
+mod history;
+mod levels;
+mod live;
+
+use maud::{Markup, html};
+
+pub(super) use compare::compare;
+pub(super) use frame::{SCRIPT, STYLE, trouble};
+pub(super) use history::{history, result};
+pub(super) use levels::{level, overview};
+pub(super) use live::{live, run};
+
+use super::routes::App;
+use crate::{grade::Scoreboard, logbook::Entry};
+use frame::frame;
+
+/// The scoreboard of a class, the best first.
+pub(super) fn class(class: &Scoreboard) -> Markup {
+    frame(
+        &class.title,
+        &html! {
+            h1 { (class.title) }
+            div.wide { table {
+                thead { tr {
+                    th.number { "rank" }
+                    th { "student" }
+                    th.number { "points" }
+                    @for level in &class.levels { th { "level " (level) } }
+                } }
+                tbody { @for row in &class.rows { tr {
+                    td.number { (row.rank) }
+                    td { bdi { (row.name) } }
+                    td.number { (row.points) " of " (row.points_all) }
+                    @for cell in &row.cells { td {
+                        (cell.shown) " "
+                        @for run in &cell.runs {
+                            a.run.(run.outcome) href={"/class/runs/" (run.page)}
+                                title=(run.shown) { (run.mark) }
+                        }
+                    } }
+                } } }
+            } }
+        },
+    )
+}
+
+/// A list of results; with a form to compare two, if there are two.
+fn results_table(list: &[Entry]) -> Markup {
+    html! {
+        @if list.is_empty() {
+            p.quiet { "Nothing was judged yet, or it was run with --no-history." }
+        } @else {
+            form action="/compare" {
+                div.wide { table {
+                    thead { tr {
+                        th { "when" } th { "level" } th { "case" } th { "solution" } th { "verdict" }
+                        th.number { "score" } th { "compare" }
+                    } }
+                    tbody { @for entry in list { tr {
+                        td.time { a href={"/results/" (entry.id)} { (charts::when(entry.at_ms)) } }
+                        td { (level_of(entry)) }
+                        td { (entry.case) }
+                        td title=(entry.solution) { (short(&entry.solution)) }
+                        td.(entry.verdict) { (entry.verdict) }
+                        td.number { (charts::amount(entry.score, entry.unit.as_deref())) }
+                        td.pick {
+                            label { input type="radio" name="a" value=(entry.id); " A" }
+                            " "
+                            label { input type="radio" name="b" value=(entry.id); " B" }
+                        }
+                    } } }
+                } }
+                @if list.len() > 1 { p { button { "Compare A and B" } } }
+            }
+        }
+    }
+}
+
+/// `4, stage 2`, or that it was no level.
+fn level_of(entry: &Entry) -> String {
+    match (entry.level, entry.stage) {
+        (Some(level), Some(stage)) => format!("{level}, stage {stage}"),
+        (Some(level), None) => level.to_string(),
+        (None, _) => "network".to_owned(),
+    }
+}
+
+/// A program by the end of its path.
+fn short(solution: &str) -> String {
+    let parts: Vec<&str> = solution.rsplitn(3, '/').collect();
+    match parts.as_slice() {
+        [name, folder, _] => format!("{folder}/{name}"),
+        _ => solution.to_owned(),
+    }
+}
