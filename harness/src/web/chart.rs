@@ -220,7 +220,7 @@ mod tests {
     fn coins_climb_in_steps_inside_the_drawing() {
         let svg = chart(vec![line("ada", &[(0.0, 0.0), (50.0, 1.0), (100.0, 2.0)])]).svg();
         let svg = svg.into_string();
-        assert!(svg.contains("d=\"M56 226H336V118"), "{svg}");
+        assert!(svg.contains("d=\"M56 226H336V121"), "{svg}");
         assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
         assert!(svg.contains(">ada</li>"), "{svg}");
     }
