@@ -148,6 +148,16 @@ struct Leaving {
     readmit: bool,
 }
 
+/// Where a replica was spoilt, and when that could first be seen.
+#[derive(Clone, Copy)]
+struct Spoilt {
+    place: usize,
+    /// What it had applied.
+    applied: u64,
+    /// The first time that it executed something after that.
+    executed: Option<Time>,
+}
+
 /// One client: asks, waits, asks again.
 #[derive(Default)]
 struct Client {
@@ -213,8 +223,8 @@ pub struct Cluster {
     entries: HashMap<u64, (u64, Bytes)>,
     /// What ran at each position, as first seen.
     history: Vec<(Option<u64>, Bytes)>,
-    /// Where and when a replica was spoilt: its place, what it had applied, and the time.
-    spoilt: Option<(usize, u64, Time)>,
+    /// The replica that was spoilt.
+    spoilt: Option<Spoilt>,
     /// A client will ask for what cannot be executed.
     poison: bool,
     leaving: Option<Leaving>,
@@ -617,6 +627,12 @@ impl Cluster {
                 let links = process.machine.take_links();
                 let ledger = process.machine.executor();
                 let ran = std::mem::take(&mut ledger.ran);
+                if let Some(spoilt) = &mut self.spoilt
+                    && spoilt.place == place
+                    && !ran.is_empty()
+                {
+                    spoilt.executed.get_or_insert(self.now);
+                }
                 let is_whole = ledger.defect == Defect::None;
                 let content = ledger.digest();
                 for (position, hash, text) in ran {

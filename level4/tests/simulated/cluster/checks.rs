@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use level4::consensus::{Apply, Members, Standing};
 
-use super::{Cluster, FAULTS_END, FOUND_WITHIN, FOUND_WITHIN_ENTRIES, Step};
+use super::{Cluster, FAULTS_END, FOUND_WITHIN, FOUND_WITHIN_ENTRIES, Spoilt, Step};
 use crate::simulated::ledger::Defect;
 
 impl Cluster {
@@ -15,17 +15,30 @@ impl Cluster {
             && !self.spread
             && !self.to_skip.contains(&index)
         {
-            let Some((spoilt, applied, _)) = self.spoilt else {
+            let Some(spoilt) = self.spoilt else {
                 panic!("nothing was spoilt, and {place} is said to have parted at {index}");
             };
+            let applied = spoilt.applied;
             self.summary.parted += 1;
-            assert_eq!(spoilt, place, "another one is said to have parted");
+            // Another one may have got it by a snapshot.
+            let right = spoilt.place == place || self.has_defect(place);
+            assert!(
+                right,
+                "{place} is said to have parted, not {}",
+                spoilt.place
+            );
             assert!(index > applied, "it was whole at {index}");
             assert!(
                 index <= applied + FOUND_WITHIN_ENTRIES,
                 "found too late: at {index}, spoilt after {applied}"
             );
         }
+    }
+
+    /// Whether a running replica is not as it should be.
+    pub(super) fn has_defect(&self, place: usize) -> bool {
+        let process = self.slots[place].process.as_ref();
+        process.is_some_and(|process| process.machine.look().defect != Defect::None)
     }
 
     /// Whether so many are spoilt that a majority may be.
@@ -76,9 +89,14 @@ impl Cluster {
                 .all(|(m, c, a)| m == members && c == commit && a == commit)
     }
 
-    /// A spoilt replica has to be known for one, some time after all is whole and clients have asked.
+    /// A spoilt replica has to be known for one, some time after all is whole and it has executed something.
     pub(super) fn expect_found(&self) {
-        let Some((place, _, since)) = self.spoilt else {
+        let Some(Spoilt {
+            place,
+            executed: Some(since),
+            ..
+        }) = self.spoilt
+        else {
             return;
         };
         let whole = since.max(FAULTS_END) + FOUND_WITHIN;
@@ -90,8 +108,9 @@ impl Cluster {
                 && process.machine.look().defect == Defect::Visible;
             // What it has is of no use any more, and goes when it comes to the end of what it is at.
             let is_replaced = |step: &Step| matches!(step, Step::Apply(Apply::Restore(_)));
+            let is_behind = process.core.status().receiving_snapshot;
             assert!(
-                !unknown || process.applies.iter().any(is_replaced),
+                !unknown || is_behind || process.applies.iter().any(is_replaced),
                 "the spoilt replica is not found: {}",
                 self.describe()
             );

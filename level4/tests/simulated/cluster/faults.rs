@@ -3,7 +3,7 @@
 use level4::log::Log;
 use rand::Rng as _;
 
-use super::{Cluster, Event, FAULTS_END, Leaving, SEGMENT};
+use super::{Cluster, Event, FAULTS_END, Leaving, SEGMENT, Spoilt};
 use crate::simulated::disk::SimulatedDisk;
 use crate::simulated::ledger::Defect;
 
@@ -164,7 +164,11 @@ impl Cluster {
         }
         if let Some(process) = &mut self.slots[place].process {
             process.machine.executor().spoil(defect);
-            self.spoilt = Some((place, process.machine.applied(), self.now));
+            self.spoilt = Some(Spoilt {
+                place,
+                applied: process.machine.applied(),
+                executed: None,
+            });
         }
     }
 
@@ -175,7 +179,10 @@ impl Cluster {
             process.is_some_and(|process| {
                 let status = process.core.status();
                 let known = status.members.get(&slot.id) == Some(&slot.name);
-                known && status.voters.len() == self.slots.len() && !status.changing
+                let votes = status.voters.contains(&slot.id);
+                let size = self.slots.len();
+                let all = status.members.len() == size && status.voters.len() == size;
+                known && votes && all && !status.changing
             })
         })
     }
