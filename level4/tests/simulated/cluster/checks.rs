@@ -62,6 +62,9 @@ impl Cluster {
         if self.clients.iter().any(|client| client.waiting.is_some()) {
             return false;
         }
+        // What was never executed on shows in nothing.
+        let shows = self.spoilt.is_some_and(|spoilt| spoilt.executed.is_some());
+        let may_differ = self.spread || !shows;
         let whole: Option<Vec<(Members, u64, u64)>> = self
             .slots
             .iter()
@@ -70,7 +73,7 @@ impl Cluster {
                 let status = process.core.status();
                 let idle = status.waiting == 0 && process.applies.is_empty();
                 let whole = status.standing == Standing::Sound
-                    && (process.machine.look().defect != Defect::Visible || self.spread);
+                    && (process.machine.look().defect != Defect::Visible || may_differ);
                 let votes = status.voters.len() == status.members.len();
                 let known =
                     status.removed.is_none() && status.members.get(&slot.id) == Some(&slot.name);

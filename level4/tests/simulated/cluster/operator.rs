@@ -5,7 +5,7 @@ use level4::consensus::{Membership, Removal, Standing};
 use level4::message::PeerMessage;
 use rand::Rng as _;
 
-use super::{Cluster, FAULTS_END, Leaving, Spoilt};
+use super::{Cluster, FAULTS_END, Leaving};
 use crate::simulated::disk::SimulatedDisk;
 
 impl Cluster {
@@ -57,12 +57,10 @@ impl Cluster {
         let saved = saved.map_or(0, |saved| saved.get_metadata().index);
         let mut others = self.slots.iter().filter_map(|slot| slot.process.as_ref());
         let behind = others.any(|other| other.core.status().commit_index < saved);
-        if let Some(Spoilt { place, .. }) = self.spoilt
-            && process
-                .core
-                .status()
-                .members
-                .contains_key(&self.slots[place].id)
+        let members = process.core.status().members;
+        let is_spoilt =
+            |&place: &usize| self.has_defect(place) && members.contains_key(&self.slots[place].id);
+        if let Some(place) = (0..self.slots.len()).find(is_spoilt)
             && behind
             && saved >= at
         {
