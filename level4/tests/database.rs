@@ -677,3 +677,96 @@ fn a_budget_may_end_within_any_function() {
         }
     }
 }
+
+/// Runs a test on a stack like that of the thread that applies the log.
+fn on_a_nodes_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(512 * 1024 * 1024);
+    thread.spawn(test).unwrap().join().unwrap();
+}
+
+/// The answers to requests, which are those of a replica that starts from a snapshot before each, with
+/// the same steps.
+fn on_old_and_new(script: &[String]) -> Vec<String> {
+    let mut old = database();
+    let both = |sql: &String| {
+        let mut new = database();
+        new.restore(&old.save().to_bytes()).unwrap();
+        let left = (run(&mut old, sql), old.used().steps);
+        let right = (run(&mut new, sql), new.used().steps);
+        assert_eq!(left, right, "{sql:.200}");
+        left.0
+    };
+    script.iter().map(both).collect()
+}
+
+fn columns(count: usize, depth: usize, reads: impl Fn(usize) -> usize) -> String {
+    let columns: Vec<String> = (0..count)
+        .map(|n| format!("c{n} AS ({}c{})", "~".repeat(depth), reads(n)))
+        .collect();
+    format!("CREATE TABLE g (c{count}, {})", columns.join(", "))
+}
+
+/// SQLite compiles a generated column anew wherever it is read, and those that it reads within it: long
+/// chains took minutes, and more stack than there was, on all nodes and again after each start.
+#[test]
+fn generated_columns_over_each_other_are_bounded() {
+    on_a_nodes_stack(|| {
+        let first = |count| move |n| if n == 0 { count } else { n - 1 };
+        let answers = on_old_and_new(&[
+            columns(400, 900, first(400)),
+            columns(1_900, 190, |n| n + 1),
+            columns(1_900, 190, first(1_900)),
+            columns(40, 20, |n| n + 1),
+            "INSERT INTO g VALUES (5); SELECT c0 + c39 FROM g".to_owned(),
+        ]);
+        assert!(
+            answers[0].contains("Expression tree is too large"),
+            "{answers:?}"
+        );
+        for answer in &answers[1..3] {
+            let is_refused = answer.contains("budget exceeded") || answer.contains("out of memory");
+            assert!(is_refused, "{answers:?}");
+        }
+        assert_eq!(answers[3..], ["", "10\n"]);
+    });
+}
+
+/// SQLite goes through nested SELECTs in the third power of their number if they are in views that it
+/// has not met before.
+#[test]
+fn views_over_each_other_are_bounded() {
+    on_a_nodes_stack(|| {
+        let view = |name: usize, of: usize| {
+            let (open, close) = ("SELECT * FROM (".repeat(9), " LIMIT 1)".repeat(9));
+            format!("CREATE VIEW v{name} AS {open}SELECT * FROM v{of}{close};\n")
+        };
+        let up: String = (1..300).map(|n| view(n, n - 1)).collect();
+        let down: String = (300..600).map(|n| view(n, n + 1)).collect();
+        let ctes: Vec<String> = (1..200)
+            .map(|n| format!("c{n} AS (SELECT * FROM c{} LIMIT 1)", n - 1))
+            .collect();
+        let answers = on_old_and_new(&[
+            format!("CREATE VIEW v0 AS SELECT 1 AS a;\n{up}"),
+            "SELECT * FROM v9".to_owned(),
+            "SELECT * FROM v14".to_owned(),
+            "SELECT * FROM v15".to_owned(),
+            "SELECT * FROM (SELECT * FROM v14)".to_owned(),
+            down,
+            "SELECT name FROM pragma_table_list WHERE name = 'v599'".to_owned(),
+            format!(
+                "WITH c0 AS (SELECT 1), {} SELECT * FROM c199",
+                ctes.join(", ")
+            ),
+        ]);
+        let refused = "budget exceeded: SELECTs are nested more than 150 deep";
+        assert!(
+            answers[0].starts_with(&format!("Error: near line 16: {refused}")),
+            "{answers:?}"
+        );
+        assert_eq!(answers[1..3], ["1\n", "1\n"]);
+        assert!(answers[3].contains("no such table: v15"), "{answers:?}");
+        assert_eq!(answers[4], "1\n");
+        assert!(answers[5].contains(refused), "{answers:?}");
+        assert!(answers[7].contains(refused), "{answers:?}");
+    });
+}

@@ -12,11 +12,20 @@ use rusqlite::{Connection, Result};
 
 use super::engine::meter::{self, Budget};
 use super::engine::{functions, random, statement};
+use super::nesting::{TooDeep, Views};
 
 /// The longest text or blob, bytes.
 const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
+/// The highest tree of an expression, in nodes. SQLite's compiler goes through a tree once for each of its
+/// nodes, and through those of generated columns within each other: columns, times this, times the frames
+/// of a node have to fit the stack.
+const EXPRESSION_LIMIT: i32 = 200;
+/// The longest program of a statement, in instructions (24 bytes each).
+const PROGRAM_LIMIT: i32 = 1_400_000;
 /// The largest database, bytes.
 const DATABASE_LIMIT: i64 = 1024 * 1024 * 1024;
+/// Charged for each view that has to be looked at when one is made.
+const VIEW_STEPS: u64 = 10;
 /// Bytes of `randomblob` that take one step.
 const RANDOM_BYTES_A_STEP: u64 = 16;
 
@@ -78,6 +87,8 @@ pub struct Guard {
     pub has_virtual_tables: bool,
     /// The savepoints that are open, as far as statements that were compiled tell.
     savepoints: Arc<Mutex<Vec<String>>>,
+    /// The views, those that this request has made among them.
+    views: Arc<Mutex<Views>>,
     /// State of the generator behind `random()`.
     random: Arc<AtomicU64>,
     /// `total_changes()` at the request's start.
@@ -93,6 +104,10 @@ pub struct Seen {
     pub savepoint: Option<(TransactionOperation, String)>,
     /// It goes through the whole database: CREATE INDEX, REINDEX.
     pub is_bulk: bool,
+    /// It makes or alters a table.
+    pub makes_table: bool,
+    /// The view that it makes.
+    pub view: Option<String>,
     /// `PRAGMA case_sensitive_like` was set to this.
     pub like: Option<bool>,
 }
@@ -121,7 +136,13 @@ impl Guard {
         if access == Access::Read {
             connection.execute_batch("PRAGMA query_only = ON")?;
         }
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT)?;
+        for (limit, most) in [
+            (Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT),
+            (Limit::SQLITE_LIMIT_EXPR_DEPTH, EXPRESSION_LIMIT),
+            (Limit::SQLITE_LIMIT_VDBE_OP, PROGRAM_LIMIT),
+        ] {
+            connection.set_limit(limit, most)?;
+        }
         let hook_guard = guard.clone();
         connection.authorizer(Some(move |context: AuthContext| {
             authorize(&context, access, &hook_guard)
@@ -131,6 +152,7 @@ impl Guard {
         functions::install(connection, false)?;
         statement::count_changes_from(connection, &guard.changes)?;
         guard.has_virtual_tables = warm(connection)?;
+        guard.learn_views(connection)?;
         guard.used.store(false, Relaxed);
         guard.take_seen();
         Ok(guard)
@@ -146,6 +168,52 @@ impl Guard {
         self.take_seen();
         self.open_savepoints().clear();
         meter::begin(budget);
+    }
+
+    /// Takes the views from the schema. Those that are nested too deep are refused when they are used.
+    fn learn_views(&self, connection: &Connection) -> Result<()> {
+        let mut views = self.views();
+        let mut list =
+            connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")?;
+        let mut rows = list.query([])?;
+        while let Some(row) = rows.next()? {
+            // A file that was loaded may have anything there.
+            if let (ValueRef::Text(name), ValueRef::Text(sql)) = (row.get_ref(0)?, row.get_ref(1)?)
+            {
+                views.add(
+                    &String::from_utf8_lossy(name),
+                    &String::from_utf8_lossy(sql),
+                );
+            }
+        }
+        let _ = views.follow();
+        Ok(())
+    }
+
+    /// Charges for the SELECTs that the first statement of `sql` nests.
+    ///
+    /// # Errors
+    ///
+    /// If that is too deep.
+    pub fn charge_nesting(&self, sql: &[u8]) -> std::result::Result<(), TooDeep> {
+        let depth = self.views().depth_of(sql)?;
+        meter::charge(depth * depth);
+        Ok(())
+    }
+
+    /// A statement that makes a view is about to run.
+    ///
+    /// # Errors
+    ///
+    /// If that would make this view or another one too deep.
+    pub fn add_view(&self, name: &str, sql: &str) -> std::result::Result<(), TooDeep> {
+        let looks = self.views().add_and_follow(name, sql)?;
+        meter::charge(looks * VIEW_STEPS);
+        Ok(())
+    }
+
+    fn views(&self) -> std::sync::MutexGuard<'_, Views> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has been compiled since this was last asked.
@@ -288,6 +356,16 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
             guard.seen().is_bulk = true;
             changes_connection()
         }
+        AuthAction::CreateTable { .. }
+        | AuthAction::CreateTempTable { .. }
+        | AuthAction::AlterTable { .. } => {
+            guard.seen().makes_table = true;
+            changes_connection()
+        }
+        AuthAction::CreateView { view_name } | AuthAction::CreateTempView { view_name } => {
+            guard.seen().view = Some((*view_name).to_owned());
+            changes_connection()
+        }
         action if changes_schema(action) => changes_connection(),
         AuthAction::Pragma {
             pragma_name,
@@ -314,23 +392,18 @@ fn changes_schema(action: &AuthAction) -> bool {
     matches!(
         action,
         AuthAction::CreateTempIndex { .. }
-            | AuthAction::CreateTempTable { .. }
             | AuthAction::CreateTempTrigger { .. }
-            | AuthAction::CreateTempView { .. }
             | AuthAction::DropTempIndex { .. }
             | AuthAction::DropTempTable { .. }
             | AuthAction::DropTempTrigger { .. }
             | AuthAction::DropTempView { .. }
-            | AuthAction::CreateTable { .. }
             | AuthAction::CreateTrigger { .. }
-            | AuthAction::CreateView { .. }
             | AuthAction::CreateVtable { .. }
             | AuthAction::DropIndex { .. }
             | AuthAction::DropTable { .. }
             | AuthAction::DropTrigger { .. }
             | AuthAction::DropView { .. }
             | AuthAction::DropVtable { .. }
-            | AuthAction::AlterTable { .. }
             | AuthAction::Analyze { .. }
             | AuthAction::Detach { .. }
     )

@@ -9,6 +9,7 @@ mod complete;
 mod digest;
 mod engine;
 mod guard;
+mod nesting;
 mod readers;
 mod session;
 mod shell;

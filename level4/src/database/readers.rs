@@ -19,7 +19,7 @@ use crate::machine::Moment;
 use crate::statement::{Outcome, Statements};
 
 /// SQLite recurses as deep as SQL makes it; room for that, bytes. Only what is used takes memory.
-const STACK_SIZE: usize = 64 * 1024 * 1024;
+const STACK_SIZE: usize = 512 * 1024 * 1024;
 
 /// The database as of one moment.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use super::engine::statement::{Script, Statement};
 use super::engine::vfs::File;
 use super::engine::{self, functions};
 use super::guard::{Access, Guard};
+use super::nesting;
 use crate::machine::Moment;
 
 /// A connection to a database and what watches over it.
@@ -51,10 +52,24 @@ impl<'c> Work<'c> {
     ) -> Result<Option<Statement<'c>>, String> {
         self.guard.take_seen();
         meter::begin_statement(self.budget, self.file.len() as u64);
+        self.guard
+            .charge_nesting(script.rest())
+            .map_err(|error| error.to_string())?;
+        let begin = script.rest().len();
         let statement = script.next(self.connection)?;
         let seen = self.guard.take_seen();
         if seen.is_bulk {
             meter::allow_bulk();
+        }
+        if seen.makes_table {
+            meter::make_table();
+            nesting::check_table(script.last(begin)).map_err(|error| error.to_string())?;
+        }
+        if let Some(name) = seen.view {
+            let text = script.last(begin);
+            self.guard
+                .add_view(&name, &String::from_utf8_lossy(text))
+                .map_err(|error| error.to_string())?;
         }
         if let Some((operation, name)) = seen.savepoint {
             self.guard.note_savepoint(operation, name);

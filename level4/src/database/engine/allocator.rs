@@ -42,7 +42,7 @@ pub fn install() -> c_int {
 }
 
 unsafe extern "C" fn malloc(bytes: c_int) -> *mut c_void {
-    let Some(owner) = admit(bytes) else {
+    let Some(owner) = admit(bytes, false) else {
         return ptr::null_mut();
     };
     // SAFETY: the C library's allocator takes any size.
@@ -51,12 +51,12 @@ unsafe extern "C" fn malloc(bytes: c_int) -> *mut c_void {
 }
 
 /// Charges a block of so many bytes; `None`: it may not be had.
-fn admit(bytes: c_int) -> Option<(u32, Size)> {
+fn admit(bytes: c_int, grows: bool) -> Option<(u32, Size)> {
     if meter::fails_here(Call::Memory).is_some() {
         meter::fail("there is no memory");
         return None;
     }
-    match meter::allocate(bytes as u64) {
+    match meter::allocate(bytes as u64, grows) {
         Block::Allowed(epoch, value) => Some((epoch, value)),
         Block::Refused => None,
     }
@@ -91,7 +91,7 @@ unsafe extern "C" fn free(block: *mut c_void) {
 }
 
 unsafe extern "C" fn realloc(block: *mut c_void, bytes: c_int) -> *mut c_void {
-    let Some(owner) = admit(bytes) else {
+    let Some(owner) = admit(bytes, true) else {
         return ptr::null_mut();
     };
     // SAFETY: as for `free`; the old block stays what it was if there is no new one.

@@ -152,6 +152,12 @@ const COMPILER_STEPS: u64 = 2_000;
 /// Blocks from this size on are charged while a statement runs, bytes. Shorter ones come from the
 /// connection's own pool (blocks of 1,200 bytes) or not, and are few a step.
 const LARGE_BLOCK: u64 = 1_201;
+/// Blocks that grow to this size and more are charged while a statement is compiled, or a table is made, bytes:
+/// a program, if that is long.
+const LARGE_PROGRAM: u64 = 64 * 1024;
+/// So many bytes of such a block take one step. An instruction of 24 bytes may take a walk through a whole
+/// expression.
+const PROGRAM_BYTES_A_STEP: u64 = 1;
 /// Values from this length on make a statement's steps dearer for the rest of it, bytes: SQLite's own
 /// buffers are shorter.
 const LONG_VALUE: u64 = 16 * 1024;
@@ -198,6 +204,8 @@ struct Meter {
     savepoints: Cell<u64>,
     exceeded: Cell<Option<Exceeded>>,
     fault: Cell<Option<&'static str>>,
+    /// The statement at work makes or alters a table, for which SQLite compiles others.
+    makes_table: Cell<bool>,
     /// The file came from a client.
     is_foreign: Cell<bool>,
     /// Calls until the injected fault; 0: none is to come.
@@ -237,6 +245,7 @@ thread_local! {
             savepoints: Cell::new(0),
             exceeded: Cell::new(None),
             fault: Cell::new(None),
+            makes_table: Cell::new(false),
             is_foreign: Cell::new(false),
             #[cfg(test)]
             countdown: Cell::new(0),
@@ -341,6 +350,7 @@ pub fn begin_statement(budget: Budget, size: u64) {
             meter.steps.swap(&meter.other_steps);
         }
         meter.limits.set(budget);
+        meter.makes_table.set(false);
         meter.size.set(size);
     });
 }
@@ -359,6 +369,11 @@ pub fn allow_bulk() {
             meter.steps.swap(&meter.other_steps);
         }
     });
+}
+
+/// The next statement makes or alters a table: what SQLite compiles for that is charged.
+pub fn make_table() {
+    METER.with(|meter| meter.makes_table.set(true));
 }
 
 /// Whether a statement is being run.
@@ -439,6 +454,11 @@ impl Meter {
     fn hold_compiled(&self, bytes: u64) -> bool {
         self.compiled.set(self.compiled.get().saturating_add(bytes));
         self.note_memory()
+    }
+
+    fn compile_block(&self, bytes: u64, grows: bool) -> bool {
+        let is_large = grows && bytes >= LARGE_PROGRAM;
+        (!is_large || self.charge(bytes / PROGRAM_BYTES_A_STEP)) && self.hold_compiled(bytes)
     }
 
     fn note_memory(&self) -> bool {
@@ -599,18 +619,24 @@ pub enum Block {
     Refused,
 }
 
-/// Charges a block.
-pub fn allocate(bytes: u64) -> Block {
+/// Charges a block, or one that `grows` to so many bytes.
+pub fn allocate(bytes: u64, grows: bool) -> Block {
     METER.with(|meter| {
         if !meter.counts() || meter.in_cache.get() > 0 {
             return Block::Allowed(0, NO_VALUE);
         }
         match meter.phase.get() {
-            Phase::Prepare if meter.hold_compiled(bytes) => {
+            Phase::Prepare if meter.compile_block(bytes, grows) => {
                 Block::Allowed(meter.compilation.get(), NO_VALUE)
             }
             Phase::Prepare => Block::Refused,
-            Phase::Step if bytes >= LARGE_BLOCK => meter.allocate_for_step(bytes),
+            Phase::Step if bytes >= LARGE_BLOCK => {
+                let is_program = grows && bytes >= LARGE_PROGRAM && meter.makes_table.get();
+                if is_program && !meter.charge(bytes / PROGRAM_BYTES_A_STEP) {
+                    return Block::Refused;
+                }
+                meter.allocate_for_step(bytes)
+            }
             Phase::Idle | Phase::Step => Block::Allowed(0, NO_VALUE),
         }
     })

@@ -92,6 +92,17 @@ impl Script {
         }
     }
 
+    /// What has not been prepared yet.
+    pub fn rest(&self) -> &[u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// What has been prepared since so many bytes were left.
+    pub fn last(&self, left: usize) -> &[u8] {
+        let text = self.text.as_bytes();
+        &text[text.len() - left..self.at.min(text.len())]
+    }
+
     /// The next statement; `None`: there are none left, only blanks and comments.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use crate::transport::Event;
 
 /// SQLite recurses as deep as SQL makes it, within limits that assume a stack of usual size; room for
 /// these, bytes. Only what is used takes memory.
-const STACK_SIZE: usize = 64 * 1024 * 1024;
+const STACK_SIZE: usize = 512 * 1024 * 1024;
 /// How long to wait before writing again to a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 

@@ -1,0 +1,374 @@
+//! How deep SELECTs are nested once views have been put in their places, known before SQLite compiles.
+//!
+//! SQLite's compiler walks a chain of nested SELECTs once for each of them, and once more for each view
+//! whose columns a connection does not know yet, without reporting progress. So the depth is taken from
+//! the text alone: that of a statement and of the views in the schema, which all replicas have alike.
+//! It errs on the side of too much: what stands where a table may stand counts for the view of that name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most SELECTs within each other, those of views and common table expressions among them. SQLite's
+/// own limit counts what a connection has not met before, and must never be the one that is reached.
+pub const DEEPEST: u64 = 150;
+
+/// The views of a database.
+#[derive(Debug, Default)]
+pub struct Views {
+    shapes: BTreeMap<String, Shape>,
+    depths: BTreeMap<String, u64>,
+    /// The tables of all of them.
+    mentioned: BTreeSet<String>,
+}
+
+/// What a statement's text tells.
+#[derive(Debug, Default)]
+struct Shape {
+    /// SELECTs within each other.
+    depth: u64,
+    /// What may be tables or views, in lower case.
+    tables: BTreeSet<String>,
+}
+
+/// Beyond [`DEEPEST`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("budget exceeded: SELECTs are nested more than {DEEPEST} deep, those of views among them")]
+pub struct TooDeep;
+
+/// The longest text of a table with generated columns, bytes: it bounds how deep they are within each other.
+const GENERATED_TEXT: usize = 64 * 1024;
+
+/// A table with generated columns has a longer text than [`GENERATED_TEXT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "budget exceeded: a table with generated columns is of more than {GENERATED_TEXT} bytes of SQL"
+)]
+pub struct TooLong;
+
+/// Looks at a statement that makes or alters a table. What may be a generated column counts for one.
+///
+/// # Errors
+///
+/// If it has any, and is too long.
+pub fn check_table(sql: &[u8]) -> Result<(), TooLong> {
+    if sql.len() <= GENERATED_TEXT {
+        return Ok(());
+    }
+    let mut is_after_as = false;
+    for token in (Tokens { sql }) {
+        if is_after_as && token.text == "(" && !token.is_quoted {
+            return Err(TooLong);
+        }
+        is_after_as = token.is_word && token.text == "as";
+    }
+    Ok(())
+}
+
+impl Views {
+    /// Adds a view by its text; one of the same name stays, too.
+    pub fn add(&mut self, name: &str, sql: &str) {
+        let name = name.to_ascii_lowercase();
+        let mut new = Shape::of(sql.as_bytes());
+        new.tables.remove(&name);
+        self.mentioned.extend(new.tables.iter().cloned());
+        let shape = self.shapes.entry(name).or_default();
+        shape.depth = shape.depth.max(new.depth).max(1);
+        shape.tables.extend(new.tables);
+    }
+
+    /// Adds a view to those that have been followed; gives how many had to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Views::follow`].
+    pub fn add_and_follow(&mut self, name: &str, sql: &str) -> Result<u64, TooDeep> {
+        self.add(name, sql);
+        let name = name.to_ascii_lowercase();
+        if self.mentioned.contains(&name) {
+            return self.follow();
+        }
+        let depth = self.shapes.get(&name).map_or(0, |shape| self.depth(shape));
+        self.depths.insert(name, depth.min(DEEPEST + 1));
+        if depth > DEEPEST { Err(TooDeep) } else { Ok(1) }
+    }
+
+    /// Follows the views through each other, after all have been added; gives how many had to be looked
+    /// at.
+    ///
+    /// # Errors
+    ///
+    /// If one is too deep, or there is a circle. Statements that use such a one are refused from now on.
+    pub fn follow(&mut self) -> Result<u64, TooDeep> {
+        self.depths.clear();
+        let mut looks = 0;
+        loop {
+            let mut has_changed = false;
+            for (name, shape) in &self.shapes {
+                let depth = self.depth(shape).min(DEEPEST + 1);
+                has_changed |= self.depths.insert(name.clone(), depth) != Some(depth);
+                looks += 1;
+            }
+            if !has_changed {
+                break;
+            }
+        }
+        let is_deep = self.depths.values().any(|&depth| depth > DEEPEST);
+        if is_deep { Err(TooDeep) } else { Ok(looks) }
+    }
+
+    fn depth(&self, shape: &Shape) -> u64 {
+        let views = shape.tables.iter().filter_map(|name| self.depths.get(name));
+        shape.depth + views.max().copied().unwrap_or(0)
+    }
+
+    /// How deep the first statement of `sql` nests SELECTs.
+    ///
+    /// # Errors
+    ///
+    /// If that is too deep.
+    pub fn depth_of(&self, sql: &[u8]) -> Result<u64, TooDeep> {
+        let depth = self.depth(&Shape::of(sql));
+        if depth > DEEPEST {
+            return Err(TooDeep);
+        }
+        Ok(depth)
+    }
+}
+
+/// What a pair of parentheses holds so far.
+#[derive(Debug, Default, Clone, Copy)]
+struct Level {
+    /// SELECTs around it.
+    around: u64,
+    /// Those, and its own.
+    depth: u64,
+    /// What comes may be tables.
+    is_from: bool,
+}
+
+/// Words that a table may follow; the last five in UPDATE OR IGNORE and its like.
+const TABLE_FOLLOWS: [&str; 10] = [
+    "from", "join", "into", "update", "in", "abort", "fail", "ignore", "replace", "rollback",
+];
+/// What may stand before the word TRIGGER that makes a trigger.
+const TRIGGER_BEGINS: [&str; 6] = ["explain", "query", "plan", "create", "temp", "temporary"];
+
+impl Shape {
+    /// Of a text's first statement.
+    fn of(sql: &[u8]) -> Self {
+        let mut shape = Self::default();
+        let mut levels = vec![Level::default()];
+        let (mut selects, mut has_with) = (0, false);
+        let (mut is_beginning, mut is_trigger) = (true, false);
+        // The word before, and the one before that.
+        let (mut last, mut before_last) = (String::new(), String::new());
+        let mut candidate: Option<String> = None;
+        for token in (Tokens { sql }) {
+            let follows_dot = last == "." && candidate.is_some();
+            if token.text != "." {
+                shape.tables.extend(candidate.take());
+            }
+            let word = if token.is_quoted { "" } else { &*token.text };
+            is_trigger |= is_beginning && word == "trigger";
+            is_beginning &= TRIGGER_BEGINS.contains(&word);
+            let ends = !is_trigger || (last == "end" && before_last == ";");
+            if word == ";" && ends {
+                break;
+            }
+            selects += u64::from(word == "select");
+            has_with |= word == "with";
+            let is_from = open_levels(&mut levels, word);
+            shape.depth = levels.last().map_or(0, |l| l.depth).max(shape.depth);
+            let may_be_table = match &*last {
+                "," | "(" => is_from,
+                before if TABLE_FOLLOWS.contains(&before) => true,
+                _ => follows_dot,
+            };
+            if (token.is_quoted || token.is_word) && may_be_table {
+                candidate = Some(token.text.clone());
+            }
+            let text = if token.is_quoted {
+                String::new()
+            } else {
+                token.text
+            };
+            before_last = std::mem::replace(&mut last, text);
+        }
+        shape.tables.extend(candidate);
+        if has_with {
+            // Each common table expression may be within the one after it.
+            shape.depth = selects;
+        }
+        shape
+    }
+}
+
+/// What a word makes of the parentheses that are open; gives whether tables were awaited before it.
+fn open_levels(levels: &mut Vec<Level>, word: &str) -> bool {
+    let Some(top) = levels.last_mut() else {
+        return true;
+    };
+    let was_from = top.is_from;
+    match word {
+        "select" => {
+            top.depth = top.around + 1;
+            top.is_from = false;
+        }
+        "from" | "join" | "into" | "update" => top.is_from = true,
+        "where" | "group" | "order" | "having" | "limit" | "union" | "except" | "intersect"
+        | "set" | "values" => top.is_from = false,
+        "(" => {
+            let (around, is_from) = (top.depth, was_from);
+            levels.push(Level {
+                around,
+                depth: around,
+                is_from,
+            });
+        }
+        ")" if levels.len() > 1 => {
+            levels.pop();
+        }
+        _ => {}
+    }
+    was_from
+}
+
+/// A word, a name, a text or a sign.
+struct Token {
+    /// In lower case, without quotes.
+    text: String,
+    is_quoted: bool,
+    is_word: bool,
+}
+
+/// The tokens of SQL, but for blanks and comments.
+struct Tokens<'s> {
+    sql: &'s [u8],
+}
+
+impl Tokens<'_> {
+    /// Goes on behind what `is_in` is true for.
+    fn skip(&mut self, is_in: impl Fn(u8) -> bool) {
+        let end = self.sql.iter().position(|&byte| !is_in(byte));
+        self.sql = &self.sql[end.unwrap_or(self.sql.len())..];
+    }
+
+    fn skip_blanks(&mut self) {
+        loop {
+            self.skip(|byte| byte.is_ascii_whitespace());
+            let end = if self.sql.starts_with(b"--") {
+                memchr::memchr(b'\n', self.sql)
+            } else if self.sql.starts_with(b"/*") {
+                memchr::memmem::find(&self.sql[2..], b"*/").map(|place| place + 3)
+            } else {
+                return;
+            };
+            self.sql = end.map_or(&[], |end| &self.sql[end + 1..]);
+        }
+    }
+
+    fn quoted(&mut self, end: u8) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.sql = &self.sql[1..];
+        while let Some(place) = memchr::memchr(end, self.sql) {
+            text.extend_from_slice(&self.sql[..place]);
+            self.sql = &self.sql[place + 1..];
+            // A quote that is doubled stands for one.
+            if end == b']' || self.sql.first() != Some(&end) {
+                return text;
+            }
+            text.push(end);
+            self.sql = &self.sql[1..];
+        }
+        self.sql = &[];
+        text
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        self.skip_blanks();
+        let start = self.sql;
+        let first = *start.first().filter(|&&byte| byte != 0)?;
+        let is_of_word =
+            |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_$".contains(&byte);
+        let is_quoted = b"'\"`[".contains(&first);
+        let is_word = is_of_word(first);
+        let text = if is_quoted {
+            self.quoted(if first == b'[' { b']' } else { first })
+        } else if is_word {
+            self.skip(is_of_word);
+            start[..start.len() - self.sql.len()].to_vec()
+        } else {
+            self.sql = &start[1..];
+            vec![first]
+        };
+        let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        Some(Token {
+            text,
+            is_quoted,
+            is_word,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEEPEST, TooDeep, Views};
+
+    #[test]
+    fn depth_is_that_of_selects_within_each_other() {
+        let mut views = Views::default();
+        views.add(
+            "One",
+            "CREATE VIEW One AS SELECT * FROM (SELECT a AS one FROM t)",
+        );
+        views.add(
+            "two",
+            "CREATE VIEW two AS SELECT x FROM t, main.[one] WHERE x IN (SELECT 1)",
+        );
+        views.add(
+            "a b",
+            "CREATE VIEW \"a b\" AS SELECT * FROM -- c\n two JOIN t ON 1",
+        );
+        assert!(views.follow().is_ok());
+        for (depth, sql) in [
+            (0, "INSERT INTO t VALUES (1)"),
+            (1, "SELECT 1; SELECT * FROM one"),
+            (2, "SELECT (SELECT 1), (SELECT 2), ')' UNION SELECT 3"),
+            (3, "SELECT * FROM one"),
+            (1, "SELECT one, t.two, 'two' FROM t"),
+            (5, "select * from t, \"TWO\""),
+            (6, "SELECT 1 WHERE 1 IN 'a b'"),
+            (
+                3,
+                "WITH c AS (SELECT 1), d AS (SELECT * FROM c) SELECT * FROM d",
+            ),
+            (2, "DELETE FROM one"),
+            (4, "UPDATE OR IGNORE two SET x = 1"),
+            (
+                3,
+                "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; SELECT * FROM one; END; SELECT * FROM two",
+            ),
+        ] {
+            assert_eq!(views.depth_of(sql.as_bytes()), Ok(depth), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_wherever_it_is_used() {
+        let mut views = Views::default();
+        for n in 0..=DEEPEST {
+            assert!(views.follow().is_ok());
+            views.add(&format!("v{n}"), &format!("SELECT * FROM v{}", n + 1));
+        }
+        assert_eq!(views.follow(), Err(TooDeep));
+        assert_eq!(views.depth_of(b"SELECT * FROM v0"), Err(TooDeep));
+        assert_eq!(views.depth_of(b"SELECT * FROM v9"), Ok(DEEPEST + 1 - 8));
+        let mut circle = Views::default();
+        circle.add("a", "SELECT * FROM b");
+        circle.add("b", "SELECT * FROM a");
+        assert_eq!(circle.follow(), Err(TooDeep));
+    }
+}
