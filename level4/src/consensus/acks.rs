@@ -8,7 +8,8 @@
 //! leader of term T up to entry i. If a quorum says so and entry i is of term T, the leader of T may
 //! commit i, whether it knows it or not. A node that itself has an entry of term T at index j ≤ i
 //! shares the leader's log up to j, so its own prefix is committed. A node that has configuration
-//! changes it has not applied yet does not know the quorum, and waits for the leader's word.
+//! changes it has not applied yet (even if they came just now) does not know the quorum, and waits
+//! for the leader's word.
 
 use std::collections::{HashMap, HashSet};
 
