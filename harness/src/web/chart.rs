@@ -14,6 +14,9 @@ const RIGHT: f64 = 24.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 34.0;
 
+/// Half a letter's width, in the size that phones show.
+const HALF_LETTER: f64 = 5.5;
+
 /// The most points of a line: more than there are columns of pixels show nothing more.
 const POINTS_MAX: usize = 600;
 
@@ -77,9 +80,8 @@ impl Chart {
                         text.tick x=(LEFT - 6.0) y=(shown(at + 4.0)) text-anchor="end" { (y) }
                     }
                     @for (x, label) in &self.x_ticks {
-                        text.tick x=(shown(scale.x(*x))) y=(HEIGHT - 6.0) text-anchor="middle" {
-                            (label)
-                        }
+                        @let (at, anchor) = placed(scale.x(*x), label);
+                        text.tick x=(shown(at)) y=(HEIGHT - 6.0) text-anchor=(anchor) { (label) }
                     }
                     @for line in lines {
                         path.line.(style(line)) d=(scale.path(line)) {
@@ -101,6 +103,18 @@ impl Chart {
                 }
             }
         }
+    }
+}
+
+/// Where a label below the x axis stands, so that all of it is inside the drawing.
+fn placed(at: f64, label: &str) -> (f64, &'static str) {
+    let half = HALF_LETTER * label.chars().count() as f64;
+    if at + half > WIDTH {
+        (WIDTH - 2.0, "end")
+    } else if at < half {
+        (2.0, "start")
+    } else {
+        (at, "middle")
     }
 }
 
@@ -223,6 +237,24 @@ mod tests {
         assert!(svg.contains("d=\"M56 226H336V121"), "{svg}");
         assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
         assert!(svg.contains(">ada</li>"), "{svg}");
+    }
+
+    #[test]
+    fn labels_at_the_edges_are_whole() {
+        let mut drawn = chart(vec![line("ada", &[(0.0, 0.0), (100.0, 1.0)])]);
+        drawn.x_ticks = vec![
+            (0.0, "11-26 11:08".into()),
+            (50.0, "11-26 11:09".into()),
+            (100.0, "11-26 11:10".into()),
+        ];
+        let svg = drawn.svg().into_string();
+        for anchor in [
+            "start\">11-26 11:08",
+            "middle\">11-26 11:09",
+            "end\">11-26 11:10",
+        ] {
+            assert!(svg.contains(anchor), "{anchor}: {svg}");
+        }
     }
 
     #[test]

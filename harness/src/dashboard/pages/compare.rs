@@ -84,6 +84,9 @@ pub(super) fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_f64() => {
             let value = number.as_f64().unwrap_or_default();
+            if value == 0.0 {
+                return "0".to_owned();
+            }
             let digits = 3 - value.abs().max(1e-9).log10().floor() as i32;
             format!("{value:.*}", digits.clamp(0, 9) as usize)
         }

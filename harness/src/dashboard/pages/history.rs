@@ -46,7 +46,7 @@ pub(in super::super) fn result(kept: &Kept, others: &[Entry]) -> Markup {
             p { code { (entry.solution) } }
             @if let Some(message) = failure["message"].as_str() {
                 h2 { (failure["kind"].as_str().unwrap_or("failure")) }
-                pre { (message) }
+                pre.said { (message) }
                 (lines("The last that it said", &failure["said"]))
                 (lines("What to try next", &failure["next"]))
             }
@@ -72,7 +72,7 @@ fn lines(title: &str, lines: &Value) -> Markup {
     let lines = lines.as_array().into_iter().flatten();
     let lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
     html! {
-        @if !lines.is_empty() { h3 { (title) } pre { (lines.join("\n")) } }
+        @if !lines.is_empty() { h3 { (title) } pre.said { (lines.join("\n")) } }
     }
 }
 

@@ -56,17 +56,17 @@ fn results_table(list: &[Entry]) -> Markup {
             p.quiet { "Nothing was judged yet, or it was run with --no-history." }
         } @else {
             form action="/compare" {
-                div.wide { table {
+                div.wide { table.results {
                     thead { tr {
                         th { "when" } th { "level" } th { "case" } th { "solution" } th { "verdict" }
                         th.number { "score" } th { "compare" }
                     } }
                     tbody { @for entry in list { tr {
                         td.time { a href={"/results/" (entry.id)} { (charts::when(entry.at_ms)) } }
-                        td { (level_of(entry)) }
-                        td { (entry.case) }
-                        td title=(entry.solution) { (short(&entry.solution)) }
-                        td.(entry.verdict) { (entry.verdict) }
+                        td.level { (level_of(entry)) }
+                        td.case { (entry.case) }
+                        td.solution title=(entry.solution) { (short(&entry.solution)) }
+                        td.verdict.(entry.verdict) { (entry.verdict) }
                         td.number { (charts::amount(entry.score, entry.unit.as_deref())) }
                         td.pick {
                             label { input type="radio" name="a" value=(entry.id); " A" }
