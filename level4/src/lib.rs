@@ -35,6 +35,7 @@ mod notes;
 pub mod security;
 mod server;
 mod settings;
+mod stack;
 pub mod statement;
 pub mod transport;
 

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use common::{Node, eventually};
 const RATE: usize = 5_000_000;
 /// The link carries so much at a time.
 const PORTION: usize = 16 * 1024;
-/// What the founder has, MB; `LEVEL4_JOIN_MB` for more.
-const SIZE_MB: usize = 100;
+/// What the founder has, in values of [`SIZE_BYTES`]; `LEVEL4_JOIN_MB` for more.
+const SIZE_MB: usize = 50;
+/// A value, bytes.
+const SIZE_BYTES: usize = 1_000_000;
 
 /// Carries bytes from one socket to another, no faster than [`RATE`].
 fn carry(mut from: TcpStream, mut to: TcpStream) {
@@ -55,6 +58,32 @@ fn slow_link() -> (String, Arc<std::sync::OnceLock<String>>) {
     (address, target)
 }
 
+/// So many bytes that nothing compresses, as hexadecimal digits (xorshift64, Marsaglia 2003).
+fn noise(state: &mut u64, bytes: usize) -> String {
+    let mut digits = String::with_capacity(2 * bytes);
+    for _ in 0..bytes / 8 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        write!(digits, "{state:016x}").unwrap();
+    }
+    digits
+}
+
+/// Sees to it that the clients of a node end, whatever happens.
+struct Ends<'a>(&'a AtomicBool, &'a Node);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+        if thread::panicking() {
+            // It may wait for ever for another node, and a client for its answer.
+            let founder = rustix::process::Pid::from_raw(self.1.id() as i32).unwrap();
+            let _gone = rustix::process::kill_process(founder, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 fn number(status: &str, field: &str) -> u64 {
     let (_, rest) = status.split_once(&format!("\"{field}\":")).unwrap();
     let digits = rest.chars().take_while(char::is_ascii_digit);
@@ -74,8 +103,11 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
     );
     founder_address.set(founder.address.clone()).unwrap();
     founder.sql("CREATE TABLE blobs (data); CREATE TABLE t (a)");
+    // In the text of the requests, so that the log is as large, and is cut behind a snapshot.
+    let mut state = 1;
     for _ in 0..megabytes {
-        founder.sql("INSERT INTO blobs VALUES (randomblob(1000000))");
+        let bytes = noise(&mut state, SIZE_BYTES);
+        founder.sql(&format!("INSERT INTO blobs VALUES (x'{bytes}')"));
     }
     let before = founder.get("/cluster/status");
     let (term, written) = (number(&before, "term"), AtomicU64::new(0));
@@ -90,6 +122,7 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
                 }
             });
         }
+        let _ends = Ends(&done, &founder);
         let join = format!("--join={to_founder}");
         let newcomer = Node::start_with(
             &root.path().join("1"),
@@ -117,6 +150,7 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
         assert!(learned, "it voted before it had learned");
         let during = written.load(Relaxed);
         assert!(during > 0);
+        done.store(true, Relaxed);
         done.store(true, Relaxed);
         let count = |node: &Node| {
             let body = br#"["SELECT count(*), (SELECT count(*) FROM t) = 0 FROM blobs"]"#;

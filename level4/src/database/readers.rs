@@ -16,10 +16,8 @@ use super::guard::Access;
 use super::session::Session;
 use super::{DatabaseError, statements};
 use crate::machine::Moment;
+use crate::stack::Stack;
 use crate::statement::{Outcome, Statements};
-
-/// SQLite recurses as deep as SQL makes it; room for that, bytes. Only what is used takes memory.
-const STACK_SIZE: usize = 512 * 1024 * 1024;
 
 /// The database as of one moment.
 #[derive(Debug, Clone)]
@@ -134,10 +132,7 @@ impl Readers {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..count {
             let queue = queue.clone();
-            thread::Builder::new()
-                .name(format!("reader {number}"))
-                .stack_size(STACK_SIZE)
-                .spawn(move || read_all(&queue))?;
+            Stack::Sql.spawn(&format!("reader {number}"), move || read_all(&queue))?;
         }
         Ok(Self { jobs })
     }

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::consensus::{Answer, Status, Token};
 use crate::database::{Cancel, Read, ReadAnswer, View};
 use crate::message::{Command, Index, NodeId};
+use crate::stack::Stack;
 use crate::statement::Statements;
 use crate::transport::{Event, Transport};
 pub use applying::AppliedNow;
@@ -152,19 +153,19 @@ impl Node {
             transport.set_members(membership);
         }
         let (reporter, faults) = FaultSender::channel();
-        spawn("log", &reporter, {
+        spawn("log", Stack::Usual, &reporter, {
             let (input, node) = (input.clone(), node.clone());
             move || threads::log::run(log, &log_works, &input, &node.figures)
         });
-        spawn("snapshot", &reporter, {
+        spawn("snapshot", Stack::Usual, &reporter, {
             let (input, node) = (input.clone(), node.clone());
             move || threads::snapshot::run(folder, &saves, &input, &node.figures)
         });
-        spawn("state", &reporter, {
+        spawn("state", Stack::Sql, &reporter, {
             let node = node.clone();
             move || threads::state::run(machine, &state_works, &input, &save, &node)
         });
-        spawn("consensus", &reporter, {
+        spawn("consensus", Stack::Usual, &reporter, {
             let (node, transport) = (node.clone(), transport.clone());
             let runtime = tokio::runtime::Handle::current();
             move || {

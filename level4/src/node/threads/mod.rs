@@ -25,11 +25,9 @@ use crate::database::{Read, View};
 use crate::log::LogError;
 use crate::message::{Command, Index, NodeId};
 use crate::notes::note;
+use crate::stack::Stack;
 use crate::transport::Event;
 
-/// SQLite recurses as deep as SQL makes it, within limits that assume a stack of usual size; room for
-/// these, bytes. Only what is used takes memory.
-const STACK_SIZE: usize = 512 * 1024 * 1024;
 /// How long to wait before writing again to a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -73,6 +71,7 @@ pub(super) enum StateWork {
 /// Starts a thread. What it returns, and a panic, are faults of the node.
 pub(super) fn spawn(
     name: &'static str,
+    stack: Stack,
     faults: &FaultSender,
     work: impl FnOnce() -> Result<(), Fault> + Send + 'static,
 ) {
@@ -83,10 +82,7 @@ pub(super) fn spawn(
             reporter.report(fault);
         }
     };
-    let result = thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK_SIZE)
-        .spawn(guarded);
+    let result = stack.spawn(name, guarded);
     if let Err(cause) = result {
         faults.report(Fault::NoThread {
             thread: name,
