@@ -2,8 +2,9 @@
 //! the guard sets.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use rustix::process::{Resource, getrlimit};
 
 const MIB: usize = 1024 * 1024;
 
@@ -17,12 +18,13 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// Stacks to be tried, in bytes: what the guard's limits can need, then what does for all but the
-    /// strangest SQL where the system gives fewer addresses (`ulimit -v`). Only what is used takes memory.
-    fn sizes(self) -> &'static [usize] {
+    /// Its size in bytes: what the guard's limits can need, or what does for all but the strangest SQL
+    /// where addresses are limited (`ulimit -v`). Only what is used takes memory.
+    fn size(self, limited: bool) -> usize {
         match self {
-            Self::Usual => &[2 * MIB],
-            Self::Sql => &[512 * MIB, 64 * MIB],
+            Self::Usual => 2 * MIB,
+            Self::Sql if limited => 64 * MIB,
+            Self::Sql => 512 * MIB,
         }
     }
 
@@ -30,45 +32,10 @@ impl Stack {
     ///
     /// # Errors
     ///
-    /// If the system gives none, not even with a smaller stack.
+    /// If the system gives none.
     pub fn spawn(self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        spawn_with(self.sizes(), name, work)
-    }
-}
-
-fn spawn_with(sizes: &[usize], name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // The system takes the closure with it when it refuses.
-    let work = Arc::new(Mutex::new(Some(work)));
-    let mut result = Ok(());
-    for &size in sizes {
-        let work = work.clone();
-        let run = move || {
-            let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(work) = work {
-                work();
-            }
-        };
+        let limited = getrlimit(Resource::As).current.is_some();
         let thread = thread::Builder::new().name(name.to_owned());
-        result = thread.stack_size(size).spawn(run).map(drop);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    #[test]
-    fn where_the_larger_stack_is_refused_the_smaller_one_does() {
-        let (sender, receiver) = mpsc::channel();
-        let work = move || sender.send(1).unwrap();
-        spawn_with(&[1 << 50, 1 << 20], "small", work).unwrap();
-        assert_eq!(receiver.recv(), Ok(1));
-        spawn_with(&[1 << 50], "none", || ()).unwrap_err();
+        thread.stack_size(self.size(limited)).spawn(work).map(drop)
     }
 }

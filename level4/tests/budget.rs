@@ -214,6 +214,34 @@ fn a_node_without_memory_ends_and_comes_back_equal() {
     assert!(count(&nodes[2]).contains("[[3]]"), "{}", count(&nodes[2]));
 }
 
+/// The stacks of the threads that compile SQL are large, and all of an address space counts (`ulimit -v`).
+#[test]
+fn a_node_starts_where_addresses_are_few() {
+    let root = tempfile::tempdir().unwrap();
+    let socket = root.path().join("n.sock").to_str().unwrap().to_owned();
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    // The allocator takes 64 MiB of addresses for each thread of the runtime.
+    let most_kib = 700_000 + 150_000 * cores;
+    let mut node = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -v \"$0\" && exec \"$@\"",
+            &most_kib.to_string(),
+        ])
+        .args([env!("CARGO_BIN_EXE_level4"), "-l", &socket, "-d"])
+        .arg(root.path().join("n"))
+        .spawn()
+        .unwrap();
+    let mut answer = None;
+    eventually(|| {
+        answer = common::request(&socket, "POST", "/sql", "", b"SELECT 1").ok();
+        answer.is_some() || node.try_wait().unwrap().is_some()
+    });
+    let _ended_already = node.kill();
+    node.wait().unwrap();
+    assert_eq!(answer.unwrap(), (200, "SequenceNumber: 0\n1\n".to_owned()));
+}
+
 #[test]
 fn so_many_backups_at_a_time_and_no_more() {
     use std::io::{Read as _, Write as _};
