@@ -11,6 +11,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use browser::Browser;
@@ -24,11 +26,13 @@ struct Dashboard {
 
 impl Dashboard {
     fn start(home: &Path) -> Self {
+        fs::create_dir(home.join("scratch")).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_harness"))
             .args(["dashboard", "--listen", "127.0.0.1:0"])
             .arg(home.join("solutions"))
             .env("HOME", home)
             .env("XDG_DATA_HOME", home.join("data"))
+            .env("TMPDIR", home.join("scratch"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -109,4 +113,13 @@ fn a_stage_is_started_watched_stopped_and_found_again() {
     browser.until("document.querySelector('svg.network circle.running')");
     assert_eq!(browser.complaints, Vec::<String>::new());
     assert_eq!(dashboard.end(), Some(130));
+    // Its folder goes with it; that of the run that failed was kept.
+    let folders = || fs::read_dir(home.path().join("scratch")).unwrap().count();
+    for _ in 0..600 {
+        if folders() == 1 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(folders(), 1);
 }

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -53,6 +53,21 @@ impl Bed {
             .stderr(Stdio::piped())
             .process_group(0);
         command.spawn().unwrap()
+    }
+
+    /// Waits until a run has made a node's folder in its own.
+    fn wait_for_a_node(&self) {
+        let start = Instant::now();
+        let has_node = || {
+            let folders = fs::read_dir(self.folder.path().join("tmp")).unwrap();
+            folders
+                .flatten()
+                .any(|folder| folder.path().join("node0").exists())
+        };
+        while !has_node() {
+            assert!(start.elapsed() < Duration::from_secs(60), "no node");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until nothing of the run is left; how long that took.
@@ -108,6 +123,31 @@ fn wait_for_births(child: &mut Child, births: usize) {
         .map_while(Result::ok)
         .filter(|line| line.ends_with("born"));
     assert_eq!(born.take(births).count(), births);
+}
+
+#[test]
+fn a_harness_that_runs_another_leaves_nothing_of_either() {
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+        let bed = Bed::new();
+        let project = bed.folder.path().join("project");
+        fs::create_dir(&project).unwrap();
+        fs::write(project.join("ctf3.toml"), "level = 4\nrun = './node'").unwrap();
+        fs::write(project.join("node"), "#!/bin/sh\nexec sleep 600\n").unwrap();
+        fs::set_permissions(project.join("node"), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut outer = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["--no-history", "watch"])
+            .arg(&project)
+            .env("TMPDIR", bed.folder.path().join("tmp"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        bed.wait_for_a_node();
+        kill(&outer, signal, false);
+        outer.wait().unwrap();
+        bed.wait_until_clean();
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Which processes belong to a group, wherever they went: those in the group, those that carry its
 //! token in their environment, and the descendants of all of these. Linux shows this in `/proc`;
 //! on other systems only the group itself is known.
+//!
+//! A watcher is nobody's family: where one of the processes is a program like this one, with folders
+//! and processes of its own, its watcher cleans up after it and ends by itself.
 
 use std::path::Path;
 
@@ -36,7 +39,7 @@ mod linux {
 
     use rustix::process::Pid;
 
-    use crate::process::{POLL_INTERVAL, TOKEN_VARIABLE};
+    use crate::process::{POLL_INTERVAL, TOKEN_VARIABLE, watcher};
 
     /// How often processes are looked at again at most.
     const MAX_SCANS: usize = 10;
@@ -113,7 +116,16 @@ mod linux {
             .collect()
     }
 
-    /// `None` for a process that has ended, or that is not ours to look at.
+    /// Whether a process is a watcher: it has the name of one, and is this very program, so that
+    /// nobody escapes by the name alone.
+    fn is_watcher(folder: &Path) -> bool {
+        let name = fs::read(folder.join("cmdline")).unwrap_or_default();
+        let program = |folder: &Path| fs::read_link(folder.join("exe")).ok();
+        name.split(|byte| *byte == 0).next() == Some(watcher::NAME.as_bytes())
+            && program(folder).is_some_and(|own| program(Path::new("/proc/self")) == Some(own))
+    }
+
+    /// `None` for a process that has ended, is a watcher, or is not ours to look at.
     fn look(id: i32, folder: &Path, is_token: &dyn Fn(&str) -> bool) -> Option<Process> {
         let stat = fs::read_to_string(folder.join("stat")).ok()?;
         // The name in brackets may hold anything, brackets too.
@@ -125,6 +137,9 @@ mod linux {
         let group = fields.next()?.parse().ok()?;
         // The session, then the terminal.
         let has_terminal = fields.nth(1)? != "0";
+        if is_watcher(folder) {
+            return None;
+        }
         let environment = fs::read(folder.join("environ")).unwrap_or_default();
         let token = environment.split(|byte| *byte == 0).find_map(|variable| {
             let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;

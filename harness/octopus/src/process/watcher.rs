@@ -12,7 +12,7 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
-    io::{self, BufRead, BufReader, ErrorKind, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         process::CommandExt,
@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal};
 use super::{RUN, family};
 
 /// The name under which the watcher runs.
-const NAME: &str = "octopus-watch";
+pub(super) const NAME: &str = "octopus-watch";
 
 /// Pauses between the looks at what is left: a process may just be starting another.
 const PAUSES_MS: [u64; 8] = [0, 1, 5, 20, 50, 100, 150, 200];
@@ -86,6 +86,10 @@ pub fn enable() -> Watched {
         let _not_linux = fs::write("/proc/self/comm", NAME);
         let _leads_already = rustix::process::setsid();
         let _stays = std::env::set_current_dir("/");
+        // From now on it is not met by what is meant for its owner.
+        let _owner_is_gone = io::stdout()
+            .write_all(b"\n")
+            .and_then(|()| io::stdout().flush());
         serve(BufReader::new(io::stdin().lock()), &run);
         std::process::exit(0);
     }
@@ -127,9 +131,16 @@ fn start() -> io::Result<Watcher> {
         .arg0(NAME)
         .arg(&*RUN)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
+    let mut ready = [0];
+    if let Some(mut pipe) = child.stdout.take()
+        && let Err(error) = pipe.read_exact(&mut ready)
+    {
+        let _gone = child.wait();
+        return Err(error);
+    }
     let pipe = child.stdin.take();
     pipe.map(|pipe| Watcher::Running(child, pipe))
         .ok_or_else(|| ErrorKind::BrokenPipe.into())
