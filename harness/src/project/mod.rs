@@ -25,6 +25,9 @@ pub use watch::{WatchArgs, run as watch};
 use crate::{console, solution::cannot_run};
 use octopus::{ProcessGroup, interrupt};
 
+/// The most bytes of a manifest.
+const MANIFEST_MAX: u64 = 64 << 10;
+
 /// How often a build is looked after.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -48,6 +51,11 @@ impl Project {
         ensure!(
             path.exists(),
             "{shown}: there is none. `harness new LEVEL --lang LANGUAGE` makes a folder with one"
+        );
+        let metadata = std::fs::metadata(&path).with_context(|| format!("cannot read {shown}"))?;
+        ensure!(
+            metadata.is_file() && metadata.len() <= MANIFEST_MAX,
+            "{shown}: no file of at most {MANIFEST_MAX} bytes"
         );
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
@@ -99,5 +107,32 @@ impl Project {
             self.manifest.run
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_is_no_small_file_is_refused_in_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(Manifest::FILE);
+        let told = || Project::open(folder.path()).unwrap_err().to_string();
+        std::fs::create_dir(&path).unwrap();
+        assert!(
+            told().ends_with("no file of at most 65536 bytes"),
+            "{}",
+            told()
+        );
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "#".repeat(MANIFEST_MAX as usize + 1)).unwrap();
+        assert!(
+            told().ends_with("no file of at most 65536 bytes"),
+            "{}",
+            told()
+        );
+        std::fs::write(&path, "level = 0\nrun = './x'").unwrap();
+        assert_eq!(Project::open(folder.path()).unwrap().manifest().level, 0);
     }
 }
