@@ -1,12 +1,15 @@
 //! What the charts show: scores over time, and panels of two runs laid over each other.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::{
     logbook::Entry,
-    web::chart::{Chart, LINES_MAX, Line},
+    web::{
+        chart::{Chart, LINES_MAX, Line},
+        utc,
+    },
 };
 
 /// The most columns into which many points are gathered, each of which shows its middle one.
@@ -17,9 +20,7 @@ const LABELS: usize = 5;
 
 /// A moment, UTC.
 pub(super) fn when(at_ms: i64) -> String {
-    let at = std::time::UNIX_EPOCH + Duration::from_millis(at_ms.max(0) as u64);
-    let text = humantime::format_rfc3339_seconds(at).to_string();
-    text.replace('T', " ").trim_end_matches('Z').to_owned()
+    utc(at_ms.max(0) as u64 / 1000)
 }
 
 /// A score with its unit.
@@ -268,5 +269,6 @@ mod tests {
         assert_eq!(amount(Some(1.0), Some("coins")), "1 coins");
         assert_eq!(amount(None, None), "–");
         assert_eq!(when(1_700_000_000_000), "2023-11-14 22:13:20");
+        assert_eq!(when(i64::MAX), "9999-12-31 23:59:59");
     }
 }

@@ -1,7 +1,9 @@
 //! What all pages have around them.
 
 use axum::http::StatusCode;
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
+
+use crate::web;
 
 /// Beside the common style sheet.
 pub(in super::super) const STYLE: &str = include_str!("dashboard.css");
@@ -9,28 +11,22 @@ pub(in super::super) const SCRIPT: &str = include_str!("dashboard.js");
 
 /// A page.
 pub(super) fn frame(title: &str, content: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                link rel="icon" href="data:,";
-                link rel="stylesheet" href="/style.css";
-                link rel="stylesheet" href="/dashboard.css";
-                title { (title) " · harness" }
-                script src="/dashboard.js" defer {}
-            }
-            body {
-                header { nav {
-                    a href="/" { "Overview" }
-                    a href="/live" { "Live" }
-                    a href="/history" { "History" }
-                } }
-                main { (content) }
-            }
+    let head = html! {
+        link rel="stylesheet" href="/style.css";
+        link rel="stylesheet" href="/dashboard.css";
+        script src="/dashboard.js" defer {}
+    };
+    let body = html! {
+        body {
+            header { nav {
+                a href="/" { "Overview" }
+                a href="/live" { "Live" }
+                a href="/history" { "History" }
+            } }
+            main { (content) }
         }
-    }
+    };
+    web::frame(&format!("{title} · harness"), &head, &body)
 }
 
 /// A page that says what is wrong.

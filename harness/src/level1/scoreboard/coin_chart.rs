@@ -1,10 +1,10 @@
 //! The chart of coins over time: of the round that is played, or of one that is over.
 
-use super::{
-    super::player_name,
-    words::{clock, utc},
+use super::{super::player_name, words::clock};
+use crate::web::{
+    chart::{Chart, LINES_MAX, Line, nice_step},
+    utc,
 };
-use crate::web::chart::{Chart, LINES_MAX, Line, nice_step};
 
 /// The most spaces between the times below the chart.
 const TIME_TICKS: f64 = 5.0;

@@ -4,15 +4,19 @@
 //! [`Fragments`] are replaced as they change. Everything that a player chose is escaped by the
 //! template.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::{
     super::rounds::book::{Coin, Round},
     CoinLine, PRESENT_STEP_S, Phase, Scoreboard,
     coin_chart::{Colours, coin_chart},
-    words::{clock, into_the_round, shortened, speed, utc, winners},
+    words::{clock, into_the_round, shortened, speed, winners},
 };
-use crate::web::chart::{Chart, Line, nice_step};
+use crate::web::{
+    self,
+    chart::{Chart, Line, nice_step},
+    utc,
+};
 
 /// How often a browser without script asks for the page again, in seconds: about once a coin in a
 /// round.
@@ -335,33 +339,25 @@ fn countdown(until_s: u64, now_s: Option<u64>) -> Markup {
 }
 
 fn frame(title: &str, now_s: u64, content: &Markup) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                link rel="stylesheet" href="/scoreboard.css";
-                link rel="icon" href="data:,";
-                script defer src="/scoreboard.js" {}
-                noscript { (PreEscaped(format!(
-                    "<meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">"
-                ))) }
-            }
-            body data-now=(now_s) {
-                main { (content) }
-                footer {
-                    a href="/scoreboard.json" { "scoreboard.json" } " "
-                    a href="/rounds.json" { "rounds.json" } " "
-                    a href="/rounds.csv" { "rounds.csv" }
-                    span #link {}
-                }
+    let head = html! {
+        link rel="stylesheet" href="/scoreboard.css";
+        script defer src="/scoreboard.js" {}
+        noscript { (PreEscaped(format!(
+            "<meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">"
+        ))) }
+    };
+    let body = html! {
+        body data-now=(now_s) {
+            main { (content) }
+            footer {
+                a href="/scoreboard.json" { "scoreboard.json" } " "
+                a href="/rounds.json" { "rounds.json" } " "
+                a href="/rounds.csv" { "rounds.csv" }
+                span #link {}
             }
         }
     };
-    page.into_string()
+    web::frame(title, &head, &body).into_string()
 }
 
 #[cfg(test)]

@@ -15,14 +15,6 @@ pub fn clock(seconds: u64) -> String {
     }
 }
 
-/// Unix seconds as `2026-11-26 03:45:12`.
-pub fn utc(seconds: u64) -> String {
-    // Beyond the year 9999 there is no such form, and no game.
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.min(253_402_300_799));
-    let text = humantime::format_rfc3339_seconds(time).to_string();
-    text.trim_end_matches('Z').replace('T', " ")
-}
-
 /// When a coin landed, from the round's begin.
 pub fn into_the_round(time_ms: Option<u64>, start_s: u64) -> String {
     time_ms.map_or_else(String::new, |ms| clock((ms / 1000).saturating_sub(start_s)))
@@ -75,10 +67,8 @@ mod tests {
     fn times_are_shown_as_people_write_them() {
         assert_eq!(clock(59), "0:59");
         assert_eq!(clock(3723), "1:02:03");
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
         assert_eq!(shortened("00000001"), "00000001");
         assert_eq!(shortened("000000012"), "00000001…");
-        assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59");
     }
 
     #[test]
