@@ -6,6 +6,7 @@
 //! report without a result, or with an error, is no pass.
 
 mod failure;
+mod figure;
 mod json;
 mod result;
 mod table;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use failure::{Cause, Failure};
+pub use figure::plain;
 pub use json::Target;
 pub use result::{CaseResult, StageMark, Unit, Verdict};
 

@@ -1,9 +1,10 @@
 //! The report for people.
 
+use super::{
+    CaseResult, Entry, Unit,
+    figure::{plain, significant},
+};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use serde_json::Value;
-
-use super::{CaseResult, Entry, Unit};
 
 pub(super) fn render(entries: &[Entry]) -> String {
     let mut table = Table::new();
@@ -102,33 +103,6 @@ fn amount(value: Option<f64>, unit: Option<Unit>) -> String {
     })
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Object(counts) => {
-            let counts = counts
-                .iter()
-                .map(|(name, count)| format!("{name}: {}", plain(count)));
-            format!("({})", counts.collect::<Vec<_>>().join(", "))
-        }
-        Value::Array(values) => {
-            let values: Vec<_> = values.iter().map(plain).collect();
-            values.join(", ")
-        }
-        Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(dash, significant),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Four significant digits, as many as a measurement on a shared machine can bear.
-fn significant(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let digits = 3 - value.abs().log10().floor() as i32;
-    format!("{value:.*}", digits.clamp(0, 9) as usize)
-}
-
 fn dash() -> String {
     "–".to_owned()
 }
@@ -137,14 +111,6 @@ fn dash() -> String {
 mod tests {
     use super::*;
     use crate::{noise::Noise, report::Failure, settings::Settings};
-
-    #[test]
-    fn four_significant_digits() {
-        assert_eq!(significant(0.000_812_34), "0.0008123");
-        assert_eq!(significant(3.0), "3.000");
-        assert_eq!(significant(12_345.6), "12346");
-        assert_eq!(significant(0.0), "0");
-    }
 
     #[test]
     fn a_failure_is_told_with_its_place() {

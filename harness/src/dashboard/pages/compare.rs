@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{charts, frame::frame, level_of};
-use crate::logbook::Kept;
+use crate::{logbook::Kept, report::plain};
 
 /// Two results.
 pub(in super::super) fn compare(a: &Kept, b: &Kept) -> Markup {
@@ -73,23 +73,6 @@ fn maps(a: &Value, b: &Value) -> Markup {
     names.extend(fields(b).into_iter().filter(|name| !known.contains(name)));
     html! { div.wide { table {
         thead { tr { th {} th { "A" } th { "B" } } }
-        tbody { @for name in &names { (row(name, &[shown(&a[name]), shown(&b[name])])) } }
+        tbody { @for name in &names { (row(name, &[plain(&a[name]), plain(&b[name])])) } }
     } } }
-}
-
-/// A value of a result, for people.
-pub(super) fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "–".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => {
-            let value = number.as_f64().unwrap_or_default();
-            if value == 0.0 {
-                return "0".to_owned();
-            }
-            let digits = 3 - value.abs().max(1e-9).log10().floor() as i32;
-            format!("{value:.*}", digits.clamp(0, 9) as usize)
-        }
-        other => other.to_string(),
-    }
 }

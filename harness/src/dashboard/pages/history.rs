@@ -3,10 +3,11 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{charts, compare::shown, frame::frame, level_of, results_table};
+use super::{charts, frame::frame, level_of, results_table};
 use crate::{
     ladder,
     logbook::{Entry, Kept},
+    report::plain,
 };
 
 /// Results, of all levels or of one.
@@ -54,7 +55,7 @@ pub(in super::super) fn result(kept: &Kept, others: &[Entry]) -> Markup {
                 p { a href={"/results/" (entry.id) "/report"} { "The report of the run, with charts" } }
             }
             @if let Some(replay) = result["replay"].as_str() {
-                h2 { "Again" } pre { code { (replay) } }
+                h2 { "Again" } pre.said { code { (replay) } }
             }
             (map("Figures", &result["figures"], true))
             (map("Settings", &result["settings"], false))
@@ -82,7 +83,7 @@ fn map(title: &str, map: &Value, is_open: bool) -> Markup {
             details open[is_open] {
                 summary { (title) }
                 div.wide { table { tbody { @for (name, value) in map {
-                    tr { th scope="row" { (name) } td { (shown(value)) } }
+                    tr { th scope="row" { (name) } td { (plain(value)) } }
                 } } } }
             }
         }
