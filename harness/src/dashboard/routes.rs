@@ -113,6 +113,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
             get(|| async { file("text/javascript", pages::SCRIPT) }),
         )
         .fallback(|| async { missing("page") })
+        .method_not_allowed_fallback(|| async {
+            let words = "nothing is done by opening its address: press the button on its page";
+            Trouble(StatusCode::METHOD_NOT_ALLOWED, words.to_owned())
+        })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), check))
         .with_state(app)
 }
@@ -195,8 +199,12 @@ fn latest(level: Option<u8>, most: u32) -> Selection {
 }
 
 async fn overview(State(app): Shared) -> Answer {
-    let last = read(&app, |logbook| logbook.list(&latest(None, 10))).await?;
-    wait(move || Ok(html(pages::overview(&app, &last)))).await
+    let last = read(&app, |logbook| logbook.list(&latest(None, 10))).await;
+    wait(move || {
+        let last = last.as_deref().map_err(|trouble| trouble.1.as_str());
+        Ok(html(pages::overview(&app, last)))
+    })
+    .await
 }
 
 async fn level(State(app): Shared, Path(level): Path<u8>) -> Answer {
@@ -306,10 +314,11 @@ async fn report(State(app): Shared, Path(id): Path<i64>) -> Answer {
     let drawn = kept
         .recording
         .ok_or_else(|| missing("recording (any more)"))?;
-    Ok(under(
-        POLICY_OF_REPORTS,
-        recording::page(&kept.result, drawn),
-    ))
+    wait(move || {
+        let page = recording::page(&kept.result, drawn);
+        Ok(under(POLICY_OF_REPORTS, page))
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -449,6 +458,17 @@ mod tests {
             "{level}"
         );
         assert!(browser.page("/style.css").await.contains("--paper"));
+    }
+
+    #[tokio::test]
+    async fn a_history_that_cannot_be_read_hides_nothing_else() {
+        let browser = Browser::open().await;
+        std::fs::write(browser.home.path().join("history.sqlite"), "no database").unwrap();
+        let page = browser.page("/").await;
+        assert!(page.contains("file is not a database"), "{page}");
+        assert!(page.contains("mine &lt;b&gt;"), "{page}");
+        let answer = browser.ask(Method::GET, "/history").await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[tokio::test]

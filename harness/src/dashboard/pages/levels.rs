@@ -7,12 +7,13 @@ use super::{
     super::projects::{name, progress},
     App,
     frame::frame,
-    results_table,
+    results_table, sentence,
 };
 use crate::{ladder, logbook::Entry, project::Project, texts};
 
 /// Where everything begins.
-pub(in super::super) fn overview(app: &App, last: &[Entry]) -> Markup {
+/// `last` says why where the history cannot be read, which is no reason to show nothing else.
+pub(in super::super) fn overview(app: &App, last: Result<&[Entry], &str>) -> Markup {
     frame(
         "Overview",
         &html! {
@@ -47,7 +48,10 @@ pub(in super::super) fn overview(app: &App, last: &[Entry]) -> Markup {
             @for error in app.projects.errors() { p.failed { (error) } }
             @if app.class.is_some() { h2 { a href="/class/" { "The class" } } }
             h2 { "The last results" }
-            (results_table(last))
+            @match last {
+                Ok(last) => (results_table(last)),
+                Err(why) => p.failed { (why) },
+            }
         },
     )
 }
@@ -85,7 +89,7 @@ fn stages(number: usize, project: &Project) -> Markup {
                         @if progress.has_passed(place) { b.passed { "✓ " } }
                         b { (place) ". " (stage.title) }
                         @if stage.is_optional { " (optional)" }
-                        br; (stage.idea)
+                        br; (sentence(stage.idea))
                     }
                     form method="post" action={"/runs/" (number) "/" (place)} {
                         button { "Judge" }

@@ -9,6 +9,7 @@ use super::{
     super::watching::{Phase, Watching},
     App,
     frame::frame,
+    sentence,
 };
 use crate::{
     ladder,
@@ -47,7 +48,7 @@ pub(in super::super) fn run(run: Option<&Watching>) -> Markup {
     let place = usize::from(run.stage).saturating_sub(1);
     html! {
         h1 { (run.project) ", level " (run.level) ", stage " (run.stage) " of " (stages.len()) }
-        @if let Some(stage) = stages.get(place) { p { b { (stage.title) ": " } (stage.idea) } }
+        @if let Some(stage) = stages.get(place) { p { b { (stage.title) ": " } (sentence(stage.idea)) } }
         @match &run.phase {
             Phase::Running => {
                 p.status { "running for " (run.since.elapsed().as_secs()) " s" }

@@ -90,6 +90,15 @@ fn level_of(entry: &Entry) -> String {
     }
 }
 
+/// A sentence in which backticks are around code.
+fn sentence(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// A program by the end of its path.
 fn short(solution: &str) -> String {
     let parts: Vec<&str> = solution.rsplitn(3, '/').collect();
