@@ -79,24 +79,22 @@ impl Hunspell {
         })
     }
 
-    /// Whether the dictionary knows the word. Each distinct word is asked for once.
+    /// Whether the dictionary knows the word. A word that was asked for is remembered.
     pub(crate) fn knows(&self, word: &str) -> bool {
         if word.len() > LONGEST_WORD {
             return false;
         }
         let hash = FxBuildHasher.hash_one(word);
-        let shard = &self.shards[(hash >> 58) as usize % SHARDS];
+        // Other bits of the hash than those by which a map finds its places and tells them apart.
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         let remembered = shard.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(&known) = remembered.get(word) {
             return known;
         }
+        // Nobody waits for an answer but who asked: two threads may ask at once for the same word.
         drop(remembered);
-        let mut remembered = shard.write().unwrap_or_else(PoisonError::into_inner);
-        // Another thread may have asked in between.
-        if let Some(&known) = remembered.get(word) {
-            return known;
-        }
         let known = self.ask(word);
+        let mut remembered = shard.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() < REMEMBERED / SHARDS {
             remembered.insert(word.into(), known);
         }
