@@ -267,10 +267,10 @@ fn own_words_are_added_and_found_from_below() {
 #[test]
 fn a_text_says_what_is_not_reported() {
     let text = "fxo <!-- level0:ignore-line -->\ndgo // level0:ignore-next-line\nquikc\n\
-        level0:ignore-start\nhiden\nlevel0:ignore-end odl\n# level0:words maed\nmaed Maed's\n";
+        level0:ignore-start\nhiden\nlevel0:ignore-end odl maed\n# level0:words maed\nmaed Maed's\n";
     assert_eq!(
         Room::new().check(&[], text),
-        "<stdin>:2:1: dgo\n<stdin>:6:19: odl\n"
+        "<stdin>:2:1: dgo\n<stdin>:6:19: odl\n<stdin>:6:23: maed\n"
     );
 }
 

@@ -10,7 +10,7 @@
 
 use super::words::for_each_word;
 use memchr::memmem::Finder;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// What every directive begins with.
@@ -26,8 +26,8 @@ pub(crate) struct Directives {
     ignoring: bool,
     /// The last chunk's last line asked for the line behind it to be ignored.
     ignores_first_line: bool,
-    /// Folded words, and from where in the document on they are known.
-    declared: HashSet<String>,
+    /// Folded words, and from which byte of the document on each is known.
+    declared: HashMap<String, u64>,
     declared_bytes: usize,
 }
 
@@ -55,8 +55,14 @@ impl Ignored {
 }
 
 impl Directives {
-    /// Reads the directives of the next chunk, which ends where a line does if it can.
-    pub(crate) fn read(&mut self, text: &[u8], fold: impl Fn(&str) -> String) -> Ignored {
+    /// Reads the directives of the next chunk, which begins at `offset` of the document and ends where
+    /// a line does if it can.
+    pub(crate) fn read(
+        &mut self,
+        text: &[u8],
+        offset: u64,
+        fold: impl Fn(&str) -> String,
+    ) -> Ignored {
         let mut ranges = Vec::new();
         let mut begun = self.ignoring.then_some(0);
         if std::mem::take(&mut self.ignores_first_line) {
@@ -84,7 +90,8 @@ impl Directives {
                 b"ignore-start" if begun.is_none() => begun = Some(at),
                 b"ignore-end" => ranges.extend(begun.take().map(|start| start..at)),
                 b"words" => {
-                    self.declare(&text[at + PREFIX.len() + name.len()..end], &fold);
+                    let words = &text[at + PREFIX.len() + name.len()..end];
+                    self.declare(words, offset + line.start as u64, &fold);
                     declared_to = end;
                 }
                 _ => continue,
@@ -105,14 +112,15 @@ impl Directives {
         }
     }
 
-    fn declare(&mut self, text: &[u8], fold: impl Fn(&str) -> String) {
+    /// Makes the words of `text` known from the byte `from` of the document on.
+    fn declare(&mut self, text: &[u8], from: u64, fold: impl Fn(&str) -> String) {
         for_each_word(text, |place| {
             let Ok(word) = std::str::from_utf8(&text[place.start..place.end]) else {
                 return;
             };
             self.declared_bytes += word.len();
             if self.declared_bytes <= DECLARED_BYTES {
-                self.declared.insert(fold(word));
+                self.declared.entry(fold(word)).or_insert(from);
             }
         });
     }
@@ -122,9 +130,11 @@ impl Directives {
         !self.declared.is_empty()
     }
 
-    /// Whether a folded word has been declared.
-    pub(crate) fn declares_word(&self, folded: &str) -> bool {
-        self.declared.contains(folded)
+    /// Whether a folded word that stands at `offset` of the document has been declared before.
+    pub(crate) fn declares_word(&self, folded: &str, offset: u64) -> bool {
+        self.declared
+            .get(folded)
+            .is_some_and(|&from| from <= offset)
     }
 }
 
@@ -155,7 +165,7 @@ mod tests {
     use super::Directives;
 
     fn reported(directives: &mut Directives, text: &str) -> String {
-        let mut ignored = directives.read(text.as_bytes(), str::to_lowercase);
+        let mut ignored = directives.read(text.as_bytes(), 0, str::to_lowercase);
         let kept = text.char_indices().filter(|&(at, _)| !ignored.holds(at));
         kept.map(|(_, char)| char).collect()
     }
@@ -189,11 +199,12 @@ mod tests {
     fn words_are_declared() {
         let mut directives = Directives::default();
         assert_eq!(
-            reported(&mut directives, "a <!-- level0:words Foo bar -->\nb"),
-            "a <!-- b"
+            reported(&mut directives, "a\nb <!-- level0:words Foo bar -->\nc"),
+            "a\nb <!-- c"
         );
-        assert!(directives.declares() && directives.declares_word("foo"));
-        assert!(directives.declares_word("bar") && !directives.declares_word("a"));
+        assert!(directives.declares() && directives.declares_word("foo", 2));
+        assert!(directives.declares_word("bar", 2) && !directives.declares_word("a", 2));
+        assert!(!directives.declares_word("foo", 1));
     }
 
     #[test]

@@ -134,11 +134,11 @@ pub(crate) fn judge(
             chunk_end(&buffer)
         };
         let text = &buffer[start..end];
-        let ignored = directives.read(text, |word| vocabulary.folded(word));
+        let ignored = directives.read(text, position.offset, |word| vocabulary.folded(word));
         let judged = judge_chunk(text, vocabulary);
         let found = report(text, &judged, ignored, &mut position, |finding| {
-            let declared =
-                directives.declares() && directives.declares_word(&vocabulary.folded(finding.word));
+            let declared = directives.declares()
+                && directives.declares_word(&vocabulary.folded(finding.word), finding.offset);
             if declared {
                 Ok(false)
             } else {
