@@ -1,6 +1,7 @@
 //! Suggestions from a word list: entries one typing error away, or two if there are none.
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
 /// A longer word in characters is not searched two errors deep: that is half a million look-ups.
 const LONGEST_FOR_TWO: usize = 12;
@@ -22,20 +23,28 @@ pub(crate) fn suggestions(word: &str, limit: usize, knows: impl Fn(&str) -> bool
             .iter()
             .filter(|letter| letter.is_alphabetic() && !letter.is_ascii()),
     );
-    let near = edits(&letters, &alphabet);
-    let known = |words: &BTreeSet<Vec<char>>| -> Vec<String> {
-        let words = words
-            .iter()
-            .map(|letters| letters.iter().collect::<String>());
-        words.filter(|word| knows(word)).take(limit).collect()
-    };
-    let found = known(&near);
+    let mut near = BTreeSet::new();
+    for_each_edit(&letters, &alphabet, |edit| {
+        near.insert(edit.to_owned());
+    });
+    near.remove(word);
+    let found: Vec<String> = near
+        .iter()
+        .filter(|edit| knows(edit))
+        .take(limit)
+        .cloned()
+        .collect();
     if !found.is_empty() || letters.len() > LONGEST_FOR_TWO {
         return found;
     }
     let mut found = BTreeSet::new();
-    for letters in &near {
-        found.extend(known(&edits(letters, &alphabet)));
+    for edit in &near {
+        let letters: Vec<char> = edit.chars().collect();
+        for_each_edit(&letters, &alphabet, |edit| {
+            if edit != word && knows(edit) {
+                found.insert(edit.to_owned());
+            }
+        });
         // All that are found first are as near as those that would be found later.
         if found.len() >= limit {
             break;
@@ -44,28 +53,31 @@ pub(crate) fn suggestions(word: &str, limit: usize, knows: impl Fn(&str) -> bool
     found.into_iter().take(limit).collect()
 }
 
-/// All words one error away.
-fn edits(letters: &[char], alphabet: &[char]) -> BTreeSet<Vec<char>> {
-    let mut edits = BTreeSet::new();
+/// Calls `take` with the words one error away, some of them more than once; the word itself, a letter
+/// of it changed into the same, is among them.
+fn for_each_edit(letters: &[char], alphabet: &[char], mut take: impl FnMut(&str)) {
+    let mut edit = String::new();
+    let mut give = |parts: [&[char]; 3]| {
+        edit.clear();
+        edit.extend(parts.into_iter().flatten());
+        take(&edit);
+    };
     for at in 0..=letters.len() {
         let (before, behind) = letters.split_at(at);
-        for &letter in alphabet {
-            edits.insert([before, &[letter], behind].concat());
+        for letter in alphabet {
+            give([before, from_ref(letter), behind]);
         }
         let Some((&first, rest)) = behind.split_first() else {
             continue;
         };
-        edits.insert([before, rest].concat());
-        for &letter in alphabet {
-            edits.insert([before, &[letter], rest].concat());
+        give([before, &[], rest]);
+        for letter in alphabet {
+            give([before, from_ref(letter), rest]);
         }
         if let Some((&second, rest)) = rest.split_first() {
-            edits.insert([before, &[second, first], rest].concat());
+            give([before, &[second, first], rest]);
         }
     }
-    edits.remove(letters);
-    edits.remove(&Vec::new());
-    edits
 }
 
 #[cfg(test)]
