@@ -136,6 +136,7 @@ fn wrong_flags_say_which() {
     for (arguments, part) in [
         (&["--threads", "0"][..], "--threads"),
         (&["--threads", "many"], "--threads"),
+        (&["--threads", "100000"], "from 1 to 1024"),
         (&["--colour"], "--colour"),
         (&["one", "two"], "two"),
     ] {

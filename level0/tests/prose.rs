@@ -355,6 +355,7 @@ fn wrong_flags_say_which() {
     let room = Room::new();
     for (arguments, part) in [
         (&["--suggest", "99"][..], "--suggest"),
+        (&["--threads", "100000"], "from 1 to 1024"),
         (&["--format", "xml"], "xml"),
         (&["--list", "--count"], "--count"),
         (&["--list", "--format", "sarif"], "--list"),

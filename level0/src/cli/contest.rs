@@ -59,7 +59,7 @@ struct Cli {
     prose: bool,
 
     /// Threads for a document of more than 512 KiB [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
 }
 

@@ -7,6 +7,10 @@ mod contest;
 mod prose;
 
 use std::ffi::OsString;
+use std::num::NonZero;
+
+/// More threads than any machine has cores only wait for one another, for minutes.
+const MOST_THREADS: usize = 1024;
 
 /// What the command line asks for.
 pub enum Invocation {
@@ -24,4 +28,12 @@ pub fn parse(arguments: &[OsString]) -> Invocation {
     } else {
         Invocation::Contest(contest::parse(prose::knows_flag))
     }
+}
+
+/// The value of `--threads`.
+fn threads(value: &str) -> Result<NonZero<usize>, String> {
+    let count: Option<NonZero<usize>> = value.parse().ok();
+    count
+        .filter(|count| count.get() <= MOST_THREADS)
+        .ok_or_else(|| format!("it must be a number from 1 to {MOST_THREADS}"))
 }

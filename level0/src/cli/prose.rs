@@ -103,7 +103,7 @@ struct Cli {
     check: bool,
 
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     threads: Option<NonZero<usize>>,
 }
 
