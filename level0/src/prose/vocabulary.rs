@@ -130,7 +130,6 @@ impl VocabularyBuilder {
     /// There is none, or it cannot be read.
     pub fn read_language(&mut self, language: &str) -> Result<(), ProseError> {
         let path = Hunspell::find(language)?;
-        // The name may hold a full stop only where it is no extension.
         self.hunspells.push(Hunspell::read(&path, self.diacritics)?);
         Ok(())
     }
@@ -184,25 +183,20 @@ impl Vocabulary {
         folded(word, self.diacritics).into_owned()
     }
 
-    /// At most `limit` words that may have been meant, the likeliest first.
+    /// At most `limit` words that may have been meant, the likeliest first: hunspell's if there is such
+    /// a dictionary, else the list's.
     pub fn suggestions(&self, word: &str, limit: usize) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        let hunspells = self
-            .hunspells
-            .iter()
-            .flat_map(|hunspell| hunspell.suggestions(word));
-        let list = || {
-            suggestions(&self.folded(word), limit, |word| {
-                self.list.knows(word.as_bytes())
-            })
-        };
-        for suggestion in hunspells {
-            if !found.contains(&suggestion) {
-                found.push(suggestion);
-            }
-        }
         if self.hunspells.is_empty() {
-            found = list();
+            let knows = |word: &str| self.list.knows(word.as_bytes());
+            return suggestions(&self.folded(word), limit, knows);
+        }
+        let mut found: Vec<String> = Vec::new();
+        for hunspell in &self.hunspells {
+            for suggestion in hunspell.suggestions(word) {
+                if !found.contains(&suggestion) {
+                    found.push(suggestion);
+                }
+            }
         }
         found.truncate(limit);
         found
