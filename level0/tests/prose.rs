@@ -193,6 +193,17 @@ fn lists_count_each_spelling() {
 }
 
 #[test]
+fn a_long_word_is_listed_by_its_beginning_and_a_long_line_is_no_entry() {
+    let room = Room::new();
+    let long = "a".repeat(2 * level0::LISTED_BYTES);
+    let listed = format!("2\t{}\n", &long[..level0::LISTED_BYTES]);
+    let text = format!("{long} {long}b");
+    assert!(room.check(&["--list", "--suggest", "3"], &text) == listed);
+    room.write("list", format!("{long}\nlast"));
+    assert!(room.check(&["-d", "list", "--list"], &format!("{text} last")) == listed);
+}
+
+#[test]
 fn reports_have_the_forms_that_programs_read() {
     let room = Room::new();
     room.write("a,b.md", "see\nthe fxo");

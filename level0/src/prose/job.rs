@@ -10,6 +10,7 @@ use super::fold::Diacritics;
 use super::format::{Format, Remark, Writer, write_list};
 use super::personal;
 use super::vocabulary::{Vocabulary, VocabularyBuilder};
+use crate::LISTED_BYTES;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,11 +19,15 @@ use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-/// Documents, and bytes of them, that are judged at a time.
-const BATCH: (usize, u64) = (256, 64 * 1024 * 1024);
+/// Documents, and bytes of them, that are judged at a time: what is found in them is kept until they
+/// are reported, some thirty times their bytes if no short word in them is known.
+const BATCH: (usize, u64) = (256, 16 * 1024 * 1024);
 
 /// Distinct words whose suggestions are remembered.
 const SUGGESTED_WORDS: usize = 100_000;
+
+/// No dictionary has suggestions for a word of more bytes.
+const SUGGESTED_BYTES: usize = 256;
 
 /// What is asked of the program for prose.
 #[derive(Debug, Default)]
@@ -293,15 +298,18 @@ impl<'a, W: Write> Reporter<'a, W> {
         match self.job.report {
             Report::Count => return Ok(()),
             Report::List => {
-                match self.counts.get_mut(finding.word) {
+                // A longer word is listed by its beginning, as in the contest's form.
+                let word = &finding.word[..finding.word.floor_char_boundary(LISTED_BYTES)];
+                match self.counts.get_mut(word) {
                     Some(count) => *count += 1,
-                    None => drop(self.counts.insert(finding.word.to_owned(), 1)),
+                    None => drop(self.counts.insert(word.to_owned(), 1)),
                 }
                 return Ok(());
             }
             Report::Findings => {}
         }
-        if self.job.suggest > 0 && !self.suggested.contains_key(finding.word) {
+        let may_have_some = self.job.suggest > 0 && finding.word.len() <= SUGGESTED_BYTES;
+        if may_have_some && !self.suggested.contains_key(finding.word) {
             if self.suggested.len() >= SUGGESTED_WORDS {
                 self.suggested.clear();
             }

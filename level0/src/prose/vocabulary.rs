@@ -7,7 +7,7 @@ use super::hunspell::Hunspell;
 use super::skip::{is_number, is_unspaced};
 use super::suggest::suggestions;
 use super::words::{HYPHENS, Place};
-use crate::lines::{self, for_each_line};
+use crate::lines::for_each_line;
 use crate::table::{Request, Table, TableBuilder};
 use std::fs::File;
 use std::io::Read;
@@ -42,6 +42,9 @@ pub(crate) struct Batch {
 
 /// Words to a batch: few enough for it and its cache lines to stay in the first-level cache.
 const BATCH: usize = 32;
+
+/// A longer line in bytes of a list is passed over, so that a list of any length and form can be read.
+const LONGEST_LINE: usize = 64 * 1024;
 
 impl Default for Batch {
     fn default() -> Self {
@@ -107,7 +110,8 @@ impl VocabularyBuilder {
         self.add_lines(crate::WORDS);
     }
 
-    /// Adds a dictionary file: one of hunspell's, told by its name (`.dic` or `.aff`), or a word list.
+    /// Adds a dictionary file: one of hunspell's, told by its name (`.dic` or `.aff`), or a word list,
+    /// of which lines of more than 64 KiB are passed over.
     ///
     /// # Errors
     /// A file cannot be read, or hunspell's rules in it are broken.
@@ -136,14 +140,14 @@ impl VocabularyBuilder {
 
     /// Adds each line of a list of one's own; `#` begins a comment.
     pub(crate) fn read_personal(&mut self, source: impl Read) -> std::io::Result<()> {
-        for_each_line(source, lines::UNLIMITED, |line| {
+        for_each_line(source, LONGEST_LINE, |line| {
             let words = line.split(|&byte| byte == b'#').next().unwrap_or_default();
             self.add_line(words);
         })
     }
 
     fn read_lines(&mut self, source: impl Read) -> std::io::Result<()> {
-        for_each_line(source, lines::UNLIMITED, |line| self.add_line(line))
+        for_each_line(source, LONGEST_LINE, |line| self.add_line(line))
     }
 
     fn add_line(&mut self, line: &[u8]) {
