@@ -143,16 +143,8 @@ pub(crate) fn is_unspaced(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::for_each_word;
+    use super::super::words::tests::words;
     use super::{is_number, is_unspaced};
-
-    fn words(text: &str) -> Vec<&str> {
-        let mut words = Vec::new();
-        for_each_word(text.as_bytes(), |word| {
-            words.push(&text[word.start..word.end]);
-        });
-        words
-    }
 
     #[test]
     fn addresses_and_paths_are_no_words() {

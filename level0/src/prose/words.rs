@@ -223,11 +223,11 @@ fn joined_by_hyphen(text: &str, end: usize, start: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{ascii_words, for_each_word, words_of_str};
     use proptest::prelude::*;
 
-    fn words(text: &str) -> Vec<&str> {
+    pub(in crate::prose) fn words(text: &str) -> Vec<&str> {
         let mut words = Vec::new();
         for_each_word(text.as_bytes(), |word| {
             words.push(&text[word.start..word.end]);

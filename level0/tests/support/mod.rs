@@ -44,14 +44,19 @@ pub fn output_of(command: &mut Command, input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Checks that a run wrote nothing, said one line holding each of `parts`, and exited with 2.
-pub fn assert_refused(output: &Output, parts: &[&str]) {
+/// Checks that a run said one line holding each of `parts`, and exited with 2.
+pub fn assert_told(output: &Output, parts: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");
     for part in parts {
         assert!(message.contains(part), "{part:?} in {message:?}");
     }
+}
+
+/// The same, and that it wrote nothing.
+pub fn assert_refused(output: &Output, parts: &[&str]) {
+    assert_told(output, parts);
     assert!(output.stdout.is_empty());
 }
 
