@@ -59,7 +59,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A path in quotes, or what stands for it.
-struct Place<'a>(&'a Option<PathBuf>, &'static str);
+pub(crate) struct Place<'a>(pub &'a Option<PathBuf>, pub &'static str);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -309,7 +309,7 @@ fn bad_input_is_one_line_and_the_rest_is_done() {
             &["'gone\u{FFFD}away'", "No such file"],
             true,
         ),
-        (&["zero", "text"], &["'zero'", "zero bytes"], true),
+        (&["zero", "text"], &["'zero'", "NUL bytes"], true),
     ] {
         let output = feed(&mut room.prose(arguments), b"fxo");
         assert_told(&output, parts);
@@ -320,6 +320,16 @@ fn bad_input_is_one_line_and_the_rest_is_done() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn standard_input_is_named_as_such() {
+    let room = Room::new();
+    let folder = fs::File::open(room.path()).expect("opened");
+    let output = room.prose(&[]).stdin(folder).output().expect("it runs");
+    assert_refused(&output, &["cannot read standard input: ", "directory"]);
+    let output = feed(&mut room.prose(&["-"]), b"a\0");
+    assert_refused(&output, &["level0: standard input is no text"]);
 }
 
 #[test]

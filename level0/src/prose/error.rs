@@ -1,6 +1,6 @@
 //! What can be wrong with a job on prose, each in one line that says what and where.
 
-use crate::error::Quoted;
+use crate::error::{Place, Quoted};
 use std::io;
 use std::path::PathBuf;
 
@@ -69,10 +69,10 @@ pub enum ProseError {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The document, or a folder, cannot be read.
-    #[error("cannot read {}: {source}", Quoted(.path))]
+    #[error("cannot read {}: {source}", Place(.path, "standard input"))]
     Unreadable {
-        /// The file, or the folder.
-        path: PathBuf,
+        /// The file, or the folder; nothing for standard input.
+        path: Option<PathBuf>,
         /// What the system said.
         source: io::Error,
     },
@@ -83,10 +83,10 @@ pub enum Problem {
         message: String,
     },
     /// A document that was named has a zero byte near its beginning, so it is no text.
-    #[error("{} is no text: it has zero bytes", Quoted(.path))]
+    #[error("{} is no text: it has NUL bytes", Place(.path, "standard input"))]
     Binary {
-        /// The file.
-        path: PathBuf,
+        /// The file, or nothing for standard input.
+        path: Option<PathBuf>,
     },
 }
 

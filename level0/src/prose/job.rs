@@ -237,12 +237,6 @@ fn end_document(
     problem: &mut dyn FnMut(&Problem),
     total: &mut Count,
 ) -> io::Result<()> {
-    let path = || {
-        document
-            .path
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("standard input"))
-    };
     match judged {
         Ok(count) => {
             total.words += count.words;
@@ -250,12 +244,14 @@ fn end_document(
         }
         Err(Stop::Write(error)) => return Err(error),
         Err(Stop::Read(source)) => problem(&Problem::Unreadable {
-            path: path(),
+            path: document.path.clone(),
             source,
         }),
         // Pictures and programs lie in every folder.
         Err(Stop::Binary) if !document.named => {}
-        Err(Stop::Binary) => problem(&Problem::Binary { path: path() }),
+        Err(Stop::Binary) => problem(&Problem::Binary {
+            path: document.path.clone(),
+        }),
     }
     Ok(())
 }
@@ -266,10 +262,7 @@ fn open(document: &Document) -> Result<File, Problem> {
         None => io::stdin().as_fd().try_clone_to_owned().map(File::from),
     };
     opened.map_err(|source| Problem::Unreadable {
-        path: document
-            .path
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("standard input")),
+        path: document.path.clone(),
         source,
     })
 }
