@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::Seconds;
 use super::latency::OTHER_KIND;
 use super::limit::Limit;
+use super::types::Ended;
 
 /// Weight of the newest sample in the mean latency.
 const NEWEST: f64 = 0.1;
@@ -103,13 +104,17 @@ impl Backend {
         {
             self.starts.remove(place);
         }
-        let latency = now - started;
+        let ended = Ended {
+            now,
+            in_flight,
+            latency: now - started,
+        };
         match outcome {
             Outcome::Answered => {
-                self.learn(latency);
-                self.limit.answered(now, in_flight, latency);
+                self.learn(ended.latency);
+                self.limit.answered(ended);
             }
-            Outcome::Errored | Outcome::Failed => self.limit.failed(now, in_flight, latency),
+            Outcome::Errored | Outcome::Failed => self.limit.failed(ended),
             Outcome::Unreachable | Outcome::Checked | Outcome::Aborted => {}
         }
     }

@@ -10,7 +10,8 @@
 
 use super::Seconds;
 use super::latency::{Floor, Run, compare};
-use super::shedding::{Sample, Shedding, Step};
+use super::shedding::{Shedding, Step};
+use super::types::Ended;
 
 /// Latency that is always good enough: a queue this short is not worth fighting, and
 /// noise of the scheduler drowns the signal below it.
@@ -152,17 +153,17 @@ impl Limit {
         self.accepted_run.count() >= SURE && self.is_regular() && !usual.contains(&latency)
     }
 
-    /// Learns that a request which made `in_flight` at its start was answered after `latency`.
-    pub fn answered(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
+    /// Learns of a request that was answered.
+    pub(super) fn answered(&mut self, ended: Ended) {
         if self.fixed {
             return;
         }
-        let sample = Sample {
+        let Ended {
             now,
             in_flight,
             latency,
-        };
-        let step = self.shedding.good(sample);
+        } = ended;
+        let step = self.shedding.good(ended);
         self.follow(now, step);
         if self.is_changed_by(latency) && self.phase != Phase::Shed {
             // What was learned is void; the limit may still be right, and is tried soon.
@@ -190,21 +191,16 @@ impl Limit {
         }
     }
 
-    /// Learns that a request which made `in_flight` at its start failed at the backend after `latency`:
-    /// it was refused, broken off, or answered with a failure of the server. Its time says nothing, and the
-    /// request may be what is wrong; but if failures are more than usual, more in flight is not tried any
-    /// further.
-    pub fn failed(&mut self, now: Seconds, in_flight: u32, latency: Seconds) {
+    /// Learns of a request that failed at the backend: it was refused, broken off, or answered with a
+    /// failure of the server. Its time says nothing, and the request may be what is wrong; but if failures
+    /// are more than usual, more in flight is not tried any further.
+    pub(super) fn failed(&mut self, ended: Ended) {
         if self.fixed {
             return;
         }
-        let sample = Sample {
-            now,
-            in_flight,
-            latency,
-        };
+        let Ended { now, in_flight, .. } = ended;
         if in_flight <= self.accepted {
-            let step = self.shedding.bad(sample, self.accepted, self.latest.mean());
+            let step = self.shedding.bad(ended, self.accepted, self.latest.mean());
             self.follow(now, step);
         } else if self.phase == Phase::TryMore {
             self.trial_failures += 1;
@@ -359,6 +355,14 @@ impl Limit {
 mod tests {
     use super::*;
 
+    fn ended(now: Seconds, in_flight: u32, latency: Seconds) -> Ended {
+        Ended {
+            now,
+            in_flight,
+            latency,
+        }
+    }
+
     /// Drives a limit against a backend of `slots` servers kept as full as the limit lets it be, and
     /// returns the largest number in flight and the limit at the end.
     fn drive(slots: usize, service: f64, rounds: usize) -> (u32, u32) {
@@ -381,7 +385,7 @@ mod tests {
                 .unwrap();
             let (end, start, in_flight) = flights.swap_remove(first);
             now = end;
-            limit.answered(now, in_flight, now - start);
+            limit.answered(ended(now, in_flight, now - start));
         }
         (most, limit.current())
     }
@@ -431,9 +435,9 @@ mod tests {
             sum += f64::from(limit.accepted) * (end - now);
             now = end;
             if failed {
-                limit.failed(now, in_flight, now - start);
+                limit.failed(ended(now, in_flight, now - start));
             } else {
-                limit.answered(now, in_flight, now - start);
+                limit.answered(ended(now, in_flight, now - start));
             }
             if reached.is_none() && limit.accepted <= goal {
                 reached = Some(now);
@@ -467,10 +471,10 @@ mod tests {
     fn a_fixed_limit_stays() {
         let mut limit = Limit::fixed(3);
         for n in 0..100 {
-            limit.answered(f64::from(n) * 1e-9, 3, 0.001);
+            limit.answered(ended(f64::from(n) * 1e-9, 3, 0.001));
         }
         for n in 0..100 {
-            limit.failed(f64::from(n), 3, 0.001);
+            limit.failed(ended(f64::from(n), 3, 0.001));
         }
         assert_eq!(limit.current(), 3);
     }
@@ -478,10 +482,10 @@ mod tests {
     #[test]
     fn a_trial_that_demand_does_not_fill_ends() {
         let mut limit = Limit::adaptive();
-        limit.answered(0.0, 1, 0.05);
+        limit.answered(ended(0.0, 1, 0.05));
         assert_eq!(limit.current(), 2);
         for n in 1..100 {
-            limit.answered(f64::from(n) * 0.05, 1, 0.05);
+            limit.answered(ended(f64::from(n) * 0.05, 1, 0.05));
             if limit.current() == 1 {
                 return;
             }

@@ -8,6 +8,7 @@
 //! flight, they have nothing to do with the load, and all is as before.
 
 use super::Seconds;
+use super::types::Ended;
 
 /// Part of the latest answers that must be failures before a search begins.
 const MANY: f64 = 0.25;
@@ -34,17 +35,6 @@ const STEP: f64 = 16.0;
 /// First pause after a search that found nothing; doubles up to the longest.
 const FIRST_PAUSE: Seconds = 2.0;
 const LONGEST_PAUSE: Seconds = 64.0;
-
-/// An answer, or what came instead.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// When.
-    pub now: Seconds,
-    /// How many the backend had with it, at its start.
-    pub in_flight: u32,
-    /// The time that it took.
-    pub latency: Seconds,
-}
 
 /// What a search makes of the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,17 +89,17 @@ impl Shedding {
     }
 
     /// Learns of a good answer.
-    pub fn good(&mut self, sample: Sample) -> Step {
+    pub fn good(&mut self, ended: Ended) -> Step {
         self.count(0.0);
         let Some(search) = &mut self.search else {
             return Step::Stay;
         };
-        search.good += u32::from(search.is_about(sample) && sample.in_flight == search.level);
+        search.good += u32::from(search.is_about(ended) && ended.in_flight == search.level);
         let (level, before) = (search.level, search.before);
         if search.good >= search.wanted {
             *self = Self::default();
             Step::Found(level)
-        } else if sample.now > search.until {
+        } else if ended.now > search.until {
             // Demand does not fill the backend that far: nothing can be learned.
             self.search = None;
             Step::Restore(before)
@@ -119,32 +109,32 @@ impl Shedding {
     }
 
     /// Learns of a failure while this is the limit and requests take that long.
-    pub fn bad(&mut self, sample: Sample, limit: u32, mean: Seconds) -> Step {
+    pub fn bad(&mut self, ended: Ended, limit: u32, mean: Seconds) -> Step {
         self.count(1.0);
-        let until = sample.now + STEP * mean.max(sample.latency);
+        let until = ended.now + STEP * mean.max(ended.latency);
         match &mut self.search {
-            None if self.share >= MANY && limit > 1 && sample.now >= self.next => {
+            None if self.share >= MANY && limit > 1 && ended.now >= self.next => {
                 let wanted = LUCK.ln() / (1.0 - self.share).ln();
                 self.search = Some(Search {
                     before: limit,
                     level: limit / 2,
-                    since: sample.now,
+                    since: ended.now,
                     until,
                     good: 0,
                     wanted: wanted.ceil().clamp(FEWEST, MOST) as u32,
                 });
                 Step::Try(limit / 2)
             }
-            Some(search) if search.is_about(sample) && search.level > 1 => {
+            Some(search) if search.is_about(ended) && search.level > 1 => {
                 search.level /= 2;
-                (search.since, search.until, search.good) = (sample.now, until, 0);
+                (search.since, search.until, search.good) = (ended.now, until, 0);
                 Step::Try(search.level)
             }
-            Some(search) if search.is_about(sample) => {
+            Some(search) if search.is_about(ended) => {
                 let before = search.before;
                 self.search = None;
                 self.pause = (2.0 * self.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                self.next = sample.now + self.pause;
+                self.next = ended.now + self.pause;
                 Step::Restore(before)
             }
             _ => Step::Stay,
@@ -164,7 +154,7 @@ impl Shedding {
 
 impl Search {
     /// Whether a request began at the limit that is tried.
-    fn is_about(&self, sample: Sample) -> bool {
-        sample.now - sample.latency >= self.since && sample.in_flight <= self.level
+    fn is_about(&self, ended: Ended) -> bool {
+        ended.now - ended.latency >= self.since && ended.in_flight <= self.level
     }
 }

@@ -27,6 +27,17 @@ pub enum Class {
     Heavy,
 }
 
+/// How long a request took at a backend, and beside how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// When it ended.
+    pub now: Seconds,
+    /// How many the backend had with it, at its start.
+    pub in_flight: u32,
+    /// The time that it took.
+    pub latency: Seconds,
+}
+
 /// What is fixed when the policy is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
