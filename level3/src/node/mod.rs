@@ -224,12 +224,13 @@ impl Node {
         };
         // An update at work has been told to end, and ends at the next file.
         let _quiet: Vec<_> = held.iter().map(|shard| shard.rest()).collect();
+        // First, or a kill in between would leave a root that is neither held nor removed; and while
+        // queries go on, since the disk takes its time. A later job is not affected by it.
+        self.removals().add(root, *job)?;
         let mut shards = self.shards_mut();
         if self.updates().is_outdated(root, *job) {
             return Ok(());
         }
-        // First, or a kill in between would leave a root that is neither held nor removed.
-        self.removals().add(root, *job)?;
         shards.retain(|key, _| !of_root(key));
         let discarded = folders::discard(&self.dir, root, *job)?;
         drop(shards);

@@ -13,6 +13,8 @@ const MAX_REJECTED: usize = 100;
 impl Node {
     /// The state of the node and its shards.
     pub fn status(&self) -> NodeStatus {
+        // One that is being written down is waited for before anything else is held up.
+        let removed = self.removals().jobs().clone();
         let shards = self.shards();
         let indexing = self
             .updates()
@@ -30,7 +32,7 @@ impl Node {
                 .iter()
                 .map(|((root, number), shard)| shard_status(root, *number, shard))
                 .collect(),
-            removed: self.removals().jobs().clone(),
+            removed,
             indexing,
             searching: self.load.running(),
             peak_memory_bytes: peak_memory_bytes(),
