@@ -224,11 +224,11 @@ async fn work(shared: Arc<Shared>) {
         });
     }
     while let Some(query) = shared.next_query() {
-        let id = query.id;
+        // Before it is: its answer might come before this task goes on.
+        shared.board.newest_queued.store(query.id, Ordering::SeqCst);
         if queue.send(query).await.is_err() {
             break;
         }
-        shared.board.newest_queued.store(id, Ordering::SeqCst);
     }
 }
 

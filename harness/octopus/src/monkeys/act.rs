@@ -59,7 +59,7 @@ pub enum News<'a> {
 /// How far the clients have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The number of the newest request that was queued.
+    /// The number of the newest request that was queued, or is about to be: none newer was sent yet.
     pub newest_queued: u64,
     /// The number of the newest request that was answered; 0 before the first.
     pub newest_answered: u64,
@@ -184,9 +184,8 @@ impl Performer {
         let Some(mut spof) = self.spof.take() else {
             return;
         };
-        let progress = stage.progress();
         if let Some((node, newest_then)) = spof.held {
-            if progress.newest_answered <= newest_then {
+            if stage.progress().newest_answered <= newest_then {
                 self.spof = Some(spof);
                 return;
             }
@@ -196,7 +195,8 @@ impl Performer {
             stage.hears(News::Holds(spof.number, node));
             stage.freeze(node);
             self.cut(node, Change::Down, stage);
-            spof.held = Some((node, progress.newest_queued));
+            // Only what was queued after the node had stopped says that the others get on without it.
+            spof.held = Some((node, stage.progress().newest_queued));
             self.spof = Some(spof);
         } else {
             let text = "spof: every node had its turn".to_owned();

@@ -237,7 +237,7 @@ impl Nodes {
 
     fn perform(&self, node: NodeId, guard: &mut Node, deed: Deed) -> io::Result<()> {
         match (deed, &mut guard.process) {
-            (Deed::Stop, Some(process)) => process.signal(Signal::STOP),
+            (Deed::Stop, Some(process)) => process.stop(),
             (Deed::Continue, Some(process)) => process.signal(Signal::CONT),
             (Deed::Launch, _) => self.launch(node, guard),
             _ => Ok(()),

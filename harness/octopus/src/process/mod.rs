@@ -29,6 +29,10 @@ const TOKEN_VARIABLE: &str = "OCTOPUS_PROCESS";
 /// How often a wait looks again where the system has no way to be told of a process's end.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
+/// How long a process may take to stop, and how often it is looked at until then.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+const STOP_INTERVAL: Duration = Duration::from_micros(100);
+
 static LIVE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -95,6 +99,20 @@ impl ProcessGroup {
             Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Stops the group (SIGSTOP). When this returns, the leader runs no more, unless the system takes longer
+    /// than a second to stop it: it may be in the middle of a call that nothing interrupts.
+    pub fn stop(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)?;
+        let start = Instant::now();
+        while self.status.is_none()
+            && !runs_no_more(self.member.group)?
+            && start.elapsed() < STOP_LIMIT
+        {
+            thread::sleep(STOP_INTERVAL);
+        }
+        Ok(())
     }
 
     /// The leader's exit status if it has ended; the rest of its group is then killed.
@@ -243,6 +261,13 @@ fn has_ended(pid: Pid) -> io::Result<bool> {
         .is_some_and(|s: &WaitIdStatus| s.exited() || s.killed() || s.dumped()))
 }
 
+/// Whether the process is stopped or has ended, which is left to be asked again.
+fn runs_no_more(pid: Pid) -> io::Result<bool> {
+    let states = WaitIdOptions::EXITED | WaitIdOptions::STOPPED;
+    let options = states | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    Ok(rustix::process::waitid(WaitId::Pid(pid), options)?.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -256,6 +281,22 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdout(Stdio::piped());
         command
+    }
+
+    #[test]
+    fn what_was_stopped_runs_no_more() {
+        let mut group = ProcessGroup::spawn(&mut shell("while :; do :; done")).unwrap();
+        for _ in 0..20 {
+            group.stop().unwrap();
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", group.id()));
+            if let Ok(stat) = stat {
+                let (_, state) = stat.rsplit_once(") ").unwrap();
+                assert!(state.starts_with('T'), "{stat}");
+            }
+            group.signal(Signal::CONT).unwrap();
+        }
+        group.kill().unwrap();
+        group.stop().unwrap();
     }
 
     fn first_line(group: &mut ProcessGroup) -> String {
