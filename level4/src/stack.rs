@@ -4,8 +4,6 @@
 use std::io;
 use std::thread;
 
-use rustix::process::{Resource, getrlimit};
-
 const MIB: usize = 1024 * 1024;
 
 /// What a thread is for.
@@ -18,13 +16,11 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// Its size in bytes: what the guard's limits can need, or what does for all but the strangest SQL
-    /// where addresses are limited (`ulimit -v`). Only what is used takes memory.
-    fn size(self, limited: bool) -> usize {
+    /// Its size in bytes. Only what is used takes memory, though all of it takes addresses (`ulimit -v`).
+    fn size(self) -> usize {
         match self {
             Self::Usual => 2 * MIB,
-            Self::Sql if limited => 64 * MIB,
-            Self::Sql => 512 * MIB,
+            Self::Sql => 128 * MIB,
         }
     }
 
@@ -34,8 +30,7 @@ impl Stack {
     ///
     /// If the system gives none.
     pub fn spawn(self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let limited = getrlimit(Resource::As).current.is_some();
         let thread = thread::Builder::new().name(name.to_owned());
-        thread.stack_size(self.size(limited)).spawn(work).map(drop)
+        thread.stack_size(self.size()).spawn(work).map(drop)
     }
 }

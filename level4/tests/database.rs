@@ -680,7 +680,7 @@ fn a_budget_may_end_within_any_function() {
 
 /// Runs a test on a stack like that of the thread that applies the log.
 fn on_a_nodes_stack(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(512 * 1024 * 1024);
+    let thread = std::thread::Builder::new().stack_size(128 * 1024 * 1024);
     thread.spawn(test).unwrap().join().unwrap();
 }
 
@@ -729,6 +729,52 @@ fn generated_columns_over_each_other_are_bounded() {
         }
         assert_eq!(answers[3..], ["", "10\n"]);
     });
+}
+
+/// The same, added one by one, or in the file that a client gives.
+#[test]
+fn generated_columns_are_bounded_however_they_come() {
+    on_a_nodes_stack(|| {
+        let add = |n: usize| {
+            let column = format!("c{n} AS ({}c{})", "~".repeat(190), n - 1);
+            format!("ALTER TABLE g ADD COLUMN {column};\n")
+        };
+        let answers = on_old_and_new(&[
+            "CREATE TABLE g (c0)".to_owned(),
+            (1..150).map(add).collect(),
+            (150..320).map(add).collect(),
+            // The longest chain that there may be.
+            "INSERT INTO g VALUES (5); SELECT c300 FROM g".to_owned(),
+            "ALTER TABLE g ADD COLUMN plain".to_owned(),
+        ]);
+        let refusal = "budget exceeded: a table with generated columns is of more than 65536 bytes";
+        assert!(answers[2].contains(refusal), "{answers:?}");
+        assert_eq!([&*answers[1], &*answers[3], &*answers[4]], ["", "5\n", ""]);
+
+        let mut theirs = rusqlite::Connection::open_in_memory().unwrap();
+        theirs.execute_batch(&columns(400, 190, |n| n + 1)).unwrap();
+        let file = theirs.serialize("main").unwrap().to_vec();
+        let mut database = database();
+        let load = Command::Load(file.into());
+        let answer = database.execute(MOMENT, &load).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains(refusal), "{answer:.300}");
+    });
+}
+
+/// Programs are long in requests with many values, which cost what they cost in steps and no more.
+#[test]
+fn many_rows_in_one_statement_are_no_long_program() {
+    let rows: Vec<String> = (0..150_000).map(|n| format!("({n}, 'abc{n}')")).collect();
+    let insert = format!("INSERT INTO t VALUES {}", rows.join(", "));
+    let blob = "INSERT INTO t VALUES (1, zeroblob(3000000))".to_owned();
+    let script = [
+        "CREATE TABLE t (a, b)".to_owned(),
+        insert.clone(),
+        blob,
+        insert,
+    ];
+    assert_eq!(on_old_and_new(&script), ["", "", "", ""]);
 }
 
 /// SQLite goes through nested SELECTs in the third power of their number if they are in views that it

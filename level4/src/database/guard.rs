@@ -12,7 +12,7 @@ use rusqlite::{Connection, Result};
 
 use super::engine::meter::{self, Budget};
 use super::engine::{functions, random, statement};
-use super::nesting::{TooDeep, Views};
+use super::nesting::{TooDeep, TooLong, Views};
 
 /// The longest text or blob, bytes.
 const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
@@ -104,8 +104,10 @@ pub struct Seen {
     pub savepoint: Option<(TransactionOperation, String)>,
     /// It goes through the whole database: CREATE INDEX, REINDEX.
     pub is_bulk: bool,
-    /// It makes or alters a table.
+    /// It makes a table,
     pub makes_table: bool,
+    /// or alters one.
+    pub alters_table: bool,
     /// The view that it makes.
     pub view: Option<String>,
     /// `PRAGMA case_sensitive_like` was set to this.
@@ -170,24 +172,50 @@ impl Guard {
         meter::begin(budget);
     }
 
-    /// Takes the views from the schema. Those that are nested too deep are refused when they are used.
+    /// Takes views and tables from the schema. Views that are nested too deep are refused when they are used.
     fn learn_views(&self, connection: &Connection) -> Result<()> {
         let mut views = self.views();
-        let mut list =
-            connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")?;
+        let mut list = connection
+            .prepare("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'view')")?;
         let mut rows = list.query([])?;
         while let Some(row) = rows.next()? {
             // A file that was loaded may have anything there.
-            if let (ValueRef::Text(name), ValueRef::Text(sql)) = (row.get_ref(0)?, row.get_ref(1)?)
-            {
-                views.add(
-                    &String::from_utf8_lossy(name),
-                    &String::from_utf8_lossy(sql),
-                );
+            let (kind, name, sql) = (row.get_ref(0)?, row.get_ref(1)?, row.get_ref(2)?);
+            let (ValueRef::Text(name), ValueRef::Text(sql)) = (name, sql) else {
+                continue;
+            };
+            let sql = String::from_utf8_lossy(sql);
+            if kind == ValueRef::Text(b"view") {
+                views.add(&String::from_utf8_lossy(name), &sql);
+            } else {
+                views.add_table(sql.as_bytes(), false);
             }
         }
         let _ = views.follow();
         Ok(())
+    }
+
+    /// Whether compiling may have to put generated columns in their places.
+    pub fn has_generated_columns(&self) -> bool {
+        self.views().has_generated_columns()
+    }
+
+    /// A statement that makes or `alters` a table is about to run.
+    ///
+    /// # Errors
+    ///
+    /// If it, or what was there before, has generated columns and is too long.
+    pub fn add_table(&self, sql: &[u8], alters: bool) -> std::result::Result<(), TooLong> {
+        let mut views = self.views();
+        views.add_table(sql, alters);
+        views.check_tables()
+    }
+
+    /// # Errors
+    ///
+    /// If the database has a table with generated columns that is too long.
+    pub fn check_tables(&self) -> std::result::Result<(), TooLong> {
+        self.views().check_tables()
     }
 
     /// Charges for the SELECTs that the first statement of `sql` nests.
@@ -356,10 +384,12 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
             guard.seen().is_bulk = true;
             changes_connection()
         }
-        AuthAction::CreateTable { .. }
-        | AuthAction::CreateTempTable { .. }
-        | AuthAction::AlterTable { .. } => {
+        AuthAction::CreateTable { .. } | AuthAction::CreateTempTable { .. } => {
             guard.seen().makes_table = true;
+            changes_connection()
+        }
+        AuthAction::AlterTable { .. } => {
+            guard.seen().alters_table = true;
             changes_connection()
         }
         AuthAction::CreateView { view_name } | AuthAction::CreateTempView { view_name } => {

@@ -27,6 +27,7 @@ use engine::image::Image;
 use engine::meter;
 use engine::vfs::File;
 use guard::Access;
+use nesting::TooLong;
 use session::Session;
 
 pub use engine::meter::{Budget, Exceeded, Scope};
@@ -72,6 +73,9 @@ pub enum DatabaseError {
     /// Its check takes too much.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),
+    /// Every request to it would.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// What happened here need not have happened on other nodes: no answer may be made of it.
     #[error("while a request was executed: {0}")]
     Environment(&'static str),
@@ -186,6 +190,7 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
     let file = File::new(image.clone());
     let mut session = Session::open(&file, Access::Read)?;
     session.is_foreign = true;
+    session.check_tables()?;
     let budget = budget.bulk(Scope::Load, image.len() as u64);
     let (mut verdict, mut exceeded) = (Ok(String::new()), None);
     session.request(&file, moment, budget, |work| {

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// own limit counts what a connection has not met before, and must never be the one that is reached.
 pub const DEEPEST: u64 = 150;
 
-/// The views of a database.
+/// The views of a database, and what else of its schema makes compiling costly.
 #[derive(Debug, Default)]
 pub struct Views {
+    /// The length of the longest text of a table that may have generated columns; 0: there is none.
+    generated: usize,
     shapes: BTreeMap<String, Shape>,
     depths: BTreeMap<String, u64>,
     /// The tables of all of them.
@@ -44,26 +46,44 @@ const GENERATED_TEXT: usize = 64 * 1024;
 )]
 pub struct TooLong;
 
-/// Looks at a statement that makes or alters a table. What may be a generated column counts for one.
-///
-/// # Errors
-///
-/// If it has any, and is too long.
-pub fn check_table(sql: &[u8]) -> Result<(), TooLong> {
-    if sql.len() <= GENERATED_TEXT {
-        return Ok(());
-    }
+/// Whether a table with this text may have generated columns: `AS (` in it.
+fn has_generated_columns(sql: &[u8]) -> bool {
     let mut is_after_as = false;
     for token in (Tokens { sql }) {
-        if is_after_as && token.text == "(" && !token.is_quoted {
-            return Err(TooLong);
+        let word = token.word();
+        if is_after_as && word.as_str() == "(" {
+            return true;
         }
-        is_after_as = token.is_word && token.text == "as";
+        is_after_as = word.as_str() == "as";
     }
-    Ok(())
+    false
 }
 
 impl Views {
+    /// Whether a table may have generated columns.
+    pub fn has_generated_columns(&self) -> bool {
+        self.generated > 0
+    }
+
+    /// Adds a table by its text, or by a statement that makes or alters it. What a statement adds to a
+    /// table is taken to be added to the longest.
+    pub fn add_table(&mut self, sql: &[u8], alters: bool) {
+        if has_generated_columns(sql) {
+            let before = if alters { self.generated } else { 0 };
+            self.generated = self.generated.max(before.saturating_add(sql.len()));
+        }
+    }
+
+    /// # Errors
+    ///
+    /// If the text of a table with generated columns is too long.
+    pub fn check_tables(&self) -> Result<(), TooLong> {
+        if self.generated > GENERATED_TEXT {
+            return Err(TooLong);
+        }
+        Ok(())
+    }
+
     /// Adds a view by its text; one of the same name stays, too.
     pub fn add(&mut self, name: &str, sql: &str) {
         let name = name.to_ascii_lowercase();
@@ -160,40 +180,37 @@ impl Shape {
         let (mut selects, mut has_with) = (0, false);
         let (mut is_beginning, mut is_trigger) = (true, false);
         // The word before, and the one before that.
-        let (mut last, mut before_last) = (String::new(), String::new());
-        let mut candidate: Option<String> = None;
+        let (mut last, mut before_last) = (Word::default(), Word::default());
+        let mut candidate: Option<Token> = None;
         for token in (Tokens { sql }) {
-            let follows_dot = last == "." && candidate.is_some();
-            if token.text != "." {
-                shape.tables.extend(candidate.take());
+            let word = token.word();
+            let follows_dot = last.as_str() == "." && candidate.is_some();
+            if word.as_str() != "." {
+                shape
+                    .tables
+                    .extend(candidate.take().map(|table| table.name()));
             }
-            let word = if token.is_quoted { "" } else { &*token.text };
-            is_trigger |= is_beginning && word == "trigger";
-            is_beginning &= TRIGGER_BEGINS.contains(&word);
-            let ends = !is_trigger || (last == "end" && before_last == ";");
-            if word == ";" && ends {
+            is_trigger |= is_beginning && word.as_str() == "trigger";
+            is_beginning &= TRIGGER_BEGINS.contains(&word.as_str());
+            let ends = !is_trigger || (last.as_str() == "end" && before_last.as_str() == ";");
+            if word.as_str() == ";" && ends {
                 break;
             }
-            selects += u64::from(word == "select");
-            has_with |= word == "with";
-            let is_from = open_levels(&mut levels, word);
+            selects += u64::from(word.as_str() == "select");
+            has_with |= word.as_str() == "with";
+            let is_from = open_levels(&mut levels, word.as_str());
             shape.depth = levels.last().map_or(0, |l| l.depth).max(shape.depth);
-            let may_be_table = match &*last {
+            let may_be_table = match last.as_str() {
                 "," | "(" => is_from,
                 before if TABLE_FOLLOWS.contains(&before) => true,
                 _ => follows_dot,
             };
-            if (token.is_quoted || token.is_word) && may_be_table {
-                candidate = Some(token.text.clone());
+            if may_be_table && token.kind != Kind::Sign {
+                candidate = Some(token);
             }
-            let text = if token.is_quoted {
-                String::new()
-            } else {
-                token.text
-            };
-            before_last = std::mem::replace(&mut last, text);
+            before_last = std::mem::replace(&mut last, word);
         }
-        shape.tables.extend(candidate);
+        shape.tables.extend(candidate.map(|table| table.name()));
         if has_with {
             // Each common table expression may be within the one after it.
             shape.depth = selects;
@@ -232,12 +249,73 @@ fn open_levels(levels: &mut Vec<Level>, word: &str) -> bool {
     was_from
 }
 
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A keyword, a name or a number.
+    Word,
+    /// A name or a text between this quote and its like.
+    Quoted(u8),
+    Sign,
+}
+
 /// A word, a name, a text or a sign.
-struct Token {
-    /// In lower case, without quotes.
-    text: String,
-    is_quoted: bool,
-    is_word: bool,
+#[derive(Debug, Clone, Copy)]
+struct Token<'s> {
+    /// Without the quotes around it.
+    text: &'s [u8],
+    kind: Kind,
+}
+
+impl Token<'_> {
+    /// As far as it means something by itself.
+    fn word(&self) -> Word {
+        match self.kind {
+            Kind::Quoted(_) => Word::default(),
+            Kind::Word | Kind::Sign => Word::of(self.text),
+        }
+    }
+
+    /// In lower case, and without what quotes are doubled by.
+    fn name(&self) -> String {
+        let name = String::from_utf8_lossy(self.text).to_ascii_lowercase();
+        match self.kind {
+            Kind::Quoted(quote @ (b'\'' | b'"' | b'`')) => {
+                let quote = char::from(quote).to_string();
+                name.replace(&quote.repeat(2), &quote)
+            }
+            _ => name,
+        }
+    }
+}
+
+/// The length of the longest word that is looked for.
+const LONGEST_WORD: usize = 9;
+
+/// A word or sign in lower case; empty if it is none that is looked for. Requests are megabytes at times, so
+/// that none of this may take memory.
+#[derive(Debug, Default, Clone, Copy)]
+struct Word {
+    bytes: [u8; LONGEST_WORD],
+    length: usize,
+}
+
+impl Word {
+    fn of(text: &[u8]) -> Self {
+        let mut word = Self::default();
+        if text.is_ascii()
+            && let Some(bytes) = word.bytes.get_mut(..text.len())
+        {
+            bytes.copy_from_slice(text);
+            bytes.make_ascii_lowercase();
+            word.length = text.len();
+        }
+        word
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
 }
 
 /// The tokens of SQL, but for blanks and comments.
@@ -245,7 +323,7 @@ struct Tokens<'s> {
     sql: &'s [u8],
 }
 
-impl Tokens<'_> {
+impl<'s> Tokens<'s> {
     /// Goes on behind what `is_in` is true for.
     fn skip(&mut self, is_in: impl Fn(u8) -> bool) {
         let end = self.sql.iter().position(|&byte| !is_in(byte));
@@ -266,49 +344,50 @@ impl Tokens<'_> {
         }
     }
 
-    fn quoted(&mut self, end: u8) -> Vec<u8> {
-        let mut text = Vec::new();
-        self.sql = &self.sql[1..];
-        while let Some(place) = memchr::memchr(end, self.sql) {
-            text.extend_from_slice(&self.sql[..place]);
-            self.sql = &self.sql[place + 1..];
+    /// What is between this quote and `end`.
+    fn quoted(&mut self, end: u8) -> &'s [u8] {
+        let text = &self.sql[1..];
+        let mut length = 0;
+        while let Some(place) = memchr::memchr(end, &text[length..]) {
+            length += place;
             // A quote that is doubled stands for one.
-            if end == b']' || self.sql.first() != Some(&end) {
-                return text;
+            if end == b']' || text.get(length + 1) != Some(&end) {
+                self.sql = &text[length + 1..];
+                return &text[..length];
             }
-            text.push(end);
-            self.sql = &self.sql[1..];
+            length += 2;
         }
         self.sql = &[];
         text
     }
 }
 
-impl Iterator for Tokens<'_> {
-    type Item = Token;
+impl<'s> Iterator for Tokens<'s> {
+    type Item = Token<'s>;
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<Token<'s>> {
         self.skip_blanks();
         let start = self.sql;
         let first = *start.first().filter(|&&byte| byte != 0)?;
         let is_of_word =
             |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_$".contains(&byte);
-        let is_quoted = b"'\"`[".contains(&first);
-        let is_word = is_of_word(first);
-        let text = if is_quoted {
-            self.quoted(if first == b'[' { b']' } else { first })
-        } else if is_word {
+        Some(if b"'\"`[".contains(&first) {
+            Token {
+                text: self.quoted(if first == b'[' { b']' } else { first }),
+                kind: Kind::Quoted(first),
+            }
+        } else if is_of_word(first) {
             self.skip(is_of_word);
-            start[..start.len() - self.sql.len()].to_vec()
+            Token {
+                text: &start[..start.len() - self.sql.len()],
+                kind: Kind::Word,
+            }
         } else {
             self.sql = &start[1..];
-            vec![first]
-        };
-        let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
-        Some(Token {
-            text,
-            is_quoted,
-            is_word,
+            Token {
+                text: &start[..1],
+                kind: Kind::Sign,
+            }
         })
     }
 }
@@ -332,6 +411,7 @@ mod tests {
             "a b",
             "CREATE VIEW \"a b\" AS SELECT * FROM -- c\n two JOIN t ON 1",
         );
+        views.add("a \"b", "CREATE VIEW \"a \"\"b\" AS SELECT * FROM \"a b\"");
         assert!(views.follow().is_ok());
         for (depth, sql) in [
             (0, "INSERT INTO t VALUES (1)"),
@@ -346,6 +426,7 @@ mod tests {
                 "WITH c AS (SELECT 1), d AS (SELECT * FROM c) SELECT * FROM d",
             ),
             (2, "DELETE FROM one"),
+            (7, "SELECT * FROM `a \"\"b`, \"a \"\"b\""),
             (4, "UPDATE OR IGNORE two SET x = 1"),
             (
                 3,
@@ -354,6 +435,27 @@ mod tests {
         ] {
             assert_eq!(views.depth_of(sql.as_bytes()), Ok(depth), "{sql}");
         }
+    }
+
+    #[test]
+    fn generated_columns_are_known_by_their_text() {
+        for (generates, sql) in [
+            (false, "CREATE TABLE t (a, \"as\", b CHECK (a > 'as ('))"),
+            (true, "CREATE TABLE t (a, b GENERATED ALWAYS AS (a + 1))"),
+            (true, "ALTER TABLE t ADD COLUMN c As/* */(a)"),
+        ] {
+            let mut views = Views::default();
+            views.add_table(sql.as_bytes(), false);
+            assert_eq!(views.has_generated_columns(), generates, "{sql}");
+        }
+        let mut views = Views::default();
+        let column = format!("c AS ({})", "~".repeat(40_000));
+        views.add_table(column.as_bytes(), true);
+        views.check_tables().unwrap();
+        views.add_table(column.as_bytes(), false);
+        views.check_tables().unwrap();
+        views.add_table(column.as_bytes(), true);
+        views.check_tables().unwrap_err();
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::engine::statement::{Script, Statement};
 use super::engine::vfs::File;
 use super::engine::{self, functions};
 use super::guard::{Access, Guard};
-use super::nesting;
+use super::nesting::TooLong;
 use crate::machine::Moment;
 
 /// A connection to a database and what watches over it.
@@ -51,7 +51,11 @@ impl<'c> Work<'c> {
         own_transactions: bool,
     ) -> Result<Option<Statement<'c>>, String> {
         self.guard.take_seen();
-        meter::begin_statement(self.budget, self.file.len() as u64);
+        meter::begin_statement(
+            self.budget,
+            self.file.len() as u64,
+            self.guard.has_generated_columns(),
+        );
         self.guard
             .charge_nesting(script.rest())
             .map_err(|error| error.to_string())?;
@@ -61,9 +65,13 @@ impl<'c> Work<'c> {
         if seen.is_bulk {
             meter::allow_bulk();
         }
-        if seen.makes_table {
-            meter::make_table();
-            nesting::check_table(script.last(begin)).map_err(|error| error.to_string())?;
+        if seen.makes_table || seen.alters_table {
+            self.guard
+                .add_table(script.last(begin), seen.alters_table)
+                .map_err(|error| error.to_string())?;
+            if self.guard.has_generated_columns() {
+                meter::make_table();
+            }
         }
         if let Some(name) = seen.view {
             let text = script.last(begin);
@@ -185,6 +193,13 @@ impl Session {
             };
         }
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// If the database, which somebody else has made, has what compiles for too long.
+    pub fn check_tables(&self) -> Result<(), TooLong> {
+        self.guard.check_tables()
     }
 
     /// The connection, for what is no request.

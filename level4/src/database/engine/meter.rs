@@ -204,7 +204,10 @@ struct Meter {
     savepoints: Cell<u64>,
     exceeded: Cell<Option<Exceeded>>,
     fault: Cell<Option<&'static str>>,
-    /// The statement at work makes or alters a table, for which SQLite compiles others.
+    /// The database has generated columns, which SQLite compiles anew wherever they are read: programs that
+    /// grow are charged.
+    generates: Cell<bool>,
+    /// The statement at work makes or alters a table in such a database, for which SQLite compiles others.
     makes_table: Cell<bool>,
     /// The file came from a client.
     is_foreign: Cell<bool>,
@@ -245,6 +248,7 @@ thread_local! {
             savepoints: Cell::new(0),
             exceeded: Cell::new(None),
             fault: Cell::new(None),
+            generates: Cell::new(false),
             makes_table: Cell::new(false),
             is_foreign: Cell::new(false),
             #[cfg(test)]
@@ -343,13 +347,15 @@ pub fn reset(mark: Mark) {
     });
 }
 
-/// Sets the limits of the next statement, before which the database has `size` bytes.
-pub fn begin_statement(budget: Budget, size: u64) {
+/// Sets the limits of the next statement, before which the database has `size` bytes, and perhaps columns that
+/// it generates.
+pub fn begin_statement(budget: Budget, size: u64, generates: bool) {
     METER.with(|meter| {
         if meter.limits.get().scope == Scope::Bulk {
             meter.steps.swap(&meter.other_steps);
         }
         meter.limits.set(budget);
+        meter.generates.set(generates);
         meter.makes_table.set(false);
         meter.size.set(size);
     });
@@ -457,7 +463,7 @@ impl Meter {
     }
 
     fn compile_block(&self, bytes: u64, grows: bool) -> bool {
-        let is_large = grows && bytes >= LARGE_PROGRAM;
+        let is_large = grows && bytes >= LARGE_PROGRAM && self.generates.get();
         (!is_large || self.charge(bytes / PROGRAM_BYTES_A_STEP)) && self.hold_compiled(bytes)
     }
 
