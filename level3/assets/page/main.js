@@ -144,4 +144,8 @@ listen({
   back,
   help: () => byId("keys").showModal(),
 });
+// What stays in sight below the bar needs to know how high that is.
+new ResizeObserver(([bar]) => {
+  document.documentElement.style.setProperty("--bar-height", `${bar.borderBoxSize[0].blockSize}px`);
+}).observe(byId("bar"));
 show(place);

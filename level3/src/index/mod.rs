@@ -20,6 +20,7 @@ pub(crate) mod manifest;
 pub(crate) mod posting;
 pub(crate) mod segment;
 mod shard;
+mod store;
 mod update;
 
 pub use chunk::ChunkSet;

@@ -1,12 +1,11 @@
 //! Reading a segment.
 //!
 //! Opening checks every checksum but the text's; a chunk's text is checked the first time it is
-//! read. Names, chunk table and dictionary stay in memory. Posting lists and text are read with
-//! `pread` when a query needs them: mapped pages would count as memory of the process.
+//! read. Names, chunk table and dictionary stay in memory, and so do posting lists and text if they
+//! are small; otherwise they are read when a query needs them (see [`Store`]).
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +13,7 @@ use super::chunk::{ChunkSet, MAX_CHUNKS};
 use super::format::{HEADER_BYTES, Header, IndexError, Section};
 use super::gram::Gram;
 use super::posting;
+use super::store::Store;
 use crate::codec::Reader;
 use crate::corpus::{MAX_FILE_BYTES, Reject, Stamp};
 
@@ -56,10 +56,8 @@ struct ChunkRow {
 /// An open segment.
 pub struct Segment {
     number: u64,
-    index_path: PathBuf,
-    text_path: PathBuf,
-    index: File,
-    text: File,
+    index: Store,
+    text: Store,
     header: Header,
     files: Vec<FileRow>,
     chunks: Vec<ChunkRow>,
@@ -123,10 +121,8 @@ impl Segment {
             .collect();
         Ok(Self {
             number,
-            index_path,
-            text_path,
-            index,
-            text,
+            index: Store::new(index_path, index, length)?,
+            text: Store::new(text_path, text, text_bytes)?,
             header,
             files,
             chunks,
@@ -186,12 +182,11 @@ impl Segment {
         let Some((start, end)) = self.list_range(gram) else {
             return Ok(ChunkSet::none(self.chunks()));
         };
-        let mut list = vec![0; (end - start) as usize];
-        self.index
-            .read_exact_at(&mut list, start)
-            .map_err(IndexError::io(&self.index_path))?;
-        posting::decode(&list, self.chunks())
-            .ok_or_else(|| IndexError::damaged(&self.index_path, "bad posting list"))
+        let mut buffer = Vec::new();
+        let bytes = (end - start) as usize;
+        let list = self.index.read(start, bytes, &mut buffer)?;
+        posting::decode(list, self.chunks())
+            .ok_or_else(|| IndexError::damaged(self.index.path(), "bad posting list"))
     }
 
     fn list_range(&self, gram: Gram) -> Option<(u64, u64)> {
@@ -199,47 +194,53 @@ impl Segment {
         Some((self.list_starts[at], self.list_starts[at + 1]))
     }
 
-    /// Reads the text of a run of neighbouring chunks into `buffer`, which then holds just that.
-    pub fn read(&self, first: usize, count: usize, buffer: &mut Vec<u8>) -> Result<(), IndexError> {
-        let rows = &self.chunks[first..first + count];
-        let total: usize = rows.iter().map(|row| row.bytes as usize).sum();
-        // Not cleared first: bytes that are overwritten anyway need no zeros.
-        buffer.resize(total, 0);
-        let Some(start) = rows.first().map(|row| row.offset) else {
-            return Ok(());
-        };
-        self.text
-            .read_exact_at(buffer, start)
-            .map_err(IndexError::io(&self.text_path))?;
-        let mut text = buffer.as_slice();
-        for (chunk, row) in (first..).zip(rows) {
-            let (part, rest) = text.split_at(row.bytes as usize);
-            self.check(chunk, row, part)?;
-            text = rest;
-        }
-        Ok(())
+    /// The text of a run of neighbouring chunks, in memory already or read into `buffer`.
+    pub fn read<'a>(
+        &'a self,
+        first: usize,
+        count: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], IndexError> {
+        let (start, bytes) = self.range(first, count);
+        let text = self.text.read(start, bytes, buffer)?;
+        self.check(first, count, text)?;
+        Ok(text)
     }
 
-    /// Compares a chunk's text with its checksum, once while the segment is open.
-    fn check(&self, chunk: usize, row: &ChunkRow, text: &[u8]) -> Result<(), IndexError> {
-        let (word, bit) = (&self.checked[chunk / 64], 1 << (chunk % 64));
-        // Relaxed: the bit only saves work, and checking twice does no harm.
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            if crc32c::crc32c(text) != row.crc {
-                return Err(IndexError::damaged(
-                    &self.text_path,
-                    "checksum of the text differs",
-                ));
-            }
-            word.fetch_or(bit, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Reads the whole text of a file.
+    /// Reads the whole text of a file into `buffer`, which then holds just that.
     pub fn read_file(&self, file: usize, buffer: &mut Vec<u8>) -> Result<(), IndexError> {
         let row = &self.files[file];
-        self.read(row.first_chunk as usize, row.chunks as usize, buffer)
+        let (first, count) = (row.first_chunk as usize, row.chunks as usize);
+        let (start, bytes) = self.range(first, count);
+        self.text.read_into(start, bytes, buffer)?;
+        self.check(first, count, buffer)
+    }
+
+    /// Where the text of a run of chunks starts, and its bytes.
+    fn range(&self, first: usize, count: usize) -> (u64, usize) {
+        let rows = &self.chunks[first..first + count];
+        let start = rows.first().map_or(0, |row| row.offset);
+        (start, rows.iter().map(|row| row.bytes as usize).sum())
+    }
+
+    /// Compares the text of a run of chunks with their checksums, once while the segment is open.
+    fn check(&self, first: usize, count: usize, text: &[u8]) -> Result<(), IndexError> {
+        let mut rest = text;
+        for chunk in first..first + count {
+            let row = &self.chunks[chunk];
+            let (part, after) = rest.split_at(row.bytes as usize);
+            rest = after;
+            let (word, bit) = (&self.checked[chunk / 64], 1 << (chunk % 64));
+            // Relaxed: the bit only saves work, and checking twice does no harm.
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                if crc32c::crc32c(part) != row.crc {
+                    let what = "checksum of the text differs";
+                    return Err(IndexError::damaged(self.text.path(), what));
+                }
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -42,7 +42,28 @@ impl Master {
         patience: Duration,
     ) -> Result<Started, MasterError> {
         let mut replicas: Vec<NodeIndex> = self.topology.replicas(shard).collect();
-        replicas.sort_by_key(|&node| self.topology.pool(node).rank());
+        let outcome = if let [only] = *replicas {
+            let outcome = self.attempt(only, frame, patience).await;
+            outcome.map_err(|fault| vec![fault])
+        } else {
+            replicas.sort_by_key(|&node| self.topology.pool(node).rank());
+            // Boxed, since most clusters have no replicas and should not carry its room along.
+            Box::pin(self.hedge(replicas, frame, patience)).await
+        };
+        outcome.map_err(|faults| MasterError::Shard {
+            root: root.clone(),
+            shard,
+            faults,
+        })
+    }
+
+    /// Asks one replica after the other until one has answered, or all have failed.
+    async fn hedge(
+        &self,
+        replicas: Vec<NodeIndex>,
+        frame: &[u8],
+        patience: Duration,
+    ) -> Result<Started, Vec<Fault>> {
         let mut waiting = replicas.into_iter();
         let mut running = FuturesUnordered::new();
         let mut faults: Vec<Fault> = Vec::new();
@@ -62,14 +83,7 @@ impl Master {
                 outcome = running.next() => match outcome {
                     Some(Ok(started)) => return Ok(started),
                     Some(Err(fault)) => faults.push(fault),
-                    None => {
-                        let root = root.clone();
-                        return Err(MasterError::Shard {
-                            root,
-                            shard,
-                            faults,
-                        });
-                    }
+                    None => return Err(faults),
                 },
                 () = silence => {}
             }

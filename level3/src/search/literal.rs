@@ -67,7 +67,7 @@ pub fn answer(
         finder: &finder,
         budget,
         sink,
-        text: Vec::new(),
+        buffer: Vec::new(),
         items: Vec::new(),
         prefix: Vec::new(),
         file: None,
@@ -122,7 +122,7 @@ struct Worker<'a, S> {
     finder: &'a Finder<'a>,
     budget: &'a Budget<'a>,
     sink: &'a S,
-    text: Vec<u8>,
+    buffer: Vec<u8>,
     /// Items not yet handed on.
     items: Vec<u8>,
     /// What the items of the current file start with: comma, quote, escaped path, colon.
@@ -137,15 +137,14 @@ impl<S: Sink> Worker<'_, S> {
             let segment = &*self.snapshot.segments[first.segment as usize].segment;
             let run = neighbours(segment, candidates);
             self.budget.check().map_err(AnswerError::Spent)?;
-            let mut text = std::mem::take(&mut self.text);
-            segment.read(first.chunk as usize, run, &mut text)?;
-            let mut rest = text.as_slice();
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let mut rest = segment.read(first.chunk as usize, run, &mut buffer)?;
             for candidate in &candidates[..run] {
                 let (chunk, after) = rest.split_at(segment.chunk_bytes(candidate.chunk as usize));
                 self.chunk(segment, *candidate, chunk)?;
                 rest = after;
             }
-            self.text = text;
+            self.buffer = buffer;
             candidates = &candidates[run..];
         }
         Ok(())

@@ -152,11 +152,11 @@ impl<'a> Scan<'a> {
         &self,
         file: Candidate,
         room: usize,
-        text: &mut Vec<u8>,
+        buffer: &mut Vec<u8>,
     ) -> Result<Searched, IndexError> {
         let (mut lines, mut is_out) = (Vec::new(), false);
         let mut counter = LineCounter::default();
-        let complete = self.visit(file, text, |place| {
+        let complete = self.visit(file, buffer, |place| {
             if !self.budget.take(size_of::<Line>()) {
                 is_out = true;
                 return false;
@@ -172,7 +172,7 @@ impl<'a> Scan<'a> {
     pub(super) fn visit(
         &self,
         Candidate { segment: at, file }: Candidate,
-        text: &mut Vec<u8>,
+        buffer: &mut Vec<u8>,
         mut each: impl FnMut(Place<'_>) -> bool,
     ) -> Result<bool, IndexError> {
         let segment = &self.snapshot.segments[at].segment;
@@ -192,7 +192,7 @@ impl<'a> Scan<'a> {
             if self.budget.check().is_err() {
                 return Ok(false);
             }
-            segment.read(chunk, run, text)?;
+            let text = segment.read(chunk, run, buffer)?;
             let skipped = if offset == 0 { bom(text) } else { 0 };
             let searched = &text[skipped..];
             let mut goes_on = true;

@@ -89,6 +89,39 @@ fn hits_are_walked_and_lines_have_addresses() {
     fixture.end();
 }
 
+/// Whoever has scrolled still sees which file it is, and nothing lies over its path.
+#[test]
+fn the_path_stays_in_sight() {
+    let Some(mut fixture) = Fixture::start([("src/deep/a.c", long_file(900))]) else {
+        return;
+    };
+    for (width, height, picture) in [(1200, 800, "wide"), (400, 700, "phone")] {
+        fixture.open("/view?path=src/deep/a.c&query=needle");
+        let browser = &mut fixture.browser;
+        browser.size(width, height);
+        browser.until_shown("#L10 mark", "needle");
+        browser.value("window.scrollTo(0, document.documentElement.scrollHeight / 2)");
+        browser.until("window.scrollY > 1000");
+        browser.until(
+            "(() => { const name = document.querySelector('.trail b'); \
+             const { left, top, width, height } = name.getBoundingClientRect(); \
+             return document.elementFromPoint(left + width / 2, top + height / 2) === name; })()",
+        );
+        browser.picture(&format!("page-path-{picture}.png"));
+        // A line that is gone to is not below what stays in sight.
+        for _ in 0..3 {
+            browser.keys("n");
+        }
+        browser.until(
+            "(() => { const line = document.querySelector('.line.selected'); \
+             const { left, top, bottom } = line.getBoundingClientRect(); \
+             return line.contains(document.elementFromPoint(left + 5, top + 2)) \
+                 && line.contains(document.elementFromPoint(left + 5, bottom - 2)); })()",
+        );
+    }
+    fixture.end();
+}
+
 #[test]
 fn the_text_is_that_of_the_index_and_raw_is_byte_for_byte() {
     let odd = "a/\u{e9} #1?%41&b=[x]{y}/f*!.c";

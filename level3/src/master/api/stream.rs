@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
 use bytes::{Buf as _, Bytes};
 use futures_util::future::join_all;
 use http_body::Frame;
@@ -37,6 +37,9 @@ pub(super) const STATE: HeaderName = HeaderName::from_static("x-level3-state");
 
 /// Is there, and `true`, while another state is being built.
 const INDEXING: HeaderName = HeaderName::from_static("x-level3-indexing");
+
+/// Headers that an answer has in the end, so that there is room for them from the start.
+const HEADERS: usize = 8;
 
 /// Frames that may wait for a slow client before their node is held up.
 const FRAMES_AHEAD: usize = 8;
@@ -81,12 +84,9 @@ pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Respons
     if answer.missing.len() == shards {
         return Err(Failure::all_missing(&answer.missing));
     }
-    let head = (
-        [(header::CONTENT_TYPE, "application/json")],
-        state_headers(&master, &state),
-    );
+    let headers = headers(&master, &state);
     if open.is_empty() {
-        return Ok((head, answer.into_bytes()).into_response());
+        return Ok(respond(headers, answer.into_bytes().into()));
     }
     let (sender, parts) = mpsc::channel(FRAMES_AHEAD);
     for (shard, node, connection) in open {
@@ -104,7 +104,13 @@ pub(crate) async fn answer(master: Arc<Master>, needle: &[u8]) -> Result<Respons
         parts,
         state: Progress::Head,
     });
-    Ok((StatusCode::OK, head, body).into_response())
+    Ok(respond(headers, body))
+}
+
+fn respond(headers: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
 }
 
 type Outcome = Result<Started, MasterError>;
@@ -120,9 +126,12 @@ async fn ask_all(master: &Master, state: &State, needle: &[u8]) -> Vec<Outcome> 
     join_all(asked.map(|(shard, frame)| master.ask(&unnamed, shard, frame, patience))).await
 }
 
-/// Headers that name the state which an answer comes from, and whether another is being built.
-fn state_headers(master: &Master, state: &State) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+/// Headers of an answer: they name the state that it comes from, and say whether another is being
+/// built.
+fn headers(master: &Master, state: &State) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
     headers.insert(STATE, HeaderValue::from(state.job));
     let unnamed = master.roots.unnamed();
     if unnamed.is_some_and(|root| root.is_indexing()) {
