@@ -59,7 +59,7 @@ fn peak() -> anyhow::Result<u64> {
 }
 
 /// As much as the node's own threads have, bytes.
-const STACK_SIZE: usize = 64 * 1024 * 1024;
+const STACK_SIZE: usize = 128 * 1024 * 1024;
 
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();

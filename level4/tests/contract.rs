@@ -431,6 +431,19 @@ fn stray_arguments_and_unusable_addresses_end_with_status_1() {
     assert_eq!(run(&["-d", "/proc/nowhere"]).status.code(), Some(1));
 }
 
+/// A full stop at the end of a flag's text is left out, also where it is what the text is about.
+#[test]
+fn help_says_what_the_path_of_a_socket_begins_with() {
+    let mut level4 = Command::new(env!("CARGO_BIN_EXE_level4"));
+    let help = level4.arg("--help").output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    let says = "which begins with . or / [default: 127.0.0.1:4000]";
+    assert!(text.contains(says), "{text}");
+    assert_eq!(help.status.code(), Some(0));
+}
+
 #[test]
 fn listening_removes_dead_sockets_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();

@@ -854,3 +854,45 @@ fn a_member_that_moved_keeps_its_vote_and_takes_nobodys_address() {
     assert_eq!(members[&3], "3");
     assert_eq!(members[&2], "two");
 }
+
+/// raft 0.7 would join entries to an empty append that waits to be sent, without looking whether they follow
+/// on its index.
+#[test]
+fn entries_follow_on_the_index_that_their_append_names() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let acknowledge = |story: &mut Story, kind: MessageType, index: u64| {
+        let mut message = Message::default();
+        message.set_msg_type(kind);
+        let term = story.node(1).core.status().term;
+        (message.from, message.to, message.term) = (3, 1, term);
+        message.index = index;
+        let message = PeerMessage::Raft(Box::new(message));
+        story.node(1).core.receive(3, message);
+    };
+    // Node 3's link swallows everything, until as many appends are under way as may be (`max_inflight_msgs`).
+    let first = story.node(1).core.status().commit_index;
+    for token in 0..1024 {
+        story.ask(1, token, "a");
+        story.settle_with(|from, to, _| from != 3 && to != 3);
+    }
+    story.wire.clear();
+    // All this comes before the leader sends anything: there is room for an append again, with nothing to
+    // say; the link breaks; and the node lives, which lacks all but one.
+    acknowledge(&mut story, MessageType::MsgAppendResponse, first + 1);
+    story.node(1).core.peer_lost(3);
+    acknowledge(&mut story, MessageType::MsgHeartbeatResponse, 0);
+    story.flush(1);
+    let appends: Vec<(u64, Vec<u64>)> = (story.wire.iter())
+        .filter_map(|(_, to, message)| match message {
+            PeerMessage::Raft(message) if *to == 3 => Some(message),
+            _ => None,
+        })
+        .map(|append| {
+            let entries = append.entries.iter().map(|entry| entry.index);
+            (append.index, entries.collect())
+        })
+        .collect();
+    let expected = (first + 2..=first + 1024).collect();
+    assert_eq!(appends, [(first + 1024, Vec::new()), (first + 1, expected)]);
+}

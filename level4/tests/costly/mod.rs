@@ -209,6 +209,54 @@ fn texts() -> Vec<String> {
     ]
 }
 
+/// Schemas that make a short statement compile for long.
+fn schemas() -> Vec<String> {
+    let chain = |count, over: &str| {
+        script(count, |n| {
+            let select = over.replace("v#", &format!("v{n}"));
+            format!("CREATE VIEW v{} AS {select};", n + 1)
+        })
+    };
+    let base = "CREATE VIEW v0 AS SELECT a FROM big;";
+    let crossed = chain(70, "SELECT x.a FROM v# x, v# y");
+    let united = chain(70, "SELECT a FROM v# UNION ALL SELECT a + 1 FROM v#");
+    let asked = chain(
+        70,
+        "SELECT (SELECT max(a) FROM v#) + (SELECT min(a) FROM v#) AS a",
+    );
+    let long = chain(140, "SELECT a, count(*) FROM v# GROUP BY a LIMIT 1");
+    let triggers = script(400, |n| {
+        format!(
+            "CREATE TRIGGER t{n} AFTER INSERT ON q BEGIN INSERT INTO words SELECT a, {n} FROM v140; END;"
+        )
+    });
+    let inserts = "INSERT INTO q VALUES (1);\n".repeat(1_000);
+    let instead = script(70, |n| {
+        let m = n + 1;
+        format!(
+            "CREATE VIEW w{m} AS SELECT * FROM w{n}; CREATE TRIGGER i{m} INSTEAD OF INSERT ON w{m} BEGIN \
+             INSERT INTO w{n} VALUES (NEW.a); INSERT INTO w{n} VALUES (NEW.a + 1); END;"
+        )
+    });
+    let indexes = script(60, |n| {
+        format!("CREATE INDEX x{n} ON q (a, a + {n}) WHERE a > {n};")
+    });
+    let ors: Vec<String> = (0..3_000).map(|n| format!("a = {n} OR a > {n}")).collect();
+    vec![
+        format!("{base} {crossed} SELECT count(*) FROM v70"),
+        format!("{base} {united} SELECT count(*) FROM v70"),
+        format!("{base} {asked} SELECT a FROM v70"),
+        format!("{base} {long} CREATE TABLE q (a); {triggers} {inserts}"),
+        format!(
+            "CREATE VIEW w0 AS SELECT a FROM q; CREATE TABLE q (a); {instead} INSERT INTO w70 VALUES (1)"
+        ),
+        format!(
+            "CREATE TABLE q (a); {indexes} SELECT * FROM q WHERE {}",
+            ors.join(" OR ")
+        ),
+    ]
+}
+
 /// The whole family: a name and a request.
 pub fn family() -> Vec<(String, String)> {
     let mut family = Vec::new();
@@ -218,7 +266,8 @@ pub fn family() -> Vec<(String, String)> {
             family.push((name, over_values(expression, length, "")));
         }
     }
-    let others = OTHERS.iter().map(|&sql| sql.to_owned()).chain(texts());
+    let others = OTHERS.iter().map(|&sql| sql.to_owned());
+    let others = others.chain(texts()).chain(schemas());
     family.extend(others.map(|sql| (sql.chars().take(90).collect(), sql)));
     family
 }

@@ -12,6 +12,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::ApiError;
 use crate::database::View;
@@ -46,6 +47,8 @@ fn locked(held: &Held) -> MutexGuard<'_, Option<(View, OwnedSemaphorePermit)>> {
 /// What is left to send.
 struct Backup {
     held: Held,
+    /// Ends it; itself ended with it.
+    _timer: AbortOnDropHandle<()>,
     sent: usize,
     length: usize,
 }
@@ -55,13 +58,16 @@ pub fn body(view: View, permit: OwnedSemaphorePermit, limit: Duration) -> Body {
     let length = view.size();
     let held = Arc::new(Mutex::new(Some((view, permit))));
     let late = Arc::downgrade(&held);
-    tokio::spawn(async move {
+    let timer = tokio::spawn(async move {
         sleep(limit).await;
         // A client that stands still does not keep it from being forgotten.
-        late.upgrade().map(|held| locked(&held).take())
+        if let Some(held) = late.upgrade() {
+            locked(&held).take();
+        }
     });
     Body::new(Backup {
         held,
+        _timer: AbortOnDropHandle::new(timer),
         sent: 0,
         length,
     })
@@ -138,6 +144,10 @@ mod tests {
         assert!(view.size() > 3 * CHUNK);
         assert!(sent == view.to_vec());
         assert!(permit(&backups).is_ok());
+        // Nothing waits for the end of its time any more.
+        tokio::task::yield_now().await;
+        let tasks = tokio::runtime::Handle::current().metrics();
+        assert_eq!(tasks.num_alive_tasks(), 0);
     }
 
     #[tokio::test]
