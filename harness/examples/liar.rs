@@ -96,6 +96,8 @@ enum Kind {
     GapMany,
     /// Says that lost requests brought more friends than they can have.
     Budget,
+    /// Nodes but 0 have a link to node 0's socket where theirs should be.
+    Link,
     /// Takes connections and never answers.
     Mute,
     /// Does nothing at all.
@@ -393,6 +395,12 @@ fn main() -> Result<()> {
                 thread::spawn(move || think(&stream, &brain));
             }
         });
+    }
+    if args.lie == Kind::Link && args.join.is_some() {
+        std::os::unix::fs::symlink("../node0/node0.sock", &args.listen)?;
+        loop {
+            thread::park();
+        }
     }
     for stream in listen(&args.listen)?.incoming() {
         let stream = stream?;

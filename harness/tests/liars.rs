@@ -179,6 +179,7 @@ lying! {
     a_cluster_that_hangs: "hang-all", "no_progress", "none answered within 10 s; the last answer of the run came from node";
     many_numbers_given_to_nobody: "gap-many", "history", "given to nobody";
     a_sum_that_cannot_be: "budget", "history", "the 15 largest bring";
+    a_link_to_the_socket_of_another: "link", "not_its_own_socket", "is a symbolic link";
     nodes_that_never_answer: "mute", "no_boot", "no answer";
     nodes_that_never_listen: "sleep", "no_boot", "No such file or directory";
 }

@@ -66,6 +66,7 @@ mod process;
 pub mod random;
 pub mod sandbox;
 mod simulation;
+mod socket_file;
 mod workdir;
 
 pub use error::Error;
@@ -83,4 +84,5 @@ pub use network::{
 pub use nodes::{Echo, NodeSpec, NodeState, Nodes, SmallDisk};
 pub use process::{ProcessGroup, Signal, watcher};
 pub use simulation::{Config, Octopus, Place, Transport};
+pub use socket_file::{SocketFile, SocketFileError};
 pub use workdir::{MARKER, WorkDir};

@@ -288,6 +288,11 @@ impl Shared {
         });
         let reply = self.http.post(node, "/sql", sql).await;
         let at_us = self.log.now_us();
+        if let Reply::NotItsOwn(why) = &reply {
+            let message = format!("node {node}, query {}: {why}", query.id);
+            let failure = Failure::new("not_its_own_socket", message).at(format!("node {node}"));
+            self.tell(Tidings::Bad(Disqualified { node, failure }));
+        }
         let outcome = outcome(reply, self.nodes.killed(node) != killed_before);
         self.board.requests().end(place, at_us, outcome.clone());
         match &outcome {
@@ -350,7 +355,7 @@ fn outcome(reply: Reply, killed: bool) -> Outcome {
             Outcome::Lost(format!("status {}", status.as_u16()))
         }
         Reply::Nothing(error) => Outcome::Lost(error),
-        Reply::Unsent(error) => Outcome::Unsent(error),
+        Reply::Unsent(why) | Reply::NotItsOwn(why) => Outcome::Unsent(why),
     }
 }
 

@@ -3,13 +3,12 @@
 //! [`AnswerReader`].
 
 use std::{
-    io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use hyper::{StatusCode, body::Bytes};
-use octopus::NodeId;
+use octopus::{NodeId, SocketFile, SocketFileError};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -45,6 +44,8 @@ pub(super) enum Reply {
     Nothing(String),
     /// Nobody took the connection: the request was not sent.
     Unsent(String),
+    /// Nor was it sent to a socket that may be another node's.
+    NotItsOwn(String),
 }
 
 impl Http {
@@ -67,6 +68,12 @@ impl Http {
     async fn send(&self, node: NodeId, request: String) -> Reply {
         let mut stream = match self.connection(node).await {
             Ok(stream) => stream,
+            Err(SocketFileError::Link(_)) => {
+                return Reply::NotItsOwn(format!(
+                    "its socket ./node{node}.sock is a symbolic link: a node has to listen at a \
+                     socket of its own, so that the others reach it through the network only"
+                ));
+            }
             Err(error) => return Reply::Unsent(error.to_string()),
         };
         // A node that does not want all of it may have answered all the same.
@@ -110,7 +117,7 @@ impl Http {
     }
 
     /// An idle connection that still works, or a new one.
-    async fn connection(&self, node: NodeId) -> io::Result<UnixStream> {
+    async fn connection(&self, node: NodeId) -> Result<UnixStream, SocketFileError> {
         loop {
             let Some(idle) = self.lock(node).pop() else {
                 break;
@@ -122,7 +129,8 @@ impl Http {
                 return Ok(idle);
             }
         }
-        UnixStream::connect(&self.sockets[node]).await
+        let file = SocketFile::open(&self.sockets[node])?;
+        Ok(UnixStream::connect(file.path()).await?)
     }
 
     fn lock(&self, node: NodeId) -> MutexGuard<'_, Vec<UnixStream>> {
@@ -236,5 +244,20 @@ mod tests {
         }
         let unsent = Http::new(vec!["/no/such/socket".into()]).get(0, "/").await;
         assert!(matches!(unsent, Reply::Unsent(_)), "{unsent:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_where_a_link_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let listener = UnixListener::bind(at("node1.sock")).unwrap();
+        std::os::unix::fs::symlink("node1.sock", at("node0.sock")).unwrap();
+        let reply = Http::new(vec![at("node0.sock")]).get(0, "/").await;
+        assert!(
+            matches!(&reply, Reply::NotItsOwn(why) if why.contains("node0.sock is a symbolic link")),
+            "{reply:?}"
+        );
+        let called = tokio::time::timeout(std::time::Duration::ZERO, listener.accept()).await;
+        assert!(called.is_err(), "{called:?}");
     }
 }

@@ -8,6 +8,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token, event::Source};
 
 use super::connection::Socket;
+use crate::socket_file::SocketFile;
 
 /// How many reads empty a socket before it is closed; one whose node never stops is closed anyway.
 const DRAINS: usize = 512;
@@ -86,11 +87,15 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Begins to connect. A unix socket is connected on return; a TCP one when it is writable and
-    /// [`Self::take_error`] finds nothing.
+    /// Begins to connect. A unix socket is connected on return, and is the one at the path itself,
+    /// not one that a link leads to; a TCP one when it is writable and [`Self::take_error`] finds
+    /// nothing.
     pub fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         Ok(match endpoint {
-            Endpoint::Unix(path) => Self::Unix(UnixStream::connect(path)?),
+            Endpoint::Unix(path) => {
+                let file = SocketFile::open(path)?;
+                Self::Unix(UnixStream::connect(file.path())?)
+            }
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 stream.set_nodelay(true)?;
