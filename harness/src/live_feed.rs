@@ -1,7 +1,7 @@
 //! How a run stands, for a program that shows it: `--live` has stdout carry JSON lines.
 //!
 //! Each line is an object with `live`, its kind: `network` (nodes and links, as the terminal's view
-//! has them), `queues` (level 2), `chain` (level 1), `result` (a verdict), `kept` (numbers in the
+//! has them), `queues` (level 2), `search` (level 3), `chain` (level 1), `result` (a verdict), `kept` (numbers in the
 //! history). `docs/dashboard.md` has their fields. Nobody who reads them is no reason for a run to
 //! end.
 

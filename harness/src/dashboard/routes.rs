@@ -105,10 +105,6 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/class/runs/{name}", get(class_run))
         .route("/style.css", get(|| async { file("text/css", web::STYLE) }))
         .route(
-            "/dashboard.css",
-            get(|| async { file("text/css", pages::STYLE) }),
-        )
-        .route(
             "/dashboard.js",
             get(|| async { file("text/javascript", pages::SCRIPT) }),
         )

@@ -12,6 +12,12 @@ const LINE_MAX: usize = 500;
 /// How many views of the queues are drawn: ten a second for minutes.
 const QUEUES_MAX: usize = 3_000;
 
+/// How many answers of a search are drawn.
+const ANSWERS_MAX: usize = 3_000;
+
+/// How many nodes of a search are shown.
+const SEARCH_NODES_MAX: usize = 64;
+
 /// How many of a chain's events are shown.
 const CHAIN_MAX: usize = 100;
 
@@ -50,9 +56,67 @@ pub(super) struct Watching {
     pub queue_end_s: f64,
     /// What happened to the chain, the newest last.
     pub chain: VecDeque<Value>,
+    /// How a search stands.
+    pub search: Option<Search>,
     pub results: Vec<Value>,
     /// Numbers in the history.
     pub kept: Vec<i64>,
+}
+
+/// How a search (level 3) stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Search {
+    /// `starting`, `indexing` or `asking`.
+    pub phase: String,
+    /// How many queries there are.
+    pub of: u64,
+    /// The nodes' processes, as they were told last.
+    pub nodes: Vec<Value>,
+    /// Query, milliseconds and how it was answered, the newest last.
+    pub answers: VecDeque<(f64, f64, Answered)>,
+    /// How many were answered in each way, in the order of [`Answered::ALL`].
+    pub counts: [u64; 3],
+}
+
+/// How a query was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    Right,
+    Partial,
+    Wrong,
+}
+
+impl Answered {
+    pub const ALL: [Self; 3] = [Self::Right, Self::Partial, Self::Wrong];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Partial => "partial",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+impl Search {
+    fn hear(&mut self, is: &Value) {
+        let phase = is["phase"].as_str().unwrap_or_default();
+        self.phase = phase.chars().take(20).collect();
+        self.of = is["of"].as_u64().unwrap_or_default();
+        let nodes = is["nodes"].as_array().into_iter().flatten();
+        self.nodes = nodes.take(SEARCH_NODES_MAX).cloned().collect();
+        for told in is["answers"].as_array().into_iter().flatten() {
+            let word = told["answer"].as_str();
+            let how = Answered::ALL.into_iter().zip(&mut self.counts);
+            let how = how.into_iter().find(|(how, _)| Some(how.word()) == word);
+            if let (Some((how, count)), Some(query), Some(ms)) =
+                (how, told["query"].as_f64(), told["ms"].as_f64())
+            {
+                *count += 1;
+                push(&mut self.answers, (query, ms, how), ANSWERS_MAX);
+            }
+        }
+    }
 }
 
 impl Watching {
@@ -70,6 +134,7 @@ impl Watching {
             queue_room: 0.0,
             queue_end_s: 0.0,
             chain: VecDeque::new(),
+            search: None,
             results: Vec::new(),
             kept: Vec::new(),
         }
@@ -84,6 +149,7 @@ impl Watching {
         match told["live"].as_str() {
             Some("network") => self.network = Some(is),
             Some("queues") => self.hear_queues(&is),
+            Some("search") => self.search.get_or_insert_default().hear(&is),
             Some("chain") => push(&mut self.chain, is, CHAIN_MAX),
             Some("result") if self.results.len() < RESULTS_MAX => self.results.push(is),
             Some("kept") => {
@@ -135,6 +201,12 @@ mod tests {
             run.hear(r#"{"live":"chain","is":{"event":"landed","name":"ada","balance":1}}"#);
             run.print(&"\u{1b}[31mred".repeat(1000));
         }
+        for number in 0..ANSWERS_MAX + 100 {
+            run.hear(&format!(
+                r#"{{"live":"search","is":{{"phase":"asking","of":50,"nodes":[{{"node":1}}],
+                "answers":[{{"query":{number},"ms":0.5,"answer":"partial"}},{{"answer":"odd"}}]}}}}"#
+            ));
+        }
         run.hear(r#"{"live":"kept","is":[7]}"#);
         run.hear(r#"{"live":"network","is":{"facts":[]}}"#);
         for nonsense in [
@@ -143,6 +215,7 @@ mod tests {
             "[1]",
             "7",
             r#"{"live":"queues","is":[]}"#,
+            r#"{"live":"search","is":7}"#,
             r#"{"live":3}"#,
         ] {
             run.hear(nonsense);
@@ -152,6 +225,9 @@ mod tests {
         assert_eq!((run.chain.len(), run.lines.len()), (CHAIN_MAX, LINES_MAX));
         assert_eq!(run.lines[0].chars().count(), LINE_MAX);
         assert!(!run.lines[0].contains('\u{1b}'));
+        let search = run.search.unwrap();
+        assert_eq!(search.answers.len(), ANSWERS_MAX);
+        assert_eq!(search.counts, [0, ANSWERS_MAX as u64 + 100, 0]);
         assert_eq!(run.kept, [7]);
         assert!(run.network.is_some());
     }

@@ -3,33 +3,35 @@
 
 use std::fmt::Write;
 
+use maud::{PreEscaped, html};
 use serde_json::{Map, Value};
 
 use super::{
     class::Class,
     record::{Outcome, Record},
-    tables::escape,
+    tables::{escape, printable},
 };
+use crate::web;
 
-const STYLE: &str = include_str!("page.css");
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// A page with a title and a body that is HTML already.
 fn page(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" \
-         content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
-        escape(title)
-    )
+    let head = html! {
+        meta http-equiv="Content-Security-Policy" content=(POLICY);
+        style { (PreEscaped(web::STYLE)) }
+    };
+    let body = html! { body { main { (PreEscaped(body)) } } };
+    web::frame(&printable(title), &head, &body).into_string()
 }
 
 /// The class. Students are sorted as they came; links lead to the reports of the runs.
 pub(super) fn class(class: &Class) -> String {
     let mut body = format!("<h1>{}</h1>\n", escape(&class.title));
     body.push_str(&legend(class));
-    body.push_str("<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">student</th>");
+    body.push_str(
+        "<div class=\"wide\"><table class=\"class\">\n<thead><tr><th scope=\"col\">student</th>",
+    );
     for level in &class.levels {
         let _ = write!(body, "<th scope=\"col\">level {level}</th>");
     }
@@ -105,7 +107,7 @@ pub(super) fn run(record: &Record) -> String {
     let title = format!("{}: {}", run.student, run.shown());
     let mut body = format!(
         "<p><a href=\"../index.html\">all students</a></p>\n<h1><bdi>{}</bdi></h1>\n\
-         <p class=\"verdict {1}\"><b>{2}</b> {1}</p>\n",
+         <p class=\"status verdict {1}\"><b>{2}</b> {1}</p>\n",
         escape(&title),
         record.outcome.word(),
         mark(record.outcome)
@@ -116,7 +118,7 @@ pub(super) fn run(record: &Record) -> String {
         let kind = escape(record.kind.as_deref().unwrap_or_default());
         let _ = writeln!(
             body,
-            "<h2>{kind}{place}</h2>\n<pre>{}</pre>",
+            "<h2>{kind}{place}</h2>\n<pre class=\"said\">{}</pre>",
             escape(message)
         );
     }
@@ -152,7 +154,7 @@ fn facts(record: &Record) -> String {
     ];
     let rows = facts.map(|(name, value)| row(name, &value));
     format!(
-        "<h2>Facts</h2>\n<div class=\"wide\"><table>{}</table></div>\n",
+        "<h2>Facts</h2>\n<div class=\"wide\"><table class=\"facts\">{}</table></div>\n",
         rows.concat()
     )
 }
@@ -162,7 +164,7 @@ fn lines(title: &str, lines: &[String]) -> String {
         return String::new();
     }
     format!(
-        "<h2>{title}</h2>\n<pre>{}</pre>\n",
+        "<h2>{title}</h2>\n<pre class=\"said\">{}</pre>\n",
         escape(&lines.join("\n"))
     )
 }
@@ -177,7 +179,7 @@ fn map(title: &str, map: &Map<String, Value>) -> String {
     });
     let rows: String = rows.collect();
     format!(
-        "<details><summary>{title}</summary>\n<div class=\"wide\"><table>{rows}</table></div></details>\n"
+        "<details><summary>{title}</summary>\n<div class=\"wide\"><table class=\"facts\">{rows}</table></div></details>\n"
     )
 }
 

@@ -9,6 +9,7 @@
 mod args;
 mod client;
 mod edges;
+mod feed;
 mod generator;
 mod language;
 mod nodes;
@@ -221,7 +222,13 @@ fn judge(
         expected: &expected,
     };
     let watch = Watch::start();
-    let mut servers = Servers::start(solution, folder, args.base_port, args.time_limit)?;
+    let mut servers = Servers::start(
+        solution,
+        folder,
+        args.base_port,
+        args.time_limit,
+        asked.len(),
+    )?;
     let mut recording = Recording::default();
     let examined = examine(
         &mut servers,
@@ -283,6 +290,7 @@ fn examine(
     }
     servers.look_at_memory();
     let outcome = queries::ask_all(servers, asked, expected, fault)?;
+    servers.feed.end();
     *recording = record(&outcome.answers, asked, expected);
     servers.look_at_memory();
     result = memory_figures(result, servers)

@@ -88,6 +88,19 @@ pub fn find(leader: u32) -> BTreeMap<u32, u32> {
     ours.map(|(node, id, _)| (node, id)).collect()
 }
 
+/// Whether a process is stopped, and how many bytes it has resident; none if it has ended.
+pub fn now(process: u32) -> Option<(bool, u64)> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.split_whitespace().next()
+    };
+    let state = field("State:")?;
+    // One that has ended and was not waited for has no memory any more.
+    let kibibytes: u64 = field("VmRSS:")?.parse().ok()?;
+    Some((state.eq_ignore_ascii_case("T"), kibibytes * 1024))
+}
+
 /// The N of `--id N` (or `-id N`, or with an equals sign) in a command line.
 fn node_id(arguments: &[u8]) -> Option<u32> {
     let mut arguments = arguments
@@ -199,7 +212,11 @@ mod tests {
             "{peaks:?}"
         );
         assert!(!signal(group.id(), 1, Signal::KILL), "there is no node 1");
+        let process = find(group.id())[&3];
+        let (is_stopped, bytes) = now(process).unwrap();
+        assert!(!is_stopped && bytes > 100_000, "{bytes}");
         assert!(signal(group.id(), 3, Signal::KILL));
         assert!(group.wait_for(Duration::from_secs(20)).unwrap().is_some());
+        assert_eq!(now(process), None);
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::client::encoded;
+use super::feed::Answer;
 use super::nodes::{self, Slowed};
 use super::oracle::Expected;
 use super::servers::{Body, Servers};
@@ -128,6 +129,9 @@ pub fn ask_all(
             time,
             right: matches!(came, Asked::Judged(Verdict::Right)),
         }));
+        if let (Some(time), Asked::Judged(verdict)) = (time, &came) {
+            servers.feed.answered(place, time, verdict.in_a_word());
+        }
         match came {
             Asked::Judged(Verdict::Right) => {}
             Asked::Judged(Verdict::Incomplete(_)) if fault.is_some() => outcome.marked += 1,
@@ -283,6 +287,16 @@ enum Verdict {
     Incomplete(String),
     /// It claims to be whole, and is not.
     Wrong(Failure),
+}
+
+impl Verdict {
+    fn in_a_word(&self) -> Answer {
+        match self {
+            Self::Right => Answer::Right,
+            Self::Incomplete(_) => Answer::Partial,
+            Self::Wrong(_) => Answer::Wrong,
+        }
+    }
 }
 
 /// Judges an answer; one that says that it is partial is not looked into.

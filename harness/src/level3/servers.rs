@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::client::{Client, encoded};
+use super::feed::{Feed, Phase};
 use super::nodes::PeakMemory;
 use crate::console;
 use crate::http::Answer;
@@ -69,16 +70,19 @@ pub struct Servers {
     pub client: Client,
     /// Memory of the nodes, as far as it was looked at.
     pub memory: PeakMemory,
+    /// Tells those who look on.
+    pub feed: Feed,
 }
 
 impl Servers {
-    /// Runs `SOLUTION start-servers` in a folder; all that is asked of it has to be done within the
-    /// time limit.
+    /// Runs `SOLUTION start-servers` in a folder; all that is asked of it, so many queries among it,
+    /// has to be done within the time limit.
     pub fn start(
         solution: &Solution,
         folder: &Path,
         base_port: u16,
         time_limit: Duration,
+        queries: usize,
     ) -> Result<Self> {
         let port = choose_port(base_port)?;
         let mut arguments = vec!["start-servers".to_owned()];
@@ -93,7 +97,9 @@ impl Servers {
         let process = ProcessGroup::spawn(&mut command)
             .map_err(|error| cannot_run(&solution.program, &error))?;
         let client = Client::new(port, PATIENCE);
+        let feed = Feed::new(process.id(), queries);
         Ok(Self {
+            feed,
             started,
             time_limit,
             process,
@@ -139,6 +145,7 @@ impl Servers {
             if let Some(failure) = self.ended()?.or_else(|| self.out_of_time()) {
                 return Ok(Some(failure));
             }
+            self.feed.tell(Phase::Starting);
             let asked = self.ask("/healthcheck");
             if asked.is_ok() {
                 return Ok(None);
@@ -179,6 +186,7 @@ impl Servers {
             if let Some(failure) = self.ended()?.or_else(|| self.out_of_time()) {
                 return Ok(Err(failure));
             }
+            self.feed.tell(Phase::Indexing);
             if self.ask("/isIndexed").is_ok() {
                 return Ok(Ok(Some(started.elapsed())));
             }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::web;
+
 const PAGE: &str = include_str!("page.html");
 
 /// The page for a case's result as JSON and for what is drawn of its recording
@@ -10,5 +12,6 @@ pub fn render(result: &Value, mut drawn: Value) -> String {
     drawn["result"] = result.clone();
     // Inside a script element only the end tag has a meaning, and it begins with this.
     let data = drawn.to_string().replace('<', "\\u003c");
-    PAGE.replacen("/*DATA*/null", &data, 1)
+    PAGE.replacen("/*STYLE*/", web::STYLE, 1)
+        .replacen("/*DATA*/null", &data, 1)
 }

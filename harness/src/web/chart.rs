@@ -53,8 +53,19 @@ pub struct Line {
     pub colour: usize,
     /// Places in the order of x.
     pub points: Vec<(f64, f64)>,
-    /// Whether y keeps its value until the next point, as a number of coins does.
-    pub steps: bool,
+    /// How its points are drawn.
+    pub shape: Shape,
+}
+
+/// How the points of a line are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Joined by straight lines.
+    Straight,
+    /// Joined by steps: y keeps its value until the next point, as a number of coins does.
+    Steps,
+    /// Each by itself.
+    Dots,
 }
 
 /// How a line is drawn: classes of the style sheet.
@@ -64,6 +75,14 @@ fn style(line: &Line) -> String {
         line.colour % COLOURS,
         line.colour / COLOURS % DASHES
     )
+}
+
+/// A class of the style sheet for what the path is made of.
+fn stroke(line: &Line) -> &'static str {
+    match line.shape {
+        Shape::Dots => "dots",
+        Shape::Straight | Shape::Steps => "line",
+    }
 }
 
 impl Chart {
@@ -84,10 +103,10 @@ impl Chart {
                         text.tick x=(shown(at)) y=(HEIGHT - 6.0) text-anchor=(anchor) { (label) }
                     }
                     @for line in lines {
-                        path.line.(style(line)) d=(scale.path(line)) {
+                        path.(stroke(line)).(style(line)) d=(scale.path(line)) {
                             title { (line.name) }
                         }
-                        @if let Some(&(x, y)) = line.points.last() {
+                        @if let Some(&(x, y)) = line.points.last().filter(|_| line.shape != Shape::Dots) {
                             circle.(style(line)) cx=(shown(scale.x(x))) cy=(shown(scale.y(y)))
                                 r="3" {}
                         }
@@ -175,12 +194,11 @@ impl Scale {
             }
             let (x, y) = (shown(self.x(x)), shown(self.y(y)));
             // Writing to a string cannot fail.
-            let _ = if text.is_empty() {
-                write!(text, "M{x} {y}")
-            } else if line.steps {
-                write!(text, "H{x}V{y}")
-            } else {
-                write!(text, "L{x} {y}")
+            let _ = match line.shape {
+                Shape::Dots => write!(text, "M{x} {y}h0"),
+                _ if text.is_empty() => write!(text, "M{x} {y}"),
+                Shape::Steps => write!(text, "H{x}V{y}"),
+                Shape::Straight => write!(text, "L{x} {y}"),
             };
         }
         text
@@ -226,7 +244,7 @@ mod tests {
             name: name.into(),
             colour: 0,
             points: points.to_vec(),
-            steps: true,
+            shape: Shape::Steps,
         }
     }
 
@@ -237,6 +255,20 @@ mod tests {
         assert!(svg.contains("d=\"M56 226H336V121"), "{svg}");
         assert!(svg.contains("Coins &lt;over&gt; time"), "{svg}");
         assert!(svg.contains(">ada</li>"), "{svg}");
+    }
+
+    #[test]
+    fn dots_stand_by_themselves() {
+        let dots = Line {
+            shape: Shape::Dots,
+            ..line("ada", &[(0.0, 0.0), (50.0, 1.0)])
+        };
+        let svg = chart(vec![dots]).svg().into_string();
+        assert!(
+            svg.contains("class=\"dots c0 d0\" d=\"M56 226h0M336 16h0\""),
+            "{svg}"
+        );
+        assert!(!svg.contains("<circle"), "{svg}");
     }
 
     #[test]

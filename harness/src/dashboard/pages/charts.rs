@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     logbook::Entry,
     web::{
-        chart::{Chart, LINES_MAX, Line},
+        chart::{Chart, LINES_MAX, Line, Shape},
         utc,
     },
 };
@@ -37,7 +37,7 @@ pub(super) fn amount(score: Option<f64>, unit: Option<&str>) -> String {
 
 /// By how much values of a unit are multiplied so that the largest is not too small to be told from
 /// others, and the unit then.
-fn scaled(most: f64, unit: &str) -> (f64, String) {
+pub(super) fn scaled(most: f64, unit: &str) -> (f64, String) {
     match unit {
         "s" | "seconds" if most < 0.02 => (1e6, "µs".to_owned()),
         "s" | "seconds" if most < 20.0 => (1e3, "ms".to_owned()),
@@ -78,7 +78,7 @@ fn scores_of(title: &str, entries: &[&Entry]) -> Chart {
                 name,
                 colour: lines.len() % LINES_MAX,
                 points: vec![point],
-                steps: false,
+                shape: Shape::Straight,
             }),
         }
     }
@@ -95,10 +95,10 @@ fn scores_of(title: &str, entries: &[&Entry]) -> Chart {
     }
 }
 
-/// A series of a recording: its name, whether it keeps its value, and its points.
+/// A series of a recording: its name, its shape, and its points.
 struct Series<'a> {
     name: &'a str,
-    steps: bool,
+    shape: Shape,
     points: Vec<(f64, f64)>,
 }
 
@@ -116,7 +116,10 @@ fn series(panel: &Value) -> Vec<Series<'_>> {
         };
         Some(Series {
             name: series["name"].as_str()?,
-            steps: matches!(mark, "steps" | "bars"),
+            shape: match mark {
+                "steps" | "bars" => Shape::Steps,
+                _ => Shape::Straight,
+            },
             points,
         })
     })
@@ -180,7 +183,7 @@ fn both(title: &str, a: &Value, b: &Value) -> Option<Chart> {
                 name: format!("{run}: {}", series.name),
                 colour: lines.len(),
                 points: points.map(|&(x, y)| (x, y * factor)).collect(),
-                steps: series.steps,
+                shape: series.shape,
             });
         }
     }

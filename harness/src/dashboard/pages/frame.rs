@@ -5,15 +5,13 @@ use maud::{Markup, html};
 
 use crate::web;
 
-/// Beside the common style sheet.
-pub(in super::super) const STYLE: &str = include_str!("dashboard.css");
+/// Keeps the page of a run current.
 pub(in super::super) const SCRIPT: &str = include_str!("dashboard.js");
 
 /// A page.
 pub(super) fn frame(title: &str, content: &Markup) -> Markup {
     let head = html! {
         link rel="stylesheet" href="/style.css";
-        link rel="stylesheet" href="/dashboard.css";
         script src="/dashboard.js" defer {}
     };
     let body = html! {

@@ -1,4 +1,4 @@
-//! The run that goes on: nodes and links, queues, or the chain, drawn from what it tells.
+//! The run that goes on: nodes and links, queues, the chain, or a search, drawn from what it tells.
 
 use std::f64::consts::TAU;
 
@@ -9,11 +9,11 @@ use super::{
     super::watching::{Phase, Watching},
     App,
     frame::frame,
-    sentence,
+    live_search, sentence,
 };
 use crate::{
     ladder,
-    web::chart::{Chart, Line},
+    web::chart::{Chart, Line, Shape},
 };
 
 /// The middle of the picture of a network, and how far from it nodes are.
@@ -68,6 +68,7 @@ pub(in super::super) fn run(run: Option<&Watching>) -> Markup {
         @if let Some(view) = &run.network { (network(view)) }
         @if !run.queues.is_empty() { (queues(run)) }
         @if !run.chain.is_empty() { (chain(run)) }
+        @if let Some(search) = &run.search { (live_search::search(search)) }
         h2 { "What it says" }
         pre.log { @for line in &run.lines { (line) "\n" } }
     }
@@ -154,14 +155,14 @@ fn queues(run: &Watching) -> Markup {
                 .iter()
                 .filter_map(|(at, held)| Some((*at, *held.get(backend)?)))
                 .collect(),
-            steps: true,
+            shape: Shape::Steps,
         })
         .collect();
     lines.push(Line {
         name: format!("{} fit", run.queue_room),
         colour: 7,
         points: vec![(0.0, run.queue_room), (run.queue_end_s, run.queue_room)],
-        steps: true,
+        shape: Shape::Steps,
     });
     let ticks = (0..=4).map(|quarter| run.queue_end_s * f64::from(quarter) / 4.0);
     let chart = Chart {

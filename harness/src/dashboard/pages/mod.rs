@@ -6,11 +6,12 @@ mod frame;
 mod history;
 mod levels;
 mod live;
+mod live_search;
 
 use maud::{Markup, html};
 
 pub(super) use compare::compare;
-pub(super) use frame::{SCRIPT, STYLE, trouble};
+pub(super) use frame::{SCRIPT, trouble};
 pub(super) use history::{history, result};
 pub(super) use levels::{level, overview};
 pub(super) use live::{live, run};
@@ -25,7 +26,7 @@ pub(super) fn class(class: &Scoreboard) -> Markup {
         &class.title,
         &html! {
             h1 { (class.title) }
-            div.wide { table {
+            div.wide { table.class {
                 thead { tr {
                     th.number { "rank" }
                     th { "student" }

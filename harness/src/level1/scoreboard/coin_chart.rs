@@ -2,7 +2,7 @@
 
 use super::{super::player_name, words::clock};
 use crate::web::{
-    chart::{Chart, LINES_MAX, Line, nice_step},
+    chart::{Chart, LINES_MAX, Line, Shape, nice_step},
     utc,
 };
 
@@ -58,7 +58,7 @@ pub fn coin_chart<'a>(
                 name: name.to_owned(),
                 colour: colours.get(name),
                 points,
-                steps: true,
+                shape: Shape::Steps,
             }
         });
     Chart {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::web::{
     self,
-    chart::{Chart, Line, nice_step},
+    chart::{Chart, Line, Shape, nice_step},
     utc,
 };
 
@@ -207,7 +207,7 @@ impl Scoreboard {
                 name: player.name.clone(),
                 colour: colours.get(&player.name),
                 points: before.into_iter().chain(after).collect(),
-                steps: false,
+                shape: Shape::Straight,
             }
         });
         let first = self.course.iter().map(|rated| rated.round).min();
@@ -348,7 +348,7 @@ fn frame(title: &str, now_s: u64, content: &Markup) -> String {
     };
     let body = html! {
         body data-now=(now_s) {
-            main { (content) }
+            main.scores { (content) }
             footer {
                 a href="/scoreboard.json" { "scoreboard.json" } " "
                 a href="/rounds.json" { "rounds.json" } " "
