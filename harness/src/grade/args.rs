@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use octopus::sandbox::Limits;
 
 use super::room::Building;
@@ -33,6 +33,7 @@ Examples:
   harness grade --roster roster.toml
   harness grade --roster roster.toml --levels 0,2,4 --seeds 3 --out autumn
   harness grade --roster roster.toml --ladder             points for the stages of the ladders
+  harness grade --roster roster.toml --stages 1,2         for the first two of each
   harness grade --roster roster.toml --cache /srv/maven   builds see this folder, read-only
 
 What is judged already is not judged again (--again does): an interrupted run goes on.
@@ -58,6 +59,11 @@ pub struct Args {
     /// Judge the stages of each level's ladder instead, for their points
     #[arg(long, conflicts_with = "seeds")]
     pub(super) ladder: bool,
+
+    /// Judge only these stages of the ladders, such as those that a class has got to
+    #[arg(long, value_name = "K,K", value_delimiter = ',', conflicts_with = "seeds",
+        value_parser = clap::value_parser!(u8).range(1..))]
+    pub(super) stages: Vec<u8>,
 
     /// How many solutions are judged at the same time; more than one disturb each other's times
     #[arg(long, value_name = "N", default_value = "1")]
@@ -146,6 +152,35 @@ impl Args {
             self.rooms.no_sandbox,
             self.rooms.build_network
         )
+    }
+
+    /// Whether stages of the ladders are judged, and not the contest.
+    pub(super) fn has_stages(&self) -> bool {
+        self.ladder || !self.stages.is_empty()
+    }
+
+    /// The stages of a level that are judged.
+    pub(super) fn stages_of(&self, level: u8) -> impl Iterator<Item = u8> {
+        let all = 1..=ladder::of_level(level).len() as u8;
+        all.filter(|stage| self.stages.is_empty() || self.stages.contains(stage))
+    }
+
+    /// Whether each stage that was named is one of some level's.
+    ///
+    /// # Errors
+    /// A line about the first that is not.
+    pub(super) fn check_stages(&self) -> Result<()> {
+        let are_there = |stage: u8| {
+            let counts = self
+                .levels
+                .iter()
+                .map(|&level| ladder::of_level(level).len());
+            counts.max().is_some_and(|most| usize::from(stage) <= most)
+        };
+        match self.stages.iter().find(|&&stage| !are_there(stage)) {
+            Some(stage) => bail!("--stages {stage}: none of the levels has so many"),
+            None => Ok(()),
+        }
     }
 
     /// Whether no levels were named, or all.

@@ -46,7 +46,7 @@ use self::{
     roster::{Roster, Submission},
     tables::printable,
 };
-use crate::{console, ladder};
+use crate::console;
 
 /// What all workers have in common.
 struct Grading<'a> {
@@ -68,6 +68,7 @@ struct Grading<'a> {
 /// could not be judged.
 pub fn run(args: &Args) -> Result<()> {
     let roster = Roster::load(&args.roster)?;
+    args.check_stages()?;
     let building = args.building()?;
     building.check()?;
     if !building.has_sandboxes {
@@ -80,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         settings: args.settings(),
         output: Output::open(&args.out)?,
         store: WorkDir::temporary()?,
-        class: Mutex::new(Class::new(title, args.levels.clone(), args.ladder)),
+        class: Mutex::new(Class::new(title, args.levels.clone(), args.has_stages())),
         waiting: Mutex::new((0..roster.submissions.len()).collect()),
         building,
     };
@@ -236,8 +237,8 @@ impl Grading<'_> {
             seed,
         };
         let first = self.args.seed;
-        if self.args.ladder {
-            let stages = 1..=ladder::of_level(level).len() as u8;
+        if self.args.has_stages() {
+            let stages = self.args.stages_of(level);
             return stages.map(|stage| run(Some(stage), first)).collect();
         }
         let seeds = 0..u64::from(self.args.seeds.get());
