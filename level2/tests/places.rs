@@ -93,6 +93,34 @@ fn a_trickle_is_no_progress() {
 }
 
 #[test]
+fn a_slow_body_is_found_out_after_the_answers_head_as_well() {
+    // It answers before it has the body, and goes on for as long as that comes.
+    let backend = Backend::new(|mut stream| {
+        if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+            return;
+        }
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+        stream.write_all(head).unwrap();
+        while let Ok(1..) = stream.read(&mut [0; 65_536]) {}
+    });
+    let proxy = Proxy::start(&[&backend.name()], &STRICT);
+    let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n".to_vec();
+    request.resize(100_000, b'x');
+    let mut stream = send(&proxy, &request);
+    let mut reader = stream.try_clone().unwrap();
+    let trickle = std::thread::spawn(move || {
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(status(&read_all(&mut reader)), 200);
+    proxy.wait_for("/totals/timeouts", |count| count == 1);
+    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
+    drop(reader);
+    trickle.join().unwrap();
+}
+
+#[test]
 fn expect_100_continue_is_answered_although_every_place_is_taken() {
     let gated = Gated::new();
     let proxy = Proxy::start(
@@ -304,15 +332,48 @@ fn a_slow_reader_of_a_long_answer_holds_no_place_while_it_fits_and_is_cut_off_wh
     }
 }
 
-/// Reads slowly but steadily for some seconds, most of it out of what the kernel holds. Whether it was cut
-/// off, and its own longest pause.
-fn sip(proxy: &Proxy) -> (bool, Duration) {
+/// Asks, on a connection that takes in only this many bytes ahead.
+fn ask_with_little_room(proxy: &Proxy, room: usize) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
+    socket.set_recv_buffer_size(room).unwrap();
     socket.connect(&proxy.address.into()).unwrap();
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(GET).unwrap();
+    stream
+}
+
+#[test]
+fn a_reader_slower_than_the_least_rate_is_cut_off_although_the_kernel_takes_much_at_once() {
+    let backend = Backend::answering(|_, _| {
+        let mut out = b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n".to_vec();
+        out.resize(out.len() + (64 << 20), b'x');
+        out
+    });
+    let flags = [
+        "--grace",
+        "1s",
+        "--min-rate",
+        "2m",
+        "--buffer-response",
+        "64k",
+    ];
+    let proxy = Proxy::start(&[&backend.name()], &flags);
+    let mut stream = ask_with_little_room(&proxy, 64 << 10);
+    let (mut all, mut part) = (0, vec![0; 60 << 10]);
+    // Six tenths of the rate at most (on a busy machine less): that is for three seconds, and 3 MiB.
+    while let Ok(count @ 1..) = stream.read(&mut part) {
+        all += count;
+        assert!(all < 16 << 20, "not cut off after {all} bytes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    proxy.wait_for("/totals/timeouts", |count| count == 1);
+}
+
+/// Reads slowly but steadily for some seconds, most of it out of what the kernel holds. Whether it was cut
+/// off, and its own longest pause.
+fn sip(proxy: &Proxy) -> (bool, Duration) {
+    let mut stream = ask_with_little_room(proxy, 4096);
     let start = std::time::Instant::now();
     let (mut last, mut longest) = (start, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(5) {

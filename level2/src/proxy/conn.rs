@@ -19,7 +19,8 @@ pub struct Conn {
     /// To be written.
     pub output: Vec<u8>,
     written: usize,
-    moved: u64,
+    /// Bytes read so far.
+    received: u64,
     /// Bytes written so far.
     sent: u64,
 }
@@ -32,14 +33,14 @@ impl Conn {
             input: Buffer::new(),
             output: Vec::new(),
             written: 0,
-            moved: 0,
+            received: 0,
             sent: 0,
         }
     }
 
     /// Bytes read and written so far: as long as this grows, the connection is not stalled.
     pub fn moved(&self) -> u64 {
-        self.moved
+        self.received + self.sent
     }
 
     /// Reads into the input; 0 is the end. The input must not be full (see [`Buffer::room`]).
@@ -50,7 +51,7 @@ impl Conn {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let count = buf.filled().len();
         self.input.filled(count);
-        self.moved += count as u64;
+        self.received += count as u64;
         if count == size {
             // It did not fit: more is on its way, and larger reads cost less.
             self.input.grow();
@@ -73,7 +74,6 @@ impl Conn {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
-            self.moved += count as u64;
             self.sent += count as u64;
         }
         self.output.clear();
@@ -81,9 +81,9 @@ impl Conn {
         Poll::Ready(Ok(()))
     }
 
-    /// Bytes written so far.
-    pub fn sent(&self) -> u64 {
-        self.sent
+    /// Bytes read so far.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Bytes written so far that have reached the other side. While it reads slowly, the kernel holds

@@ -63,10 +63,7 @@ enum Awaited {
 struct Progress {
     at: Millis,
     awaited: Awaited,
-    client_moved: u64,
     backend_moved: u64,
-    /// What had reached the client when that was last asked for.
-    delivered: u64,
     /// When the client last did something, or was first waited for; and the backend.
     client_since: Millis,
     backend_since: Millis,
@@ -114,9 +111,7 @@ impl<'a> Exchange<'a> {
         let progress = Progress {
             at: now,
             awaited: Awaited::Backend,
-            client_moved: sides.client.moved(),
             backend_moved: sides.backend.moved(),
-            delivered: sides.client.sent(),
             client_since: now,
             backend_since: now,
         };
@@ -242,7 +237,7 @@ impl<'a> Exchange<'a> {
         if !sending && poll_gone(self.client, cx) {
             return Poll::Ready(Err(Event::ClientLeft));
         }
-        let awaited = if sending && !self.body.waits_for_sink() && self.backend.unsent() == 0 {
+        let awaited = if sending && self.body_is_awaited() {
             Awaited::Client
         } else {
             Awaited::Backend
@@ -334,7 +329,7 @@ impl<'a> Exchange<'a> {
             if !sending && poll_gone(self.client, cx) {
                 return Poll::Ready(Err(Event::ClientLeft));
             }
-            let awaited = if answer.waits_for_sink() {
+            let awaited = if answer.waits_for_sink() || (sending && self.body_is_awaited()) {
                 Awaited::Client
             } else {
                 Awaited::Backend
@@ -391,6 +386,11 @@ impl<'a> Exchange<'a> {
         .await
     }
 
+    /// Whether more of the request's body is wanted and none of it is there: the client is to send.
+    fn body_is_awaited(&self) -> bool {
+        !self.body.waits_for_sink() && self.backend.unsent() == 0
+    }
+
     fn call_is_sending(&self) -> bool {
         !self.body.received() || self.backend.unsent() > 0
     }
@@ -399,44 +399,37 @@ impl<'a> Exchange<'a> {
     fn late(&mut self, backend_time: Duration) -> Result<(), Event> {
         let now = self.worker.clock();
         let progress = &mut self.progress;
-        let (client, backend) = (self.client.moved(), self.backend.moved());
-        if progress.client_moved != client || progress.awaited == Awaited::Backend {
-            progress.client_since = now;
-        }
+        let backend = self.backend.moved();
         if progress.backend_moved != backend || progress.awaited == Awaited::Client {
             progress.backend_since = now;
         }
+        progress.backend_moved = backend;
         let waited = now - progress.at;
-        let moved = client - progress.client_moved;
-        (progress.at, progress.client_moved, progress.backend_moved) = (now, client, backend);
+        progress.at = now;
         let since = |moment: Millis| Duration::from_millis(now - moment);
         match progress.awaited {
-            Awaited::Client => {
-                let paced = self.pace.spend(waited, moved);
-                let idle = since(progress.client_since) >= self.config.idle_timeout;
-                if (paced && !idle) || self.client_reads(now) {
+            // The kernel is asked what reached the client only when time has passed: twenty times a second.
+            Awaited::Client if waited > 0 => {
+                let spent = self.pace.spend(waited, reached(self.client));
+                if spent.moved {
+                    progress.client_since = now;
+                }
+                if spent.in_time && since(progress.client_since) < self.config.idle_timeout {
                     Ok(())
                 } else {
                     Err(Event::ClientSlow)
                 }
             }
-            Awaited::Backend if since(progress.backend_since) >= backend_time => {
-                Err(Event::BackendSilent)
+            Awaited::Client => Ok(()),
+            Awaited::Backend => {
+                progress.client_since = now;
+                if since(progress.backend_since) < backend_time {
+                    Ok(())
+                } else {
+                    Err(Event::BackendSilent)
+                }
             }
-            Awaited::Backend => Ok(()),
         }
-    }
-
-    /// Whether a client that takes no more off our hands reads all the same what the kernel has for it,
-    /// and fast enough.
-    fn client_reads(&mut self, now: Millis) -> bool {
-        let delivered = self.client.delivered();
-        let more = delivered.saturating_sub(self.progress.delivered);
-        self.progress.delivered = delivered;
-        if more > 0 {
-            self.progress.client_since = now;
-        }
-        more > 0 && self.pace.spend(0, more)
     }
 
     /// Sets the timer for whoever is waited for.
@@ -444,6 +437,7 @@ impl<'a> Exchange<'a> {
         let now = self.worker.clock();
         let (since, time) = match awaited {
             Awaited::Client => {
+                self.pace.begin(|| reached(self.client));
                 let time = self.pace.left(self.config.idle_timeout);
                 (self.progress.client_since, time)
             }
@@ -463,6 +457,11 @@ impl<'a> Exchange<'a> {
         // A timer just set has not fired; this leaves word whom to wake.
         let _ = self.timer.check(cx);
     }
+}
+
+/// Bytes that have come from a client, and that have reached it.
+fn reached(client: &Conn) -> u64 {
+    client.received() + client.delivered()
 }
 
 /// What a broken answer says of its backend or client.

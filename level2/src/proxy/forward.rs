@@ -196,9 +196,11 @@ impl Client {
         if request.framing == Framing::Empty || most == 0 || !body.share.grow(most) {
             return Ok(body);
         }
-        let mut pace = Pace::new(self.config.min_rate, self.config.grace);
-        let idle = self.config.idle_timeout;
-        let (mut at, mut moved) = (self.worker.clock(), self.conn.moved());
+        let config = &self.config;
+        let mut pace = Pace::new(config.min_rate, config.grace);
+        pace.begin(|| self.conn.received());
+        let idle = config.idle_timeout;
+        let mut at = self.worker.clock();
         let mut since = at;
         poll_fn(|cx| {
             if let Poll::Ready(Err(_)) = self.conn.poll_flush(cx) {
@@ -209,15 +211,15 @@ impl Client {
                 Poll::Ready(gathered) => return Poll::Ready(gathered.map_err(body_broke)),
                 Poll::Pending => {}
             }
-            let (now, now_moved) = (self.worker.clock(), self.conn.moved());
-            if now_moved != moved {
+            let now = self.worker.clock();
+            let spent = pace.spend(now - at, self.conn.received());
+            if spent.moved {
                 since = now;
             }
-            let fast_enough = pace.spend(now - at, now_moved - moved);
-            if !fast_enough || Duration::from_millis(now - since) >= idle {
+            if !spent.in_time || Duration::from_millis(now - since) >= idle {
                 return Poll::Ready(Err(Event::ClientSlow));
             }
-            (at, moved) = (now, now_moved);
+            at = now;
             self.timer.set(now, Stage::Busy, pace.left(idle));
             let _ = self.timer.check(cx);
             Poll::Pending
