@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::policy::{
     Allowance, Class, ClientHasher, ClientKey, Decision, Effect, Flight, Naming, Outcome, Policy,
-    Rank, Reason, Seconds, Settings,
+    Rank, Reason, Seconds, Settings, Trust,
 };
 
 /// What a waiting request is told.
@@ -231,9 +231,12 @@ impl Gate {
         self.deliver(effects);
     }
 
-    /// Other backends go before this one while they have room, or no more.
-    pub fn suspect(&self, backend: usize, suspect: bool) {
-        self.state().policy.suspect(backend, suspect);
+    /// This backend is trusted with fewer requests, or with more.
+    pub fn trust(&self, backend: usize, trust: Trust) {
+        let now = self.now();
+        let mut effects = Vec::new();
+        self.state().policy.trust(now, backend, trust, &mut effects);
+        self.deliver(effects);
     }
 
     /// Looks at the policy's state.

@@ -8,8 +8,13 @@
 //! and never so many are ejected that less than half of all is left, since then the fault is elsewhere.
 //! A backend that is down and ejected comes back when neither holds any more.
 //!
-//! Before that, and where one client is all there is, a shorter run makes a backend *suspect*: others go
-//! before it while they have room, which takes nothing from anybody.
+//! Before that, and where one client is all there is, a shorter run makes a backend *suspect*: it gets
+//! nothing while others are trusted. The first good answer of anybody ends that, as those that are in flight
+//! there may give; without one it has a *trial* after a while, one request at a time, and so has a backend that
+//! was out of use.
+//!
+//! Requests that break whatever they meet say nothing of a backend: failures of a client count for as long as
+//! they were all at the same one since its last good answer. Clients without any are as one in this.
 
 mod checker;
 #[cfg(test)]
@@ -21,13 +26,17 @@ use std::time::Duration;
 
 pub use checker::{Checker, Found};
 
-use crate::policy::ClientKey;
+use crate::policy::{ClientKey, Trust};
 
 /// Failures in a row after which a backend is an outlier (as in Envoy).
 const RUN: u32 = 5;
 
-/// Failures in a row after which others go first.
+/// Failures in a row after which others get its requests.
 const SUSPICION: u32 = 2;
+
+/// Time of the first suspicion; each further one without a good answer is twice as long, up to the longest.
+const FIRST_SUSPICION: Duration = Duration::from_millis(200);
+const LONGEST_SUSPICION: Duration = Duration::from_secs(8);
 
 /// Length of the first ejection; each further one is twice as long.
 const FIRST_EJECTION: Duration = Duration::from_secs(1);
@@ -41,6 +50,8 @@ const KNOWN: usize = 4096;
 /// What one request says of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
+    /// It is being answered, and not with a failure of the server. How that ends will be told.
+    Begun,
     /// It was answered, and not with a failure of the server.
     Good,
     /// It was answered with a failure of the server, broken off, or not in time.
@@ -68,10 +79,8 @@ pub enum Change {
     Eject,
     /// Use it again.
     Revive,
-    /// Use others first.
-    Suspect,
-    /// Use it like others again.
-    Trust,
+    /// Trust it so far.
+    Trust(Trust),
 }
 
 #[derive(Clone, Debug)]
@@ -88,8 +97,9 @@ struct Backend {
     /// Ejections lately.
     ejections: u32,
     last_ejected: Duration,
-    /// Others go first until then.
-    suspect_until: Option<Duration>,
+    trust: Trust,
+    /// A suspect's trial is not before that.
+    trial: Duration,
     /// Suspicions in a row.
     suspicions: u32,
 }
@@ -103,7 +113,8 @@ impl Backend {
         clients: [None; 2],
         ejections: 0,
         last_ejected: Duration::ZERO,
-        suspect_until: None,
+        trust: Trust::Full,
+        trial: Duration::ZERO,
         suspicions: 0,
     };
 
@@ -120,13 +131,46 @@ impl Backend {
         self.run = 0;
         self.clients = [None; 2];
     }
+
+    /// It is in use again.
+    fn revive(&mut self) {
+        self.clear();
+        self.trust = Trust::Trial;
+    }
+
+    fn trust(&mut self, trust: Trust) -> Option<Change> {
+        let before = std::mem::replace(&mut self.trust, trust);
+        (before != trust).then_some(Change::Trust(trust))
+    }
+}
+
+/// A client that had a good answer, and where it failed since.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    client: ClientKey,
+    failed: Places,
+}
+
+/// A set of backends, a bit each; those with the same bit are taken for one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places(u64);
+
+impl Places {
+    /// Adds one. Whether there is no other.
+    fn only(&mut self, backend: usize) -> bool {
+        let bit = 1 << (backend % 64);
+        self.0 |= bit;
+        self.0 == bit
+    }
 }
 
 /// The health of all backends. See the module's documentation.
 #[derive(Debug)]
 pub struct Health {
     backends: Vec<Backend>,
-    known: Vec<Option<ClientKey>>,
+    known: Vec<Option<Known>>,
+    /// Where clients failed that are not known, since one of them has become it.
+    strangers: Places,
     random: RandomState,
 }
 
@@ -136,6 +180,7 @@ impl Health {
         Self {
             backends: vec![Backend::NEW; backends],
             known: vec![None; KNOWN],
+            strangers: Places::default(),
             random: RandomState::new(),
         }
     }
@@ -159,7 +204,7 @@ impl Health {
         };
     }
 
-    /// A request by this client ended.
+    /// A request by this client has been answered in part, or has ended.
     pub fn report(
         &mut self,
         now: Duration,
@@ -168,46 +213,66 @@ impl Health {
         sign: Sign,
     ) -> Option<Change> {
         let place = (self.random.hash_one(client) as usize) % KNOWN;
-        if sign == Sign::Good {
-            self.known[place] = Some(client);
-            let state = &mut self.backends[backend];
-            state.clear();
-            state.suspicions = 0;
-            return state.suspect_until.take().map(|_| Change::Trust);
-        }
-        if sign == Sign::Unreachable {
-            return self.backends[backend].in_use().then_some(Change::Check);
-        }
-        let known = self.known[place] == Some(client);
+        let known = self.known[place]
+            .as_mut()
+            .filter(|known| known.client == client);
         let state = &mut self.backends[backend];
-        state.run += 1;
-        if known && !state.clients.contains(&Some(client)) {
-            let [first, second] = &mut state.clients;
-            *if first.is_none() { first } else { second } = Some(client);
+        match sign {
+            Sign::Begun if state.trust == Trust::Trial => state.trust(Trust::Full),
+            Sign::Begun => None,
+            Sign::Good => {
+                if known.is_none() {
+                    self.strangers = Places::default();
+                }
+                self.known[place] = Some(Known {
+                    client,
+                    failed: Places::default(),
+                });
+                state.clear();
+                state.suspicions = 0;
+                state.trust(Trust::Full)
+            }
+            Sign::Unreachable => state.in_use().then_some(Change::Check),
+            Sign::Bad => {
+                let is_known = known.is_some();
+                let failed = known.map_or(&mut self.strangers, |known| &mut known.failed);
+                if !failed.only(backend) {
+                    return None;
+                }
+                state.run += 1;
+                if is_known && !state.clients.contains(&Some(client)) {
+                    let [first, second] = &mut state.clients;
+                    *if first.is_none() { first } else { second } = Some(client);
+                }
+                let is_outlier = state.run >= RUN && state.clients.iter().all(Option::is_some);
+                if is_outlier && state.in_use() && self.may_eject() {
+                    return Some(self.eject(now, backend));
+                }
+                self.suspect(now, backend)
+            }
         }
-        let is_outlier = state.run >= RUN && state.clients.iter().all(Option::is_some);
-        if is_outlier && state.in_use() && self.may_eject() {
-            return Some(self.eject(now, backend));
-        }
+    }
+
+    /// A backend failed: whether it becomes a suspect.
+    fn suspect(&mut self, now: Duration, backend: usize) -> Option<Change> {
         let state = &mut self.backends[backend];
-        if state.run < SUSPICION || state.suspect_until.is_some() {
+        let enough = state.run >= SUSPICION || state.trust == Trust::Trial;
+        if !enough || state.trust == Trust::None {
             return None;
         }
-        let length = FIRST_EJECTION * (1 << state.suspicions.min(16));
+        let length = FIRST_SUSPICION * (1 << state.suspicions.min(16));
         state.suspicions += 1;
-        state.suspect_until = Some(now + length.min(LONGEST_EJECTION));
-        Some(Change::Suspect)
+        state.trial = now + length.min(LONGEST_SUSPICION);
+        state.trust(Trust::None)
     }
 
     /// A backend whose time as a suspect is over: its next answer decides.
-    pub fn trust(&mut self, now: Duration, backend: usize) -> Option<Change> {
+    pub fn try_again(&mut self, now: Duration, backend: usize) -> Option<Change> {
         let state = &mut self.backends[backend];
-        if state.suspect_until.is_none_or(|until| now < until) {
+        if state.trust != Trust::None || now < state.trial {
             return None;
         }
-        state.suspect_until = None;
-        state.run = state.run.max(SUSPICION - 1);
-        Some(Change::Trust)
+        state.trust(Trust::Trial)
     }
 
     /// A check of a backend succeeded or failed.
@@ -221,7 +286,7 @@ impl Health {
         match (was_in_use, state.in_use()) {
             (true, false) => Some(Change::Eject),
             (false, true) => {
-                state.clear();
+                state.revive();
                 Some(Change::Revive)
             }
             _ => None,
@@ -235,7 +300,7 @@ impl Health {
         }
         let backend = self.backends.iter().position(Backend::only_ejected)?;
         self.backends[backend].ejected = None;
-        self.backends[backend].clear();
+        self.backends[backend].revive();
         Some(backend)
     }
 
@@ -320,23 +385,56 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_trusted_after_a_good_answer_or_a_while() {
+    fn a_suspect_is_trusted_after_a_good_answer_and_tried_after_a_while() {
         let client = clients(1)[0];
         let mut health = two(&[]);
-        let bad = |health: &mut Health| health.report(NOW, 0, client, Sign::Bad);
-        assert_eq!(bad(&mut health), None);
-        assert_eq!(bad(&mut health), Some(Change::Suspect));
-        assert_eq!(bad(&mut health), None);
-        assert_eq!(health.trust(NOW, 0), None);
-        let later = NOW + FIRST_EJECTION;
-        assert_eq!(health.trust(later, 0), Some(Change::Trust));
+        let told = |health: &mut Health, sign| health.report(NOW, 0, client, sign);
+        let trust = |trust| Some(Change::Trust(trust));
+        assert_eq!(told(&mut health, Sign::Bad), None);
+        assert_eq!(told(&mut health, Sign::Bad), trust(Trust::None));
+        assert_eq!(told(&mut health, Sign::Bad), None);
+        assert_eq!(told(&mut health, Sign::Begun), None);
+        assert_eq!(health.try_again(NOW, 0), None);
+        let later = NOW + FIRST_SUSPICION;
+        assert_eq!(health.try_again(later, 0), trust(Trust::Trial));
         // The next bad answer is enough, and it takes longer then.
-        assert_eq!(bad(&mut health), Some(Change::Suspect));
-        assert_eq!(health.trust(later, 0), None);
+        assert_eq!(told(&mut health, Sign::Bad), trust(Trust::None));
+        assert_eq!(health.try_again(later, 0), None);
         assert_eq!(
-            health.report(NOW, 0, client, Sign::Good),
-            Some(Change::Trust)
+            health.try_again(later + FIRST_SUSPICION, 0),
+            trust(Trust::Trial)
         );
+        // One that begins well may go on for hours; if it breaks off, that was nothing.
+        assert_eq!(told(&mut health, Sign::Begun), trust(Trust::Full));
+        assert_eq!(told(&mut health, Sign::Bad), trust(Trust::None));
+        assert_eq!(told(&mut health, Sign::Good), trust(Trust::Full));
+        assert_eq!(told(&mut health, Sign::Bad), None);
+    }
+
+    #[test]
+    fn requests_that_fail_everywhere_say_nothing_whatever_names_they_have() {
+        let c = clients(300);
+        let mut health = two(&c[..3]);
+        let changes = |health: &mut Health, backend: usize, client: ClientKey| {
+            health.report(NOW, backend, client, Sign::Bad).is_some()
+        };
+        // Of a known client, and of strangers, while polite ones are answered.
+        for wicked in [&c[..1], &c[100..]] {
+            for backend in [0, 1] {
+                changes(&mut health, backend, wicked[0]);
+            }
+            for (n, &client) in wicked.iter().cycle().take(500).enumerate() {
+                assert!(!changes(&mut health, n / 7 % 2, client));
+                health.report(NOW, n % 2, c[1 + n % 2], Sign::Good);
+            }
+        }
+        // A backend that fails where the other does not is found out all the same.
+        let suspected = (0..6).any(|n| {
+            let change = changes(&mut health, 0, c[100 + n]);
+            health.report(NOW, 1, c[200 + n], Sign::Good);
+            change
+        });
+        assert!(suspected);
     }
 
     #[test]

@@ -143,10 +143,15 @@ impl Page {
 
     fn backends(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         type Value = fn(&BackendState) -> u64;
-        let gauges: [(&str, &str, Value); 3] = [
+        let gauges: [(&str, &str, Value); 4] = [
             ("backend_up", "Whether a backend is used.", |b| {
                 u64::from(b.healthy)
             }),
+            (
+                "backend_suspect",
+                "Whether a backend's latest answers were bad.",
+                |b| u64::from(b.suspect),
+            ),
             ("backend_in_flight", "Requests a backend has.", |b| {
                 u64::from(b.in_flight)
             }),

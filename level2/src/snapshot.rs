@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::Counters;
+use crate::policy::{Counters, Trust};
 use crate::proxy::Shared;
 use crate::stats::{CLASSES, STATUSES, Totals};
 
@@ -13,6 +13,8 @@ pub struct BackendState {
     pub address: String,
     /// Whether it is used.
     pub healthy: bool,
+    /// Whether its latest answers were bad, so that it gets few requests or none.
+    pub suspect: bool,
     /// Requests it has now.
     pub in_flight: u32,
     /// Requests it may have.
@@ -65,6 +67,7 @@ impl Snapshot {
                     .map(|(_, (backend, address))| BackendState {
                         address: address.to_string(),
                         healthy: backend.healthy,
+                        suspect: backend.trust != Trust::Full,
                         in_flight: backend.in_flight(),
                         limit: backend.limit.current(),
                         latency_seconds: backend.latency(),
@@ -103,6 +106,7 @@ impl Snapshot {
                 json!({
                     "address": backend.address,
                     "healthy": backend.healthy,
+                    "suspect": backend.suspect,
                     "in_flight": backend.in_flight,
                     "limit": backend.limit,
                     "latency_ms": backend.latency_seconds * 1e3,

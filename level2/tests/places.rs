@@ -101,7 +101,7 @@ fn a_slow_body_is_found_out_after_the_answers_head_as_well() {
         }
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
         stream.write_all(head).unwrap();
-        while let Ok(1..) = stream.read(&mut [0; 65_536]) {}
+        while let Ok(1..) = stream.read(&mut [0; 1024]) {}
     });
     let proxy = Proxy::start(&[&backend.name()], &STRICT);
     let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n".to_vec();

@@ -217,6 +217,23 @@ fn odd_but_meaningful_answers_are_mended() {
 }
 
 #[test]
+fn an_answer_that_is_nonsense_from_the_start_is_a_502_although_its_head_is_well() {
+    for chunks in ["zz\r\n", "2\nok\n0\n\n", "-2\r\nok", "2\r\nokay\r\n"] {
+        let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let answer = answered(raw.as_bytes(), &[]);
+        assert_eq!(status(&answer), 502, "{chunks:?}");
+        // An interim answer before it stays what it was.
+        let hinted = format!("HTTP/1.1 103 Early Hints\r\n\r\n{raw}");
+        let text = String::from_utf8(answered(hinted.as_bytes(), &[])).unwrap();
+        let rest = text.strip_prefix("HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert!(
+            rest.is_some_and(|rest| rest.starts_with("HTTP/1.1 502")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn interim_answers_are_passed_on_and_bounded() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
     let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

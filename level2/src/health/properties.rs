@@ -21,7 +21,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let sign = prop::sample::select(vec![Sign::Good, Sign::Bad, Sign::Unreachable]);
+    let sign = prop::sample::select(vec![Sign::Begun, Sign::Good, Sign::Bad, Sign::Unreachable]);
     prop_oneof![
         12 => (0..BACKENDS, 0..3_u8, sign).prop_map(|(b, c, s)| Event::Report(b, c, s)),
         6 => (0..BACKENDS, any::<bool>()).prop_map(|(b, s)| Event::Checked(b, s)),

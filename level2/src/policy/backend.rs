@@ -31,6 +31,17 @@ pub enum Outcome {
     Aborted,
 }
 
+/// How far a backend is trusted with requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Like others.
+    Full,
+    /// With one at a time, until it has shown what comes of that.
+    Trial,
+    /// With none, as long as another is trusted fully.
+    None,
+}
+
 /// One backend, as seen by the policy.
 #[derive(Debug)]
 pub struct Backend {
@@ -38,8 +49,10 @@ pub struct Backend {
     pub limit: Limit,
     /// Whether requests are sent to it.
     pub healthy: bool,
-    /// Whether its latest answers were bad: others go before it while they have room.
-    pub suspect: bool,
+    /// What its latest answers were worth.
+    pub trust: Trust,
+    /// Most requests that trust allows, whatever the limit: it depends on whether others are trusted.
+    pub trusted_with: u32,
     /// Start times of the requests in flight, oldest first.
     starts: VecDeque<Seconds>,
     /// Mean latency; 0 until the first answer.
@@ -56,7 +69,8 @@ impl Backend {
         Self {
             limit,
             healthy: true,
-            suspect: false,
+            trust: Trust::Full,
+            trusted_with: u32::MAX,
             starts: VecDeque::new(),
             latency: 0.0,
             weight: 1.0,
@@ -74,14 +88,29 @@ impl Backend {
         self.latency
     }
 
+    /// Requests it may have.
+    pub fn places(&self) -> u32 {
+        self.limit.current().min(self.trusted_with)
+    }
+
+    /// Whether it counts, as one to which requests go.
+    pub fn in_use(&self) -> bool {
+        self.healthy && self.trusted_with > 0
+    }
+
     /// Whether it may be given one more.
     pub fn has_room(&self) -> bool {
+        self.healthy && self.in_flight() < self.places()
+    }
+
+    /// Whether it could work on one more, trusted or not.
+    pub fn is_free(&self) -> bool {
         self.healthy && self.in_flight() < self.limit.current()
     }
 
     /// How full it is; 1 is its limit.
     pub fn load(&self) -> f64 {
-        f64::from(self.in_flight()) / f64::from(self.limit.current())
+        f64::from(self.in_flight()) / f64::from(self.places().max(1))
     }
 
     /// Time until the next answer is due; 0 when it is overdue.
@@ -133,9 +162,10 @@ impl Backend {
         self.weight = (self.weight / (1.0 + self.weight)).max(NEWEST);
     }
 
-    /// A probe got through: use it again.
+    /// A probe got through: use it again, carefully at first.
     pub fn revive(&mut self) {
         self.healthy = true;
+        self.trust = Trust::Trial;
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the backends can do together: places, pace, and when the next place falls free.
 
 use super::Seconds;
-use super::backend::{Backend, Outcome};
+use super::backend::{Backend, Outcome, Trust};
 use super::limit::Limit;
 
 /// Requests for which the same backend comes first among busy ones.
 const TURN: usize = 8;
 
-/// All backends. Only the healthy ones count.
+/// All backends. Only those that are healthy count, and of these only the trusted ones, as long as there are
+/// any: where all are suspects, each is as good as another.
 #[derive(Debug)]
 pub struct Capacity {
     backends: Vec<Backend>,
@@ -34,14 +35,12 @@ impl Capacity {
 
     /// Whether a backend is up.
     pub fn any_up(&self) -> bool {
-        self.up().next().is_some()
+        self.backends.iter().any(|backend| backend.healthy)
     }
 
     /// Places at all backends that are up.
     pub fn places(&self) -> f64 {
-        self.up()
-            .map(|backend| f64::from(backend.limit.current()))
-            .sum()
+        self.up().map(|backend| f64::from(backend.places())).sum()
     }
 
     /// Requests in flight at backends that are up.
@@ -92,9 +91,9 @@ impl Capacity {
         self.emptiest(|_, backend| backend.has_room())
     }
 
-    /// The emptiest of these backends that may be given one more.
+    /// The emptiest of these backends that could work on one more; suspects last.
     pub fn with_room_among(&self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
-        self.emptiest(|index, backend| allowed(index) && backend.has_room())
+        self.emptiest(|index, backend| allowed(index) && backend.is_free())
     }
 
     /// The emptiest backend that is up, full or not.
@@ -131,25 +130,42 @@ impl Capacity {
         while self.backends.len() < backends {
             self.backends.push(Backend::new(limit.clone()));
         }
+        self.share_trust();
     }
 
     /// Nothing is sent to this backend until it is revived.
     pub fn eject(&mut self, backend: usize) {
         self.backends[backend].healthy = false;
+        self.share_trust();
     }
 
-    /// Other backends go before this one while they have room, or no more.
-    pub fn suspect(&mut self, backend: usize, suspect: bool) {
-        self.backends[backend].suspect = suspect;
+    /// A backend is trusted more, or less.
+    pub fn trust(&mut self, backend: usize, trust: Trust) {
+        self.backends[backend].trust = trust;
+        self.share_trust();
     }
 
     /// This backend is used again.
     pub fn revive(&mut self, backend: usize) {
         self.backends[backend].revive();
+        self.share_trust();
+    }
+
+    /// What each may have, after somebody's health or trust has changed.
+    fn share_trust(&mut self) {
+        let is_sure = |backend: &Backend| backend.healthy && backend.trust == Trust::Full;
+        let any_sure = self.backends.iter().any(is_sure);
+        for backend in &mut self.backends {
+            backend.trusted_with = match backend.trust {
+                Trust::Trial if any_sure => 1,
+                Trust::None if any_sure => 0,
+                _ => u32::MAX,
+            };
+        }
     }
 
     fn up(&self) -> impl Iterator<Item = &Backend> {
-        self.backends.iter().filter(|backend| backend.healthy)
+        self.backends.iter().filter(|backend| backend.in_use())
     }
 
     fn emptiest(&self, fit: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
@@ -169,7 +185,7 @@ impl Capacity {
             (index + count - first % count) % count
         };
         fit.min_by(|a, b| {
-            let by_trust = a.1.suspect.cmp(&b.1.suspect);
+            let by_trust = b.1.in_use().cmp(&a.1.in_use());
             let by_load = by_trust.then(a.1.load().total_cmp(&b.1.load()));
             by_load.then_with(|| place(*a).cmp(&place(*b)))
         })
@@ -193,5 +209,38 @@ mod tests {
             chosen.push(backend);
         }
         assert_eq!(chosen, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_suspect_has_nothing_while_another_is_trusted_and_one_request_on_trial() {
+        let mut capacity = Capacity::new(2, &Limit::fixed(3));
+        let fill = |capacity: &mut Capacity| {
+            let mut chosen = [0, 0];
+            while let Some(backend) = capacity.with_room() {
+                capacity.start(0.0, backend);
+                chosen[backend] += 1;
+            }
+            for (backend, count) in chosen.iter().enumerate() {
+                for _ in 0..*count {
+                    capacity.finish(1.0, backend, 0.0, 1, Outcome::Aborted);
+                }
+            }
+            (chosen, capacity.places())
+        };
+        capacity.trust(0, Trust::None);
+        assert_eq!(fill(&mut capacity), ([0, 3], 3.0));
+        // Where somebody must have it, it does.
+        assert_eq!(capacity.with_room_among(|backend| backend == 0), Some(0));
+        capacity.trust(0, Trust::Trial);
+        assert_eq!(fill(&mut capacity), ([1, 3], 4.0));
+        for other in [Trust::Trial, Trust::None] {
+            capacity.trust(1, other);
+            assert_eq!(fill(&mut capacity), ([3, 3], 6.0));
+        }
+        capacity.eject(0);
+        assert_eq!(fill(&mut capacity), ([0, 3], 3.0));
+        capacity.trust(1, Trust::Full);
+        capacity.revive(0);
+        assert_eq!(fill(&mut capacity), ([1, 3], 4.0));
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of each request: the one place where the rules of the module come together.
 
-use super::backend::{Backend, Outcome};
+use super::backend::{Backend, Outcome, Trust};
 use super::capacity::Capacity;
 use super::clients::{ClientRef, ClientTable};
 use super::fair::{Charge, Fair, Group, NEWCOMER_CREDIT};
@@ -249,10 +249,17 @@ impl<T> Policy<T> {
         self.capacity.eject(backend);
     }
 
-    /// A backend's latest answers were bad: others go before it while they have room; or it is trusted
-    /// again.
-    pub fn suspect(&mut self, backend: usize, suspect: bool) {
-        self.capacity.suspect(backend, suspect);
+    /// A backend's latest answers were bad and it is trusted less, or it is trusted again.
+    pub fn trust(
+        &mut self,
+        now: Seconds,
+        backend: usize,
+        trust: Trust,
+        effects: &mut Vec<Effect<T>>,
+    ) {
+        let now = self.advance(now);
+        self.capacity.trust(backend, trust);
+        self.dispatch(now, effects);
     }
 
     /// The backends' states.

@@ -34,7 +34,7 @@ mod shedding;
 mod supply;
 mod types;
 
-pub use backend::{Backend, Outcome};
+pub use backend::{Backend, Outcome, Trust};
 pub use decide::Policy;
 pub use naming::{ClientClass, ClientHasher, ClientKey, FixedLimit, Naming, Pattern};
 pub use queue::Rank;

@@ -99,6 +99,20 @@ impl Conn {
         self.output.len() - self.written
     }
 
+    /// Where the next byte of output goes, counted from the connection's first.
+    pub fn end_of_output(&self) -> u64 {
+        self.sent + self.unsent() as u64
+    }
+
+    /// Takes back all output from such a place on. False: some of it has been written.
+    pub fn take_back(&mut self, from: u64) -> bool {
+        let Some(kept) = from.checked_sub(self.sent) else {
+            return false;
+        };
+        self.output.truncate(self.written + kept as usize);
+        true
+    }
+
     /// Gives back memory that only a large body needed.
     pub fn shrink(&mut self) {
         self.input.shrink();

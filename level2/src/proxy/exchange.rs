@@ -85,6 +85,10 @@ pub struct Exchange<'a> {
     pace: Pace,
     progress: Progress,
     interim: usize,
+    /// Where the answer's head is in the client's output.
+    head_at: u64,
+    /// Whether the answer's head is there and says nothing bad of the backend.
+    well: bool,
 }
 
 /// What an exchange is made of.
@@ -129,6 +133,8 @@ impl<'a> Exchange<'a> {
             window: Window::fixed(),
             progress,
             interim: 0,
+            head_at: 0,
+            well: false,
         }
     }
 
@@ -141,7 +147,11 @@ impl<'a> Exchange<'a> {
         };
         let place = self.call.on(Event::Head(response.status));
         self.permit.apply(place);
-        self.permit.report(Sign::of(response.status));
+        let sign = Sign::of(response.status);
+        self.well = sign == Sign::Good;
+        if !self.well {
+            self.permit.report(sign);
+        }
         let mut answer = Pump::answer(response.framing, response.encoder);
         let passed = if response.collected {
             self.collect(&mut answer, start).await
@@ -149,11 +159,9 @@ impl<'a> Exchange<'a> {
             self.pass_on(&mut answer).await
         };
         if let Err(event) = passed {
-            // Of a collected answer nothing is out yet.
-            let out = (!response.collected).then_some(response.status);
-            if response.collected {
-                self.client.output.truncate(start);
-            }
+            // What is not out yet can be another answer.
+            let back = self.client.take_back(self.head_at);
+            let out = (!back).then_some(response.status);
             return Err(self.break_off(event, out, Some((answer, response))));
         }
         let sent = self.body.received() && self.backend.unsent() == 0;
@@ -174,9 +182,15 @@ impl<'a> Exchange<'a> {
         status: Option<u16>,
         answer: Option<(Pump, Response)>,
     ) -> Broke {
+        let answering = self.call.stage() == Stage::Answering;
         let place = self.call.on(event);
         if place == Place::Freed(Outcome::Failed) || event == Event::BackendSilent {
-            self.permit.report(Sign::Bad);
+            if !answering || self.well {
+                self.permit.report(Sign::Bad);
+            }
+        } else if answering && self.well {
+            // It was not for the backend that this ended.
+            self.permit.report(Sign::Good);
         }
         self.permit.apply(place);
         let broke = Broke {
@@ -284,6 +298,7 @@ impl<'a> Exchange<'a> {
         loop {
             response::lower_version(self.backend.input.unread_mut());
             let input = self.backend.input.unread();
+            self.head_at = self.client.end_of_output();
             match response::translate(input, self.to, &mut self.client.output) {
                 Ok(Some(Answer::Interim(length))) if self.interim < MOST_INTERIM => {
                     self.interim += length;
@@ -308,6 +323,7 @@ impl<'a> Exchange<'a> {
             self.config.buffer_response,
         );
         let mut sending = self.call_is_sending();
+        let mut begun = false;
         poll_fn(|cx| {
             if let Err(event) = self.late(self.config.backend_idle_timeout) {
                 return Poll::Ready(Err(event));
@@ -318,8 +334,10 @@ impl<'a> Exchange<'a> {
             }
             let polled = answer.poll(cx, &mut self.backend, self.client, &mut self.window);
             if answer.received() {
-                let place = self.call.on(Event::Whole);
-                self.permit.apply(place);
+                self.whole();
+            } else if !begun && self.well {
+                begun = true;
+                self.permit.report(Sign::Begun);
             }
             match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -368,8 +386,7 @@ impl<'a> Exchange<'a> {
             Poll::Pending
         })
         .await?;
-        let place = self.call.on(Event::Whole);
-        self.permit.apply(place);
+        self.whole();
         debug_assert!(start <= self.client.output.len());
         response::finish_collected(&mut self.client.output, self.to, body.len() as u64);
         self.client.output.extend_from_slice(&body);
@@ -389,6 +406,15 @@ impl<'a> Exchange<'a> {
     /// Whether more of the request's body is wanted and none of it is there: the client is to send.
     fn body_is_awaited(&self) -> bool {
         !self.body.waits_for_sink() && self.backend.unsent() == 0
+    }
+
+    /// All of the answer has come.
+    fn whole(&mut self) {
+        if self.call.stage() == Stage::Answering && self.well {
+            self.permit.report(Sign::Good);
+        }
+        let place = self.call.on(Event::Whole);
+        self.permit.apply(place);
     }
 
     fn call_is_sending(&self) -> bool {

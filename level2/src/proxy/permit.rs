@@ -49,7 +49,7 @@ impl Permit {
 
     /// What the request says of its backend.
     pub fn report(&self, sign: Sign) {
-        if sign != Sign::Good {
+        if matches!(sign, Sign::Bad | Sign::Unreachable) {
             count(&self.worker.stats().backend_failures);
         }
         self.worker.shared.report(self.backend, self.client, sign);

@@ -80,7 +80,6 @@ impl Shared {
                 health.retire(backend);
             } else if is && !was && backend < old.backends.len() {
                 health.restore(backend);
-                self.gate.suspect(backend, false);
             }
         }
         let policy = config.policy.clone();
@@ -113,8 +112,7 @@ impl Shared {
                     "fails: several clients' requests in a row went wrong",
                 );
             }
-            Some(Change::Suspect) => self.gate.suspect(backend, true),
-            Some(Change::Trust) => self.gate.suspect(backend, false),
+            Some(Change::Trust(trust)) => self.gate.trust(backend, trust),
             Some(Change::Revive) | None => {}
         }
     }
@@ -122,8 +120,8 @@ impl Shared {
     /// Lets a backend's time as a suspect end.
     pub fn forgive(&self, backend: usize) {
         let mut health = lock(&self.health);
-        if health.trust(self.started.elapsed(), backend).is_some() {
-            self.gate.suspect(backend, false);
+        if let Some(Change::Trust(trust)) = health.try_again(self.started.elapsed(), backend) {
+            self.gate.trust(backend, trust);
         }
     }
 
