@@ -19,9 +19,10 @@ use common::Node;
 use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
+use level4::ids::Index;
 use level4::log::{Folder, Log};
 use level4::machine::Machine;
-use level4::message::{Batch, Command, Index, Request, RequestId};
+use level4::message::{Batch, Command, Request, RequestId};
 use level4::{SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 use raft::eraftpb::{ConfState, Entry, HardState};
 

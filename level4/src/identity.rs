@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::message::NodeId;
+use crate::ids::NodeId;
 
 const FILE: &str = "node";
 /// What every release begins the file with; the version follows.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::consensus::Removal;
-use crate::message::NodeId;
+use crate::ids::NodeId;
 use crate::node::Node;
 use crate::notes::{detail, note};
 use crate::transport::Transport;

@@ -26,6 +26,7 @@ pub mod database;
 #[doc(hidden)]
 pub mod decoders;
 mod identity;
+pub mod ids;
 mod joining;
 pub mod log;
 pub mod machine;

@@ -11,14 +11,7 @@ use raft::eraftpb::Message as RaftMessage;
 
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Digests, SnapshotMessage};
-
-/// A node of the cluster: drawn at random when a node first starts with an empty folder. A wiped node
-/// gets a new one, so it cannot vote as if it remembered.
-pub type NodeId = u64;
-/// Position in the replicated log, from 1.
-pub type Index = u64;
-/// Raft term.
-pub type Term = u64;
+use crate::ids::{Index, NodeId, Term};
 
 /// Names one client request for ever: which node took it, in which of its lives, and the how-manieth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

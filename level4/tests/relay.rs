@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use level4::consensus::{Members, Membership};
-use level4::message::{NodeId, PeerMessage};
+use level4::ids::NodeId;
+use level4::message::PeerMessage;
 use level4::security::Security;
 use level4::transport::{Event, Identity, Listener, Transport};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};

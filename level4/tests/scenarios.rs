@@ -9,8 +9,9 @@ use level4::consensus::{
     Answer, Applied, Apply, Chain, Core, Digests, Effects, Link, Members, MemoryLog, Notice,
     Persist, Standing, Start, Timing, asks_for_comparison,
 };
+use level4::ids::NodeId;
 use level4::machine::Machine;
-use level4::message::{Command, NodeId, PeerMessage};
+use level4::message::{Command, PeerMessage};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
 
 #[path = "simulated/ledger.rs"]

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::params::{Parameters, time};
 use super::{Api, ApiError, operate};
-use crate::message::NodeId;
+use crate::ids::NodeId;
 
 /// A removal is asked for again this often, until it has happened.
 const ASK_AGAIN: Duration = Duration::from_millis(200);

@@ -11,7 +11,7 @@ use super::cluster::json_reply;
 use super::params::{Parameters, time};
 use super::{Api, ApiError};
 use crate::consensus::{Standing, Status};
-use crate::message::Index;
+use crate::ids::Index;
 
 /// The leader is asked again this often.
 const ASK_AGAIN: Duration = Duration::from_millis(200);

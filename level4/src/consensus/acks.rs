@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::message::{Index, NodeId, Term};
+use crate::ids::{Index, NodeId, Term};
 
 /// The acknowledgements heard in the newest term.
 #[derive(Debug, Default)]

@@ -12,7 +12,8 @@ use std::collections::{BTreeSet, HashSet};
 use super::digests::{Chain, DETAIL, Digests, Link};
 use super::tally::{CONTENT_KEPT, Count, KEPT, Quorum, Tally};
 use super::{Core, Effects};
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::ids::{Index, NodeId};
+use crate::message::PeerMessage;
 
 /// All nodes tell their values at the multiples of this.
 pub const COMPARE_EVERY: Index = 256;

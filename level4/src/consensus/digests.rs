@@ -1,7 +1,7 @@
 //! What nodes tell one another about the entries that they applied: links of a chain of digests.
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::message::Index;
+use crate::ids::Index;
 
 /// Values before a difference that are told to find where it began, at most.
 pub const DETAIL: Index = 1_024;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use raft::eraftpb::Message;
 
-use crate::message::Index;
+use crate::ids::Index;
 
 /// Raft numbers everything that it hands out for writing; this tracks which numbers are on disk.
 #[derive(Debug, Default)]

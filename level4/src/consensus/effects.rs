@@ -10,7 +10,8 @@ use super::digests::Link;
 use super::gateway::Token;
 use super::membership::{Members, Membership};
 use super::memory::MemoryLog;
-use crate::message::{Index, NodeId, PeerMessage, RequestId, Term};
+use crate::ids::{Index, NodeId, Term};
+use crate::message::{PeerMessage, RequestId};
 
 /// Timing of one node, in ticks, and its limits.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::message::{Command, NodeId, Request, RequestId};
+use crate::ids::NodeId;
+use crate::message::{Command, Request, RequestId};
 
 /// What the environment calls a waiting client.
 pub type Token = u64;

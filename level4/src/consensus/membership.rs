@@ -15,7 +15,8 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, E
 
 use super::{Core, Removal};
 use crate::codec::{Malformed, Reader, Writer};
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::ids::{Index, NodeId};
+use crate::message::PeerMessage;
 
 /// Names (addresses for peers) by id.
 pub type Members = BTreeMap<NodeId, String>;

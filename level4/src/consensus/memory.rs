@@ -10,7 +10,7 @@ use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
 
 use super::skip::decode_skip;
-use crate::message::{Index, Term};
+use crate::ids::{Index, Term};
 
 /// Entries `base.0 + 1 ..`, the hard state, and a snapshot for followers that are too far behind.
 #[derive(Debug, Default)]

@@ -46,7 +46,8 @@ pub use membership::{
 pub use memory::MemoryLog;
 pub use transfer::{At, SnapshotMessage};
 
-use crate::message::{Batch, Command, Index, NodeId, PeerMessage, Term};
+use crate::ids::{Index, NodeId, Term};
+use crate::message::{Batch, Command, PeerMessage};
 use acks::Acks;
 use agreement::Agreement;
 use comparison::Comparisons;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::message::NodeId;
+use crate::ids::NodeId;
 
 /// Length of a round trip, in eighths of a tick.
 pub type RoundTrip = u64;

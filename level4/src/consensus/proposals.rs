@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::message::{NodeId, Request, RequestId, Term};
+use crate::ids::{NodeId, Term};
+use crate::message::{Request, RequestId};
 
 /// Requests of one log entry, bytes at most (a single larger request is an entry of its own).
 const BATCH_LIMIT: usize = 256 * 1024;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::gateway::Token;
-use crate::message::{Index, NodeId};
+use crate::ids::{Index, NodeId};
 
 /// Reads by how far they have got.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use super::skip::decode_skip;
 use super::{Apply, Core, Effects, Persist, decode_snapshot_members};
 use crate::codec::Reader;
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::ids::{Index, NodeId};
+use crate::message::PeerMessage;
 
 impl Core {
     /// Moves Raft's output into `effects` until there is none left.

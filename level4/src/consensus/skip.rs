@@ -11,7 +11,8 @@ use raft::eraftpb::Entry;
 
 use super::Core;
 use crate::codec::{Reader, Writer};
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::ids::{Index, NodeId};
+use crate::message::PeerMessage;
 
 /// The first byte of such an entry; those of batches are others.
 const SKIP: u8 = 0x53;

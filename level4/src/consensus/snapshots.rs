@@ -13,8 +13,9 @@ use raft::{ProgressState, SnapshotStatus, StateRole};
 
 use super::Core;
 use super::transfer::{At, Incoming, Offer, Outgoing, SnapshotMessage};
+use crate::ids::{Index, NodeId};
 use crate::log::snapshot::assemble;
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::message::PeerMessage;
 
 /// Log held in memory for followers that are receiving a snapshot, at most, bytes.
 const HELD_LOG_LIMIT: usize = 512 * 1024 * 1024;

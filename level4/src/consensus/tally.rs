@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::digests::DETAIL;
-use crate::message::{Index, NodeId};
+use crate::ids::{Index, NodeId};
 
 /// Own values of the chain are kept for so many entries.
 pub(super) const KEPT: Index = 4_096;

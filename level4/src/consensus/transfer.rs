@@ -12,7 +12,7 @@ use raft::eraftpb::{ConfState, Snapshot};
 
 use super::snapshots::conf_state;
 use crate::codec::{Malformed, Reader, Writer};
-use crate::message::{Index, NodeId, Term};
+use crate::ids::{Index, NodeId, Term};
 
 /// Pieces under way at most.
 const WINDOW_LIMIT: usize = 64;

@@ -15,7 +15,7 @@ pub use disk::{Disk, Folder};
 
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{MemoryLog, Persist};
-use crate::message::Index;
+use crate::ids::Index;
 
 /// A segment is closed when the next record would make it longer than this, bytes.
 const SEGMENT_SIZE: u64 = 16 * 1024 * 1024;

@@ -13,7 +13,7 @@ use raft::eraftpb::{ConfState, Snapshot};
 use super::segment::foreign_version;
 use super::{Disk, LogError};
 use crate::codec::{Malformed, Reader, Writer};
-use crate::message::Index;
+use crate::ids::Index;
 
 const MAGIC: &[u8; 8] = b"L4SNAP\x00\x01";
 const HEADER: usize = 20;

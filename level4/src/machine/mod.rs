@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::Malformed;
 use crate::consensus::{Answer, AnswerKind, Apply, Chain, Link, Members};
-use crate::message::{Batch, Command, Index, NodeId, Request, RequestId, Term};
+use crate::ids::{Index, NodeId, Term};
+use crate::message::{Batch, Command, Request, RequestId};
 
 pub use executor::{Executor, Moment, Saved};
 pub use snapshot::{Draft, executor_state};

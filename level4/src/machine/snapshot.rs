@@ -12,8 +12,8 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{
     Answer, AnswerKind, Chain, Link, decode_snapshot_members, encode_snapshot_members,
 };
+use crate::ids::{Index, Term};
 use crate::log::snapshot::assemble;
-use crate::message::{Index, Term};
 
 /// A snapshot as of one moment whose bytes have not been put together yet.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::fault::Fault;
 use super::locked;
-use crate::message::{Batch, Index};
+use crate::ids::Index;
+use crate::message::Batch;
 
 /// So much of a request is shown, characters.
 const EXCERPT: usize = 200;

@@ -6,9 +6,9 @@ use std::io;
 use tokio::sync::mpsc;
 
 use crate::database::DatabaseError;
+use crate::ids::Index;
 use crate::log::LogError;
 use crate::machine::ApplyError;
-use crate::message::Index;
 
 /// Why a running node cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 use crate::consensus::{Answer, Status, Token};
 use crate::database::{Cancel, Read, ReadAnswer, View};
-use crate::message::{Command, Index, NodeId};
+use crate::ids::{Index, NodeId};
+use crate::message::Command;
 use crate::stack::Stack;
 use crate::statement::Statements;
 use crate::transport::{Event, Transport};

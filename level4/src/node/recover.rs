@@ -15,9 +15,9 @@ use super::trust::{self, Trust};
 use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
+use crate::ids::NodeId;
 use crate::log::{Folder, Log, LogError};
 use crate::machine::{ApplyError, Machine};
-use crate::message::NodeId;
 use crate::notes::note;
 
 /// How long to wait for another process to leave the folder, and how often to look.

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::locked;
 use crate::consensus::Standing;
-use crate::message::Index;
+use crate::ids::Index;
 use crate::notes::note;
 
 const FILE: &str = "parted";

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::wire::{BLOCK_LIMIT, Frame, Packer, Unpacker};
 use super::{Queue, Socket, Transport};
-use crate::message::NodeId;
+use crate::ids::NodeId;
 use crate::notes::detail;
 
 /// A block takes frames up to this length together, bytes.

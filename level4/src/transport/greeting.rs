@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use super::Socket;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Membership, decode_members, encode_members};
-use crate::message::NodeId;
+use crate::ids::NodeId;
 use crate::security::{PROOF, Proof};
 
 /// No HTTP request begins with a zero byte, so both protocols share a socket.

@@ -12,7 +12,7 @@ use super::greeting::{self, Greeting, Hello, Unread, printable};
 use super::roster::{CONNECTED, Refused};
 use super::stream::{self, Connected, Socket};
 use super::{Transport, text};
-use crate::message::{Index, NodeId};
+use crate::ids::{Index, NodeId};
 use crate::security::{Proof, Role, Secret, Security, transcript};
 
 /// What is said of one whose proof is none.

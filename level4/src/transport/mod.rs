@@ -27,7 +27,8 @@ pub use stream::{Connected, FileId, Listener, Rewound, Socket, is_path, remove_i
 pub use wire::{Frame, Packer, Unpacker};
 
 use crate::consensus::Membership;
-use crate::message::{Index, NodeId, PeerMessage};
+use crate::ids::{Index, NodeId};
+use crate::message::PeerMessage;
 use crate::notes::{detail, note};
 use crate::security::Security;
 use connection::{Connection, Outgoing};

@@ -14,7 +14,7 @@ use super::connection::{Connection, Outgoing};
 use super::greeting::{Hello, NAME_LIMIT, Nonce, Ticket, printable};
 use super::wire::Frame;
 use crate::consensus::{Members, Membership};
-use crate::message::{Index, NodeId};
+use crate::ids::{Index, NodeId};
 use crate::security::{Secret, Security};
 
 /// So many who are no members may be connected.

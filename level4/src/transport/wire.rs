@@ -13,7 +13,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::greeting::Ticket;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Membership, decode_members, encode_members};
-use crate::message::NodeId;
+use crate::ids::NodeId;
 
 /// A block is shorter than this, before and after compression, bytes.
 pub const BLOCK_LIMIT: usize = 1024 * 1024;

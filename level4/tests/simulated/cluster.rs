@@ -13,9 +13,10 @@ use level4::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
     founding_entry,
 };
+use level4::ids::NodeId;
 use level4::log::Log;
 use level4::machine::{ApplyError, Machine};
-use level4::message::{NodeId, PeerMessage};
+use level4::message::PeerMessage;
 use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

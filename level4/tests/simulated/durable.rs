@@ -1,7 +1,8 @@
 //! What a machine may promise: what its disk holds for certain.
 
 use level4::consensus::{MemoryLog, Persist};
-use level4::message::{NodeId, PeerMessage};
+use level4::ids::NodeId;
+use level4::message::PeerMessage;
 use raft::Storage as _;
 use raft::eraftpb::MessageType;
 

@@ -11,7 +11,7 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
-use crate::message::Index;
+use crate::ids::Index;
 use crate::notes::note;
 use crate::transport::{Event, Transport};
 

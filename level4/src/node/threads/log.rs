@@ -7,8 +7,8 @@ use super::super::Figures;
 use super::super::fault::Fault;
 use super::{Input, LogWork, retry};
 use crate::consensus::Persist;
+use crate::ids::Index;
 use crate::log::{Folder, Log};
-use crate::message::Index;
 use crate::notes::note;
 
 /// Writes that share one record and one sync, at most.

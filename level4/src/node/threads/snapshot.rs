@@ -11,9 +11,9 @@ use super::super::Figures;
 use super::super::fault::Fault;
 use super::{Input, retry};
 use crate::database::{Content, Database};
+use crate::ids::Index;
 use crate::log::{Folder, LogError, snapshot};
 use crate::machine::{Draft, executor_state};
-use crate::message::Index;
 use crate::notes::note;
 
 /// What is to be done.

@@ -10,8 +10,8 @@ use super::snapshot::{Purpose, Save};
 use super::{Input, StateWork};
 use crate::consensus::{Applied, Apply, Standing, asks_for_comparison};
 use crate::database::{Database, Readers};
+use crate::ids::Index;
 use crate::machine::Machine;
-use crate::message::Index;
 
 /// A snapshot is taken at every multiple of this, on all nodes at the same index, so that their contents
 /// can be compared.
