@@ -19,7 +19,7 @@ use common::Node;
 use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
-use level4::ids::Index;
+use level4::ids::{Index, NodeId};
 use level4::log::{Folder, Log};
 use level4::machine::Machine;
 use level4::message::{Batch, Command, Request, RequestId};
@@ -31,7 +31,7 @@ const ENTRIES: Index = 1_049_000;
 /// Entries of one record of the log.
 const GROUP: Index = 1_000;
 const STARTS: usize = 5;
-const NODE: u64 = 1;
+const NODE: NodeId = NodeId::new(1);
 const TERM: u64 = 1;
 
 fn insert(index: Index) -> Entry {
@@ -87,7 +87,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         index: 1,
         term: TERM,
         conf_state: ConfState {
-            voters: vec![NODE],
+            voters: vec![NODE.get()],
             ..ConfState::default()
         },
         members: Members::from([(NODE, "restart".to_owned())]),

@@ -4,6 +4,7 @@
 use crate::codec::Reader;
 use crate::consensus::Members;
 use crate::identity::Identity;
+use crate::ids::NodeId;
 use crate::message::{Batch, PeerMessage};
 use crate::transport::{Greeting, Unpacker};
 use crate::{log, statement};
@@ -12,7 +13,7 @@ use crate::{log, statement};
 pub fn frames(bytes: &[u8]) {
     let _ = Greeting::decode(bytes);
     let _ = Unpacker::default().unpack(bytes);
-    if let Ok(message) = PeerMessage::decode(bytes, 1, 2) {
+    if let Ok(message) = PeerMessage::decode(bytes, NodeId::new(1), NodeId::new(2)) {
         // What was understood can be said again.
         let _ = message.encode();
     }
@@ -52,7 +53,7 @@ mod tests {
     fn valid() -> Vec<Vec<u8>> {
         let request = Request {
             id: RequestId {
-                node: 7,
+                node: NodeId::new(7),
                 incarnation: 1,
                 counter: 2,
             },
@@ -73,14 +74,15 @@ mod tests {
         };
         let hello = Hello {
             cluster: 1,
-            node: 2,
+            node: NodeId::new(2),
             name: "a".to_owned(),
             proves: true,
             membership: Membership {
                 as_of: 4,
-                members: Members::from([(2, "a".to_owned())]),
+                members: Members::from([(NodeId::new(2), "a".to_owned())]),
             },
-            ..Hello::default()
+            nonce: [5; 32],
+            ticket: [6; 16],
         };
         let messages = [
             PeerMessage::Forward(vec![request]),

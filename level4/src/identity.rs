@@ -12,7 +12,7 @@ const NAME: &str = "level4 node ";
 const FORMAT: &str = "level4 node 2";
 
 /// The node's lasting facts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Drawn when the folder was empty.
     pub node: NodeId,
@@ -25,6 +25,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A node that has not been started yet, and has done nothing.
+    pub fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            cluster: 0,
+            incarnation: 0,
+            has_log: false,
+        }
+    }
+
     /// Reads the folder's file; `None` if there is none.
     ///
     /// # Errors
@@ -62,7 +72,7 @@ impl Identity {
             u64::from_str_radix(value, 16).ok()
         };
         let identity = Self {
-            node: field("id")?,
+            node: NodeId::new(field("id")?),
             cluster: field("cluster")?,
             incarnation: field("starts")?,
             has_log: field("log")? == 1,
@@ -83,7 +93,8 @@ impl Identity {
         let log = u8::from(*has_log);
         writeln!(
             file,
-            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend"
+            "{FORMAT}\nid {:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend",
+            node.get()
         )?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(FILE))?;
@@ -100,7 +111,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(folder.path()).unwrap(), None);
         let identity = Identity {
-            node: 77,
+            node: NodeId::new(77),
             cluster: u64::MAX,
             incarnation: 3,
             has_log: true,

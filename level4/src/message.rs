@@ -187,7 +187,7 @@ const BATCH_VERSION: u8 = 1;
 
 impl Request {
     fn encode(&self, writer: &mut Writer) {
-        writer.uint(self.id.node);
+        writer.uint(self.id.node.get());
         writer.uint(self.id.incarnation);
         writer.uint(self.id.counter);
         writer.uint(self.id.counter - self.floor.min(self.id.counter));
@@ -204,7 +204,7 @@ impl Request {
 
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let id = RequestId {
-            node: reader.uint()?,
+            node: NodeId::new(reader.uint()?),
             incarnation: reader.uint()?,
             counter: reader.uint()?,
         };
@@ -336,12 +336,12 @@ impl PeerMessage {
             }
             Self::Join { node, name } => {
                 writer.byte(3);
-                writer.uint(*node);
+                writer.uint(node.get());
                 writer.bytes(name.as_bytes());
             }
             Self::Remove { node } => {
                 writer.byte(4);
-                writer.uint(*node);
+                writer.uint(node.get());
             }
             Self::Ping { sent } => {
                 writer.byte(5);
@@ -354,7 +354,7 @@ impl PeerMessage {
             Self::Distances(report) => {
                 writer.byte(7);
                 for (node, distance) in report {
-                    writer.uint(*node);
+                    writer.uint(node.get());
                     writer.uint(*distance);
                 }
             }
@@ -386,8 +386,8 @@ impl PeerMessage {
             0 => {
                 let mut message = RaftMessage::parse_from_bytes(reader.rest())
                     .map_err(|_| Malformed { at: 1 })?;
-                message.from = from;
-                message.to = to;
+                message.from = from.get();
+                message.to = to.get();
                 Self::Raft(Box::new(message))
             }
             1 => Self::Forward(decode_requests(&mut reader)?),
@@ -396,11 +396,11 @@ impl PeerMessage {
                 index: reader.uint()?,
             },
             3 => Self::Join {
-                node: reader.uint()?,
+                node: NodeId::new(reader.uint()?),
                 name: reader.text()?,
             },
             4 => Self::Remove {
-                node: reader.uint()?,
+                node: NodeId::new(reader.uint()?),
             },
             5 => Self::Ping {
                 sent: reader.uint()?,
@@ -411,7 +411,7 @@ impl PeerMessage {
             7 => {
                 let mut report = BTreeMap::new();
                 while !reader.is_empty() {
-                    report.insert(reader.uint()?, reader.uint()?);
+                    report.insert(NodeId::new(reader.uint()?), reader.uint()?);
                 }
                 Self::Distances(report)
             }
@@ -436,7 +436,7 @@ mod tests {
     fn request(counter: u64) -> Request {
         Request {
             id: RequestId {
-                node: u64::MAX,
+                node: NodeId::new(u64::MAX),
                 incarnation: 3,
                 counter,
             },
@@ -464,6 +464,7 @@ mod tests {
             term: 7,
             ..Default::default()
         });
+        let (from, to, node) = (NodeId::new(1), NodeId::new(2), NodeId::new(77));
         for message in [
             PeerMessage::Raft(Box::new(raft)),
             PeerMessage::Forward(batch.requests),
@@ -472,13 +473,13 @@ mod tests {
                 index: 300,
             },
             PeerMessage::Join {
-                node: 77,
+                node,
                 name: "./node3.sock".to_owned(),
             },
-            PeerMessage::Remove { node: 77 },
+            PeerMessage::Remove { node },
             PeerMessage::Ping { sent: 1 << 40 },
             PeerMessage::Pong { sent: 0 },
-            PeerMessage::Distances(BTreeMap::from([(u64::MAX, 40), (3, 0)])),
+            PeerMessage::Distances(BTreeMap::from([(NodeId::new(u64::MAX), 40), (node, 0)])),
             PeerMessage::Progress {
                 applied: 1 << 50,
                 parted: true,
@@ -487,12 +488,12 @@ mod tests {
         ] {
             let PeerMessage::Raft(_) = &message else {
                 assert_eq!(
-                    PeerMessage::decode(&message.encode(), 1, 2).unwrap(),
+                    PeerMessage::decode(&message.encode(), from, to).unwrap(),
                     message
                 );
                 continue;
             };
-            let again = PeerMessage::decode(&message.encode(), 1, 2).unwrap();
+            let again = PeerMessage::decode(&message.encode(), from, to).unwrap();
             assert_eq!(again.encode(), message.encode());
         }
     }

@@ -76,7 +76,7 @@ pub async fn run(
     // Nobody may be reading.
     let _ = writeln!(
         io::stdout(),
-        "level4: node {:016x} listens at {address}",
+        "level4: node {} listens at {address}",
         identity.node
     );
     let (node, transport, mut faults) = Node::start(prepared, TICK, |on_event| {

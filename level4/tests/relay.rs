@@ -53,37 +53,40 @@ async fn message(events: &mut UnboundedReceiver<Event>) -> (NodeId, PeerMessage)
 async fn a_message_finds_its_way_round_a_link_that_is_down() {
     let folder = tempfile::tempdir().unwrap();
     let at = |node| address(folder.path(), node);
-    let (left, mut left_events) = node(folder.path(), 1).await;
-    let (middle, _middle_events) = node(folder.path(), 2).await;
-    let (right, mut right_events) = node(folder.path(), 3).await;
+    let [one, two, three] = [1, 2, 3].map(NodeId::new);
+    let (left, mut left_events) = node(folder.path(), one).await;
+    let (middle, _middle_events) = node(folder.path(), two).await;
+    let (right, mut right_events) = node(folder.path(), three).await;
     // 1 and 3 have a wrong address of each other: that link is down for good.
-    let members = |wrong: NodeId| {
-        let names = [1, 2, 3].map(|id| (id, if id == wrong { at(99) } else { at(id) }));
+    let nowhere = NodeId::new(99);
+    let members = |wrong: Option<NodeId>| {
+        let place = |id| if Some(id) == wrong { nowhere } else { id };
+        let names = [one, two, three].map(|id| (id, at(place(id))));
         let members = Members::from(names);
         Membership { as_of: 1, members }
     };
-    left.set_members(members(3));
-    middle.set_members(members(0));
-    right.set_members(members(1));
+    left.set_members(members(Some(three)));
+    middle.set_members(members(None));
+    right.set_members(members(Some(one)));
     let there = PeerMessage::Ack { term: 1, index: 10 };
     let back = PeerMessage::Ack { term: 2, index: 20 };
     // What is sent before the ways are known is lost, so both keep sending.
     let sending = async {
         loop {
-            left.send(3, &there);
-            right.send(1, &back);
+            left.send(three, &there);
+            right.send(one, &back);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let received = async {
-        assert_eq!(message(&mut right_events).await, (1, there.clone()));
-        assert_eq!(message(&mut left_events).await, (3, back.clone()));
+        assert_eq!(message(&mut right_events).await, (one, there.clone()));
+        assert_eq!(message(&mut left_events).await, (three, back.clone()));
     };
     tokio::select! {
         () = sending => {}
         () = received => {}
         () = tokio::time::sleep(PATIENCE) => panic!("nothing came within {PATIENCE:?}"),
     }
-    assert_eq!(left.connected(), [2]);
-    assert_eq!(right.connected(), [2]);
+    assert_eq!(left.connected(), [two]);
+    assert_eq!(right.connected(), [two]);
 }

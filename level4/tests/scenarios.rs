@@ -44,14 +44,15 @@ struct Node {
     notices: Vec<Notice>,
 }
 
-/// Nodes 1.. of a cluster that has just begun; all of them vote, if nothing else is said.
+/// Nodes 1.. of a cluster that has just begun; all of them vote, if nothing else is said. They go by their
+/// numbers here.
 struct Story {
     nodes: Vec<Node>,
     /// On their way: from, to, message.
-    wire: Vec<(NodeId, NodeId, PeerMessage)>,
+    wire: Vec<(u64, u64, PeerMessage)>,
     now_ms: u64,
     /// This one's state machine does nothing.
-    stalled: Option<NodeId>,
+    stalled: Option<u64>,
 }
 
 impl Story {
@@ -65,15 +66,16 @@ impl Story {
     }
 
     /// One of them has noted that its state is not the others'.
-    fn with_parted(size: u64, parted: Option<NodeId>) -> Self {
+    fn with_parted(size: u64, parted: Option<u64>) -> Self {
         Self::begin(size, size, parted)
     }
 
-    fn begin(size: u64, voters: u64, parted: Option<NodeId>) -> Self {
-        let members: Members = (1..=size).map(|id| (id, id.to_string())).collect();
-        let (voters, learners): (Vec<_>, Vec<_>) = members.keys().partition(|&&id| id <= voters);
+    fn begin(size: u64, voters: u64, parted: Option<u64>) -> Self {
+        let names = (1..=size).map(|id| (NodeId::new(id), id.to_string()));
+        let members: Members = names.collect();
+        let (voters, learners): (Vec<_>, Vec<_>) = (1..=size).partition(|&id| id <= voters);
         let conf_state = ConfState::from((voters, learners));
-        let node = |&id: &NodeId| {
+        let node = |id: u64| {
             let hard_state = HardState {
                 term: 1,
                 commit: 1,
@@ -90,7 +92,7 @@ impl Story {
                 })
                 .unwrap();
             let core = Core::new(Start {
-                id,
+                id: NodeId::new(id),
                 incarnation: 1,
                 log,
                 applied: 1,
@@ -115,18 +117,18 @@ impl Story {
             }
         };
         Self {
-            nodes: members.keys().map(node).collect(),
+            nodes: (1..=size).map(node).collect(),
             wire: Vec::new(),
             now_ms: 1,
             stalled: None,
         }
     }
 
-    fn node(&mut self, id: NodeId) -> &mut Node {
+    fn node(&mut self, id: u64) -> &mut Node {
         &mut self.nodes[id as usize - 1]
     }
 
-    fn flush(&mut self, id: NodeId) -> Effects {
+    fn flush(&mut self, id: u64) -> Effects {
         self.now_ms += 1;
         let now_ms = self.now_ms;
         let node = self.node(id);
@@ -143,12 +145,12 @@ impl Story {
         }
         let messages = effects.messages.drain(..);
         self.wire
-            .extend(messages.map(|(to, message)| (id, to, message)));
+            .extend(messages.map(|(to, message)| (id, to.get(), message)));
         effects
     }
 
     /// The node's disk writes everything it was given.
-    fn write(&mut self, id: NodeId) {
+    fn write(&mut self, id: u64) {
         let mut effects = self.flush(id);
         let node = self.node(id);
         node.writes.append(&mut effects.persist);
@@ -158,7 +160,7 @@ impl Story {
     }
 
     /// The node's state machine applies everything it was given.
-    fn apply(&mut self, id: NodeId) {
+    fn apply(&mut self, id: u64) {
         if self.stalled == Some(id) {
             return;
         }
@@ -182,9 +184,9 @@ impl Story {
     }
 
     /// Everything happens, and what `pass` lets through arrives, until nothing more does.
-    fn settle_with(&mut self, pass: impl Fn(NodeId, NodeId, &PeerMessage) -> bool) {
+    fn settle_with(&mut self, pass: impl Fn(u64, u64, &PeerMessage) -> bool) {
         for _ in 0..200 {
-            for id in 1..=self.nodes.len() as NodeId {
+            for id in 1..=self.nodes.len() as u64 {
                 self.write(id);
                 self.apply(id);
                 self.write(id);
@@ -194,10 +196,15 @@ impl Story {
             }
             for (from, to, message) in std::mem::take(&mut self.wire) {
                 if pass(from, to, &message) {
-                    self.node(to).core.receive(from, message);
+                    self.receive(to, from, message);
                 }
             }
         }
+    }
+
+    /// `message` of node `from` comes to node `to`.
+    fn receive(&mut self, to: u64, from: u64, message: PeerMessage) {
+        self.node(to).core.receive(NodeId::new(from), message);
     }
 
     fn settle(&mut self) {
@@ -226,7 +233,7 @@ impl Story {
         panic!("node 1 does not lead: {:?}", self.node(1).core.status());
     }
 
-    fn ask(&mut self, id: NodeId, token: u64, text: &'static str) {
+    fn ask(&mut self, id: u64, token: u64, text: &'static str) {
         let command = Command::Shell(Bytes::from_static(text.as_bytes()));
         self.node(id).core.request(token, None, command);
     }
@@ -267,17 +274,16 @@ fn a_vote_waits_for_the_disk() {
         for (from, to, message) in std::mem::take(&mut story.wire) {
             if to == 2 {
                 asked |= is_raft(&message, MessageType::MsgRequestVote);
-                story.node(2).core.receive(from, message);
+                story.receive(2, from, message);
             } else if to == 1 {
-                story.node(1).core.receive(from, message);
+                story.receive(1, from, message);
             }
         }
         // Node 2 flushes, and writes nothing.
         story.flush(2);
         story.write(1);
-        let voted = |(_, _, m): &(NodeId, NodeId, PeerMessage)| {
-            is_raft(m, MessageType::MsgRequestVoteResponse)
-        };
+        let voted =
+            |(_, _, m): &(u64, u64, PeerMessage)| is_raft(m, MessageType::MsgRequestVoteResponse);
         assert!(
             !story.wire.iter().any(voted),
             "a vote that may be forgotten"
@@ -290,7 +296,7 @@ fn a_vote_waits_for_the_disk() {
 fn a_committed_configuration_change_is_on_disk_at_once() {
     let mut story = Story::new(1);
     story.elect_first();
-    story.node(1).core.join(9, "9".to_owned());
+    story.node(1).core.join(NodeId::new(9), "9".to_owned());
     let mut written = 0;
     for _ in 0..10 {
         let effects = story.flush(1);
@@ -310,8 +316,8 @@ fn a_committed_configuration_change_is_on_disk_at_once() {
         }
     }
     let status = story.node(1).core.status();
-    assert!(status.members.contains_key(&9));
-    assert_eq!(status.voters, [1], "it learns first");
+    assert!(status.members.contains_key(&NodeId::new(9)));
+    assert_eq!(status.voters, [NodeId::new(1)], "it learns first");
 }
 
 #[test]
@@ -340,10 +346,7 @@ fn raft_gets_no_message_that_it_would_panic_at() {
     let whole = message(MessageType::MsgSnapshot);
     let index = message(MessageType::MsgReadIndexResp);
     for bad in [beyond, gap, foreign, local, whole, index] {
-        story
-            .node(2)
-            .core
-            .receive(1, PeerMessage::Raft(Box::new(bad)));
+        story.receive(2, 1, PeerMessage::Raft(Box::new(bad)));
         story.settle();
     }
     story.ask(2, 1, "still there");
@@ -370,10 +373,9 @@ fn acknowledgements_commit_nothing_beyond_a_configuration_change_that_has_just_c
         entry(3, EntryType::EntryNormal),
     ]
     .into();
-    let node = story.node(2);
     // Both come before the node looks at either.
-    node.core.receive(1, PeerMessage::Raft(Box::new(append)));
-    node.core.receive(1, PeerMessage::Ack { term: 1, index: 3 });
+    story.receive(2, 1, PeerMessage::Raft(Box::new(append)));
+    story.receive(2, 1, PeerMessage::Ack { term: 1, index: 3 });
     story.write(2);
     story.flush(2);
     assert!(story.node(2).applies.is_empty(), "one voter was a quorum");
@@ -382,7 +384,7 @@ fn acknowledgements_commit_nothing_beyond_a_configuration_change_that_has_just_c
 #[test]
 fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
     let mut story = Story::new(3);
-    let mut tell = |from: NodeId, term: u64| {
+    let mut tell = |from: u64, term: u64| {
         let mut append = Message::default();
         append.set_msg_type(MessageType::MsgAppend);
         (append.from, append.to, append.term) = (from, 2, term);
@@ -394,7 +396,7 @@ fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
         }]
         .into();
         let append = PeerMessage::Raft(Box::new(append));
-        story.node(2).core.receive(from, append);
+        story.receive(2, from, append);
         story.flush(2).persist
     };
     // Node 2's disk is slow: entry 2 has been replaced by the time that it is written.
@@ -413,7 +415,7 @@ fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
             PeerMessage::Ack { term, index } => Some((*to, *term, *index)),
             _ => None,
         });
-    let promises: Vec<(NodeId, u64, u64)> = promises.collect();
+    let promises: Vec<(u64, u64, u64)> = promises.collect();
     assert_eq!(promises, [(3, 3, 2), (1, 3, 2)]);
 }
 
@@ -447,11 +449,11 @@ fn a_snapshot_comes_in_pieces_and_resumes_where_it_broke_off() {
     }
     assert!(pieces.get() > 5, "no snapshot was sent");
     assert_eq!(story.node(1).core.status().role, "leader");
-    story.node(1).core.peer_lost(3);
-    story.node(3).core.peer_lost(1);
+    story.node(1).core.peer_lost(NodeId::new(3));
+    story.node(3).core.peer_lost(NodeId::new(1));
     pieces.set(0);
-    story.node(1).core.peer_found(3);
-    story.node(3).core.peer_found(1);
+    story.node(1).core.peer_found(NodeId::new(3));
+    story.node(3).core.peer_found(NodeId::new(1));
     let size = story.node(1).machine.snapshot().data.len() as u64;
     for _ in 0..60 {
         for node in &mut story.nodes {
@@ -488,7 +490,7 @@ fn there_is_no_election_while_a_snapshot_is_put_in_place() {
         story.node(3).core.tick();
         story.flush(3);
         for (from, to, message) in std::mem::take(&mut story.wire) {
-            story.node(to).core.receive(from, message);
+            story.receive(to, from, message);
         }
     }
     let restores = |step: &Apply| matches!(step, Apply::Restore(_));
@@ -499,7 +501,7 @@ fn there_is_no_election_while_a_snapshot_is_put_in_place() {
         story.node(3).core.tick();
         story.flush(3);
     }
-    let stands = |(_, _, m): &(NodeId, NodeId, PeerMessage)| {
+    let stands = |(_, _, m): &(u64, u64, PeerMessage)| {
         is_raft(m, MessageType::MsgRequestPreVote) || is_raft(m, MessageType::MsgRequestVote)
     };
     assert!(!story.wire.iter().any(stands));
@@ -518,7 +520,7 @@ fn a_newcomer_learns_and_then_votes() {
     );
     other.machine = Machine::new(Ledger::default());
     other.core = Core::new(Start {
-        id: 3,
+        id: NodeId::new(3),
         incarnation: 1,
         log,
         applied: 0,
@@ -533,14 +535,17 @@ fn a_newcomer_learns_and_then_votes() {
     story.nodes.push(other);
     let applied = story.node(1).machine.applied();
     story.node(1).core.compact(applied, 0, 0);
-    story.node(1).core.join(3, "3".to_owned());
+    story.node(1).core.join(NodeId::new(3), "3".to_owned());
     story.settle_with(|from, to, _| from != 3 && to != 3);
     let status = story.node(1).core.status();
-    assert_eq!(status.voters, [1, 2]);
-    assert!(status.members.contains_key(&3));
+    assert_eq!(status.voters, [1, 2].map(NodeId::new));
+    assert!(status.members.contains_key(&NodeId::new(3)));
     // While it learns, a quorum is one of the two voters.
     story.pass(60);
-    assert_eq!(story.node(1).core.status().voters, [1, 2, 3]);
+    assert_eq!(
+        story.node(1).core.status().voters,
+        [1, 2, 3].map(NodeId::new)
+    );
     assert_eq!(story.node(3).core.status().role, "follower");
     assert_eq!(
         story.node(1).core.status().term,
@@ -646,7 +651,7 @@ fn contents_that_nobody_can_compare_any_more_are_compared_anew() {
         values: vec![2],
     };
     let told = PeerMessage::Digests(other);
-    story.node(2).core.receive(3, told);
+    story.receive(2, 3, told);
     story.settle();
     assert_eq!(story.node(2).standing, Standing::Doubtful(at));
     // Nobody asks for anything.
@@ -668,7 +673,7 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
             story.write(id);
         }
         for (from, to, message) in std::mem::take(&mut story.wire) {
-            story.node(to).core.receive(from, message);
+            story.receive(to, from, message);
         }
     }
     assert_eq!(story.node(2).core.status().stuck_at, Some(stuck));
@@ -685,7 +690,7 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
             }
         }
         for (from, to, message) in std::mem::take(&mut story.wire) {
-            story.node(to).core.receive(from, message);
+            story.receive(to, from, message);
         }
     }
     told.sort_unstable();
@@ -714,7 +719,7 @@ fn nodes_that_waited_at_an_index_twice_and_for_nothing_in_between_are_not_stuck(
     for _ in 0..3 {
         for id in 2..=3 {
             let progress = PeerMessage::Progress { applied, parted };
-            story.node(1).core.receive(id, progress);
+            story.receive(1, id, progress);
         }
         assert_eq!(story.node(1).core.stuck_at(), None);
         story.pass(5 * TIMING.compare as usize);
@@ -774,17 +779,17 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
         };
         heartbeat.set_msg_type(MessageType::MsgHeartbeat);
         let message = PeerMessage::Raft(Box::new(heartbeat));
-        story.node(2).core.receive(1, message);
+        story.receive(2, 1, message);
         let ack = PeerMessage::Ack {
             term: said,
             index: 1,
         };
-        story.node(2).core.receive(1, ack);
+        story.receive(2, 1, ack);
         story.settle();
         assert_eq!(story.node(2).core.status().term, term, "{said}");
     }
     let told = Notice::Term {
-        from: 1,
+        from: NodeId::new(1),
         term: u64::MAX,
     };
     assert_eq!(story.node(2).notices, [told]);
@@ -798,11 +803,11 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
 fn a_member_removed_while_it_was_down_learns_it_answers_nothing_and_is_taken_in_again() {
     let mut story = Story::new(3);
     story.elect_first();
-    let without = |from: NodeId, to: NodeId, _: &PeerMessage| from != 3 && to != 3;
-    story.node(1).core.remove(3);
+    let without = |from: u64, to: u64, _: &PeerMessage| from != 3 && to != 3;
+    story.node(1).core.remove(NodeId::new(3));
     story.settle_with(without);
     let status = story.node(1).core.status();
-    assert_eq!(status.voters, [1, 2]);
+    assert_eq!(status.voters, [1, 2].map(NodeId::new));
     story.ask(1, 7, "a");
     story.settle_with(without);
     // It comes back, and greets the others.
@@ -821,13 +826,16 @@ fn a_member_removed_while_it_was_down_learns_it_answers_nothing_and_is_taken_in_
         "it stands in no election"
     );
     let join = PeerMessage::Join {
-        node: 3,
+        node: NodeId::new(3),
         name: "3".to_owned(),
     };
-    story.node(2).core.receive(3, join);
+    story.receive(2, 3, join);
     story.settle();
     story.pass(60);
-    assert_eq!(story.node(1).core.status().voters, [1, 2, 3]);
+    assert_eq!(
+        story.node(1).core.status().voters,
+        [1, 2, 3].map(NodeId::new)
+    );
     assert_eq!(story.node(3).notices, [Notice::Removed, Notice::Readmitted]);
     story.ask(3, 9, "c");
     story.settle();
@@ -838,22 +846,28 @@ fn a_member_removed_while_it_was_down_learns_it_answers_nothing_and_is_taken_in_
 fn a_member_that_moved_keeps_its_vote_and_takes_nobodys_address() {
     let mut story = Story::new(3);
     story.elect_first();
-    let moves = |story: &mut Story, node: NodeId, name: &str| {
-        story.node(node).core.join(node, name.to_owned());
+    let moves = |story: &mut Story, node: u64, name: &str| {
+        story
+            .node(node)
+            .core
+            .join(NodeId::new(node), name.to_owned());
         story.settle();
         story.pass(10);
         story.node(2).core.status().members
     };
     // A follower, then the leader itself.
     let members = moves(&mut story, 2, "two");
-    assert_eq!(members[&2], "two");
+    assert_eq!(members[&NodeId::new(2)], "two");
     let members = moves(&mut story, 1, "one");
-    assert_eq!(members[&1], "one");
-    assert_eq!(story.node(3).core.status().voters, [1, 2, 3]);
+    assert_eq!(members[&NodeId::new(1)], "one");
+    assert_eq!(
+        story.node(3).core.status().voters,
+        [1, 2, 3].map(NodeId::new)
+    );
     // One that is alive and well needs its address.
     let members = moves(&mut story, 3, "two");
-    assert_eq!(members[&3], "3");
-    assert_eq!(members[&2], "two");
+    assert_eq!(members[&NodeId::new(3)], "3");
+    assert_eq!(members[&NodeId::new(2)], "two");
 }
 
 /// raft 0.7 would join entries to an empty append that waits to be sent, without looking whether they follow
@@ -869,7 +883,7 @@ fn entries_follow_on_the_index_that_their_append_names() {
         (message.from, message.to, message.term) = (3, 1, term);
         message.index = index;
         let message = PeerMessage::Raft(Box::new(message));
-        story.node(1).core.receive(3, message);
+        story.receive(1, 3, message);
     };
     // Node 3's link swallows everything, until as many appends are under way as may be (`max_inflight_msgs`).
     let first = story.node(1).core.status().commit_index;
@@ -881,7 +895,7 @@ fn entries_follow_on_the_index_that_their_append_names() {
     // All this comes before the leader sends anything: there is room for an append again, with nothing to
     // say; the link breaks; and the node lives, which lacks all but one.
     acknowledge(&mut story, MessageType::MsgAppendResponse, first + 1);
-    story.node(1).core.peer_lost(3);
+    story.node(1).core.peer_lost(NodeId::new(3));
     acknowledge(&mut story, MessageType::MsgHeartbeatResponse, 0);
     story.flush(1);
     let appends: Vec<(u64, Vec<u64>)> = (story.wire.iter())

@@ -26,11 +26,6 @@ pub fn json_reply(body: &Json) -> impl IntoResponse + use<> {
     )
 }
 
-/// Ids are written in hexadecimal everywhere.
-pub fn id_text(id: NodeId) -> String {
-    format!("{id:016x}")
-}
-
 /// `GET /cluster/status`.
 pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let status = api.status().await?;
@@ -41,21 +36,22 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
         .filter(|(id, _)| **id != status.id)
         .map(|(id, name)| {
             json!({
-                "id": id_text(*id),
+                "id": id.to_string(),
                 "address": name,
                 "connected": connected.contains(id),
                 "voter": status.voters.contains(id),
             })
         })
         .collect();
+    let leader = status.leader;
     Ok(json_reply(&json!({
-        "id": id_text(status.id),
-        "cluster": id_text(api.transport.cluster()),
+        "id": status.id.to_string(),
+        "cluster": format!("{:016x}", api.transport.cluster()),
         "address": status.members.get(&status.id),
         "role": status.role,
         "term": status.term,
-        "leader": (status.leader != 0).then(|| id_text(status.leader)),
-        "leader_address": status.members.get(&status.leader),
+        "leader": leader.map(|id| id.to_string()),
+        "leader_address": leader.and_then(|id| status.members.get(&id)),
         "commit_index": status.commit_index,
         "applied_index": status.applied_index,
         "changing": status.changing,
@@ -79,7 +75,7 @@ pub async fn remove(
             sleep(ASK_AGAIN).await;
             let status = api.status().await?;
             if !status.members.contains_key(&id) && !status.changing {
-                return Ok(json_reply(&json!({ "removed": id_text(id) })));
+                return Ok(json_reply(&json!({ "removed": id.to_string() })));
             }
         }
     };
@@ -99,7 +95,7 @@ async fn member(api: &Api, body: &[u8]) -> Result<NodeId, ApiError> {
     };
     let status = api.status().await?;
     let mut members = status.members.iter();
-    let Some((&id, _)) = members.find(|(id, name)| *name == wanted || id_text(**id) == wanted)
+    let Some((&id, _)) = members.find(|(id, name)| *name == wanted || id.to_string() == wanted)
     else {
         return Err(ApiError::NotFound(format!("{wanted} is not a member")));
     };

@@ -33,7 +33,7 @@ pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<Str
     if let Some(reason) = objection(&api, &status) {
         return not_ready(reason);
     }
-    if status.leader == 0 {
+    if status.leader.is_none() {
         return not_ready("leader not known".to_owned());
     }
     let probe = Statements {
@@ -94,15 +94,28 @@ fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
 mod tests {
     use super::*;
     use crate::consensus::{Removal, Standing};
+    use crate::ids::NodeId;
 
     #[test]
     fn each_reason_not_to_be_ready_is_told() {
+        let id = NodeId::new(7);
         let well = Status {
-            id: 7,
-            members: [(7, String::new())].into(),
+            id,
+            role: "leader",
+            term: 1,
+            leader: Some(id),
             commit_index: FAR_BEHIND + 5,
             applied_index: 5,
-            ..Status::default()
+            waiting: 0,
+            members: [(id, String::new())].into(),
+            members_as_of: 1,
+            removed: None,
+            voters: vec![id],
+            standing: Standing::Sound,
+            mixed_engines: false,
+            stuck_at: None,
+            receiving_snapshot: false,
+            changing: false,
         };
         assert_eq!(of_status(&well, false), None);
         let changed = |change: &dyn Fn(&mut Status)| {

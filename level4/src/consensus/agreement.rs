@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::digests::{Chain, DETAIL, Digests, Link};
-use super::tally::{CONTENT_KEPT, Count, KEPT, Quorum, Tally};
+use super::tally::{CONTENT_KEPT, Count, KEPT, Quorum, Tally, has_quorum};
 use super::{Core, Effects};
 use crate::ids::{Index, NodeId};
 use crate::message::PeerMessage;
@@ -38,8 +38,8 @@ impl Core {
     /// Does something about the agreement under the present membership.
     pub(super) fn with_quorum(&mut self, work: impl FnOnce(&mut Agreement, &Quorum)) {
         let prs = self.raw.raft.prs();
-        let voters: HashSet<NodeId> = prs.conf().voters().ids().iter().collect();
-        let has_quorum = |nodes: &HashSet<NodeId>| prs.has_quorum(&nodes.iter().copied().collect());
+        let voters: HashSet<NodeId> = prs.conf().voters().ids().iter().map(NodeId::new).collect();
+        let has_quorum = |nodes: &HashSet<NodeId>| has_quorum(prs, nodes);
         let quorum = Quorum {
             voters: &voters,
             has_quorum: &has_quorum,
@@ -400,8 +400,11 @@ mod tests {
         since: 0,
     };
 
+    const SECOND: NodeId = NodeId::new(2);
+    const THIRD: NodeId = NodeId::new(3);
+
     fn with_quorum<T>(size: u64, work: impl FnOnce(&Quorum) -> T) -> T {
-        let voters: HashSet<NodeId> = (1..=size).collect();
+        let voters: HashSet<NodeId> = (1..=size).map(NodeId::new).collect();
         let has_quorum =
             |nodes: &HashSet<NodeId>| nodes.intersection(&voters).count() > size as usize / 2;
         work(&Quorum {
@@ -411,15 +414,16 @@ mod tests {
     }
 
     /// Nodes 1.. that apply entries 1..=`last`; `value` gives each one's chain.
-    fn run(size: u64, last: Index, value: impl Fn(NodeId, Index) -> u64) -> Vec<Agreement> {
-        let mut nodes: Vec<Agreement> = (1..=size).map(|id| Agreement::new(id, None)).collect();
+    fn run(size: u64, last: Index, value: impl Fn(u64, Index) -> u64) -> Vec<Agreement> {
+        let ids = (1..=size).map(NodeId::new);
+        let mut nodes: Vec<Agreement> = ids.map(|id| Agreement::new(id, None)).collect();
         with_quorum(size, |quorum| {
             for index in 1..=last {
                 for node in &mut nodes {
                     let link = Link {
                         chain: CHAIN,
                         index,
-                        value: value(node.me, index),
+                        value: value(node.me.get(), index),
                     };
                     node.applied(&[link], quorum);
                 }
@@ -499,7 +503,7 @@ mod tests {
         let mut nodes = run(3, 512, |_, index| index);
         with_quorum(3, |quorum| {
             for node in &mut nodes {
-                let value = if node.me == 3 { 1 } else { 2 };
+                let value = if node.me == THIRD { 1 } else { 2 };
                 node.note_content(512, value, quorum);
             }
             exchange(&mut nodes, quorum);
@@ -513,15 +517,15 @@ mod tests {
         let mut nodes = run(3, 512, |_, index| index);
         with_quorum(3, |quorum| {
             for node in &mut nodes {
-                let value = if node.me == 3 { 1 } else { 2 };
+                let value = if node.me == THIRD { 1 } else { 2 };
                 node.note_content(512, value, quorum);
             }
             // What 2 told is lost on its way to 1, which hears 3 only.
             let lost = nodes[1].take_outbox();
             let told = nodes[2].take_outbox();
-            nodes[0].receive(3, &told[0], quorum);
+            nodes[0].receive(THIRD, &told[0], quorum);
             assert_eq!(nodes[0].standing(), Standing::Doubtful(512));
-            nodes[2].receive(2, &lost[0], quorum);
+            nodes[2].receive(SECOND, &lost[0], quorum);
             nodes[0].ask_about_content();
             exchange(&mut nodes, quorum);
         });
@@ -536,7 +540,7 @@ mod tests {
             nodes[0].note_content(256, 1, quorum);
             nodes[2].note_content(256, 2, quorum);
             let told = nodes[2].take_outbox();
-            nodes[0].receive(3, &told[0], quorum);
+            nodes[0].receive(THIRD, &told[0], quorum);
             assert_eq!(nodes[0].standing(), Standing::Doubtful(256));
             // As after a restart.
             nodes[2].content = Tally::default();
@@ -544,7 +548,7 @@ mod tests {
                 node.note_content(512, 3, quorum);
             }
             exchange(&mut nodes, quorum);
-            nodes[0].receive(3, &told[0], quorum);
+            nodes[0].receive(THIRD, &told[0], quorum);
         });
         assert_eq!(standings(&nodes), [Standing::Sound; 3]);
     }
@@ -556,10 +560,10 @@ mod tests {
             nodes[0].note_content(256, 1, quorum);
             // Far ahead of the others by now.
             nodes[0].last = 256 + 10 * KEPT;
-            for (node, value) in [(1, 2), (2, 2)] {
-                nodes[node].note_content(256, value, quorum);
-                let told = nodes[node].take_outbox();
-                nodes[0].receive(node as NodeId + 1, &told[0], quorum);
+            for (place, from) in [(1, SECOND), (2, THIRD)] {
+                nodes[place].note_content(256, 2, quorum);
+                let told = nodes[place].take_outbox();
+                nodes[0].receive(from, &told[0], quorum);
             }
         });
         assert_eq!(nodes[0].standing(), Standing::Parted(256));
@@ -579,7 +583,7 @@ mod tests {
                 first: 100,
                 values: vec![1],
             };
-            nodes[0].receive(2, &foreign, quorum);
+            nodes[0].receive(SECOND, &foreign, quorum);
         });
         assert_eq!(nodes[0].standing(), Standing::Sound);
         assert!(nodes[0].is_mixed());

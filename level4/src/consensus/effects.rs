@@ -193,9 +193,7 @@ pub enum Notice {
     #[error("this node is a member of its cluster again")]
     Readmitted,
     /// A term that cannot be the cluster's.
-    #[error(
-        "{from:016x} speaks of term {term}, which is out of all measure: what it says is not heard"
-    )]
+    #[error("{from} speaks of term {term}, which is out of all measure: what it says is not heard")]
     Term {
         /// Who said it.
         from: NodeId,
@@ -214,7 +212,7 @@ pub enum Removal {
 }
 
 /// What `GET /cluster/status` shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Status {
     /// This node.
     pub id: NodeId,
@@ -222,8 +220,8 @@ pub struct Status {
     pub role: &'static str,
     /// Current term.
     pub term: Term,
-    /// 0: unknown.
-    pub leader: NodeId,
+    /// `None`: unknown.
+    pub leader: Option<NodeId>,
     /// Of this node's log.
     pub commit_index: Index,
     /// Of this node's state.

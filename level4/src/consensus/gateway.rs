@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_resent_request_keeps_its_id_and_the_floor_follows_the_answers() {
-        let mut gateway = Gateway::new(1, 1, 10);
+        let mut gateway = Gateway::new(NodeId::new(1), 1, 10);
         take(&mut gateway, 10);
         take(&mut gateway, 11);
         let first = gateway.due(1);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_wait_for_an_answer_is_twice_the_one_before() {
-        let mut gateway = Gateway::new(1, 1, 10);
+        let mut gateway = Gateway::new(NodeId::new(1), 1, 10);
         take(&mut gateway, 10);
         let mut sent = Vec::new();
         for now in 0..200 {

@@ -50,7 +50,7 @@ const CAUGHT_UP: Index = 256;
 fn change(learn: &Members, vote: &Members, remove: &[NodeId]) -> ConfChangeV2 {
     let single = |node: &NodeId, change_type| ConfChangeSingle {
         change_type,
-        node_id: *node,
+        node_id: node.get(),
         ..ConfChangeSingle::default()
     };
     let mut change = ConfChangeV2::default();
@@ -82,7 +82,7 @@ fn change(learn: &Members, vote: &Members, remove: &[NodeId]) -> ConfChangeV2 {
 pub fn encode_members(members: &Members, writer: &mut Writer) {
     writer.uint(members.len() as u64);
     for (node, name) in members {
-        writer.uint(*node);
+        writer.uint(node.get());
         writer.bytes(name.as_bytes());
     }
 }
@@ -91,7 +91,7 @@ pub fn encode_members(members: &Members, writer: &mut Writer) {
 pub fn decode_members(reader: &mut Reader) -> Result<Members, Malformed> {
     let mut members = Members::new();
     for _ in 0..reader.uint()? {
-        members.insert(reader.uint()?, reader.text()?);
+        members.insert(NodeId::new(reader.uint()?), reader.text()?);
     }
     Ok(members)
 }
@@ -124,9 +124,8 @@ impl Core {
             // Who lost its disk while it was waiting asks under another id.
             self.joins.retain(|_, waiting| *waiting != name);
             self.joins.insert(node, name);
-        } else if self.raw.raft.leader_id != raft::INVALID_ID {
-            self.outbox
-                .push((self.raw.raft.leader_id, PeerMessage::Join { node, name }));
+        } else if let Some(leader) = self.leader() {
+            self.outbox.push((leader, PeerMessage::Join { node, name }));
         }
     }
 
@@ -135,9 +134,8 @@ impl Core {
         if !self.members.contains_key(&node) {
             return;
         }
-        let leader = self.raw.raft.leader_id;
         if !self.is_leader() {
-            if leader != raft::INVALID_ID {
+            if let Some(leader) = self.leader() {
                 self.outbox.push((leader, PeerMessage::Remove { node }));
             }
         } else if node != self.id() {
@@ -151,16 +149,16 @@ impl Core {
     /// Gives leadership away, if this node has it.
     pub fn step_down(&mut self) {
         let me = self.id();
-        let matched = |id| {
-            let progress = self.raw.raft.prs().get(id);
+        let matched = |id: NodeId| {
+            let progress = self.raw.raft.prs().get(id.get());
             progress.map_or(0, |progress| progress.matched)
         };
-        let parted = |id| self.suspects.contains(&id);
+        let parted = |id: NodeId| self.suspects.contains(&id);
         let voters = self.voters().into_iter();
         let others = voters.filter(|&id| id != me && !parted(id));
         let successor = others.max_by_key(|&id| (self.is_alive(id), matched(id)));
         if let Some(successor) = successor.filter(|_| self.is_leader()) {
-            self.raw.transfer_leader(successor);
+            self.raw.transfer_leader(successor.get());
         }
     }
 
@@ -212,7 +210,7 @@ impl Core {
 
     /// Whether one of these, who have a name, still needs it.
     fn is_taken(&self, namesakes: &[NodeId]) -> bool {
-        let me = self.raw.raft.id;
+        let me = self.id();
         namesakes.iter().any(|&old| old == me || self.is_alive(old))
     }
 
@@ -266,7 +264,7 @@ impl Core {
         let raft = &self.raw.raft;
         let last = raft.raft_log.last_index();
         let caught_up = |id: NodeId| {
-            raft.prs().get(id).is_some_and(|progress| {
+            raft.prs().get(id.get()).is_some_and(|progress| {
                 // In an idle cluster Raft goes on probing one that has everything.
                 progress.state != ProgressState::Snapshot
                     && progress.matched > 0
@@ -287,19 +285,19 @@ impl Core {
         });
         let replaced: Vec<NodeId> = replaced
             .map(|(&id, _)| id)
-            .filter(|&id| id != raft.id)
+            .filter(|&id| id != self.id())
             .collect();
         self.propose_change(&change(&Members::new(), &vote, &replaced));
     }
 
     /// Whether the node votes.
     pub(super) fn is_voter(&self, node: NodeId) -> bool {
-        self.raw.raft.prs().conf().voters().contains(node)
+        self.raw.raft.prs().conf().voters().contains(node.get())
     }
 
     /// Whether the node is a voter or a learner, for Raft.
     pub(super) fn is_configured(&self, node: NodeId) -> bool {
-        self.is_voter(node) || self.raw.raft.prs().conf().learners().contains(&node)
+        self.is_voter(node) || self.raw.raft.prs().conf().learners().contains(&node.get())
     }
 
     pub(super) fn change_under_way(&self) -> bool {
@@ -329,7 +327,7 @@ impl Core {
         };
         for single in &change.changes {
             if single.change_type == ConfChangeType::RemoveNode {
-                self.members.remove(&single.node_id);
+                self.members.remove(&NodeId::new(single.node_id));
             }
         }
         if !change.context.is_empty()

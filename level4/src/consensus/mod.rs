@@ -148,7 +148,7 @@ impl Core {
         // The timeout is drawn by us at every change of term, so the range given here only has to
         // contain all that we may draw.
         let config = Config {
-            id,
+            id: id.get(),
             election_tick: timing.election,
             heartbeat_tick: timing.heartbeat,
             min_election_tick: timing.election,
@@ -214,7 +214,12 @@ impl Core {
 
     /// This node's id.
     pub fn id(&self) -> NodeId {
-        self.raw.raft.id
+        NodeId::new(self.raw.raft.id)
+    }
+
+    /// Who leads, as far as this node knows.
+    fn leader(&self) -> Option<NodeId> {
+        NodeId::from_raft(self.raw.raft.leader_id)
     }
 
     fn is_leader(&self) -> bool {
@@ -252,7 +257,7 @@ impl Core {
     /// Whether Raft can be given this message: it panics at what no correct peer sends.
     fn is_usable(&self, from: NodeId, message: &Message) -> bool {
         let entries = &message.entries;
-        message.from == from
+        message.from == from.get()
             && match message.msg_type {
                 // A node that cannot keep up takes no more, and gets a snapshot in the end.
                 MessageType::MsgAppend if !entries.is_empty() && self.is_overloaded() => false,
@@ -409,8 +414,8 @@ impl Core {
     /// The connection to `peer` broke: what was on its way may be lost.
     pub fn peer_lost(&mut self, peer: NodeId) {
         if self.is_leader() {
-            self.raw.report_unreachable(peer);
-        } else if self.raw.raft.leader_id == peer {
+            self.raw.report_unreachable(peer.get());
+        } else if self.leader() == Some(peer) {
             self.gateway.resend_all();
         }
     }
@@ -419,10 +424,10 @@ impl Core {
     pub fn peer_found(&mut self, peer: NodeId) {
         self.resume_snapshots(peer);
         if self.is_leader() {
-            if self.raw.raft.prs().get(peer).is_some() {
+            if self.raw.raft.prs().get(peer.get()).is_some() {
                 self.raw.ping();
             }
-        } else if self.raw.raft.leader_id == peer {
+        } else if self.leader() == Some(peer) {
             self.gateway.resend_all();
         }
     }
@@ -433,12 +438,12 @@ impl Core {
         let voters = self.voters();
         let peers: Vec<NodeId> = voters.iter().copied().filter(|&id| id != me).collect();
         let now = self.ticks;
-        let leader = self.raw.raft.leader_id;
+        let leader = self.leader();
         for peer in self.placement.pings(&peers, now) {
             self.outbox.push((peer, PeerMessage::Ping { sent: now }));
-            if peer == leader {
+            if Some(peer) == leader {
                 let report = self.placement.report(now);
-                self.outbox.push((leader, PeerMessage::Distances(report)));
+                self.outbox.push((peer, PeerMessage::Distances(report)));
             }
         }
         if !self.is_leader() {
@@ -446,7 +451,7 @@ impl Core {
         } else if let Some(successor) = self.placement.better_leader(me, &voters, now)
             && !self.change_under_way()
         {
-            self.raw.transfer_leader(successor);
+            self.raw.transfer_leader(successor.get());
         }
     }
 
@@ -454,16 +459,16 @@ impl Core {
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;
         Status {
-            id: raft.id,
+            id: self.id(),
             role: match raft.state {
                 StateRole::Leader => "leader",
                 StateRole::Follower if raft.promotable() => "follower",
-                StateRole::Follower if self.is_configured(raft.id) => "learner",
+                StateRole::Follower if self.is_configured(self.id()) => "learner",
                 StateRole::Follower => "joining",
                 StateRole::Candidate | StateRole::PreCandidate => "candidate",
             },
             term: raft.term,
-            leader: raft.leader_id,
+            leader: self.leader(),
             commit_index: raft.raft_log.committed,
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
@@ -498,14 +503,14 @@ impl Core {
     pub fn flush(&mut self, now_ms: u64) -> Effects {
         let mut effects = Effects::default();
         self.stand_alone();
-        self.followed |= self.raw.raft.leader_id != raft::INVALID_ID;
+        self.followed |= self.leader().is_some();
         self.drain_ready(&mut effects);
         self.advance_applied();
         self.follow_leadership();
         self.forward();
         self.admit_joins();
         self.propose(now_ms);
-        if self.raw.raft.leader_id != raft::INVALID_ID
+        if self.leader().is_some()
             && let Some(context) = self.reads.ask(self.ticks)
         {
             self.raw.read_index(context);
@@ -546,7 +551,7 @@ impl Core {
 
     /// Sends everything unanswered to a new leader, and forgets what an old one had promised.
     fn follow_leadership(&mut self) {
-        let leadership = (self.raw.raft.term, self.raw.raft.leader_id);
+        let leadership = (self.raw.raft.term, self.leader());
         if self.proposals.is_new_leadership(leadership) {
             self.durability.restart_announcing();
             self.gateway.resend_all();
@@ -555,10 +560,9 @@ impl Core {
     }
 
     fn forward(&mut self) {
-        let leader = self.raw.raft.leader_id;
-        if leader == raft::INVALID_ID {
+        let Some(leader) = self.leader() else {
             return;
-        }
+        };
         let requests = self.gateway.due(self.ticks);
         if requests.is_empty() {
             return;
@@ -593,7 +597,8 @@ impl Core {
 
     /// Ids of all that have a vote, in order.
     fn voters(&self) -> Vec<NodeId> {
-        let mut voters: Vec<NodeId> = self.raw.raft.prs().conf().voters().ids().iter().collect();
+        let voters = self.raw.raft.prs().conf().voters().ids();
+        let mut voters: Vec<NodeId> = voters.iter().map(NodeId::new).collect();
         voters.sort_unstable();
         voters
     }

@@ -201,15 +201,19 @@ impl Placement {
 mod tests {
     use super::*;
 
-    const VOTERS: [NodeId; 5] = [1, 2, 3, 4, 5];
+    const FIRST: NodeId = NodeId::new(1);
+    const SECOND: NodeId = NodeId::new(2);
+    const THIRD: NodeId = NodeId::new(3);
+    const FIFTH: NodeId = NodeId::new(5);
+    const VOTERS: [NodeId; 5] = [FIRST, SECOND, THIRD, NodeId::new(4), FIFTH];
 
     /// Node 1's view of a network in which `round_trip` gives the ticks between two nodes.
     fn view(round_trip: impl Fn(NodeId, NodeId) -> u64) -> Placement {
         let mut placement = Placement::default();
         let now = 1_000;
         assert_eq!(placement.pings(&VOTERS[1..], now), VOTERS[1..]);
-        for peer in 2..=5 {
-            placement.pong(peer, now, now + round_trip(1, peer));
+        for &peer in &VOTERS[1..] {
+            placement.pong(peer, now, now + round_trip(FIRST, peer));
             let others = VOTERS.iter().filter(|&&other| other != peer);
             let report = others.map(|&other| (other, round_trip(peer, other) * PARTS));
             placement.note_report(peer, report.collect());
@@ -219,7 +223,7 @@ mod tests {
 
     /// Whether, and to whom, node 1 gives leadership in the ten seconds after.
     fn successor(placement: &mut Placement) -> Option<NodeId> {
-        (1_000..2_000).find_map(|now| placement.better_leader(1, &VOTERS, now))
+        (1_000..2_000).find_map(|now| placement.better_leader(FIRST, &VOTERS, now))
     }
 
     #[test]
@@ -227,7 +231,7 @@ mod tests {
         assert_eq!(successor(&mut view(|_, _| 5)), None);
         // Everybody else is further from the others.
         assert_eq!(
-            successor(&mut view(|a, b| if a.min(b) == 1 { 3 } else { 6 })),
+            successor(&mut view(|a, b| if a.min(b) == FIRST { 3 } else { 6 })),
             None
         );
     }
@@ -235,18 +239,18 @@ mod tests {
     #[test]
     fn a_leader_behind_slow_links_gives_way_to_the_best_connected() {
         let round_trip = |a: NodeId, b: NodeId| match (a.min(b), a.max(b)) {
-            (1, _) => 30,
-            (3, _) | (_, 3) => 3,
+            (FIRST, _) => 30,
+            (THIRD, _) | (_, THIRD) => 3,
             _ => 6,
         };
-        assert_eq!(successor(&mut view(round_trip)), Some(3));
+        assert_eq!(successor(&mut view(round_trip)), Some(THIRD));
     }
 
     #[test]
     fn a_voter_that_nobody_reaches_does_not_hide_the_difference() {
         let round_trip = |a: NodeId, b: NodeId| match (a.min(b), a.max(b)) {
-            (_, 5) => UNKNOWN,
-            (1, _) => 30,
+            (_, FIFTH) => UNKNOWN,
+            (FIRST, _) => 30,
             _ => 6,
         };
         assert!(successor(&mut view(round_trip)).is_some());
@@ -254,28 +258,32 @@ mod tests {
 
     #[test]
     fn small_differences_and_short_ones_are_not_worth_a_transfer() {
-        let mut placement = view(|a, b| if a.min(b) == 1 { 6 } else { 5 });
+        let mut placement = view(|a, b| if a.min(b) == FIRST { 6 } else { 5 });
         assert_eq!(successor(&mut placement), None);
-        let mut placement = view(|a, b| if a.min(b) == 1 { 30 } else { 5 });
+        let mut placement = view(|a, b| if a.min(b) == FIRST { 30 } else { 5 });
         let until = 1_000 + SETTLE;
-        assert!((1_000..until).all(|now| placement.better_leader(1, &VOTERS, now).is_none()));
-        assert!(placement.better_leader(1, &VOTERS, until).is_some());
+        assert!((1_000..until).all(|now| placement.better_leader(FIRST, &VOTERS, now).is_none()));
+        assert!(placement.better_leader(FIRST, &VOTERS, until).is_some());
     }
 
     #[test]
     fn pings_are_one_at_a_time_and_a_lost_one_counts_as_far() {
         let mut placement = Placement::default();
-        assert_eq!(placement.pings(&[2], 0), [2]);
-        assert!(placement.pings(&[2], PING_EVERY).is_empty());
-        placement.pong(2, 0, 4);
-        assert_eq!(placement.report(10), BTreeMap::from([(2, 4 * PARTS)]));
-        assert_eq!(placement.pings(&[2], PING_EVERY), [2]);
+        assert_eq!(placement.pings(&[SECOND], 0), [SECOND]);
+        assert!(placement.pings(&[SECOND], PING_EVERY).is_empty());
+        placement.pong(SECOND, 0, 4);
+        assert_eq!(placement.report(10), BTreeMap::from([(SECOND, 4 * PARTS)]));
+        assert_eq!(placement.pings(&[SECOND], PING_EVERY), [SECOND]);
         // An answer to another ping says nothing.
-        placement.pong(2, 0, PING_EVERY + 1);
+        placement.pong(SECOND, 0, PING_EVERY + 1);
         let later = PING_EVERY + 50;
-        assert_eq!(placement.report(later), BTreeMap::from([(2, 50 * PARTS)]));
-        assert_eq!(placement.pings(&[2], PING_EVERY + PING_LOST), [2]);
-        let report = placement.report(PING_EVERY + PING_LOST);
-        assert_eq!(report, BTreeMap::from([(2, UNKNOWN)]));
+        assert_eq!(
+            placement.report(later),
+            BTreeMap::from([(SECOND, 50 * PARTS)])
+        );
+        let late = PING_EVERY + PING_LOST;
+        assert_eq!(placement.pings(&[SECOND], late), [SECOND]);
+        let report = placement.report(late);
+        assert_eq!(report, BTreeMap::from([(SECOND, UNKNOWN)]));
     }
 }

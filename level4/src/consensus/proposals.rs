@@ -16,13 +16,13 @@ pub struct Proposals {
     /// Ids in this leader's entries, or queued, that are not applied yet.
     under_way: HashSet<RequestId>,
     /// Term and leader at the last flush.
-    leadership: (Term, NodeId),
+    leadership: (Term, Option<NodeId>),
 }
 
 impl Proposals {
     /// Whether term or leader are others than at the last look. Then what an old leader had taken is
     /// forgotten: its gateways send it again.
-    pub fn is_new_leadership(&mut self, leadership: (Term, NodeId)) -> bool {
+    pub fn is_new_leadership(&mut self, leadership: (Term, Option<NodeId>)) -> bool {
         if leadership == self.leadership {
             return false;
         }

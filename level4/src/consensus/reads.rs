@@ -39,7 +39,9 @@ impl Reads {
 
     fn context(&self, group: u64) -> Vec<u8> {
         let (node, incarnation) = self.asker;
-        [node, incarnation, group].map(u64::to_le_bytes).concat()
+        [node.get(), incarnation, group]
+            .map(u64::to_le_bytes)
+            .concat()
     }
 
     /// A client wants to read.
@@ -115,11 +117,11 @@ mod tests {
 
     #[test]
     fn only_the_own_question_is_confirmed() {
-        let mut reads = Reads::new(7, 2);
+        let mut reads = Reads::new(NodeId::new(7), 2);
         reads.take(1);
         let context = reads.ask(0).unwrap();
         for (node, incarnation) in [(8, 2), (7, 1)] {
-            let mut other = Reads::new(node, incarnation);
+            let mut other = Reads::new(NodeId::new(node), incarnation);
             other.take(1);
             let foreign = other.ask(0).unwrap();
             assert_ne!(foreign, context);

@@ -3,12 +3,11 @@
 //! A message that promises what is on disk waits for the disk; a commit that is overheard (see
 //! [`super::acks`]) takes effect as one that the leader told.
 
-use std::collections::HashSet;
-
 use raft::StateRole;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
 use super::skip::decode_skip;
+use super::tally::has_quorum;
 use super::{Apply, Core, Effects, Persist, decode_snapshot_members};
 use crate::codec::Reader;
 use crate::ids::{Index, NodeId};
@@ -110,7 +109,7 @@ impl Core {
 
     fn send(&mut self, mut message: Message) {
         if message.msg_type == MessageType::MsgSnapshot {
-            return self.offer_to(message.to, message.take_snapshot());
+            return self.offer_to(NodeId::new(message.to), message.take_snapshot());
         }
         if message.msg_type == MessageType::MsgReadIndexResp {
             if !self.is_leader() {
@@ -123,8 +122,9 @@ impl Core {
                 entry.data = [&entry.data[..], &floor].concat().into();
             }
         }
-        self.outbox
-            .push((message.to, PeerMessage::Raft(Box::new(message))));
+        let to = NodeId::new(message.to);
+        let message = PeerMessage::Raft(Box::new(message));
+        self.outbox.push((to, message));
     }
 
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
@@ -137,7 +137,8 @@ impl Core {
                 continue;
             }
             if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
-                acknowledged = acknowledged.max(Some((message.term, message.index, message.to)));
+                let to = NodeId::new(message.to);
+                acknowledged = acknowledged.max(Some((message.term, message.index, to)));
             }
             self.send(message);
         }
@@ -163,7 +164,7 @@ impl Core {
     /// Commits what a quorum is known to hold; see [`acks`].
     pub(super) fn commit_by_acks(&mut self) {
         if self.raw.raft.state != StateRole::Follower
-            || !self.is_configured(self.raw.raft.id)
+            || !self.is_configured(self.id())
             || !self.unapplied_changes.is_empty()
         {
             return;
@@ -174,9 +175,8 @@ impl Core {
             return;
         }
         let term = raft.term;
-        let has_quorum =
-            |nodes: &HashSet<NodeId>| raft.prs().has_quorum(&nodes.iter().copied().collect());
-        if let Some(index) = self.acks.committed(term, has_quorum) {
+        let voters = raft.prs();
+        if let Some(index) = self.acks.committed(term, |nodes| has_quorum(voters, nodes)) {
             let index = index.min(raft.raft_log.last_index());
             raft.raft_log.maybe_commit(index, term);
         }

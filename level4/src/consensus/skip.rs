@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use raft::eraftpb::Entry;
 
 use super::Core;
+use super::tally::has_quorum;
 use crate::codec::{Reader, Writer};
 use crate::ids::{Index, NodeId};
 use crate::message::PeerMessage;
@@ -70,13 +71,12 @@ pub fn decode_skip(data: &[u8]) -> Option<Index> {
 impl Core {
     /// Asks for the entry at `index` to be skipped. The leader proposes it, if a majority is stuck there.
     pub fn skip(&mut self, index: Index) {
-        let leader = self.raw.raft.leader_id;
         if self.is_leader() {
             if self.stuck_at() == Some(index) && !self.skips.due.contains(&index) {
                 // Refused while leadership moves; the operator asks again.
                 let _ = self.raw.propose(Vec::new(), encode_skip(index));
             }
-        } else if leader != raft::INVALID_ID {
+        } else if let Some(leader) = self.leader() {
             self.outbox.push((leader, PeerMessage::Skip { index }));
         }
     }
@@ -96,7 +96,7 @@ impl Core {
         let prs = self.raw.raft.prs();
         let stuck = applied
             .into_iter()
-            .find(|(_, nodes)| prs.has_quorum(&nodes.iter().copied().collect()));
+            .find(|(_, nodes)| has_quorum(prs, nodes));
         stuck.map(|(index, _)| index + 1)
     }
 

@@ -125,14 +125,14 @@ impl Core {
         let is_wanted = wanted != raft::INVALID_INDEX && offer.at.index >= wanted;
         if offer.at.index < committed || offer.at.index == committed && !is_wanted {
             // Nothing new for this node: its leader goes on with the log.
-            if self.raw.raft.leader_id == from {
+            if self.leader() == Some(from) {
                 let mut reply = Message::default();
                 reply.set_msg_type(MessageType::MsgAppendResponse);
-                (reply.to, reply.term) = (from, self.raw.raft.term);
+                (reply.to, reply.term) = (from.get(), self.raw.raft.term);
                 (reply.index, reply.commit) = (committed, committed);
                 let durable = self.raw.raft.raft_log.persisted >= committed;
                 if durable && self.durability.is_idle() {
-                    reply.from = self.id();
+                    reply.from = self.id().get();
                     self.outbox.push((from, PeerMessage::Raft(Box::new(reply))));
                 }
             }
@@ -171,18 +171,16 @@ impl Core {
 
     /// Gives a whole snapshot to Raft, as from the present leader: what is committed is so under any.
     fn install(&mut self) {
+        let Some(leader) = self.leader() else {
+            return;
+        };
         let raft = &self.raw.raft;
-        let leader = raft.leader_id;
         let complete = self
             .snapshots
             .incoming
             .as_ref()
             .is_some_and(Incoming::is_complete);
-        if !complete
-            || leader == raft::INVALID_ID
-            || raft.state != StateRole::Follower
-            || self.is_installing()
-        {
+        if !complete || raft.state != StateRole::Follower || self.is_installing() {
             return;
         }
         if let Some(incoming) = self.snapshots.incoming.take() {
@@ -194,7 +192,7 @@ impl Core {
             }
             let mut message = Message::default();
             message.set_msg_type(MessageType::MsgSnapshot);
-            (message.from, message.to, message.term) = (leader, raft.id, raft.term);
+            (message.from, message.to, message.term) = (leader.get(), raft.id, raft.term);
             message.set_snapshot(assemble(index, term, offer.conf_state, Bytes::from(data)));
             // An error says that it is out of date.
             let _ = self.raw.step(message);
@@ -214,7 +212,7 @@ impl Core {
 
     /// Whether Raft waits until `peer` has a snapshot.
     fn is_receiving_snapshot(&self, peer: NodeId) -> bool {
-        let progress = self.raw.raft.prs().get(peer);
+        let progress = self.raw.raft.prs().get(peer.get());
         self.is_leader() && progress.is_some_and(|p| p.state == ProgressState::Snapshot)
     }
 
@@ -222,7 +220,8 @@ impl Core {
     /// (any more), whichever it was that it got.
     pub(super) fn snapshot_done(&mut self, from: NodeId, index: Index) {
         if self.is_receiving_snapshot(from) && index >= self.raw.store().base_index() && index > 0 {
-            self.raw.report_snapshot(from, SnapshotStatus::Failure);
+            self.raw
+                .report_snapshot(from.get(), SnapshotStatus::Failure);
         }
     }
 
@@ -245,6 +244,7 @@ impl Core {
             }
         }
         for (&peer, progress) in self.raw.raft.prs().iter() {
+            let peer = NodeId::new(peer);
             if progress.state == ProgressState::Snapshot
                 && !self.snapshots.outgoing.contains_key(&peer)
             {
@@ -257,7 +257,8 @@ impl Core {
             self.send_offer(peer);
         }
         for peer in failed {
-            self.raw.report_snapshot(peer, SnapshotStatus::Failure);
+            self.raw
+                .report_snapshot(peer.get(), SnapshotStatus::Failure);
         }
         if let Some(incoming) = &self.snapshots.incoming {
             let idle = now - incoming.heard;
@@ -279,7 +280,7 @@ impl Core {
         for &peer in self.members.keys() {
             // Whoever asked for a newer one goes on with entries, as far as there are any, and asks again:
             // nothing else is sent to it until then.
-            if let Some(progress) = self.raw.raft.mut_prs().get_mut(peer)
+            if let Some(progress) = self.raw.raft.mut_prs().get_mut(peer.get())
                 && progress.pending_request_snapshot > index
             {
                 progress.pending_request_snapshot = raft::INVALID_INDEX;

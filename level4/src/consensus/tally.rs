@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use raft::ProgressTracker;
+
 use super::digests::DETAIL;
 use crate::ids::{Index, NodeId};
 
@@ -66,6 +68,11 @@ impl Tally {
             None => Count::Open,
         }
     }
+}
+
+/// Whether these nodes are a majority of the voters that Raft knows.
+pub(super) fn has_quorum(voters: &ProgressTracker, nodes: &HashSet<NodeId>) -> bool {
+    voters.has_quorum(&nodes.iter().map(|node| node.get()).collect())
 }
 
 /// Who has a say.

@@ -324,7 +324,7 @@ mod tests {
     /// loses what `lost` says. Returns the ticks it took, and the longest line.
     fn transfer(size: usize, per_tick: usize, lost: impl Fn(u64) -> bool) -> (u64, usize) {
         let source = outgoing(size);
-        let mut sink = Incoming::new(1, source.offer(), 100, 0).unwrap();
+        let mut sink = Incoming::new(NodeId::new(1), source.offer(), 100, 0).unwrap();
         let mut line: VecDeque<(u64, u64)> = sink.due(0).into();
         let (mut longest, mut count) = (0, 0);
         for now in 1..100_000 {
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_piece_that_is_not_whole_is_not_taken() {
         let source = outgoing(150);
-        let mut sink = Incoming::new(1, source.offer(), 100, 0).unwrap();
+        let mut sink = Incoming::new(NodeId::new(1), source.offer(), 100, 0).unwrap();
         assert_eq!(sink.due(0), [(0, 100), (100, 50)]);
         let SnapshotMessage::Piece { data, crc, .. } = source.piece(0, 100) else {
             unreachable!("a piece is a piece")
@@ -386,7 +386,7 @@ mod tests {
     fn an_offer_beyond_all_measure_is_refused() {
         let mut offer = outgoing(10).offer();
         offer.size = u64::MAX;
-        assert!(Incoming::new(1, offer, 100, 0).is_none());
+        assert!(Incoming::new(NodeId::new(1), offer, 100, 0).is_none());
     }
 
     proptest! {

@@ -432,6 +432,8 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
+    const NODE: NodeId = NodeId::new(1);
+
     /// Counts executions.
     #[derive(Debug, Default)]
     struct Counter(u64);
@@ -458,7 +460,7 @@ mod tests {
     fn request(incarnation: u64, counter: u64, floor: u64, key: Option<&str>) -> Request {
         Request {
             id: RequestId {
-                node: 1,
+                node: NODE,
                 incarnation,
                 counter,
             },
@@ -470,7 +472,7 @@ mod tests {
 
     fn machine() -> Machine<Counter> {
         let mut machine = Machine::new(Counter::default());
-        machine.members.insert(1, "a".to_owned());
+        machine.members.insert(NODE, "a".to_owned());
         machine
     }
 
@@ -549,7 +551,7 @@ mod tests {
     #[test]
     fn answers_that_wait_are_bounded_in_bytes() {
         let mut machine = machine();
-        let session = machine.sessions.entry(1).or_default();
+        let session = machine.sessions.entry(NODE).or_default();
         for counter in 0..5 {
             let body = Bytes::from(vec![0; HELD_BYTES / 3]);
             let (kind, sequence) = (AnswerKind::Output, None);
@@ -563,7 +565,7 @@ mod tests {
             );
         }
         machine.bound_sessions();
-        let kinds = machine.sessions[&1]
+        let kinds = machine.sessions[&NODE]
             .answers
             .values()
             .map(|answer| answer.kind);

@@ -12,7 +12,7 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{
     Answer, AnswerKind, Chain, Link, decode_snapshot_members, encode_snapshot_members,
 };
-use crate::ids::{Index, Term};
+use crate::ids::{Index, NodeId, Term};
 use crate::log::snapshot::assemble;
 
 /// A snapshot as of one moment whose bytes have not been put together yet.
@@ -62,7 +62,7 @@ impl<E: Executor> Machine<E> {
         writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
         writer.uint(self.sessions.len() as u64);
         for (&node, session) in &self.sessions {
-            writer.uint(node);
+            writer.uint(node.get());
             writer.uint(session.incarnation);
             writer.uint(session.floor);
             writer.uint(session.answers.len() as u64);
@@ -117,7 +117,7 @@ impl<E: Executor> Machine<E> {
             ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: 1 })?;
         self.sessions.clear();
         for _ in 0..reader.uint()? {
-            let node = reader.uint()?;
+            let node = NodeId::new(reader.uint()?);
             let (incarnation, floor) = (reader.uint()?, reader.uint()?);
             let mut session = Session {
                 incarnation,

@@ -123,10 +123,7 @@ pub fn prepare(
         Some(known) if known.has_log => return Err(RecoverError::NoLog(folder)),
         None if recovered.has_files => return Err(RecoverError::NoIdentity(file)),
         // Nothing was ever promised, even if this is not the first start.
-        _ => Identity {
-            node: random_id(),
-            ..Identity::default()
-        },
+        _ => Identity::new(NodeId::new(random_id())),
     };
     if recovered.torn {
         note(format_args!(

@@ -131,7 +131,7 @@ pub async fn run(
         result = read_loop(&transport, id, read, &heard) => result,
     };
     if let Err(error) = ended {
-        detail(format_args!("connection to {id:x} ended: {error}"));
+        detail(format_args!("connection to {id} ended: {error}"));
     }
 }
 

@@ -37,7 +37,7 @@ pub type Nonce = [u8; 32];
 pub type Ticket = [u8; 16];
 
 /// The first thing each side says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// 0: belongs to none yet.
     pub cluster: u64,
@@ -69,7 +69,7 @@ pub enum Greeting {
 impl Hello {
     fn encode(&self, writer: &mut Writer) {
         writer.uint(self.cluster);
-        writer.uint(self.node);
+        writer.uint(self.node.get());
         writer.bytes(self.name.as_bytes());
         writer.raw(&self.nonce);
         writer.byte(u8::from(self.proves));
@@ -81,7 +81,7 @@ impl Hello {
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self {
             cluster: reader.uint()?,
-            node: reader.uint()?,
+            node: NodeId::new(reader.uint()?),
             name: reader.text()?,
             nonce: reader.array()?,
             proves: reader.byte()? == 1,
@@ -210,14 +210,14 @@ mod tests {
     fn greetings_survive() {
         let hello = Hello {
             cluster: 9,
-            node: 3,
+            node: NodeId::new(3),
             name: "./node0.sock".to_owned(),
             nonce: [7; 32],
             proves: true,
             ticket: [9; 16],
             membership: Membership {
                 as_of: 77,
-                members: Members::from([(3, "./node0.sock".to_owned())]),
+                members: Members::from([(NodeId::new(3), "./node0.sock".to_owned())]),
             },
         };
         for greeting in [

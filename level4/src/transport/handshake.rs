@@ -74,7 +74,7 @@ impl Transport {
             Err(error) => return Err(error.to_string()),
         };
         if expected.is_some_and(|id| id != hello.node) {
-            return Err(format!("another node, {:x}, answers there", hello.node));
+            return Err(format!("another node, {}, answers there", hello.node));
         }
         let told = own.membership.as_of;
         let transcript = transcript(&said[greeting::HEAD..], &body);

@@ -441,7 +441,7 @@ impl Transport {
 }
 
 fn stranger(from: NodeId) -> String {
-    format!("{from:016x} is no member: what it says is not heard")
+    format!("{from} is no member: what it says is not heard")
 }
 
 fn text(error: impl std::fmt::Display) -> String {

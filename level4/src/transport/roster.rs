@@ -196,7 +196,7 @@ impl Roster {
             (0, 0) => Err("neither belongs to a cluster yet".to_owned()),
             (0, _) if !dialled => Err("the node belongs to no cluster yet".to_owned()),
             (_, 0) if self.belongs(id) => Err(format!(
-                "it claims to be the member {id:016x}, and belongs to no cluster"
+                "it claims to be the member {id}, and belongs to no cluster"
             )),
             (own_id, other) if own_id != other && own_id != 0 && other != 0 => Err(format!(
                 "{theirs} belongs to cluster {other:016x}, and {own} to {own_id:016x}: empty the folder of the one that is to join the other, and start it with --join"
@@ -214,7 +214,7 @@ impl Roster {
                 let since = *self.claimed.entry(id).or_insert(now);
                 return Err(Refused {
                     reason: format!(
-                        "the node {id:016x} {CONNECTED}, and this is not it: does a copy of its folder run?"
+                        "the node {id} {CONNECTED}, and this is not it: does a copy of its folder run?"
                     ),
                     passes: now.saturating_sub(since) < TWICE,
                 });

@@ -83,7 +83,7 @@ impl Frame {
             }
             Self::Links(nodes) => {
                 for &node in nodes {
-                    content.uint(node);
+                    content.uint(node.get());
                 }
                 3
             }
@@ -92,7 +92,7 @@ impl Frame {
                 from: node,
                 message,
             } => {
-                content.uint(*node);
+                content.uint(node.get());
                 content.raw(message);
                 if matches!(self, Self::Relay { .. }) {
                     4
@@ -125,16 +125,16 @@ impl Frame {
             3 => {
                 let mut nodes = Vec::new();
                 while !inner.is_empty() {
-                    nodes.push(inner.uint()?);
+                    nodes.push(NodeId::new(inner.uint()?));
                 }
                 Self::Links(nodes)
             }
             4 => Self::Relay {
-                to: inner.uint()?,
+                to: NodeId::new(inner.uint()?),
                 message: inner.rest().to_vec(),
             },
             5 => Self::Relayed {
-                from: inner.uint()?,
+                from: NodeId::new(inner.uint()?),
                 message: inner.rest().to_vec(),
             },
             6 => Self::Ticket(inner.array()?),
@@ -253,20 +253,20 @@ mod tests {
             );
             let frames = vec![
                 Frame::Message(query.clone().into_bytes()),
-                Frame::Links(vec![1, u64::MAX]),
+                Frame::Links([1, u64::MAX].map(NodeId::new).to_vec()),
                 Frame::Relay {
-                    to: 7,
+                    to: NodeId::new(7),
                     message: b"x".to_vec(),
                 },
                 Frame::Relayed {
-                    from: 8,
+                    from: NodeId::new(8),
                     message: query.into_bytes(),
                 },
                 Frame::LastPart(vec![round; 3000]),
                 Frame::Ticket([round; 16]),
                 Frame::Membership(Membership {
                     as_of: 3,
-                    members: [(7, "a".to_owned())].into(),
+                    members: [(NodeId::new(7), "a".to_owned())].into(),
                 }),
             ];
             let block = packer.pack(&frames);

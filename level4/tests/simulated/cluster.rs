@@ -241,7 +241,8 @@ pub struct Cluster {
     acknowledged: BTreeMap<Bytes, u64>,
     /// One more than the highest acknowledged position.
     horizon: u64,
-    next_id: NodeId,
+    /// Nodes that have been begun.
+    begun: u64,
 }
 
 impl Cluster {
@@ -279,13 +280,13 @@ impl Cluster {
             spread: false,
             acknowledged: BTreeMap::new(),
             horizon: 0,
-            next_id: 0,
+            begun: 0,
             rng,
         };
         for place in 0..size {
             let disk = Some(SimulatedDisk::default());
             cluster.slots.push(Slot {
-                id: 0,
+                id: NodeId::new(0),
                 name: place.to_string(),
                 incarnation: 0,
                 disk,
@@ -326,9 +327,9 @@ impl Cluster {
             Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
         if recovered.is_new {
             // As a node does that finds nothing of its own.
-            self.next_id += 1;
+            self.begun += 1;
             // Not in the order of places, so that ranks are mixed.
-            slot.id = self.next_id * 1_000 + self.rng.random_range(0..1_000);
+            slot.id = NodeId::new(self.begun * 1_000 + self.rng.random_range(0..1_000));
             slot.incarnation = 1;
             slot.parted = None;
         }

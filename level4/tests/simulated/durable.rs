@@ -1,7 +1,6 @@
 //! What a machine may promise: what its disk holds for certain.
 
 use level4::consensus::{MemoryLog, Persist};
-use level4::ids::NodeId;
 use level4::message::PeerMessage;
 use raft::Storage as _;
 use raft::eraftpb::MessageType;
@@ -10,7 +9,7 @@ use raft::eraftpb::MessageType;
 #[derive(Default)]
 pub struct Durable {
     term: u64,
-    vote: NodeId,
+    vote: u64,
     last_index: u64,
     /// The commit index that is on disk, or on its way there.
     pub commit: u64,

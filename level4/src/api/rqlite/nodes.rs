@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
-use super::super::cluster::{id_text, json_reply};
+use super::super::cluster::json_reply;
 use super::super::params::Parameters;
 use super::super::{Api, ApiError};
+use crate::ids::NodeId;
 
 /// An object by id, or with `?ver=2` an array. How long a node takes to answer is not measured.
 pub async fn nodes(
@@ -17,12 +18,12 @@ pub async fn nodes(
     let connected = api.transport.connected();
     let nodes = status.members.iter().map(|(id, name)| {
         json!({
-            "id": id_text(*id),
+            "id": id.to_string(),
             "api_addr": format!("http://{name}"),
             "addr": name,
             "voter": true,
             "reachable": *id == status.id || connected.contains(id),
-            "leader": *id == status.leader,
+            "leader": Some(*id) == status.leader,
             "time": 0.0,
         })
     });
@@ -31,6 +32,6 @@ pub async fn nodes(
             &json!({ "nodes": nodes.collect::<Vec<Json>>() }),
         ));
     }
-    let ids = status.members.keys().map(|&id| id_text(id));
+    let ids = status.members.keys().map(NodeId::to_string);
     Ok(json_reply(&Json::Object(ids.zip(nodes).collect())))
 }
