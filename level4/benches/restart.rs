@@ -19,7 +19,7 @@ use common::Node;
 use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
-use level4::ids::{Index, NodeId};
+use level4::ids::{Index, NodeId, Term};
 use level4::log::{Folder, Log};
 use level4::machine::Machine;
 use level4::message::{Batch, Command, Request, RequestId};
@@ -32,7 +32,7 @@ const ENTRIES: Index = 1_049_000;
 const GROUP: Index = 1_000;
 const STARTS: usize = 5;
 const NODE: NodeId = NodeId::new(1);
-const TERM: u64 = 1;
+const TERM: Term = Term::new(1);
 
 fn insert(index: Index) -> Entry {
     let sql = match index {
@@ -55,7 +55,7 @@ fn insert(index: Index) -> Entry {
     };
     Entry {
         index,
-        term: TERM,
+        term: TERM.get(),
         data: batch.encode().into(),
         ..Entry::default()
     }
@@ -73,7 +73,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
     let mut machine = Machine::new(Database::new()?);
     let hard_state = |commit| {
         Some(HardState {
-            term: TERM,
+            term: TERM.get(),
             commit,
             ..HardState::default()
         })

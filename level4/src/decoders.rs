@@ -43,6 +43,7 @@ mod tests {
     use super::*;
     use crate::consensus::Membership;
     use crate::consensus::{Digests, SnapshotMessage};
+    use crate::ids::Term;
     use crate::log::snapshot;
     use crate::message::{Command, Request, RequestId};
     use crate::transport::{Frame, Hello, Packer};
@@ -88,7 +89,10 @@ mod tests {
             PeerMessage::Forward(vec![request]),
             PeerMessage::Digests(digests),
             PeerMessage::Snapshot(SnapshotMessage::Gone {
-                at: crate::consensus::At { index: 1, term: 1 },
+                at: crate::consensus::At {
+                    index: 1,
+                    term: Term::new(1),
+                },
             }),
         ];
         let mut valid: Vec<Vec<u8>> = messages.iter().map(PeerMessage::encode).collect();
@@ -96,7 +100,8 @@ mod tests {
         valid.push(Packer::default().pack(&frames)[4..].to_vec());
         valid.push(Greeting::Hello(hello).encode()[9..].to_vec());
         valid.push(batch.encode());
-        let snapshot = snapshot::assemble(3, 1, ConfState::default(), vec![1; 50].into());
+        let snapshot =
+            snapshot::assemble(3, Term::new(1), ConfState::default(), vec![1; 50].into());
         valid.push([&snapshot::head(&snapshot)[..], &snapshot.data].concat());
         valid.push(b"level4 node 2\nid 7\ncluster 1\nstarts 2\nlog 1\nend\n".to_vec());
         valid.push(log::example_segment());

@@ -46,5 +46,31 @@ impl Display for NodeId {
 
 /// Position in the replicated log, from 1.
 pub type Index = u64;
-/// Raft term.
-pub type Term = u64;
+/// A term of Raft's: one election and the time of the leader it made, if it made one. Terms only grow; 0 is
+/// before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Term(u64);
+
+impl Term {
+    /// The term with this number, as Raft gave it or as it was read.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The term so many later, or the last of all.
+    #[must_use]
+    pub const fn saturating_add(self, terms: u64) -> Self {
+        Self(self.0.saturating_add(terms))
+    }
+}
+
+impl Display for Term {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

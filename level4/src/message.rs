@@ -299,17 +299,18 @@ impl PeerMessage {
         }
     }
 
-    /// The highest term that it speaks of; 0: of none.
+    /// The highest term that it speaks of; the one before the first: of none.
     pub fn highest_term(&self) -> Term {
         match self {
             Self::Raft(message) => {
                 let entries = message.entries.iter().map(|entry| entry.term).max();
                 let terms = [message.term, message.log_term, message.commit_term];
-                terms.into_iter().chain(entries).max().unwrap_or_default()
+                let highest = terms.into_iter().chain(entries).max();
+                Term::new(highest.unwrap_or_default())
             }
             Self::Ack { term, .. } => *term,
             Self::Snapshot(message) => message.at().term,
-            _ => 0,
+            _ => Term::default(),
         }
     }
 
@@ -331,7 +332,7 @@ impl PeerMessage {
             }
             Self::Ack { term, index } => {
                 writer.byte(2);
-                writer.uint(*term);
+                writer.uint(term.get());
                 writer.uint(*index);
             }
             Self::Join { node, name } => {
@@ -392,7 +393,7 @@ impl PeerMessage {
             }
             1 => Self::Forward(decode_requests(&mut reader)?),
             2 => Self::Ack {
-                term: reader.uint()?,
+                term: Term::new(reader.uint()?),
                 index: reader.uint()?,
             },
             3 => Self::Join {
@@ -469,7 +470,7 @@ mod tests {
             PeerMessage::Raft(Box::new(raft)),
             PeerMessage::Forward(batch.requests),
             PeerMessage::Ack {
-                term: 3,
+                term: Term::new(3),
                 index: 300,
             },
             PeerMessage::Join {

@@ -8,6 +8,7 @@ mod disk;
 
 use disk::SimulatedDisk;
 use level4::consensus::Persist;
+use level4::ids::Term;
 use level4::log::{Log, snapshot};
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
@@ -38,7 +39,7 @@ impl Model {
             let conf = ConfState::default();
             persist.snapshot = Some(snapshot::assemble(
                 self.base.0,
-                self.base.1,
+                Term::new(self.base.1),
                 conf,
                 vec![7; 900].into(),
             ));
@@ -121,8 +122,8 @@ fn run(seed: u64) {
                 // This node compacts its own log.
                 let cut = rng.random_range(1..durable.entries.len());
                 let base = (durable.base.0 + cut as u64, durable.entries[cut - 1].0);
-                let snapshot =
-                    snapshot::assemble(base.0, base.1, ConfState::default(), vec![9; 700].into());
+                let (term, data) = (Term::new(base.1), vec![9; 700].into());
+                let snapshot = snapshot::assemble(base.0, term, ConfState::default(), data);
                 after.base = base;
                 after.entries.drain(..cut);
                 if log.save_snapshot(&snapshot).is_err() {

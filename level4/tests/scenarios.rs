@@ -9,7 +9,7 @@ use level4::consensus::{
     Answer, Applied, Apply, Chain, Core, Digests, Effects, Link, Members, MemoryLog, Notice,
     Persist, Standing, Start, Timing, asks_for_comparison,
 };
-use level4::ids::NodeId;
+use level4::ids::{NodeId, Term};
 use level4::machine::Machine;
 use level4::message::{Command, PeerMessage};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
@@ -81,12 +81,17 @@ impl Story {
                 commit: 1,
                 ..HardState::default()
             };
-            let log = MemoryLog::new((1, 1), Vec::new(), hard_state, conf_state.clone());
+            let log = MemoryLog::new(
+                (1, Term::new(1)),
+                Vec::new(),
+                hard_state,
+                conf_state.clone(),
+            );
             let mut machine = Machine::new(Ledger::default());
             machine
                 .apply(Apply::Members {
                     index: 1,
-                    term: 1,
+                    term: Term::new(1),
                     conf_state: conf_state.clone(),
                     members: members.clone(),
                 })
@@ -324,7 +329,7 @@ fn a_committed_configuration_change_is_on_disk_at_once() {
 fn raft_gets_no_message_that_it_would_panic_at() {
     let mut story = Story::new(3);
     story.elect_first();
-    let term = story.node(1).core.status().term;
+    let term = story.node(1).core.status().term.get();
     let message = |kind: MessageType| {
         let mut message = Message::default();
         message.set_msg_type(kind);
@@ -375,7 +380,14 @@ fn acknowledgements_commit_nothing_beyond_a_configuration_change_that_has_just_c
     .into();
     // Both come before the node looks at either.
     story.receive(2, 1, PeerMessage::Raft(Box::new(append)));
-    story.receive(2, 1, PeerMessage::Ack { term: 1, index: 3 });
+    story.receive(
+        2,
+        1,
+        PeerMessage::Ack {
+            term: Term::new(1),
+            index: 3,
+        },
+    );
     story.write(2);
     story.flush(2);
     assert!(story.node(2).applies.is_empty(), "one voter was a quorum");
@@ -412,7 +424,7 @@ fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
             PeerMessage::Raft(message) if message.msg_type == MessageType::MsgAppendResponse => {
                 Some((*to, message.term, message.index))
             }
-            PeerMessage::Ack { term, index } => Some((*to, *term, *index)),
+            PeerMessage::Ack { term, index } => Some((*to, term.get(), *index)),
             _ => None,
         });
     let promises: Vec<(u64, u64, u64)> = promises.collect();
@@ -513,7 +525,7 @@ fn a_newcomer_learns_and_then_votes() {
     story.elect_first();
     let mut other = Story::new(3).nodes.pop().unwrap();
     let log = MemoryLog::new(
-        (0, 0),
+        (0, Term::default()),
         Vec::new(),
         HardState::default(),
         ConfState::default(),
@@ -549,7 +561,7 @@ fn a_newcomer_learns_and_then_votes() {
     assert_eq!(story.node(3).core.status().role, "follower");
     assert_eq!(
         story.node(1).core.status().term,
-        2,
+        Term::new(2),
         "nobody stood for election"
     );
 }
@@ -770,7 +782,7 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
     let mut story = Story::new(3);
     story.elect_first();
     let term = story.node(2).core.status().term;
-    for said in [u64::MAX, 1 << 62, term + (1 << 20) + 1] {
+    for said in [u64::MAX, 1 << 62, term.get() + (1 << 20) + 1] {
         let mut heartbeat = Message {
             term: said,
             from: 1,
@@ -781,7 +793,7 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
         let message = PeerMessage::Raft(Box::new(heartbeat));
         story.receive(2, 1, message);
         let ack = PeerMessage::Ack {
-            term: said,
+            term: Term::new(said),
             index: 1,
         };
         story.receive(2, 1, ack);
@@ -790,7 +802,7 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
     }
     let told = Notice::Term {
         from: NodeId::new(1),
-        term: u64::MAX,
+        term: Term::new(u64::MAX),
     };
     assert_eq!(story.node(2).notices, [told]);
     // Nobody has noticed.
@@ -879,7 +891,7 @@ fn entries_follow_on_the_index_that_their_append_names() {
     let acknowledge = |story: &mut Story, kind: MessageType, index: u64| {
         let mut message = Message::default();
         message.set_msg_type(kind);
-        let term = story.node(1).core.status().term;
+        let term = story.node(1).core.status().term.get();
         (message.from, message.to, message.term) = (3, 1, term);
         message.index = index;
         let message = PeerMessage::Raft(Box::new(message));

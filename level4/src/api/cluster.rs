@@ -49,7 +49,7 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
         "cluster": format!("{:016x}", api.transport.cluster()),
         "address": status.members.get(&status.id),
         "role": status.role,
-        "term": status.term,
+        "term": status.term.get(),
         "leader": leader.map(|id| id.to_string()),
         "leader_address": leader.and_then(|id| status.members.get(&id)),
         "commit_index": status.commit_index,

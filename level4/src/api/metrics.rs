@@ -72,7 +72,7 @@ fn position(api: &Api, status: &Status) -> [Row; 12] {
     let members = status.members.len() as u64;
     let connected = api.transport.connected().len() as u64;
     [
-        ("term", gauge, "Raft term.", status.term),
+        ("term", gauge, "Raft term.", status.term.get()),
         ("is_leader", gauge, "1 on the leader.", leads),
         (
             "commit_index",

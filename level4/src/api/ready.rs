@@ -94,7 +94,7 @@ fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
 mod tests {
     use super::*;
     use crate::consensus::{Removal, Standing};
-    use crate::ids::NodeId;
+    use crate::ids::{NodeId, Term};
 
     #[test]
     fn each_reason_not_to_be_ready_is_told() {
@@ -102,7 +102,7 @@ mod tests {
         let well = Status {
             id,
             role: "leader",
-            term: 1,
+            term: Term::new(1),
             leader: Some(id),
             commit_index: FAR_BEHIND + 5,
             applied_index: 5,

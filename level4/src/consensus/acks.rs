@@ -69,21 +69,21 @@ mod tests {
     #[test]
     fn a_quorum_in_the_same_term_commits() {
         let mut acks = Acks::default();
-        acks.note(NodeId::new(1), 5, 10);
-        assert_eq!(acks.committed(5, majority_of_three), None);
-        acks.note(NodeId::new(2), 5, 8);
-        assert_eq!(acks.committed(5, majority_of_three), Some(8));
-        acks.note(NodeId::new(3), 5, 12);
-        assert_eq!(acks.committed(5, majority_of_three), Some(10));
+        acks.note(NodeId::new(1), Term::new(5), 10);
+        assert_eq!(acks.committed(Term::new(5), majority_of_three), None);
+        acks.note(NodeId::new(2), Term::new(5), 8);
+        assert_eq!(acks.committed(Term::new(5), majority_of_three), Some(8));
+        acks.note(NodeId::new(3), Term::new(5), 12);
+        assert_eq!(acks.committed(Term::new(5), majority_of_three), Some(10));
     }
 
     #[test]
     fn acknowledgements_of_another_term_do_not_count() {
         let mut acks = Acks::default();
-        acks.note(NodeId::new(1), 5, 10);
-        acks.note(NodeId::new(2), 6, 10);
-        acks.note(NodeId::new(3), 5, 10);
-        assert_eq!(acks.committed(5, majority_of_three), None);
-        assert_eq!(acks.committed(6, majority_of_three), None);
+        acks.note(NodeId::new(1), Term::new(5), 10);
+        acks.note(NodeId::new(2), Term::new(6), 10);
+        acks.note(NodeId::new(3), Term::new(5), 10);
+        assert_eq!(acks.committed(Term::new(5), majority_of_three), None);
+        assert_eq!(acks.committed(Term::new(6), majority_of_three), None);
     }
 }

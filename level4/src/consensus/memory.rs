@@ -66,7 +66,7 @@ impl MemoryLog {
     /// Starts over behind a snapshot that the leader sent.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let metadata = snapshot.get_metadata();
-        self.base = (metadata.index, metadata.term);
+        self.base = (metadata.index, Term::new(metadata.term));
         self.entries.clear();
         self.conf_state = metadata.get_conf_state().clone();
     }
@@ -88,7 +88,7 @@ impl MemoryLog {
         while self.base.0 < up_to
             && let Some(entry) = self.entries.pop_front()
         {
-            self.base = (entry.index, entry.term);
+            self.base = (entry.index, Term::new(entry.term));
         }
     }
 
@@ -168,7 +168,7 @@ impl Storage for MemoryLog {
 
     fn term(&self, index: u64) -> Result<u64> {
         if index == self.base.0 {
-            return Ok(self.base.1);
+            return Ok(self.base.1.get());
         }
         if index < self.base.0 {
             return Err(Error::Store(StorageError::Compacted));

@@ -60,10 +60,10 @@ use skip::Skips;
 use snapshots::Snapshots;
 
 /// No term is as high as this, whoever says so: it would take one a nanosecond for a century.
-const TERM_LIMIT: Term = 1 << 62;
+const TERM_LIMIT: Term = Term::new(1 << 62);
 /// A term is not further ahead of this node's than so many, unless its author has proved himself: that is
 /// some days of elections one after the other, which a member may have slept through.
-const TERM_LEAP: Term = 1 << 20;
+const TERM_LEAP: u64 = 1 << 20;
 /// So many senders of such terms are told of.
 const REFUSED_TERMS: usize = 64;
 
@@ -75,8 +75,8 @@ pub struct Core {
     raw: RawNode<MemoryLog>,
     timing: Timing,
     rng: ChaCha8Rng,
-    /// Election timeout, and the term it was drawn in.
-    timeout: (Term, usize),
+    /// Election timeout, and the term it was drawn in, if it was.
+    timeout: (Option<Term>, usize),
     ticks: u64,
     gateway: Gateway,
     members: Members,
@@ -173,7 +173,7 @@ impl Core {
         let raw = RawNode::new(&config, log, &logger)?;
         let mut core = Self {
             raw,
-            timeout: (u64::MAX, timing.election),
+            timeout: (None, timing.election),
             rng: ChaCha8Rng::seed_from_u64(seed),
             ticks: 0,
             gateway: Gateway::new(id, incarnation, timing.resend),
@@ -220,6 +220,10 @@ impl Core {
     /// Who leads, as far as this node knows.
     fn leader(&self) -> Option<NodeId> {
         NodeId::from_raft(self.raw.raft.leader_id)
+    }
+
+    fn term(&self) -> Term {
+        Term::new(self.raw.raft.term)
     }
 
     fn is_leader(&self) -> bool {
@@ -291,7 +295,7 @@ impl Core {
     /// grow; who has proved nothing may not even come near.
     fn is_plausible(&self, term: Term) -> bool {
         let known = self.proved || !self.members.contains_key(&self.id());
-        term < TERM_LIMIT && (known || term <= self.raw.raft.term.saturating_add(TERM_LEAP))
+        term < TERM_LIMIT && (known || term <= self.term().saturating_add(TERM_LEAP))
     }
 
     /// A message came from another node. What cannot be used is dropped, as if lost.
@@ -467,7 +471,7 @@ impl Core {
                 StateRole::Follower => "joining",
                 StateRole::Candidate | StateRole::PreCandidate => "candidate",
             },
-            term: raft.term,
+            term: self.term(),
             leader: self.leader(),
             commit_index: raft.raft_log.committed,
             applied_index: self.applied,
@@ -495,8 +499,8 @@ impl Core {
     }
 
     /// The term in which this node leads; `None`: it does not.
-    pub fn leads(&self) -> Option<u64> {
-        self.is_leader().then_some(self.raw.raft.term)
+    pub fn leads(&self) -> Option<Term> {
+        self.is_leader().then(|| self.term())
     }
 
     /// What has to happen now. `now_ms` is the wall clock, the time of new entries.
@@ -551,7 +555,7 @@ impl Core {
 
     /// Sends everything unanswered to a new leader, and forgets what an old one had promised.
     fn follow_leadership(&mut self) {
-        let leadership = (self.raw.raft.term, self.leader());
+        let leadership = (self.term(), self.leader());
         if self.proposals.is_new_leadership(leadership) {
             self.durability.restart_announcing();
             self.gateway.resend_all();
@@ -606,7 +610,7 @@ impl Core {
     /// Draws an election timeout once a term. A rank of its own keeps each voter from standing at the
     /// same time as another; the random part keeps a pair from colliding for ever.
     fn set_timeout(&mut self) {
-        let term = self.raw.raft.term;
+        let term = Some(self.term());
         if self.timeout.0 != term {
             let me = self.id();
             let rank = self.voters().iter().position(|&id| id == me).unwrap_or(0);

@@ -10,7 +10,7 @@ use super::skip::decode_skip;
 use super::tally::has_quorum;
 use super::{Apply, Core, Effects, Persist, decode_snapshot_members};
 use crate::codec::Reader;
-use crate::ids::{Index, NodeId};
+use crate::ids::{Index, NodeId, Term};
 use crate::message::PeerMessage;
 
 impl Core {
@@ -130,21 +130,23 @@ impl Core {
     /// Sends what waited for `number` to be on disk, and tells everybody what is durable here.
     pub(super) fn release_held(&mut self, number: u64) {
         let mut acknowledged = None;
-        let current = self.raw.raft.term;
+        let current = self.term();
         for message in self.durability.release(number) {
             // The disk was slow, and a later leader may have replaced what was promised to an earlier one.
-            if message.term < current && is_promise(&message) {
+            let term = Term::new(message.term);
+            if term < current && is_promise(&message) {
                 continue;
             }
             if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
                 let to = NodeId::new(message.to);
-                acknowledged = acknowledged.max(Some((message.term, message.index, to)));
+                acknowledged = acknowledged.max(Some((term, message.index, to)));
             }
             self.send(message);
         }
         if self.is_leader() {
-            let (term, index) = (self.raw.raft.term, self.raw.raft.raft_log.persisted);
-            let of_term = self.raw.raft.raft_log.term(index).is_ok_and(|t| t == term);
+            let log = &self.raw.raft.raft_log;
+            let (term, index) = (current, log.persisted);
+            let of_term = log.term(index).is_ok_and(|of| Term::new(of) == term);
             if of_term && self.durability.announce(index) {
                 acknowledged = Some((term, index, self.id()));
             }
@@ -174,17 +176,17 @@ impl Core {
         if raft.raft_log.unstable.entries.iter().any(is_change) {
             return;
         }
-        let term = raft.term;
+        let term = Term::new(raft.term);
         let voters = raft.prs();
         if let Some(index) = self.acks.committed(term, |nodes| has_quorum(voters, nodes)) {
             let index = index.min(raft.raft_log.last_index());
-            raft.raft_log.maybe_commit(index, term);
+            raft.raft_log.maybe_commit(index, term.get());
         }
     }
 
     /// Hands a committed entry to the state machine; configuration changes take effect here.
     fn commit(&mut self, entry: Entry, effects: &mut Effects) {
-        let (index, term) = (entry.index, entry.term);
+        let (index, term) = (entry.index, Term::new(entry.term));
         self.handed_out = index;
         if is_change(&entry) {
             self.unapplied_changes.remove(&index);

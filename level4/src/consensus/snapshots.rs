@@ -128,7 +128,7 @@ impl Core {
             if self.leader() == Some(from) {
                 let mut reply = Message::default();
                 reply.set_msg_type(MessageType::MsgAppendResponse);
-                (reply.to, reply.term) = (from.get(), self.raw.raft.term);
+                (reply.to, reply.term) = (from.get(), self.term().get());
                 (reply.index, reply.commit) = (committed, committed);
                 let durable = self.raw.raft.raft_log.persisted >= committed;
                 if durable && self.durability.is_idle() {

@@ -95,7 +95,7 @@ impl SnapshotMessage {
         let mut head = |kind: u8, at: &At| {
             writer.byte(kind);
             writer.uint(at.index);
-            writer.uint(at.term);
+            writer.uint(at.term.get());
         };
         match self {
             Self::Offer(offer) => {
@@ -133,7 +133,7 @@ impl SnapshotMessage {
         let kind = reader.byte()?;
         let at = At {
             index: reader.uint()?,
-            term: reader.uint()?,
+            term: Term::new(reader.uint()?),
         };
         let malformed = |_| Malformed { at: 0 };
         Ok(match kind {
@@ -185,7 +185,7 @@ impl Outgoing {
         let metadata = self.snapshot.get_metadata();
         At {
             index: metadata.index,
-            term: metadata.term,
+            term: Term::new(metadata.term),
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
     fn outgoing(size: usize) -> Outgoing {
         let data: Vec<u8> = (0..size).map(|place| place as u8).collect();
         let conf_state = ConfState::from((vec![1, 2], vec![3]));
-        Outgoing::new(assemble(7, 2, conf_state, data.into()), 0)
+        Outgoing::new(assemble(7, Term::new(2), conf_state, data.into()), 0)
     }
 
     /// Pulls all of it through a link that takes `ticks(place)` for the piece at that place in line, and
@@ -394,7 +394,7 @@ mod tests {
         fn messages_survive_the_wire_and_garbage_is_refused(
             index: u64, term: u64, offset: u64, data: Vec<u8>, crc: u32, garbage: Vec<u8>,
         ) {
-            let at = At { index, term };
+            let at = At { index, term: Term::new(term) };
             for message in [
                 SnapshotMessage::Offer(Offer { at, size: offset, conf_state: ConfState::default() }),
                 SnapshotMessage::Pull { at, offset, length: index },

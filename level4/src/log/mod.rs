@@ -15,7 +15,7 @@ pub use disk::{Disk, Folder};
 
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{MemoryLog, Persist};
-use crate::ids::Index;
+use crate::ids::{Index, Term};
 
 /// A segment is closed when the next record would make it longer than this, bytes.
 const SEGMENT_SIZE: u64 = 16 * 1024 * 1024;
@@ -129,7 +129,7 @@ impl<D: Disk> Log<D> {
             .map(Snapshot::get_metadata)
             .cloned()
             .unwrap_or_default();
-        let base = (metadata.index, metadata.term);
+        let base = (metadata.index, Term::new(metadata.term));
         let mut replay = Replay::new(base);
         let mut files: Vec<u64> = disk
             .list()?
@@ -352,7 +352,7 @@ impl<D: Disk> Log<D> {
 pub fn read_segment(bytes: &[u8]) {
     let number = bytes.get(8..16).and_then(|n| n.try_into().ok());
     let number = number.map_or(1, u64::from_le_bytes);
-    let mut replay = Replay::new((0, 0));
+    let mut replay = Replay::new((0, Term::default()));
     // As a payload by itself, too: a CRC is hard to come by at random.
     let _ = replay.record(bytes);
     if let Ok(scan) = segment::scan("", bytes, number, None, true) {
@@ -465,18 +465,18 @@ fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
 #[derive(Debug)]
 struct Replay {
     /// The snapshot.
-    base: (Index, u64),
+    base: (Index, Term),
     /// Entries after the base, as the records left them.
     entries: Vec<Entry>,
     /// The term of the log's own entry at the base, if it has one.
-    term_at_base: Option<u64>,
+    term_at_base: Option<Term>,
     hard_state: HardState,
     /// The log needs a snapshot at this index or later.
     floor: Index,
 }
 
 impl Replay {
-    fn new(base: (Index, u64)) -> Self {
+    fn new(base: (Index, Term)) -> Self {
         Self {
             base,
             entries: Vec::new(),
@@ -505,7 +505,7 @@ impl Replay {
                     }
                 }
                 op::RESET => {
-                    let at = (reader.uint()?, reader.uint()?);
+                    let at = (reader.uint()?, Term::new(reader.uint()?));
                     highest = highest.max(at.0);
                     self.entries.clear();
                     self.term_at_base = (at.0 == self.base.0).then_some(at.1);
@@ -524,7 +524,7 @@ impl Replay {
                 .partition_point(|known| known.index < entry.index),
         );
         if entry.index <= self.base.0 {
-            self.term_at_base = (entry.index == self.base.0).then_some(entry.term);
+            self.term_at_base = (entry.index == self.base.0).then_some(Term::new(entry.term));
         } else {
             self.entries.push(entry);
         }
@@ -536,7 +536,7 @@ impl Replay {
         let older = self
             .entries
             .first()
-            .is_some_and(|entry| entry.term < self.base.1);
+            .is_some_and(|entry| Term::new(entry.term) < self.base.1);
         if older || self.term_at_base.is_some_and(|term| term != self.base.1) {
             self.entries.clear();
         }
@@ -554,7 +554,7 @@ impl Replay {
             );
             return Err(LogError::Missing { what });
         }
-        state.term = state.term.max(self.base.1);
+        state.term = state.term.max(self.base.1.get());
         state.commit = state.commit.clamp(self.base.0, last);
         Ok((self.entries, self.hard_state))
     }

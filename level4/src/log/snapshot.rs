@@ -13,7 +13,7 @@ use raft::eraftpb::{ConfState, Snapshot};
 use super::segment::foreign_version;
 use super::{Disk, LogError};
 use crate::codec::{Malformed, Reader, Writer};
-use crate::ids::Index;
+use crate::ids::{Index, Term};
 
 const MAGIC: &[u8; 8] = b"L4SNAP\x00\x01";
 const HEADER: usize = 20;
@@ -128,7 +128,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
         return Err(Malformed { at: 0 });
     }
     let mut reader = Reader::new(body);
-    let (index, term) = (reader.uint()?, reader.uint()?);
+    let (index, term) = (reader.uint()?, Term::new(reader.uint()?));
     let conf_state =
         ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: HEADER })?;
     Ok(assemble(
@@ -140,14 +140,14 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
 }
 
 /// A snapshot as Raft wants it.
-pub fn assemble(index: Index, term: u64, conf_state: ConfState, data: Bytes) -> Snapshot {
+pub fn assemble(index: Index, term: Term, conf_state: ConfState, data: Bytes) -> Snapshot {
     let mut snapshot = Snapshot {
         data,
         ..Snapshot::default()
     };
     let metadata = snapshot.mut_metadata();
     metadata.index = index;
-    metadata.term = term;
+    metadata.term = term.get();
     metadata.set_conf_state(conf_state);
     snapshot
 }
@@ -195,7 +195,14 @@ mod tests {
     fn two_writers_of_one_snapshot_do_not_take_each_others_files() {
         let home = tempfile::tempdir().unwrap();
         let folder = || Folder::open(home.path().to_owned()).unwrap();
-        let state = |byte| assemble(7, 1, ConfState::default(), vec![byte; 100].into());
+        let state = |byte| {
+            assemble(
+                7,
+                Term::new(1),
+                ConfState::default(),
+                vec![byte; 100].into(),
+            )
+        };
         let mut disk = Shared {
             folder: folder(),
             other: || save(&mut folder(), &state(1)).unwrap(),

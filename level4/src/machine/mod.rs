@@ -143,7 +143,7 @@ impl<E: Executor> Machine<E> {
             skips: BTreeSet::new(),
             place: Arc::default(),
             executor,
-            applied: (0, 0),
+            applied: (0, Term::default()),
             conf_state: ConfState::default(),
             members: Members::new(),
             sequence: 0,
@@ -433,6 +433,7 @@ mod tests {
     use std::convert::Infallible;
 
     const NODE: NodeId = NodeId::new(1);
+    const TERM: Term = Term::new(1);
 
     /// Counts executions.
     #[derive(Debug, Default)]
@@ -486,7 +487,7 @@ mod tests {
         let executed = machine
             .apply(Apply::Batch {
                 index,
-                term: 1,
+                term: TERM,
                 data,
             })
             .unwrap();
@@ -534,8 +535,11 @@ mod tests {
                 requests,
             };
             let data = batch.encode().into();
-            let term = 1;
-            let step = Apply::Batch { index, term, data };
+            let step = Apply::Batch {
+                index,
+                term: TERM,
+                data,
+            };
             machine.apply(step).unwrap().remove(0).1
         };
         let first = run(&mut machine, 1, b"a", 1);

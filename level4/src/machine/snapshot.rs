@@ -143,7 +143,7 @@ impl<E: Executor> Machine<E> {
             return Err(Malformed { at: 2 }.into());
         }
         self.executor.restore(state).map_err(ApplyError::Restore)?;
-        self.applied = (metadata.index, metadata.term);
+        self.applied = (metadata.index, Term::new(metadata.term));
         Ok(())
     }
 }

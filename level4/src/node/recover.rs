@@ -15,7 +15,7 @@ use super::trust::{self, Trust};
 use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Term};
 use crate::log::{Folder, Log, LogError};
 use crate::machine::{ApplyError, Machine};
 use crate::notes::note;
@@ -191,7 +191,12 @@ fn found(log: &mut Log<Folder>, node: NodeId, name: &str) -> Result<MemoryLog, L
         ..Persist::default()
     }])?;
     let conf_state = ConfState::default();
-    Ok(MemoryLog::new((0, 0), entries, hard_state, conf_state))
+    Ok(MemoryLog::new(
+        (0, Term::default()),
+        entries,
+        hard_state,
+        conf_state,
+    ))
 }
 
 /// A random number that is not 0, from the system's generator by way of the standard library's hashing

@@ -13,7 +13,7 @@ use level4::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
     founding_entry,
 };
-use level4::ids::NodeId;
+use level4::ids::{NodeId, Term};
 use level4::log::Log;
 use level4::machine::{ApplyError, Machine};
 use level4::message::PeerMessage;
@@ -219,9 +219,9 @@ pub struct Cluster {
     connections: HashMap<(usize, usize), u64>,
     wiped: bool,
     /// Who led in each term.
-    leaders: HashMap<u64, NodeId>,
+    leaders: HashMap<Term, NodeId>,
     /// Term and content of every applied entry, as first seen.
-    entries: HashMap<u64, (u64, Bytes)>,
+    entries: HashMap<u64, (Term, Bytes)>,
     /// What ran at each position, as first seen.
     history: Vec<(Option<u64>, Bytes)>,
     /// The replica that was spoilt.

@@ -29,7 +29,7 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
             },
             "raft": {
                 "state": status.role,
-                "term": status.term,
+                "term": status.term.get(),
                 "commit_index": status.commit_index,
                 "applied_index": status.applied_index,
             },
