@@ -27,14 +27,14 @@ use level4::{SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 use raft::eraftpb::{ConfState, Entry, HardState};
 
 /// Not a multiple of the distance between snapshots: some entries have to be applied again.
-const ENTRIES: Index = 1_049_000;
+const ENTRIES: u64 = 1_049_000;
 /// Entries of one record of the log.
-const GROUP: Index = 1_000;
+const GROUP: u64 = 1_000;
 const STARTS: usize = 5;
 const NODE: NodeId = NodeId::new(1);
 const TERM: Term = Term::new(1);
 
-fn insert(index: Index) -> Entry {
+fn insert(index: u64) -> Entry {
     let sql = match index {
         2 => "CREATE TABLE t (id INTEGER PRIMARY KEY, text)".to_owned(),
         _ => format!("INSERT INTO t (text) VALUES ('row of entry {index}')"),
@@ -84,7 +84,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         ..Persist::default()
     }])?;
     machine.apply(Apply::Members {
-        index: 1,
+        index: Index::new(1),
         term: TERM,
         conf_state: ConfState {
             voters: vec![NODE.get()],
@@ -99,7 +99,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         let entries: Vec<Entry> = (first..=last).map(insert).collect();
         for entry in &entries {
             machine.apply(Apply::Batch {
-                index: entry.index,
+                index: Index::new(entry.index),
                 term: TERM,
                 data: entry.data.clone(),
             })?;
@@ -112,7 +112,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         if last >= snapshotted + SNAPSHOT_EVERY {
             snapshotted = last;
             log.save_snapshot(&machine.snapshot())?;
-            log.compact(last - SNAPSHOT_KEEP)?;
+            log.compact(Index::new(last - SNAPSHOT_KEEP))?;
         }
         first = last + 1;
     }

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::consensus::Membership;
     use crate::consensus::{Digests, SnapshotMessage};
-    use crate::ids::Term;
+    use crate::ids::{Index, Term};
     use crate::log::snapshot;
     use crate::message::{Command, Request, RequestId};
     use crate::transport::{Frame, Hello, Packer};
@@ -70,7 +70,7 @@ mod tests {
             content: false,
             question: true,
             chain: crate::consensus::Chain::default(),
-            first: 9,
+            first: Index::new(9),
             values: vec![1, 2],
         };
         let hello = Hello {
@@ -79,7 +79,7 @@ mod tests {
             name: "a".to_owned(),
             proves: true,
             membership: Membership {
-                as_of: 4,
+                as_of: Index::new(4),
                 members: Members::from([(NodeId::new(2), "a".to_owned())]),
             },
             nonce: [5; 32],
@@ -90,7 +90,7 @@ mod tests {
             PeerMessage::Digests(digests),
             PeerMessage::Snapshot(SnapshotMessage::Gone {
                 at: crate::consensus::At {
-                    index: 1,
+                    index: Index::new(1),
                     term: Term::new(1),
                 },
             }),
@@ -100,8 +100,12 @@ mod tests {
         valid.push(Packer::default().pack(&frames)[4..].to_vec());
         valid.push(Greeting::Hello(hello).encode()[9..].to_vec());
         valid.push(batch.encode());
-        let snapshot =
-            snapshot::assemble(3, Term::new(1), ConfState::default(), vec![1; 50].into());
+        let snapshot = snapshot::assemble(
+            Index::new(3),
+            Term::new(1),
+            ConfState::default(),
+            vec![1; 50].into(),
+        );
         valid.push([&snapshot::head(&snapshot)[..], &snapshot.data].concat());
         valid.push(b"level4 node 2\nid 7\ncluster 1\nstarts 2\nlog 1\nend\n".to_vec());
         valid.push(log::example_segment());

@@ -5,6 +5,7 @@
 //! ([`NodeId::get`]), and in what people read.
 
 use std::fmt::{self, Display, Formatter};
+use std::ops::Add;
 
 /// A node of the cluster: drawn at random when a node first starts with an empty folder. A wiped node
 /// gets a new one, so it cannot vote as if it remembered.
@@ -44,8 +45,80 @@ impl Display for NodeId {
     }
 }
 
-/// Position in the replicated log, from 1.
-pub type Index = u64;
+/// Position of an entry in the replicated log, from 1; 0 is before the first.
+///
+/// ```
+/// # use level4::ids::Index;
+/// let last = Index::new(7);
+/// assert_eq!(last.next().since(last), 1);
+/// assert_eq!(last.since(last.next()), 0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Index(u64);
+
+impl Index {
+    /// Before the first entry.
+    pub const START: Self = Self(0);
+
+    /// The position with this number, as Raft gave it or as it was read.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The entry after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// This entry and those after it.
+    pub fn onwards(self) -> impl Iterator<Item = Self> + Clone {
+        (self.0..).map(Self)
+    }
+
+    /// How many entries this one is after `earlier`; none, if it is before it.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The entry so many after this one, or the last of all.
+    #[must_use]
+    pub const fn saturating_add(self, entries: u64) -> Self {
+        Self(self.0.saturating_add(entries))
+    }
+
+    /// The entry so many before this one, or the start.
+    #[must_use]
+    pub const fn saturating_sub(self, entries: u64) -> Self {
+        Self(self.0.saturating_sub(entries))
+    }
+
+    /// Whether it is one of those that come every so many entries.
+    pub const fn is_multiple_of(self, entries: u64) -> bool {
+        self.0.is_multiple_of(entries)
+    }
+}
+
+impl Add<u64> for Index {
+    type Output = Self;
+
+    /// The entry so many after this one.
+    fn add(self, entries: u64) -> Self {
+        Self(self.0 + entries)
+    }
+}
+
+impl Display for Index {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A term of Raft's: one election and the time of the leader it made, if it made one. Terms only grow; 0 is
 /// before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -333,7 +333,7 @@ impl PeerMessage {
             Self::Ack { term, index } => {
                 writer.byte(2);
                 writer.uint(term.get());
-                writer.uint(*index);
+                writer.uint(index.get());
             }
             Self::Join { node, name } => {
                 writer.byte(3);
@@ -369,12 +369,12 @@ impl PeerMessage {
             }
             Self::Progress { applied, parted } => {
                 writer.byte(10);
-                writer.uint(*applied);
+                writer.uint(applied.get());
                 writer.byte(u8::from(*parted));
             }
             Self::Skip { index } => {
                 writer.byte(11);
-                writer.uint(*index);
+                writer.uint(index.get());
             }
         }
         writer.finish()
@@ -394,7 +394,7 @@ impl PeerMessage {
             1 => Self::Forward(decode_requests(&mut reader)?),
             2 => Self::Ack {
                 term: Term::new(reader.uint()?),
-                index: reader.uint()?,
+                index: Index::new(reader.uint()?),
             },
             3 => Self::Join {
                 node: NodeId::new(reader.uint()?),
@@ -419,11 +419,11 @@ impl PeerMessage {
             8 => Self::Snapshot(SnapshotMessage::decode(&mut reader)?),
             9 => Self::Digests(Digests::decode(&mut reader)?),
             10 => Self::Progress {
-                applied: reader.uint()?,
+                applied: Index::new(reader.uint()?),
                 parted: reader.byte()? == 1,
             },
             11 => Self::Skip {
-                index: reader.uint()?,
+                index: Index::new(reader.uint()?),
             },
             _ => return Err(Malformed { at: 0 }),
         })
@@ -471,7 +471,7 @@ mod tests {
             PeerMessage::Forward(batch.requests),
             PeerMessage::Ack {
                 term: Term::new(3),
-                index: 300,
+                index: Index::new(300),
             },
             PeerMessage::Join {
                 node,
@@ -482,10 +482,12 @@ mod tests {
             PeerMessage::Pong { sent: 0 },
             PeerMessage::Distances(BTreeMap::from([(NodeId::new(u64::MAX), 40), (node, 0)])),
             PeerMessage::Progress {
-                applied: 1 << 50,
+                applied: Index::new(1 << 50),
                 parted: true,
             },
-            PeerMessage::Skip { index: 5 },
+            PeerMessage::Skip {
+                index: Index::new(5),
+            },
         ] {
             let PeerMessage::Raft(_) = &message else {
                 assert_eq!(

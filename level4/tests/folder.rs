@@ -16,7 +16,7 @@ use std::process::Command;
 use common::Node;
 use disk::SimulatedDisk;
 use level4::consensus::Persist;
-use level4::ids::Term;
+use level4::ids::{Index, Term};
 use level4::log::{Disk as _, Log, snapshot};
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
@@ -79,9 +79,10 @@ fn log() -> SimulatedDisk {
         .unwrap();
         if index == SNAPSHOT + 2 {
             let state = vec![5; 300].into();
-            let snapshot = snapshot::assemble(SNAPSHOT, Term::new(1), ConfState::default(), state);
+            let at = Index::new(SNAPSHOT);
+            let snapshot = snapshot::assemble(at, Term::new(1), ConfState::default(), state);
             log.save_snapshot(&snapshot).unwrap();
-            log.compact(SNAPSHOT).unwrap();
+            log.compact(at).unwrap();
         }
     }
     log.into_disk()

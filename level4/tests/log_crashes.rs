@@ -8,7 +8,7 @@ mod disk;
 
 use disk::SimulatedDisk;
 use level4::consensus::Persist;
-use level4::ids::Term;
+use level4::ids::{Index, Term};
 use level4::log::{Log, snapshot};
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
@@ -38,7 +38,7 @@ impl Model {
             self.entries.clear();
             let conf = ConfState::default();
             persist.snapshot = Some(snapshot::assemble(
-                self.base.0,
+                Index::new(self.base.0),
                 Term::new(self.base.1),
                 conf,
                 vec![7; 900].into(),
@@ -122,15 +122,16 @@ fn run(seed: u64) {
                 // This node compacts its own log.
                 let cut = rng.random_range(1..durable.entries.len());
                 let base = (durable.base.0 + cut as u64, durable.entries[cut - 1].0);
-                let (term, data) = (Term::new(base.1), vec![9; 700].into());
-                let snapshot = snapshot::assemble(base.0, term, ConfState::default(), data);
+                let (index, term) = (Index::new(base.0), Term::new(base.1));
+                let data = vec![9; 700].into();
+                let snapshot = snapshot::assemble(index, term, ConfState::default(), data);
                 after.base = base;
                 after.entries.drain(..cut);
                 if log.save_snapshot(&snapshot).is_err() {
                     break;
                 }
                 durable.clone_from(&after);
-                if log.compact(base.0).is_err() {
+                if log.compact(index).is_err() {
                     break;
                 }
             }

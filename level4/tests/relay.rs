@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use level4::consensus::{Members, Membership};
-use level4::ids::{NodeId, Term};
+use level4::ids::{Index, NodeId, Term};
 use level4::message::PeerMessage;
 use level4::security::Security;
 use level4::transport::{Event, Identity, Listener, Transport};
@@ -63,18 +63,21 @@ async fn a_message_finds_its_way_round_a_link_that_is_down() {
         let place = |id| if Some(id) == wrong { nowhere } else { id };
         let names = [one, two, three].map(|id| (id, at(place(id))));
         let members = Members::from(names);
-        Membership { as_of: 1, members }
+        Membership {
+            as_of: Index::new(1),
+            members,
+        }
     };
     left.set_members(members(Some(three)));
     middle.set_members(members(None));
     right.set_members(members(Some(one)));
     let there = PeerMessage::Ack {
         term: Term::new(1),
-        index: 10,
+        index: Index::new(10),
     };
     let back = PeerMessage::Ack {
         term: Term::new(2),
-        index: 20,
+        index: Index::new(20),
     };
     // What is sent before the ways are known is lost, so both keep sending.
     let sending = async {

@@ -9,7 +9,7 @@ use level4::consensus::{
     Answer, Applied, Apply, Chain, Core, Digests, Effects, Link, Members, MemoryLog, Notice,
     Persist, Standing, Start, Timing, asks_for_comparison,
 };
-use level4::ids::{NodeId, Term};
+use level4::ids::{Index, NodeId, Term};
 use level4::machine::Machine;
 use level4::message::{Command, PeerMessage};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
@@ -29,6 +29,9 @@ const TIMING: Timing = Timing {
     compare: 16,
     apply_limit: 1_000,
 };
+
+/// Where a cluster begins: it has been founded.
+const FIRST: (Index, Term) = (Index::new(1), Term::new(1));
 
 /// A node whose disk and state machine are as fast or as slow as the story wants.
 struct Node {
@@ -81,17 +84,12 @@ impl Story {
                 commit: 1,
                 ..HardState::default()
             };
-            let log = MemoryLog::new(
-                (1, Term::new(1)),
-                Vec::new(),
-                hard_state,
-                conf_state.clone(),
-            );
+            let log = MemoryLog::new(FIRST, Vec::new(), hard_state, conf_state.clone());
             let mut machine = Machine::new(Ledger::default());
             machine
                 .apply(Apply::Members {
-                    index: 1,
-                    term: Term::new(1),
+                    index: FIRST.0,
+                    term: FIRST.1,
                     conf_state: conf_state.clone(),
                     members: members.clone(),
                 })
@@ -100,11 +98,11 @@ impl Story {
                 id: NodeId::new(id),
                 incarnation: 1,
                 log,
-                applied: 1,
+                applied: FIRST.0,
                 members: members.clone(),
                 timing: TIMING,
                 seed: id,
-                parted: (parted == Some(id)).then_some(1),
+                parted: (parted == Some(id)).then_some(FIRST.0),
                 skipped: BTreeSet::new(),
                 proved: false,
             })
@@ -313,7 +311,7 @@ fn a_committed_configuration_change_is_on_disk_at_once() {
         }
         for step in &story.node(1).applies {
             if let Apply::Members { index, .. } = step {
-                assert!(*index <= written, "{index} may be forgotten");
+                assert!(index.get() <= written, "{index} may be forgotten");
             }
         }
         if let Some(last) = effects.persist.last() {
@@ -385,7 +383,7 @@ fn acknowledgements_commit_nothing_beyond_a_configuration_change_that_has_just_c
         1,
         PeerMessage::Ack {
             term: Term::new(1),
-            index: 3,
+            index: Index::new(3),
         },
     );
     story.write(2);
@@ -424,7 +422,7 @@ fn what_was_promised_to_the_leader_of_an_earlier_term_is_not_said_any_more() {
             PeerMessage::Raft(message) if message.msg_type == MessageType::MsgAppendResponse => {
                 Some((*to, message.term, message.index))
             }
-            PeerMessage::Ack { term, index } => Some((*to, term.get(), *index)),
+            PeerMessage::Ack { term, index } => Some((*to, term.get(), index.get())),
             _ => None,
         });
     let promises: Vec<(u64, u64, u64)> = promises.collect();
@@ -525,7 +523,7 @@ fn a_newcomer_learns_and_then_votes() {
     story.elect_first();
     let mut other = Story::new(3).nodes.pop().unwrap();
     let log = MemoryLog::new(
-        (0, Term::default()),
+        (Index::START, Term::default()),
         Vec::new(),
         HardState::default(),
         ConfState::default(),
@@ -535,7 +533,7 @@ fn a_newcomer_learns_and_then_votes() {
         id: NodeId::new(3),
         incarnation: 1,
         log,
-        applied: 0,
+        applied: Index::START,
         members: Members::new(),
         timing: TIMING,
         seed: 3,
@@ -657,7 +655,7 @@ fn contents_that_nobody_can_compare_any_more_are_compared_anew() {
         question: false,
         chain: Chain {
             engine: 1,
-            since: 0,
+            since: Index::START,
         },
         first: at,
         values: vec![2],
@@ -676,7 +674,7 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
     let mut story = Story::new(3);
     story.elect_first();
     story.ask(1, 0, "poison");
-    let stuck = story.node(1).machine.applied() + 1;
+    let stuck = story.node(1).machine.applied().next();
     // Nobody comes to the end of it.
     for _ in 0..100 {
         for id in 1..=3 {
@@ -690,7 +688,7 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
     }
     assert_eq!(story.node(2).core.status().stuck_at, Some(stuck));
     // What is not stuck is not skipped.
-    story.node(2).core.skip(stuck + 1);
+    story.node(2).core.skip(stuck.next());
     story.node(2).core.skip(stuck);
     let mut told = Vec::new();
     for _ in 0..40 {
@@ -794,7 +792,7 @@ fn a_term_out_of_all_measure_is_not_heard_and_told_once() {
         story.receive(2, 1, message);
         let ack = PeerMessage::Ack {
             term: Term::new(said),
-            index: 1,
+            index: Index::new(1),
         };
         story.receive(2, 1, ack);
         story.settle();
@@ -898,7 +896,7 @@ fn entries_follow_on_the_index_that_their_append_names() {
         story.receive(1, 3, message);
     };
     // Node 3's link swallows everything, until as many appends are under way as may be (`max_inflight_msgs`).
-    let first = story.node(1).core.status().commit_index;
+    let first = story.node(1).core.status().commit_index.get();
     for token in 0..1024 {
         story.ask(1, token, "a");
         story.settle_with(|from, to, _| from != 3 && to != 3);

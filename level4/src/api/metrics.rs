@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 
 use super::{Api, ApiError, operate};
 use crate::consensus::{Standing, Status};
+use crate::ids::Index;
 
 /// A figure: its name without the prefix, Prometheus' type, what it tells, and its value.
 type Row = (&'static str, &'static str, &'static str, u64);
@@ -78,19 +79,19 @@ fn position(api: &Api, status: &Status) -> [Row; 12] {
             "commit_index",
             gauge,
             "Of this node's log.",
-            status.commit_index,
+            status.commit_index.get(),
         ),
         (
             "applied_index",
             gauge,
             "Of this node's state.",
-            status.applied_index,
+            status.applied_index.get(),
         ),
         (
             "apply_backlog",
             gauge,
             "Committed entries that are not applied here.",
-            status.commit_index.saturating_sub(status.applied_index),
+            status.commit_index.since(status.applied_index),
         ),
         (
             "state_sound",
@@ -102,7 +103,7 @@ fn position(api: &Api, status: &Status) -> [Row; 12] {
             "parted_at_index",
             gauge,
             "Where this node's state parted from the majority's; 0: nowhere.",
-            operate::parted_at(status).unwrap_or_default(),
+            operate::parted_at(status).map_or(0, Index::get),
         ),
         (
             "peers_insecure",

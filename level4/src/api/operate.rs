@@ -24,7 +24,7 @@ pub async fn skip(
     parameters: Parameters,
 ) -> Result<impl IntoResponse, ApiError> {
     let index = parameters.get("index").and_then(|text| text.parse().ok());
-    let index: Index = index.ok_or_else(|| {
+    let index = index.map(Index::new).ok_or_else(|| {
         ApiError::bad(
             "say which entry: /cluster/skip?index=N, with \"stuck_at\" of /cluster/status",
         )
@@ -45,7 +45,7 @@ pub async fn skip(
             api.node.skip(index);
             sleep(ASK_AGAIN).await;
             if api.status().await?.applied_index >= index {
-                return Ok(json_reply(&json!({ "skipped": index })));
+                return Ok(json_reply(&json!({ "skipped": index.get() })));
             }
         }
     };
@@ -80,7 +80,7 @@ pub fn objection(status: &Status) -> Option<String> {
 pub fn describe(api: &Api, status: &Status) -> Json {
     let applying = api.node.applying().map(|now| {
         json!({
-            "index": now.index,
+            "index": now.index.get(),
             "for_ms": now.since.as_millis() as u64,
             "request": now.request,
         })
@@ -92,11 +92,11 @@ pub fn describe(api: &Api, status: &Status) -> Json {
     };
     json!({
         "standing": standing,
-        "differs_at": differs_at,
+        "differs_at": differs_at.map(Index::get),
         "mixed_engines": status.mixed_engines,
-        "behind": status.commit_index.saturating_sub(status.applied_index),
+        "behind": status.commit_index.since(status.applied_index),
         "applying": applying,
-        "stuck_at": status.stuck_at,
+        "stuck_at": status.stuck_at.map(Index::get),
         "receiving_snapshot": status.receiving_snapshot,
     })
 }

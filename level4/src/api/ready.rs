@@ -86,7 +86,7 @@ fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
     if status.receiving_snapshot {
         return Some("state: a snapshot is on its way to this node".to_owned());
     }
-    let behind = status.commit_index.saturating_sub(status.applied_index);
+    let behind = status.commit_index.since(status.applied_index);
     (behind > FAR_BEHIND).then(|| format!("state: {behind} entries behind"))
 }
 
@@ -94,7 +94,7 @@ fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
 mod tests {
     use super::*;
     use crate::consensus::{Removal, Standing};
-    use crate::ids::{NodeId, Term};
+    use crate::ids::{Index, NodeId, Term};
 
     #[test]
     fn each_reason_not_to_be_ready_is_told() {
@@ -104,11 +104,11 @@ mod tests {
             role: "leader",
             term: Term::new(1),
             leader: Some(id),
-            commit_index: FAR_BEHIND + 5,
-            applied_index: 5,
+            commit_index: Index::new(FAR_BEHIND + 5),
+            applied_index: Index::new(5),
             waiting: 0,
             members: [(id, String::new())].into(),
-            members_as_of: 1,
+            members_as_of: Index::new(1),
             removed: None,
             voters: vec![id],
             standing: Standing::Sound,
@@ -123,13 +123,15 @@ mod tests {
             change(&mut status);
             of_status(&status, false).unwrap()
         };
-        let behind = changed(&|status| status.applied_index = 4);
+        let behind = changed(&|status| status.applied_index = Index::new(4));
         assert_eq!(behind, "state: 10001 entries behind");
         assert!(of_status(&well, true).unwrap().starts_with("disk: full"));
         assert!(changed(&|status| status.receiving_snapshot = true).contains("a snapshot"));
         assert!(changed(&|status| status.members.clear()).contains("no member"));
         assert!(changed(&|status| status.removed = Some(Removal::Absent)).contains("removed"));
-        assert!(changed(&|status| status.standing = Standing::Parted(3)).contains("at index 3"));
-        assert!(changed(&|status| status.standing = Standing::Doubtful(4)).contains("at index 4"));
+        let at = Index::new(3);
+        for standing in [Standing::Parted(at), Standing::Doubtful(at)] {
+            assert!(changed(&|status| status.standing = standing).contains("at index 3"));
+        }
     }
 }

@@ -62,28 +62,39 @@ impl Acks {
 mod tests {
     use super::*;
 
+    const TERM: Term = Term::new(5);
+    const LATER: Term = Term::new(6);
+
     fn majority_of_three(nodes: &HashSet<NodeId>) -> bool {
         nodes.len() >= 2
+    }
+
+    fn note(acks: &mut Acks, node: u64, term: Term, index: u64) {
+        acks.note(NodeId::new(node), term, Index::new(index));
+    }
+
+    fn committed(acks: &Acks, term: Term) -> Option<u64> {
+        acks.committed(term, majority_of_three).map(Index::get)
     }
 
     #[test]
     fn a_quorum_in_the_same_term_commits() {
         let mut acks = Acks::default();
-        acks.note(NodeId::new(1), Term::new(5), 10);
-        assert_eq!(acks.committed(Term::new(5), majority_of_three), None);
-        acks.note(NodeId::new(2), Term::new(5), 8);
-        assert_eq!(acks.committed(Term::new(5), majority_of_three), Some(8));
-        acks.note(NodeId::new(3), Term::new(5), 12);
-        assert_eq!(acks.committed(Term::new(5), majority_of_three), Some(10));
+        note(&mut acks, 1, TERM, 10);
+        assert_eq!(committed(&acks, TERM), None);
+        note(&mut acks, 2, TERM, 8);
+        assert_eq!(committed(&acks, TERM), Some(8));
+        note(&mut acks, 3, TERM, 12);
+        assert_eq!(committed(&acks, TERM), Some(10));
     }
 
     #[test]
     fn acknowledgements_of_another_term_do_not_count() {
         let mut acks = Acks::default();
-        acks.note(NodeId::new(1), Term::new(5), 10);
-        acks.note(NodeId::new(2), Term::new(6), 10);
-        acks.note(NodeId::new(3), Term::new(5), 10);
-        assert_eq!(acks.committed(Term::new(5), majority_of_three), None);
-        assert_eq!(acks.committed(Term::new(6), majority_of_three), None);
+        note(&mut acks, 1, TERM, 10);
+        note(&mut acks, 2, LATER, 10);
+        note(&mut acks, 3, TERM, 10);
+        assert_eq!(committed(&acks, TERM), None);
+        assert_eq!(committed(&acks, LATER), None);
     }
 }

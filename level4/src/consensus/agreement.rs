@@ -16,11 +16,11 @@ use crate::ids::{Index, NodeId};
 use crate::message::PeerMessage;
 
 /// All nodes tell their values at the multiples of this.
-pub const COMPARE_EVERY: Index = 256;
+pub const COMPARE_EVERY: u64 = 256;
 /// Questions of others that wait until this node has got there, at most.
 const OWED_LIMIT: usize = 16;
 /// Values further ahead than so many entries are no correct node's.
-const FAR: Index = 1 << 32;
+const FAR: u64 = 1 << 32;
 
 /// What a node's digests say about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,13 +155,13 @@ impl Agreement {
         Self {
             me,
             chain: Chain::default(),
-            last: 0,
+            last: Index::START,
             chained: Tally::default(),
             content: Tally::default(),
             split: BTreeSet::new(),
             parted,
             owed: BTreeSet::new(),
-            detailed: 0,
+            detailed: Index::START,
             foreign: BTreeSet::new(),
             asked: false,
             outbox: Vec::new(),
@@ -244,7 +244,7 @@ impl Agreement {
 
     /// Another node told its values.
     pub fn receive(&mut self, from: NodeId, digests: &Digests, quorum: &Quorum) {
-        if self.last == 0 {
+        if self.last == Index::START {
             // Nothing was applied yet, so there is nothing to compare.
             return;
         }
@@ -262,9 +262,9 @@ impl Agreement {
         } else {
             &mut self.chained
         };
-        let indexes = digests.first..;
+        let indexes = digests.first.onwards();
         for (index, &value) in indexes.clone().zip(&digests.values) {
-            if digests.content || index + KEPT > self.last {
+            if digests.content || self.last.since(index) < KEPT {
                 tally.others.entry(index).or_default().insert(from, value);
             }
         }
@@ -324,7 +324,7 @@ impl Agreement {
     fn tell(&mut self, first: Index, last: Index, question: bool) {
         let range = self.chained.own.range(first..=last);
         let values: Vec<u64> = range.map(|(_, &value)| value).collect();
-        if values.len() as u64 == last - first + 1 {
+        if values.len() as u64 == last.since(first) + 1 {
             self.outbox.push(Digests {
                 content: false,
                 question,
@@ -378,7 +378,7 @@ impl Agreement {
         self.detailed = index;
         let oldest = self.chained.own.first_key_value();
         let oldest = oldest.map_or(index, |(&oldest, _)| oldest);
-        let first = (index + 1).saturating_sub(DETAIL).max(oldest);
+        let first = index.next().saturating_sub(DETAIL).max(oldest);
         self.tell(first, index, false);
     }
 
@@ -397,11 +397,15 @@ mod tests {
 
     const CHAIN: Chain = Chain {
         engine: 9,
-        since: 0,
+        since: Index::START,
     };
 
     const SECOND: NodeId = NodeId::new(2);
     const THIRD: NodeId = NodeId::new(3);
+
+    fn at(index: u64) -> Index {
+        Index::new(index)
+    }
 
     fn with_quorum<T>(size: u64, work: impl FnOnce(&Quorum) -> T) -> T {
         let voters: HashSet<NodeId> = (1..=size).map(NodeId::new).collect();
@@ -414,7 +418,7 @@ mod tests {
     }
 
     /// Nodes 1.. that apply entries 1..=`last`; `value` gives each one's chain.
-    fn run(size: u64, last: Index, value: impl Fn(u64, Index) -> u64) -> Vec<Agreement> {
+    fn run(size: u64, last: u64, value: impl Fn(u64, u64) -> u64) -> Vec<Agreement> {
         let ids = (1..=size).map(NodeId::new);
         let mut nodes: Vec<Agreement> = ids.map(|id| Agreement::new(id, None)).collect();
         with_quorum(size, |quorum| {
@@ -422,7 +426,7 @@ mod tests {
                 for node in &mut nodes {
                     let link = Link {
                         chain: CHAIN,
-                        index,
+                        index: at(index),
                         value: value(node.me.get(), index),
                     };
                     node.applied(&[link], quorum);
@@ -464,14 +468,14 @@ mod tests {
     fn equal_replicas_are_sound_and_say_little() {
         let nodes = run(3, 1_000, |_, index| index * 7);
         assert_eq!(standings(&nodes), [Standing::Sound; 3]);
-        assert!(nodes.iter().all(|node| node.chained.agreed == 1_000));
+        assert!(nodes.iter().all(|node| node.chained.agreed == at(1_000)));
     }
 
     #[test]
     fn the_one_that_differs_learns_the_index_where_it_parted() {
         let parted = |node, index| index * 7 + u64::from(node == 2 && index >= 777);
         let nodes = run(3, 1_000, parted);
-        let expected = [Standing::Sound, Standing::Parted(777), Standing::Sound];
+        let expected = [Standing::Sound, Standing::Parted(at(777)), Standing::Sound];
         assert_eq!(standings(&nodes), expected);
     }
 
@@ -504,11 +508,11 @@ mod tests {
         with_quorum(3, |quorum| {
             for node in &mut nodes {
                 let value = if node.me == THIRD { 1 } else { 2 };
-                node.note_content(512, value, quorum);
+                node.note_content(at(512), value, quorum);
             }
             exchange(&mut nodes, quorum);
         });
-        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];
+        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(at(512))];
         assert_eq!(standings(&nodes), expected);
     }
 
@@ -518,18 +522,18 @@ mod tests {
         with_quorum(3, |quorum| {
             for node in &mut nodes {
                 let value = if node.me == THIRD { 1 } else { 2 };
-                node.note_content(512, value, quorum);
+                node.note_content(at(512), value, quorum);
             }
             // What 2 told is lost on its way to 1, which hears 3 only.
             let lost = nodes[1].take_outbox();
             let told = nodes[2].take_outbox();
             nodes[0].receive(THIRD, &told[0], quorum);
-            assert_eq!(nodes[0].standing(), Standing::Doubtful(512));
+            assert_eq!(nodes[0].standing(), Standing::Doubtful(at(512)));
             nodes[2].receive(SECOND, &lost[0], quorum);
             nodes[0].ask_about_content();
             exchange(&mut nodes, quorum);
         });
-        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(512)];
+        let expected = [Standing::Sound, Standing::Sound, Standing::Parted(at(512))];
         assert_eq!(standings(&nodes), expected);
     }
 
@@ -537,15 +541,15 @@ mod tests {
     fn contents_that_agree_later_end_a_doubt_that_nobody_can_decide() {
         let mut nodes = run(3, 512, |_, index| index);
         with_quorum(3, |quorum| {
-            nodes[0].note_content(256, 1, quorum);
-            nodes[2].note_content(256, 2, quorum);
+            nodes[0].note_content(at(256), 1, quorum);
+            nodes[2].note_content(at(256), 2, quorum);
             let told = nodes[2].take_outbox();
             nodes[0].receive(THIRD, &told[0], quorum);
-            assert_eq!(nodes[0].standing(), Standing::Doubtful(256));
+            assert_eq!(nodes[0].standing(), Standing::Doubtful(at(256)));
             // As after a restart.
             nodes[2].content = Tally::default();
             for node in &mut nodes {
-                node.note_content(512, 3, quorum);
+                node.note_content(at(512), 3, quorum);
             }
             exchange(&mut nodes, quorum);
             nodes[0].receive(THIRD, &told[0], quorum);
@@ -557,16 +561,16 @@ mod tests {
     fn a_digest_of_the_content_is_kept_while_the_others_are_behind() {
         let mut nodes = run(3, 512, |_, index| index);
         with_quorum(3, |quorum| {
-            nodes[0].note_content(256, 1, quorum);
+            nodes[0].note_content(at(256), 1, quorum);
             // Far ahead of the others by now.
-            nodes[0].last = 256 + 10 * KEPT;
+            nodes[0].last = at(256 + 10 * KEPT);
             for (place, from) in [(1, SECOND), (2, THIRD)] {
-                nodes[place].note_content(256, 2, quorum);
+                nodes[place].note_content(at(256), 2, quorum);
                 let told = nodes[place].take_outbox();
                 nodes[0].receive(from, &told[0], quorum);
             }
         });
-        assert_eq!(nodes[0].standing(), Standing::Parted(256));
+        assert_eq!(nodes[0].standing(), Standing::Parted(at(256)));
     }
 
     #[test]
@@ -578,9 +582,9 @@ mod tests {
                 question: false,
                 chain: Chain {
                     engine: 8,
-                    since: 0,
+                    since: Index::START,
                 },
-                first: 100,
+                first: at(100),
                 values: vec![1],
             };
             nodes[0].receive(SECOND, &foreign, quorum);
@@ -592,9 +596,9 @@ mod tests {
     #[test]
     fn a_rebuilt_node_is_sound() {
         let mut nodes = run(3, 300, |node, index| index * 7 + u64::from(node == 1));
-        assert_eq!(nodes[0].standing(), Standing::Parted(1));
+        assert_eq!(nodes[0].standing(), Standing::Parted(at(1)));
         nodes[0].restart();
-        assert_eq!(nodes[0].standing(), Standing::Parted(1));
+        assert_eq!(nodes[0].standing(), Standing::Parted(at(1)));
         nodes[0].rebuilt();
         assert_eq!(nodes[0].standing(), Standing::Sound);
     }

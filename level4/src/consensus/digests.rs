@@ -4,7 +4,7 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::ids::Index;
 
 /// Values before a difference that are told to find where it began, at most.
-pub const DETAIL: Index = 1_024;
+pub const DETAIL: u64 = 1_024;
 
 /// Which chain a value belongs to: only values of one chain can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,8 +46,8 @@ impl Digests {
     pub fn encode(&self, writer: &mut Writer) {
         writer.byte(u8::from(self.content) | u8::from(self.question) << 1);
         writer.uint(self.chain.engine);
-        writer.uint(self.chain.since);
-        writer.uint(self.first);
+        writer.uint(self.chain.since.get());
+        writer.uint(self.first.get());
         for value in &self.values {
             writer.raw(&value.to_le_bytes());
         }
@@ -62,9 +62,9 @@ impl Digests {
         let flags = reader.byte()?;
         let chain = Chain {
             engine: reader.uint()?,
-            since: reader.uint()?,
+            since: Index::new(reader.uint()?),
         };
-        let first = reader.uint()?;
+        let first = Index::new(reader.uint()?);
         let (values, rest) = reader.rest().as_chunks::<8>();
         if !rest.is_empty() || values.len() as u64 > DETAIL {
             return Err(Malformed { at: 0 });
@@ -90,7 +90,8 @@ mod tests {
             content: bool, question: bool, engine: u64, since: u64, first: u64,
             values in prop::collection::vec(any::<u64>(), 0..20), garbage: Vec<u8>,
         ) {
-            let digests = Digests { content, question, chain: Chain { engine, since }, first, values };
+            let chain = Chain { engine, since: Index::new(since) };
+            let digests = Digests { content, question, chain, first: Index::new(first), values };
             let mut writer = Writer::new();
             digests.encode(&mut writer);
             let bytes = writer.finish();

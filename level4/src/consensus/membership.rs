@@ -44,7 +44,7 @@ pub fn founding_entry(id: NodeId, name: &str) -> Entry {
 }
 
 /// How many entries a newcomer may be behind when it begins to vote.
-const CAUGHT_UP: Index = 256;
+const CAUGHT_UP: u64 = 256;
 
 /// A change by which some begin to learn, some to vote, and some leave.
 fn change(learn: &Members, vote: &Members, remove: &[NodeId]) -> ConfChangeV2 {

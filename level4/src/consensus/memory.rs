@@ -42,18 +42,19 @@ impl MemoryLog {
     }
 
     fn last(&self) -> Index {
-        self.base.0 + self.entries.len() as Index
+        self.base.0 + self.entries.len() as u64
     }
 
     fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries
-            .get(usize::try_from(index.checked_sub(self.base.0 + 1)?).ok()?)
+        let first = self.base.0.next();
+        let place = (index >= first).then(|| index.since(first))?;
+        self.entries.get(usize::try_from(place).ok()?)
     }
 
     /// Appends entries, which replace everything from their first index on.
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        let keep = first.index.saturating_sub(self.base.0 + 1);
+        let keep = Index::new(first.index).since(self.base.0.next());
         self.entries.truncate(keep as usize);
         self.entries.extend(entries.iter().cloned());
     }
@@ -66,7 +67,7 @@ impl MemoryLog {
     /// Starts over behind a snapshot that the leader sent.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let metadata = snapshot.get_metadata();
-        self.base = (metadata.index, Term::new(metadata.term));
+        self.base = (Index::new(metadata.index), Term::new(metadata.term));
         self.entries.clear();
         self.conf_state = metadata.get_conf_state().clone();
     }
@@ -74,7 +75,7 @@ impl MemoryLog {
     /// Forgets entries up to `index`, but for the last `keep` of them, and of these not more than
     /// `keep_bytes`.
     pub fn compact(&mut self, index: Index, keep: u64, keep_bytes: usize) {
-        let held = index.saturating_sub(self.base.0) as usize;
+        let held = index.since(self.base.0) as usize;
         let latest = self.entries.range(..held.min(self.entries.len())).rev();
         let mut bytes = 0;
         let kept = latest
@@ -84,11 +85,11 @@ impl MemoryLog {
                 bytes <= keep_bytes
             })
             .count();
-        let up_to = index - kept as Index;
+        let up_to = index.saturating_sub(kept as u64);
         while self.base.0 < up_to
             && let Some(entry) = self.entries.pop_front()
         {
-            self.base = (entry.index, Term::new(entry.term));
+            self.base = (Index::new(entry.index), Term::new(entry.term));
         }
     }
 
@@ -118,10 +119,11 @@ impl MemoryLog {
 
     /// The configuration changes after `applied`.
     pub fn unapplied_changes(&self, applied: Index) -> BTreeSet<Index> {
-        let later = self.entries.iter().filter(|entry| entry.index > applied);
+        let entries = self.entries.iter();
+        let later = entries.filter(|entry| Index::new(entry.index) > applied);
         later
             .filter(|entry| entry.entry_type != EntryType::EntryNormal)
-            .map(|entry| entry.index)
+            .map(|entry| Index::new(entry.index))
             .collect()
     }
 
@@ -146,13 +148,15 @@ impl Storage for MemoryLog {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> Result<Vec<Entry>> {
+        let (low, high) = (Index::new(low), Index::new(high));
         if low <= self.base.0 {
             return Err(Error::Store(StorageError::Compacted));
         }
-        if high > self.last() + 1 {
+        if high > self.last().next() {
             return Err(Error::Store(StorageError::Unavailable));
         }
-        let range = (low - self.base.0 - 1) as usize..(high - self.base.0 - 1) as usize;
+        let first = self.base.0.next();
+        let range = low.since(first) as usize..high.since(first) as usize;
         let limit = max_size.into().unwrap_or(u64::MAX);
         let mut size = 0u64;
         let mut entries = Vec::with_capacity(range.len());
@@ -167,6 +171,7 @@ impl Storage for MemoryLog {
     }
 
     fn term(&self, index: u64) -> Result<u64> {
+        let index = Index::new(index);
         if index == self.base.0 {
             return Ok(self.base.1.get());
         }
@@ -179,11 +184,11 @@ impl Storage for MemoryLog {
     }
 
     fn first_index(&self) -> Result<u64> {
-        Ok(self.base.0 + 1)
+        Ok(self.base.0.next().get())
     }
 
     fn last_index(&self) -> Result<u64> {
-        Ok(self.last())
+        Ok(self.last().get())
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
@@ -191,7 +196,7 @@ impl Storage for MemoryLog {
         let usable = |snapshot: &&Snapshot| {
             let metadata = snapshot.get_metadata();
             let members = metadata.get_conf_state();
-            metadata.index >= request_index.max(self.base.0)
+            metadata.index >= request_index.max(self.base.0.get())
                 && (members.voters.contains(&to) || members.learners.contains(&to))
         };
         if let Some(snapshot) = self.snapshot.as_ref().filter(usable) {

@@ -153,7 +153,7 @@ impl Core {
             heartbeat_tick: timing.heartbeat,
             min_election_tick: timing.election,
             max_election_tick: timing.election * 100 + timing.election_step * 100,
-            applied,
+            applied: applied.get(),
             max_size_per_msg: 128 * 1024,
             max_inflight_msgs: 1024,
             check_quorum: true,
@@ -226,6 +226,16 @@ impl Core {
         Term::new(self.raw.raft.term)
     }
 
+    /// The last entry that is known to be committed.
+    fn committed(&self) -> Index {
+        Index::new(self.raw.raft.raft_log.committed)
+    }
+
+    /// The last entry of this node's log.
+    fn last_index(&self) -> Index {
+        Index::new(self.raw.raft.raft_log.last_index())
+    }
+
     fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }
@@ -250,7 +260,7 @@ impl Core {
     /// A snapshot from the leader has been taken into the log, and is not applied and on disk yet. Raft
     /// would look for the entries before it, which are gone, if it came to an election now.
     fn is_installing(&self) -> bool {
-        self.raw.raft.raft_log.applied() < self.raw.store().base_index()
+        Index::new(self.raw.raft.raft_log.applied()) < self.raw.store().base_index()
     }
 
     /// Whether the state machine still stands before the log's beginning.
@@ -313,7 +323,7 @@ impl Core {
                 if self.is_usable(from, &message) {
                     let acknowledged = (message.msg_type == MessageType::MsgAppendResponse
                         && !message.reject)
-                        .then_some(message.index);
+                        .then_some(Index::new(message.index));
                     // Errors say that the message is out of date or its sender unknown.
                     let _ = self.raw.step(*message);
                     if let Some(index) = acknowledged {
@@ -403,11 +413,11 @@ impl Core {
             self.handed_out
         };
         let log = &self.raw.raft.raft_log;
-        let index = done.min(log.persisted).min(log.committed);
+        let index = done.get().min(log.persisted).min(log.committed);
         if index > log.applied() {
             self.raw.advance_apply_to(index);
         }
-        let applied = self.raw.raft.raft_log.applied().min(self.applied);
+        let applied = Index::new(self.raw.raft.raft_log.applied()).min(self.applied);
         let is_safe = !self.durability.is_snapshot_unwritten();
         if is_safe && self.rebuilt.is_some_and(|rebuilt| rebuilt <= applied) {
             self.rebuilt = None;
@@ -473,7 +483,7 @@ impl Core {
             },
             term: self.term(),
             leader: self.leader(),
-            commit_index: raft.raft_log.committed,
+            commit_index: self.committed(),
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
             members: self.members.clone(),

@@ -97,8 +97,8 @@ impl Reads {
             return;
         }
         if let Some((_, tokens)) = self.asked.remove(&group) {
-            self.confirmed
-                .push((index.max(number(floor).unwrap_or(0)), tokens));
+            let floor = number(floor).map_or(Index::START, Index::new);
+            self.confirmed.push((index.max(floor), tokens));
         }
     }
 
@@ -125,12 +125,12 @@ mod tests {
             other.take(1);
             let foreign = other.ask(0).unwrap();
             assert_ne!(foreign, context);
-            reads.confirm(&foreign, 5);
+            reads.confirm(&foreign, Index::new(5));
         }
-        assert!(reads.release(100).is_empty());
+        assert!(reads.release(Index::new(100)).is_empty());
         // The leader puts the end of its log behind the question.
-        reads.confirm(&[&context[..], &9u64.to_le_bytes()].concat(), 5);
-        assert!(reads.release(8).is_empty());
-        assert_eq!(reads.release(9), [1]);
+        reads.confirm(&[&context[..], &9u64.to_le_bytes()].concat(), Index::new(5));
+        assert!(reads.release(Index::new(8)).is_empty());
+        assert_eq!(reads.release(Index::new(9)), [1]);
     }
 }

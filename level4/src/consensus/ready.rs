@@ -24,13 +24,11 @@ impl Core {
                 self.send(message);
             }
             for state in ready.take_read_states() {
-                let index = if self.is_leader() {
-                    self.read_floor()
-                } else {
-                    0
-                };
-                self.reads
-                    .confirm(&state.request_ctx, state.index.max(index));
+                let mut index = Index::new(state.index);
+                if self.is_leader() {
+                    index = index.max(self.read_floor());
+                }
+                self.reads.confirm(&state.request_ctx, index);
             }
             let mut persist = Persist {
                 number,
@@ -39,13 +37,14 @@ impl Core {
             if !ready.snapshot().is_empty() {
                 let snapshot = ready.snapshot().clone();
                 self.raw.mut_store().restore(&snapshot);
-                self.handed_out = snapshot.get_metadata().index;
+                let index = Index::new(snapshot.get_metadata().index);
+                self.handed_out = index;
                 self.unapplied_changes.clear();
-                self.skips.forget(snapshot.get_metadata().index);
+                self.skips.forget(index);
                 // One that cannot be read is refused by the state machine, and the node stops.
                 if let Ok(members) = decode_snapshot_members(&mut Reader::new(&snapshot.data)) {
                     self.members = members;
-                    self.members_as_of = snapshot.get_metadata().index;
+                    self.members_as_of = index;
                     let is_member = self.members.contains_key(&self.id());
                     if is_member {
                         self.removed = None;
@@ -57,9 +56,9 @@ impl Core {
                 effects.apply.push(Apply::Restore(snapshot));
             }
             if let Some(first) = ready.entries().first() {
-                drop(self.unapplied_changes.split_off(&first.index));
+                drop(self.unapplied_changes.split_off(&Index::new(first.index)));
                 for entry in ready.entries().iter().filter(|e| is_change(e)) {
-                    self.unapplied_changes.insert(entry.index);
+                    self.unapplied_changes.insert(Index::new(entry.index));
                 }
                 persist.entries = ready.take_entries();
                 self.raw.mut_store().append(&persist.entries);
@@ -104,7 +103,7 @@ impl Core {
     /// clients, before the leader itself knows of the commit; so its commit index is not enough, and
     /// everything in its log counts.
     fn read_floor(&self) -> Index {
-        self.raw.raft.raft_log.last_index()
+        self.last_index()
     }
 
     fn send(&mut self, mut message: Message) {
@@ -118,7 +117,7 @@ impl Core {
             // It rides behind the question's context: the message's own index is taken for a commit
             // notice by the receiver.
             if let Some(entry) = message.entries.first_mut() {
-                let floor = self.read_floor().to_le_bytes();
+                let floor = self.read_floor().get().to_le_bytes();
                 entry.data = [&entry.data[..], &floor].concat().into();
             }
         }
@@ -139,14 +138,14 @@ impl Core {
             }
             if message.msg_type == MessageType::MsgAppendResponse && !message.reject {
                 let to = NodeId::new(message.to);
-                acknowledged = acknowledged.max(Some((term, message.index, to)));
+                acknowledged = acknowledged.max(Some((term, Index::new(message.index), to)));
             }
             self.send(message);
         }
         if self.is_leader() {
             let log = &self.raw.raft.raft_log;
-            let (term, index) = (current, log.persisted);
-            let of_term = log.term(index).is_ok_and(|of| Term::new(of) == term);
+            let (term, index) = (current, Index::new(log.persisted));
+            let of_term = log.term(index.get()).is_ok_and(|of| Term::new(of) == term);
             if of_term && self.durability.announce(index) {
                 acknowledged = Some((term, index, self.id()));
             }
@@ -179,14 +178,14 @@ impl Core {
         let term = Term::new(raft.term);
         let voters = raft.prs();
         if let Some(index) = self.acks.committed(term, |nodes| has_quorum(voters, nodes)) {
-            let index = index.min(raft.raft_log.last_index());
+            let index = index.get().min(raft.raft_log.last_index());
             raft.raft_log.maybe_commit(index, term.get());
         }
     }
 
     /// Hands a committed entry to the state machine; configuration changes take effect here.
     fn commit(&mut self, entry: Entry, effects: &mut Effects) {
-        let (index, term) = (entry.index, Term::new(entry.term));
+        let (index, term) = (Index::new(entry.index), Term::new(entry.term));
         self.handed_out = index;
         if is_change(&entry) {
             self.unapplied_changes.remove(&index);

@@ -19,7 +19,7 @@ use crate::message::PeerMessage;
 const SKIP: u8 = 0x53;
 
 /// Told instead of an index by a node that waits for nothing.
-const IDLE: Index = 0;
+const IDLE: Index = Index::START;
 
 /// A node has applied everything up to an index, and the next entry is committed.
 #[derive(Debug)]
@@ -48,14 +48,14 @@ pub struct Skips {
 impl Skips {
     /// A snapshot replaced the state up to `index`.
     pub fn forget(&mut self, index: Index) {
-        self.due = self.due.split_off(&(index + 1));
+        self.due = self.due.split_off(&index.next());
     }
 }
 
 fn encode_skip(index: Index) -> Vec<u8> {
     let mut writer = Writer::new();
     writer.byte(SKIP);
-    writer.uint(index);
+    writer.uint(index.get());
     writer.finish()
 }
 
@@ -65,7 +65,8 @@ pub fn decode_skip(data: &[u8]) -> Option<Index> {
     if data.first() != Some(&SKIP) || reader.byte().is_err() {
         return None;
     }
-    reader.uint().ok().filter(|_| reader.is_empty())
+    let index = Index::new(reader.uint().ok()?);
+    reader.is_empty().then_some(index)
 }
 
 impl Core {
@@ -97,14 +98,14 @@ impl Core {
         let stuck = applied
             .into_iter()
             .find(|(_, nodes)| has_quorum(prs, nodes));
-        stuck.map(|(index, _)| index + 1)
+        stuck.map(|(index, _)| index.next())
     }
 
     /// Tells all members how far this node has applied, if anything waits to be.
     pub(super) fn report_progress(&mut self) {
         let (me, applied) = (self.id(), self.applied);
         let parted = self.has_parted();
-        let waits = applied < self.raw.raft.raft_log.committed;
+        let waits = applied < self.committed();
         if waits {
             self.note_progress(me, applied, parted);
         }
@@ -116,7 +117,7 @@ impl Core {
     /// Tells it in any case; of a node that waits for nothing, only whether it has parted.
     pub(super) fn report_progress_soon(&mut self) {
         let (me, parted) = (self.id(), self.has_parted());
-        let waits = self.applied < self.raw.raft.raft_log.committed;
+        let waits = self.applied < self.committed();
         let applied = if waits { self.applied } else { IDLE };
         for &member in self.members.keys().filter(|&&member| member != me) {
             let progress = PeerMessage::Progress { applied, parted };
@@ -154,7 +155,8 @@ impl Core {
     /// A committed entry is handed out for applying.
     pub(super) fn note_skip(&mut self, entry: &Entry) {
         self.skips.handed_out += entry.data.len();
-        self.skips.marks.insert(entry.index, self.skips.handed_out);
+        let index = Index::new(entry.index);
+        self.skips.marks.insert(index, self.skips.handed_out);
         if let Some(index) = decode_skip(&entry.data) {
             self.skips.due.insert(index);
         }
@@ -196,7 +198,7 @@ impl Core {
             return None;
         }
         self.skips.overtaken = Some(now);
-        Some(self.applied + 1)
+        Some(self.applied.next())
     }
 
     /// Whether there is so much to apply that more would only fill the memory.
@@ -235,10 +237,11 @@ mod tests {
 
     #[test]
     fn a_skip_is_told_from_a_batch() {
-        assert_eq!(decode_skip(&encode_skip(300)), Some(300));
+        let skipped = Index::new(300);
+        assert_eq!(decode_skip(&encode_skip(skipped)), Some(skipped));
         assert_eq!(decode_skip(&Batch::default().encode()), None);
         assert_eq!(decode_skip(&[]), None);
         assert_eq!(decode_skip(&[SKIP]), None);
-        assert!(Batch::decode(&encode_skip(7)).is_err());
+        assert!(Batch::decode(&encode_skip(skipped)).is_err());
     }
 }

@@ -116,21 +116,21 @@ impl Core {
 
     fn consider_offer(&mut self, from: NodeId, offer: Offer) {
         let (now, stall) = (self.ticks, self.stall());
-        let committed = self.raw.raft.raft_log.committed;
-        if self.has_parted() && offer.at.index >= self.raw.raft.raft_log.last_index() {
+        let committed = self.committed();
+        if self.has_parted() && offer.at.index >= self.last_index() {
             // Taken while it does not ask: from now on it takes no entries that this would undo.
             let _ = self.raw.raft.request_snapshot();
         }
         let wanted = self.raw.raft.pending_request_snapshot;
-        let is_wanted = wanted != raft::INVALID_INDEX && offer.at.index >= wanted;
+        let is_wanted = wanted != raft::INVALID_INDEX && offer.at.index >= Index::new(wanted);
         if offer.at.index < committed || offer.at.index == committed && !is_wanted {
             // Nothing new for this node: its leader goes on with the log.
             if self.leader() == Some(from) {
                 let mut reply = Message::default();
                 reply.set_msg_type(MessageType::MsgAppendResponse);
                 (reply.to, reply.term) = (from.get(), self.term().get());
-                (reply.index, reply.commit) = (committed, committed);
-                let durable = self.raw.raft.raft_log.persisted >= committed;
+                (reply.index, reply.commit) = (committed.get(), committed.get());
+                let durable = self.raw.raft.raft_log.persisted >= committed.get();
                 if durable && self.durability.is_idle() {
                     reply.from = self.id().get();
                     self.outbox.push((from, PeerMessage::Raft(Box::new(reply))));
@@ -186,7 +186,7 @@ impl Core {
         if let Some(incoming) = self.snapshots.incoming.take() {
             let Incoming { offer, data, .. } = incoming;
             let At { index, term } = offer.at;
-            if index < self.raw.raft.pending_request_snapshot {
+            if index < Index::new(self.raw.raft.pending_request_snapshot) {
                 // It has promised to hold entries since.
                 return;
             }
@@ -219,7 +219,8 @@ impl Core {
     /// `from` acknowledged entries up to `index`: if the log goes on from there, it needs no snapshot
     /// (any more), whichever it was that it got.
     pub(super) fn snapshot_done(&mut self, from: NodeId, index: Index) {
-        if self.is_receiving_snapshot(from) && index >= self.raw.store().base_index() && index > 0 {
+        let goes_on = index > Index::START && index >= self.raw.store().base_index();
+        if goes_on && self.is_receiving_snapshot(from) {
             self.raw
                 .report_snapshot(from.get(), SnapshotStatus::Failure);
         }

@@ -8,9 +8,9 @@ use super::digests::DETAIL;
 use crate::ids::{Index, NodeId};
 
 /// Own values of the chain are kept for so many entries.
-pub(super) const KEPT: Index = 4_096;
+pub(super) const KEPT: u64 = 4_096;
 /// Own digests of contents, which are rare, are kept for so many entries.
-pub(super) const CONTENT_KEPT: Index = 1_000_000;
+pub(super) const CONTENT_KEPT: u64 = 1_000_000;
 /// Others' values are kept for so many indexes.
 const VOTES_LIMIT: usize = 4 * DETAIL as usize;
 

@@ -94,7 +94,7 @@ impl SnapshotMessage {
     pub fn encode(&self, writer: &mut Writer) {
         let mut head = |kind: u8, at: &At| {
             writer.byte(kind);
-            writer.uint(at.index);
+            writer.uint(at.index.get());
             writer.uint(at.term.get());
         };
         match self {
@@ -132,7 +132,7 @@ impl SnapshotMessage {
     pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let kind = reader.byte()?;
         let at = At {
-            index: reader.uint()?,
+            index: Index::new(reader.uint()?),
             term: Term::new(reader.uint()?),
         };
         let malformed = |_| Malformed { at: 0 };
@@ -184,7 +184,7 @@ impl Outgoing {
     pub fn at(&self) -> At {
         let metadata = self.snapshot.get_metadata();
         At {
-            index: metadata.index,
+            index: Index::new(metadata.index),
             term: Term::new(metadata.term),
         }
     }
@@ -317,7 +317,10 @@ mod tests {
     fn outgoing(size: usize) -> Outgoing {
         let data: Vec<u8> = (0..size).map(|place| place as u8).collect();
         let conf_state = ConfState::from((vec![1, 2], vec![3]));
-        Outgoing::new(assemble(7, Term::new(2), conf_state, data.into()), 0)
+        Outgoing::new(
+            assemble(Index::new(7), Term::new(2), conf_state, data.into()),
+            0,
+        )
     }
 
     /// Pulls all of it through a link that takes `ticks(place)` for the piece at that place in line, and
@@ -394,7 +397,7 @@ mod tests {
         fn messages_survive_the_wire_and_garbage_is_refused(
             index: u64, term: u64, offset: u64, data: Vec<u8>, crc: u32, garbage: Vec<u8>,
         ) {
-            let at = At { index, term: Term::new(term) };
+            let at = At { index: Index::new(index), term: Term::new(term) };
             for message in [
                 SnapshotMessage::Offer(Offer { at, size: offset, conf_state: ConfState::default() }),
                 SnapshotMessage::Pull { at, offset, length: index },

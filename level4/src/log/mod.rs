@@ -129,7 +129,7 @@ impl<D: Disk> Log<D> {
             .map(Snapshot::get_metadata)
             .cloned()
             .unwrap_or_default();
-        let base = (metadata.index, Term::new(metadata.term));
+        let base = (Index::new(metadata.index), Term::new(metadata.term));
         let mut replay = Replay::new(base);
         let mut files: Vec<u64> = disk
             .list()?
@@ -152,7 +152,7 @@ impl<D: Disk> Log<D> {
             let bytes = disk.read(&file)?;
             let is_last = place + 1 == files.len();
             let scan = segment::scan(&file, &bytes, number, next_record, is_last)?;
-            let mut last_index = 0;
+            let mut last_index = Index::START;
             is_new &= scan.payloads.is_empty();
             for payload in &scan.payloads {
                 last_index = replay
@@ -188,7 +188,7 @@ impl<D: Disk> Log<D> {
         let (entries, hard_state) = replay.finish()?;
         let current = segments.pop_back().unwrap_or(Segment {
             number: 1,
-            last_index: 0,
+            last_index: Index::START,
         });
         let log = Self {
             disk,
@@ -226,7 +226,7 @@ impl<D: Disk> Log<D> {
     /// Makes `writes` durable, as one record. If it fails for lack of room, it may be tried again.
     pub fn append(&mut self, writes: &[Persist]) -> Result<(), LogError> {
         let mut hard_state = self.hard_state.clone();
-        let (mut last_index, mut floor) = (0, self.floor);
+        let (mut last_index, mut floor) = (Index::START, self.floor);
         let mut ops = Writer::new();
         for write in writes {
             if let Some(snapshot) = &write.snapshot {
@@ -235,15 +235,13 @@ impl<D: Disk> Log<D> {
                 ops.byte(op::RESET);
                 ops.uint(metadata.index);
                 ops.uint(metadata.term);
-                last_index = last_index.max(metadata.index);
-                floor = floor.max(metadata.index);
+                last_index = last_index.max(Index::new(metadata.index));
+                floor = floor.max(Index::new(metadata.index));
             }
             encode_entries(&write.entries, &mut ops);
-            last_index = write
-                .entries
-                .last()
-                .map_or(0, |entry| entry.index)
-                .max(last_index);
+            if let Some(last) = write.entries.last() {
+                last_index = last_index.max(Index::new(last.index));
+            }
             if let Some(state) = &write.hard_state {
                 hard_state = state.clone();
                 encode_hard_state(state, &mut ops);
@@ -266,7 +264,7 @@ impl<D: Disk> Log<D> {
                 &mut self.current,
                 Segment {
                     number,
-                    last_index: 0,
+                    last_index: Index::START,
                 },
             );
             self.closed.push_back(closed);
@@ -352,7 +350,7 @@ impl<D: Disk> Log<D> {
 pub fn read_segment(bytes: &[u8]) {
     let number = bytes.get(8..16).and_then(|n| n.try_into().ok());
     let number = number.map_or(1, u64::from_le_bytes);
-    let mut replay = Replay::new((0, Term::default()));
+    let mut replay = Replay::new((Index::START, Term::default()));
     // As a payload by itself, too: a CRC is hard to come by at random.
     let _ = replay.record(bytes);
     if let Ok(scan) = segment::scan("", bytes, number, None, true) {
@@ -368,7 +366,7 @@ pub fn read_segment(bytes: &[u8]) {
 pub fn example_segment() -> Vec<u8> {
     let mut ops = Writer::new();
     encode_hard_state(&HardState::default(), &mut ops);
-    encode_floor(3, &mut ops);
+    encode_floor(Index::new(3), &mut ops);
     let entry = Entry {
         index: 1,
         term: 1,
@@ -395,7 +393,7 @@ mod op {
 
 fn encode_floor(floor: Index, ops: &mut Writer) {
     ops.byte(op::FLOOR);
-    ops.uint(floor);
+    ops.uint(floor.get());
 }
 
 /// Whether all that was ever made durable can be here: segments `files`, of which the last with a record
@@ -409,7 +407,7 @@ fn check_whole(files: &[u64], closed: bool, is_new: bool, replay: &Replay) -> Re
             file_name(after + 1)
         ));
     }
-    if is_new && replay.base.0 > 0 {
+    if is_new && replay.base.0 > Index::START {
         let snapshot = snapshot::name(replay.base.0);
         return missing(format!("{snapshot} is there, but not the log behind it"));
     }
@@ -482,14 +480,14 @@ impl Replay {
             entries: Vec::new(),
             term_at_base: None,
             hard_state: HardState::default(),
-            floor: 0,
+            floor: Index::START,
         }
     }
 
     /// Takes one record; returns the highest index in it.
     fn record(&mut self, payload: &[u8]) -> Result<Index, Malformed> {
         let mut reader = Reader::new(payload);
-        let mut highest = 0;
+        let mut highest = Index::START;
         while !reader.is_empty() {
             match reader.byte()? {
                 op::HARD_STATE => {
@@ -500,18 +498,18 @@ impl Replay {
                 op::ENTRIES => {
                     for _ in 0..reader.uint()? {
                         let entry = decode_entry(&mut reader)?;
-                        highest = highest.max(entry.index);
+                        highest = highest.max(Index::new(entry.index));
                         self.entry(entry);
                     }
                 }
                 op::RESET => {
-                    let at = (reader.uint()?, Term::new(reader.uint()?));
+                    let at = (Index::new(reader.uint()?), Term::new(reader.uint()?));
                     highest = highest.max(at.0);
                     self.entries.clear();
                     self.term_at_base = (at.0 == self.base.0).then_some(at.1);
                     self.floor = self.floor.max(at.0);
                 }
-                op::FLOOR => self.floor = self.floor.max(reader.uint()?),
+                op::FLOOR => self.floor = self.floor.max(Index::new(reader.uint()?)),
                 _ => return Err(Malformed { at: 0 }),
             }
         }
@@ -523,8 +521,9 @@ impl Replay {
             self.entries
                 .partition_point(|known| known.index < entry.index),
         );
-        if entry.index <= self.base.0 {
-            self.term_at_base = (entry.index == self.base.0).then_some(Term::new(entry.term));
+        let index = Index::new(entry.index);
+        if index <= self.base.0 {
+            self.term_at_base = (index == self.base.0).then_some(Term::new(entry.term));
         } else {
             self.entries.push(entry);
         }
@@ -543,11 +542,11 @@ impl Replay {
         let contiguous = self
             .entries
             .iter()
-            .zip(self.base.0 + 1..)
-            .all(|(entry, index)| entry.index == index);
-        let last = self.base.0 + self.entries.len() as Index;
+            .zip(self.base.0.next().onwards())
+            .all(|(entry, index)| Index::new(entry.index) == index);
+        let last = self.base.0 + self.entries.len() as u64;
         let state = &mut self.hard_state;
-        if !contiguous || state.commit > last {
+        if !contiguous || state.commit > last.get() {
             let what = format!(
                 "entries after {} are missing, which were written once",
                 self.base.0
@@ -555,7 +554,7 @@ impl Replay {
             return Err(LogError::Missing { what });
         }
         state.term = state.term.max(self.base.1.get());
-        state.commit = state.commit.clamp(self.base.0, last);
+        state.commit = state.commit.clamp(self.base.0.get(), last.get());
         Ok((self.entries, self.hard_state))
     }
 }

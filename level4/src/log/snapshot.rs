@@ -26,7 +26,7 @@ static WRITERS: AtomicU64 = AtomicU64::new(0);
 
 /// The file of the snapshot at `index`.
 pub(super) fn name(index: Index) -> String {
-    format!("snapshot-{index:020}")
+    format!("snapshot-{:020}", index.get())
 }
 
 /// The bytes of a snapshot's file: the beginning, behind which its data follow as they are.
@@ -55,7 +55,8 @@ pub fn head(snapshot: &Snapshot) -> Vec<u8> {
 pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     let metadata = snapshot.get_metadata();
     let head = head(snapshot);
-    let name = name(metadata.index);
+    let index = Index::new(metadata.index);
+    let name = name(index);
     let writer = WRITERS.fetch_add(1, Relaxed);
     let partial = format!("{name}-{writer}{PARTIAL}");
     disk.create(&partial, 0)?;
@@ -64,8 +65,8 @@ pub fn save(disk: &mut impl Disk, snapshot: &Snapshot) -> Result<(), LogError> {
     disk.sync(&partial)?;
     disk.rename(&partial, &name)?;
     disk.sync_folder()?;
-    for (index, file) in list(disk)? {
-        if index < metadata.index {
+    for (other, file) in list(disk)? {
+        if other < index {
             match disk.remove(&file) {
                 // One from the leader may be saved at the same time as the node's own.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -88,7 +89,10 @@ fn list(disk: &impl Disk) -> Result<Vec<(Index, String)>, LogError> {
     let mut found: Vec<(Index, String)> = disk
         .list()?
         .into_iter()
-        .filter_map(|file| Some((file.strip_prefix("snapshot-")?.parse().ok()?, file.clone())))
+        .filter_map(|file| {
+            let index = file.strip_prefix("snapshot-")?.parse().ok()?;
+            Some((Index::new(index), file))
+        })
         .collect();
     found.sort();
     Ok(found)
@@ -128,7 +132,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Malformed> {
         return Err(Malformed { at: 0 });
     }
     let mut reader = Reader::new(body);
-    let (index, term) = (reader.uint()?, Term::new(reader.uint()?));
+    let (index, term) = (Index::new(reader.uint()?), Term::new(reader.uint()?));
     let conf_state =
         ConfState::parse_from_bytes(reader.bytes()?).map_err(|_| Malformed { at: HEADER })?;
     Ok(assemble(
@@ -146,7 +150,7 @@ pub fn assemble(index: Index, term: Term, conf_state: ConfState, data: Bytes) ->
         ..Snapshot::default()
     };
     let metadata = snapshot.mut_metadata();
-    metadata.index = index;
+    metadata.index = index.get();
     metadata.term = term.get();
     metadata.set_conf_state(conf_state);
     snapshot
@@ -195,14 +199,9 @@ mod tests {
     fn two_writers_of_one_snapshot_do_not_take_each_others_files() {
         let home = tempfile::tempdir().unwrap();
         let folder = || Folder::open(home.path().to_owned()).unwrap();
-        let state = |byte| {
-            assemble(
-                7,
-                Term::new(1),
-                ConfState::default(),
-                vec![byte; 100].into(),
-            )
-        };
+        let (index, term) = (Index::new(7), Term::new(1));
+        let data = |byte| vec![byte; 100].into();
+        let state = |byte| assemble(index, term, ConfState::default(), data(byte));
         let mut disk = Shared {
             folder: folder(),
             other: || save(&mut folder(), &state(1)).unwrap(),

@@ -25,7 +25,7 @@ pub use executor::{Executor, Moment, Saved};
 pub use snapshot::{Draft, executor_state};
 
 /// A client's `Idempotency-Key` is remembered for this many log entries,
-pub const KEY_LIFETIME: Index = 100_000;
+pub const KEY_LIFETIME: u64 = 100_000;
 /// as long as all answers remembered under keys have no more than so many bytes.
 pub const KEY_BYTES: usize = 64 * 1024 * 1024;
 /// Answers that nobody is known to have got are remembered up to so many bytes.
@@ -125,7 +125,7 @@ pub struct Machine<E> {
 
 /// The chain of digests begins anew after so many entries, so that replicas whose engines differed for a
 /// while can be compared again.
-const CHAIN_LENGTH: Index = 65_536;
+const CHAIN_LENGTH: u64 = 65_536;
 
 impl<E: Executor> Machine<E> {
     /// Nothing has been applied.
@@ -134,16 +134,16 @@ impl<E: Executor> Machine<E> {
             chain: Link {
                 chain: Chain {
                     engine: executor.engine(),
-                    since: 0,
+                    since: Index::START,
                 },
-                index: 0,
+                index: Index::START,
                 value: 0,
             },
             links: Vec::new(),
             skips: BTreeSet::new(),
             place: Arc::default(),
             executor,
-            applied: (0, Term::default()),
+            applied: (Index::START, Term::default()),
             conf_state: ConfState::default(),
             members: Members::new(),
             sequence: 0,
@@ -179,7 +179,7 @@ impl<E: Executor> Machine<E> {
     pub fn moment(&self) -> Moment {
         Moment {
             time_ms: self.time_ms,
-            seed: self.applied.0,
+            seed: self.applied.0.get(),
         }
     }
 
@@ -210,7 +210,7 @@ impl<E: Executor> Machine<E> {
             self.chain.value = 0;
         }
         self.chain.index = index;
-        self.chain.value = mix(self.chain.value, index);
+        self.chain.value = mix(self.chain.value, index.get());
     }
 
     /// Adds what an entry's request gave to the digest.
@@ -361,7 +361,7 @@ impl<E: Executor> Machine<E> {
         self.place.store(place, Relaxed);
         let moment = Moment {
             time_ms: self.time_ms,
-            seed: mix(self.applied.0, place as u64),
+            seed: mix(self.applied.0.get(), place as u64),
         };
         let body = self.executor.execute(moment, command)?;
         let sequence = command.is_numbered().then_some(self.sequence);
@@ -401,7 +401,7 @@ impl<E: Executor> Machine<E> {
     fn forget_keys(&mut self) {
         let now = self.applied.0;
         while let Some((index, _)) = self.key_ages.front()
-            && (index + KEY_LIFETIME < now || self.key_bytes > KEY_BYTES)
+            && (now.since(*index) > KEY_LIFETIME || self.key_bytes > KEY_BYTES)
             && let Some((_, key)) = self.key_ages.pop_front()
         {
             if let Some(keyed) = self.keys.remove(&key) {
@@ -417,11 +417,11 @@ fn digest(command: &Command) -> [u8; 32] {
     Sha256::digest(command.body()).into()
 }
 
-/// A well-mixed seed from an entry's index and a place in it (the finaliser of SplitMix64).
-fn mix(index: Index, place: u64) -> u64 {
-    let mut z = index
+/// A well-mixed number from two, such as an entry's index and a place in it (the finaliser of SplitMix64).
+fn mix(first: u64, second: u64) -> u64 {
+    let mut z = first
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .wrapping_add(place);
+        .wrapping_add(second);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -477,7 +477,8 @@ mod tests {
         machine
     }
 
-    fn apply(machine: &mut Machine<Counter>, index: Index, request: Request) -> Option<u64> {
+    fn apply(machine: &mut Machine<Counter>, index: u64, request: Request) -> Option<u64> {
+        let index = Index::new(index);
         let data = Batch {
             time_ms: 1,
             requests: vec![request],
@@ -536,7 +537,7 @@ mod tests {
             };
             let data = batch.encode().into();
             let step = Apply::Batch {
-                index,
+                index: Index::new(index),
                 term: TERM,
                 data,
             };
@@ -589,7 +590,7 @@ mod tests {
             answer,
             request: [0; 32],
         };
-        for (index, key) in (1..).zip(["a", "b", "c", "d"]) {
+        for (index, key) in Index::new(1).onwards().zip(["a", "b", "c", "d"]) {
             machine.remember_key(index, key.to_owned(), keyed.clone());
         }
         machine.forget_keys();

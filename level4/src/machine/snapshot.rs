@@ -57,7 +57,7 @@ impl<E: Executor> Machine<E> {
         writer.uint(self.sequence);
         writer.uint(self.time_ms);
         writer.uint(self.chain.chain.engine);
-        writer.uint(self.chain.chain.since);
+        writer.uint(self.chain.chain.since.get());
         writer.uint(self.chain.value);
         writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
         writer.uint(self.sessions.len() as u64);
@@ -73,7 +73,7 @@ impl<E: Executor> Machine<E> {
         }
         writer.uint(self.key_ages.len() as u64);
         for (index, key) in &self.key_ages {
-            writer.uint(*index);
+            writer.uint(index.get());
             writer.bytes(key.as_bytes());
             // Every key that has an age is there.
             if let Some(keyed) = self.keys.get(key) {
@@ -91,6 +91,7 @@ impl<E: Executor> Machine<E> {
 
     pub(super) fn restore(&mut self, snapshot: &Snapshot) -> Result<(), ApplyError<E::Error>> {
         let metadata = snapshot.get_metadata();
+        let applied = Index::new(metadata.index);
         let mut reader = Reader::new(&snapshot.data);
         self.members = decode_snapshot_members(&mut reader)?;
         let length = reader.length(snapshot.data.len())?;
@@ -98,11 +99,11 @@ impl<E: Executor> Machine<E> {
         self.time_ms = reader.uint()?;
         let chain = Chain {
             engine: reader.uint()?,
-            since: reader.uint()?,
+            since: Index::new(reader.uint()?),
         };
         self.chain = Link {
             chain,
-            index: metadata.index,
+            index: applied,
             value: reader.uint()?,
         };
         let engine = self.executor.engine();
@@ -110,7 +111,7 @@ impl<E: Executor> Machine<E> {
             // The values of another version cannot be gone on with; from the next beginning they can.
             self.chain.chain = Chain {
                 engine,
-                since: metadata.index,
+                since: applied,
             };
         }
         self.conf_state =
@@ -133,7 +134,7 @@ impl<E: Executor> Machine<E> {
         self.key_ages.clear();
         self.key_bytes = 0;
         for _ in 0..reader.uint()? {
-            let (index, key) = (reader.uint()?, reader.text()?);
+            let (index, key) = (Index::new(reader.uint()?), reader.text()?);
             let request = reader.array()?;
             let answer = decode_answer(&mut reader)?;
             self.remember_key(index, key, Keyed { answer, request });
@@ -143,7 +144,7 @@ impl<E: Executor> Machine<E> {
             return Err(Malformed { at: 2 }.into());
         }
         self.executor.restore(state).map_err(ApplyError::Restore)?;
-        self.applied = (metadata.index, Term::new(metadata.term));
+        self.applied = (applied, Term::new(metadata.term));
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::trust::{self, Trust};
 use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
-use crate::ids::{NodeId, Term};
+use crate::ids::{Index, NodeId, Term};
 use crate::log::{Folder, Log, LogError};
 use crate::machine::{ApplyError, Machine};
 use crate::notes::note;
@@ -192,7 +192,7 @@ fn found(log: &mut Log<Folder>, node: NodeId, name: &str) -> Result<MemoryLog, L
     }])?;
     let conf_state = ConfState::default();
     Ok(MemoryLog::new(
-        (0, Term::default()),
+        (Index::START, Term::default()),
         entries,
         hard_state,
         conf_state,

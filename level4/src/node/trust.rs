@@ -26,7 +26,7 @@ pub(super) struct Trust {
 pub(super) fn load(home: &Path) -> io::Result<Option<Index>> {
     match fs::read_to_string(home.join(FILE)) {
         // However it was damaged: it was there.
-        Ok(text) => Ok(Some(text.trim().parse().unwrap_or_default())),
+        Ok(text) => Ok(Some(Index::new(text.trim().parse().unwrap_or_default()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -102,14 +102,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(load(home.path()).unwrap(), None);
         let trust = Trust::new(home.path().to_owned(), None);
-        trust.standing(Standing::Parted(77));
+        trust.standing(Standing::Parted(Index::new(77)));
         assert!(!trust.is_sound());
-        assert_eq!(load(home.path()).unwrap(), Some(77));
-        let trust = Trust::new(home.path().to_owned(), Some(77));
+        assert_eq!(load(home.path()).unwrap(), Some(Index::new(77)));
+        let trust = Trust::new(home.path().to_owned(), Some(Index::new(77)));
         assert!(!trust.is_sound());
         trust.standing(Standing::Sound);
         assert_eq!(load(home.path()).unwrap(), None);
         fs::write(home.path().join(FILE), "").unwrap();
-        assert_eq!(load(home.path()).unwrap(), Some(0));
+        assert_eq!(load(home.path()).unwrap(), Some(Index::START));
     }
 }

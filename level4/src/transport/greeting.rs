@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use super::Socket;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Membership, decode_members, encode_members};
-use crate::ids::NodeId;
+use crate::ids::{Index, NodeId};
 use crate::security::{PROOF, Proof};
 
 /// No HTTP request begins with a zero byte, so both protocols share a socket.
@@ -74,7 +74,7 @@ impl Hello {
         writer.raw(&self.nonce);
         writer.byte(u8::from(self.proves));
         writer.raw(&self.ticket);
-        writer.uint(self.membership.as_of);
+        writer.uint(self.membership.as_of.get());
         encode_members(&self.membership.members, writer);
     }
 
@@ -87,7 +87,7 @@ impl Hello {
             proves: reader.byte()? == 1,
             ticket: reader.array()?,
             membership: Membership {
-                as_of: reader.uint()?,
+                as_of: Index::new(reader.uint()?),
                 members: decode_members(reader)?,
             },
         })
@@ -216,7 +216,7 @@ mod tests {
             proves: true,
             ticket: [9; 16],
             membership: Membership {
-                as_of: 77,
+                as_of: Index::new(77),
                 members: Members::from([(NodeId::new(3), "./node0.sock".to_owned())]),
             },
         };

@@ -13,7 +13,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::greeting::Ticket;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Membership, decode_members, encode_members};
-use crate::ids::NodeId;
+use crate::ids::{Index, NodeId};
 
 /// A block is shorter than this, before and after compression, bytes.
 pub const BLOCK_LIMIT: usize = 1024 * 1024;
@@ -105,7 +105,7 @@ impl Frame {
                 6
             }
             Self::Membership(membership) => {
-                content.uint(membership.as_of);
+                content.uint(membership.as_of.get());
                 encode_members(&membership.members, &mut content);
                 7
             }
@@ -139,7 +139,7 @@ impl Frame {
             },
             6 => Self::Ticket(inner.array()?),
             7 => Self::Membership(Membership {
-                as_of: inner.uint()?,
+                as_of: Index::new(inner.uint()?),
                 members: decode_members(&mut inner)?,
             }),
             _ => return Err(Malformed { at: 0 }),
@@ -265,7 +265,7 @@ mod tests {
                 Frame::LastPart(vec![round; 3000]),
                 Frame::Ticket([round; 16]),
                 Frame::Membership(Membership {
-                    as_of: 3,
+                    as_of: Index::new(3),
                     members: [(NodeId::new(7), "a".to_owned())].into(),
                 }),
             ];

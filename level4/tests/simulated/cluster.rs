@@ -13,7 +13,7 @@ use level4::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
     founding_entry,
 };
-use level4::ids::{NodeId, Term};
+use level4::ids::{Index, NodeId, Term};
 use level4::log::Log;
 use level4::machine::{ApplyError, Machine};
 use level4::message::PeerMessage;
@@ -112,7 +112,7 @@ struct Process {
     /// A flush is on its way; what comes in until then shares it.
     flush_scheduled: bool,
     snapshot_every: u64,
-    snapshotted: u64,
+    snapshotted: Index,
     /// Its disk has no room until then.
     full_until: Time,
 }
@@ -137,7 +137,7 @@ struct Slot {
     /// Its process is to start again at once.
     restarts: bool,
     /// Noted in its folder: its state has parted from the others'.
-    parted: Option<u64>,
+    parted: Option<Index>,
 }
 
 /// A member on its way out.
@@ -154,7 +154,7 @@ struct Leaving {
 struct Spoilt {
     place: usize,
     /// What it had applied.
-    applied: u64,
+    applied: Index,
     /// The first time that it executed something after that.
     executed: Option<Time>,
 }
@@ -221,7 +221,7 @@ pub struct Cluster {
     /// Who led in each term.
     leaders: HashMap<Term, NodeId>,
     /// Term and content of every applied entry, as first seen.
-    entries: HashMap<u64, (Term, Bytes)>,
+    entries: HashMap<Index, (Term, Bytes)>,
     /// What ran at each position, as first seen.
     history: Vec<(Option<u64>, Bytes)>,
     /// The replica that was spoilt.
@@ -231,10 +231,10 @@ pub struct Cluster {
     leaving: Option<Leaving>,
     summary: Summary,
     /// Entries that were skipped somewhere.
-    skipped: BTreeSet<u64>,
+    skipped: BTreeSet<Index>,
     /// Entries that the operator wanted skipped: who had applied one has to be rebuilt, and may be the
     /// first to hear of it.
-    to_skip: BTreeSet<u64>,
+    to_skip: BTreeSet<Index>,
     /// More than a minority were spoilt, by snapshots of one that was: then nobody can tell.
     spread: bool,
     /// Positions acknowledged, by command.
@@ -490,7 +490,7 @@ impl Cluster {
             if let Apply::Members { index, .. } = step {
                 let written = process.durable.commit;
                 assert!(
-                    *index <= written,
+                    index.get() <= written,
                     "a configuration change that may be forgotten"
                 );
             }
@@ -500,7 +500,7 @@ impl Cluster {
                 Standing::Sound => Some(process.machine.snapshot()),
                 Standing::Doubtful(at) => {
                     let saved = process.log.saved_snapshot().expect("saved whole");
-                    saved.filter(|saved| saved.get_metadata().index < at)
+                    saved.filter(|saved| Index::new(saved.get_metadata().index) < at)
                 }
                 Standing::Parted(_) => None,
             };
@@ -545,12 +545,12 @@ impl Cluster {
     }
 
     /// The entry at `index` is not to be applied at `place`.
-    fn skip(&mut self, place: usize, index: u64) {
+    fn skip(&mut self, place: usize, index: Index) {
         let slot = &mut self.slots[place];
         let Some(process) = &mut slot.process else {
             return;
         };
-        let at_it = process.machine.applied() + 1 == index;
+        let at_it = process.machine.applied().next() == index;
         process.machine.skip(&BTreeSet::from([index]));
         if at_it && self.rng.random_bool(0.5) {
             // As if it had been at it for a while already, and had to start again.

@@ -56,7 +56,7 @@ impl Durable {
                 _ => {}
             },
             PeerMessage::Ack { index, .. } => {
-                assert!(self.last_index >= *index, "entries not on disk");
+                assert!(self.last_index >= index.get(), "entries not on disk");
             }
             _ => {}
         }

@@ -30,8 +30,8 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
             "raft": {
                 "state": status.role,
                 "term": status.term.get(),
-                "commit_index": status.commit_index,
-                "applied_index": status.applied_index,
+                "commit_index": status.commit_index.get(),
+                "applied_index": status.applied_index.get(),
             },
             "nodes": nodes,
         },

@@ -11,12 +11,11 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
-use crate::ids::Index;
 use crate::notes::note;
 use crate::transport::{Event, Transport};
 
 /// Entries kept before a snapshot, for followers that are a little behind.
-pub const SNAPSHOT_KEEP: Index = 20_000;
+pub const SNAPSHOT_KEEP: u64 = 20_000;
 /// And not more than these bytes of them.
 const SNAPSHOT_KEEP_BYTES: usize = 32 * 1024 * 1024;
 /// Inputs taken before the core is flushed, at most.

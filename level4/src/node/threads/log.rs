@@ -105,8 +105,15 @@ mod tests {
         // One that is larger shares with nobody.
         let alone = Group::gather(write(4 * WRITE_GROUP_BYTES), &mut large);
         assert_eq!(alone.writes.len(), 1);
-        let compacts = [LogWork::Compact(9), write(1), LogWork::Compact(7)];
+        let compacts = [
+            LogWork::Compact(Index::new(9)),
+            write(1),
+            LogWork::Compact(Index::new(7)),
+        ];
         let group = Group::gather(write(1), compacts.into_iter());
-        assert_eq!((group.writes.len(), group.compact), (2, Some(9)));
+        assert_eq!(
+            (group.writes.len(), group.compact),
+            (2, Some(Index::new(9)))
+        );
     }
 }

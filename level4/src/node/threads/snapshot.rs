@@ -52,7 +52,7 @@ pub(in crate::node) fn run(
             Save::Finish(draft, purpose) => (draft, purpose),
             Save::OfferSaved(before) => {
                 let saved = snapshot::load(&folder)?;
-                let whole = saved.filter(|saved| saved.get_metadata().index < before);
+                let whole = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
                 let _ = core.send(Input::Offer(whole));
                 continue;
             }
@@ -62,7 +62,7 @@ pub(in crate::node) fn run(
             let _ = core.send(Input::Offer(Some(snapshot)));
             continue;
         }
-        let index = snapshot.get_metadata().index;
+        let index = Index::new(snapshot.get_metadata().index);
         if purpose != Purpose::Doubt {
             retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
             let _ = core.send(Input::Saved(index));

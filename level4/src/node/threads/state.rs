@@ -10,12 +10,11 @@ use super::snapshot::{Purpose, Save};
 use super::{Input, StateWork};
 use crate::consensus::{Applied, Apply, Standing, asks_for_comparison};
 use crate::database::{Database, Readers};
-use crate::ids::Index;
 use crate::machine::Machine;
 
 /// A snapshot is taken at every multiple of this, on all nodes at the same index, so that their contents
 /// can be compared.
-pub const SNAPSHOT_EVERY: Index = 50_000;
+pub const SNAPSHOT_EVERY: u64 = 50_000;
 /// Or when entries of so many bytes have come, and more than the last snapshot's.
 const SNAPSHOT_EVERY_BYTES: usize = 64 * 1024 * 1024;
 /// Steps applied before the core hears of it.
@@ -80,7 +79,7 @@ pub(in crate::node) fn run(
         let index = machine.applied();
         // A snapshot that replaces a state that has parted may stand at the same index.
         if index > before || applied.restored {
-            node.figures.applied.store(index, Relaxed);
+            node.figures.applied.store(index.get(), Relaxed);
             applied.index = index;
             applied.links = machine.take_links();
             let _ = core.send(Input::Applied(applied));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use level4::consensus::{Apply, Members, Standing};
+use level4::ids::Index;
 
 use super::{Cluster, FAULTS_END, FOUND_WITHIN, FOUND_WITHIN_ENTRIES, Spoilt, Step};
 use crate::simulated::ledger::Defect;
@@ -65,7 +66,7 @@ impl Cluster {
         // What was never executed on shows in nothing.
         let shows = self.spoilt.is_some_and(|spoilt| spoilt.executed.is_some());
         let may_differ = self.spread || !shows;
-        let whole: Option<Vec<(Members, u64, u64)>> = self
+        let whole: Option<Vec<(Members, Index, Index)>> = self
             .slots
             .iter()
             .map(|slot| {

@@ -2,6 +2,7 @@
 //! in again, a doubt that nobody can decide is ended.
 
 use level4::consensus::{Membership, Removal, Standing};
+use level4::ids::Index;
 use level4::message::PeerMessage;
 use rand::Rng as _;
 
@@ -54,7 +55,7 @@ impl Cluster {
             return;
         }
         let saved = process.log.saved_snapshot().expect("saved whole");
-        let saved = saved.map_or(0, |saved| saved.get_metadata().index);
+        let saved = saved.map_or(Index::START, |saved| Index::new(saved.get_metadata().index));
         let mut others = self.slots.iter().filter_map(|slot| slot.process.as_ref());
         let behind = others.any(|other| other.core.status().commit_index < saved);
         let members = process.core.status().members;
