@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::consensus::Membership;
     use crate::consensus::{Digests, SnapshotMessage};
-    use crate::ids::{Index, Term};
+    use crate::ids::{ClusterId, Index, Term};
     use crate::log::snapshot;
     use crate::message::{Command, Request, RequestId};
     use crate::transport::{Frame, Hello, Packer};
@@ -74,7 +74,7 @@ mod tests {
             values: vec![1, 2],
         };
         let hello = Hello {
-            cluster: 1,
+            cluster: ClusterId::new(1),
             node: NodeId::new(2),
             name: "a".to_owned(),
             proves: true,

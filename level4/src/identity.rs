@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::ids::NodeId;
+use crate::ids::{ClusterId, NodeId};
 
 const FILE: &str = "node";
 /// What every release begins the file with; the version follows.
@@ -16,8 +16,8 @@ const FORMAT: &str = "level4 node 2";
 pub struct Identity {
     /// Drawn when the folder was empty.
     pub node: NodeId,
-    /// 0: belongs to no cluster yet.
-    pub cluster: u64,
+    /// `None`: belongs to no cluster yet.
+    pub cluster: Option<ClusterId>,
     /// How often the node was started.
     pub incarnation: u64,
     /// The log has been begun: without one, the folder is not whole.
@@ -29,7 +29,7 @@ impl Identity {
     pub fn new(node: NodeId) -> Self {
         Self {
             node,
-            cluster: 0,
+            cluster: None,
             incarnation: 0,
             has_log: false,
         }
@@ -73,7 +73,7 @@ impl Identity {
         };
         let identity = Self {
             node: NodeId::new(field("id")?),
-            cluster: field("cluster")?,
+            cluster: ClusterId::new(field("cluster")?),
             incarnation: field("starts")?,
             has_log: field("log")? == 1,
         };
@@ -90,11 +90,11 @@ impl Identity {
             incarnation,
             has_log,
         } = self;
+        let (node, cluster) = (node.get(), ClusterId::number(*cluster));
         let log = u8::from(*has_log);
         writeln!(
             file,
-            "{FORMAT}\nid {:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend",
-            node.get()
+            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend"
         )?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(FILE))?;
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(Identity::load(folder.path()).unwrap(), None);
         let identity = Identity {
             node: NodeId::new(77),
-            cluster: u64::MAX,
+            cluster: ClusterId::new(u64::MAX),
             incarnation: 3,
             has_log: true,
         };

@@ -5,6 +5,7 @@
 //! ([`NodeId::get`]), and in what people read.
 
 use std::fmt::{self, Display, Formatter};
+use std::num::NonZeroU64;
 use std::ops::Add;
 
 /// A node of the cluster: drawn at random when a node first starts with an empty folder. A wiped node
@@ -40,6 +41,38 @@ impl NodeId {
 }
 
 impl Display for NodeId {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A cluster: drawn at random when its first node founds it. Only who has the same, or none yet, is let in.
+///
+/// Shown like a [`NodeId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClusterId(NonZeroU64);
+
+impl ClusterId {
+    /// The cluster with this number, as drawn, read or told; 0 is none.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The number that stands for it in files and messages: 0 for no cluster.
+    pub fn number(cluster: Option<Self>) -> u64 {
+        cluster.map_or(0, Self::get)
+    }
+}
+
+impl Display for ClusterId {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }

@@ -163,7 +163,7 @@ fn connect(
     let (identity, folder) = (identity.clone(), folder.to_owned());
     let on_cluster = move |cluster| {
         let joined = Identity {
-            cluster,
+            cluster: Some(cluster),
             ..identity.clone()
         };
         if let Err(error) = joined.save(&folder) {

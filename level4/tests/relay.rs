@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use level4::consensus::{Members, Membership};
-use level4::ids::{Index, NodeId, Term};
+use level4::ids::{ClusterId, Index, NodeId, Term};
 use level4::message::PeerMessage;
 use level4::security::Security;
 use level4::transport::{Event, Identity, Listener, Transport};
@@ -23,7 +23,7 @@ async fn node(folder: &Path, node: NodeId) -> (Arc<Transport>, UnboundedReceiver
     let identity = Identity {
         node,
         name,
-        cluster: 7,
+        cluster: ClusterId::new(7),
     };
     let on_event = Box::new(move |event| drop(sender.send(event)));
     let transport = Transport::new(identity, Security::default(), on_event, Box::new(|_| {}));

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::params::{Parameters, time};
 use super::{Api, ApiError, operate};
-use crate::ids::NodeId;
+use crate::ids::{ClusterId, NodeId};
 
 /// A removal is asked for again this often, until it has happened.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
     let leader = status.leader;
     Ok(json_reply(&json!({
         "id": status.id.to_string(),
-        "cluster": format!("{:016x}", api.transport.cluster()),
+        "cluster": format!("{:016x}", ClusterId::number(api.transport.cluster())),
         "address": status.members.get(&status.id),
         "role": status.role,
         "term": status.term.get(),

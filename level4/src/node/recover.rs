@@ -15,7 +15,7 @@ use super::trust::{self, Trust};
 use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{ClusterId, Index, NodeId, Term};
 use crate::log::{Folder, Log, LogError};
 use crate::machine::{ApplyError, Machine};
 use crate::notes::note;
@@ -133,7 +133,7 @@ pub fn prepare(
     identity.incarnation += 1;
     let founder = is_new && !joins;
     if founder {
-        identity.cluster = random_id();
+        identity.cluster = ClusterId::new(random_id());
     }
     let save = |identity: &Identity| identity.save(home).map_err(RecoverError::file(&file));
     save(&identity)?;

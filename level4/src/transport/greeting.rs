@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use super::Socket;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Membership, decode_members, encode_members};
-use crate::ids::{Index, NodeId};
+use crate::ids::{ClusterId, Index, NodeId};
 use crate::security::{PROOF, Proof};
 
 /// No HTTP request begins with a zero byte, so both protocols share a socket.
@@ -39,8 +39,8 @@ pub type Ticket = [u8; 16];
 /// The first thing each side says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// 0: belongs to none yet.
-    pub cluster: u64,
+    /// `None`: belongs to none yet.
+    pub cluster: Option<ClusterId>,
     /// Who speaks.
     pub node: NodeId,
     /// Its address for its peers.
@@ -68,7 +68,7 @@ pub enum Greeting {
 
 impl Hello {
     fn encode(&self, writer: &mut Writer) {
-        writer.uint(self.cluster);
+        writer.uint(ClusterId::number(self.cluster));
         writer.uint(self.node.get());
         writer.bytes(self.name.as_bytes());
         writer.raw(&self.nonce);
@@ -80,7 +80,7 @@ impl Hello {
 
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self {
-            cluster: reader.uint()?,
+            cluster: ClusterId::new(reader.uint()?),
             node: NodeId::new(reader.uint()?),
             name: reader.text()?,
             nonce: reader.array()?,
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn greetings_survive() {
         let hello = Hello {
-            cluster: 9,
+            cluster: ClusterId::new(9),
             node: NodeId::new(3),
             name: "./node0.sock".to_owned(),
             nonce: [7; 32],

@@ -167,9 +167,9 @@ impl Transport {
 
     /// Whether to talk to the author of this greeting; see `Roster::check`.
     fn check(&self, hello: &Hello, dialled: bool) -> Result<(), Refused> {
-        let joins = self.roster().check(hello, dialled, self.now())?;
-        if joins {
-            (self.on_cluster)(hello.cluster);
+        let joined = self.roster().check(hello, dialled, self.now())?;
+        if let Some(cluster) = joined {
+            (self.on_cluster)(cluster);
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub use stream::{Connected, FileId, Listener, Rewound, Socket, is_path, remove_i
 pub use wire::{Frame, Packer, Unpacker};
 
 use crate::consensus::Membership;
-use crate::ids::{Index, NodeId};
+use crate::ids::{ClusterId, Index, NodeId};
 use crate::message::PeerMessage;
 use crate::notes::{detail, note};
 use crate::security::Security;
@@ -61,7 +61,7 @@ pub enum Event {
 }
 
 type OnEvent = Box<dyn Fn(Event) + Send + Sync>;
-type OnCluster = Box<dyn Fn(u64) + Send + Sync>;
+type OnCluster = Box<dyn Fn(ClusterId) + Send + Sync>;
 
 /// The node's end of all connections.
 pub struct Transport {
@@ -122,8 +122,8 @@ impl Transport {
         self.roster().peers.keys().copied().collect()
     }
 
-    /// Which cluster this node belongs to; 0: none yet.
-    pub fn cluster(&self) -> u64 {
+    /// Which cluster this node belongs to; `None`: none yet.
+    pub fn cluster(&self) -> Option<ClusterId> {
         self.roster().identity.cluster
     }
 

@@ -14,7 +14,7 @@ use super::connection::{Connection, Outgoing};
 use super::greeting::{Hello, NAME_LIMIT, Nonce, Ticket, printable};
 use super::wire::Frame;
 use crate::consensus::{Members, Membership};
-use crate::ids::{Index, NodeId};
+use crate::ids::{ClusterId, Index, NodeId};
 use crate::security::{Secret, Security};
 
 /// So many who are no members may be connected.
@@ -59,8 +59,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Its address for its peers.
     pub name: String,
-    /// 0 until it has joined one.
-    pub cluster: u64,
+    /// `None` until it has joined one.
+    pub cluster: Option<ClusterId>,
 }
 
 /// A connected peer.
@@ -156,20 +156,25 @@ impl Roster {
         }
     }
 
-    /// Whether to talk to the author of this greeting, whom this node `dialled` or not; and whether this
-    /// node has learned by it which cluster it belongs to. `now` as in [`Peer::heard`].
+    /// Whether to talk to the author of this greeting, whom this node `dialled` or not; and the cluster, if
+    /// this node has learned by it which one it belongs to. `now` as in [`Peer::heard`].
     ///
     /// # Errors
     ///
     /// In words.
-    pub fn check(&mut self, hello: &Hello, dialled: bool, now: u64) -> Result<bool, Refused> {
+    pub fn check(
+        &mut self,
+        hello: &Hello,
+        dialled: bool,
+        now: u64,
+    ) -> Result<Option<ClusterId>, Refused> {
         self.check_kinship(hello, dialled).map_err(Refused::told)?;
         self.check_claim(hello, dialled, now)?;
-        let joins = self.identity.cluster == 0;
-        if joins {
-            self.identity.cluster = hello.cluster;
+        if self.identity.cluster.is_some() {
+            return Ok(None);
         }
-        Ok(joins)
+        self.identity.cluster = hello.cluster;
+        Ok(hello.cluster)
     }
 
     /// Whether both belong to one cluster, as far as they say.
@@ -193,13 +198,13 @@ impl Roster {
             ));
         }
         match (self.identity.cluster, hello.cluster) {
-            (0, 0) => Err("neither belongs to a cluster yet".to_owned()),
-            (0, _) if !dialled => Err("the node belongs to no cluster yet".to_owned()),
-            (_, 0) if self.belongs(id) => Err(format!(
+            (None, None) => Err("neither belongs to a cluster yet".to_owned()),
+            (None, _) if !dialled => Err("the node belongs to no cluster yet".to_owned()),
+            (_, None) if self.belongs(id) => Err(format!(
                 "it claims to be the member {id}, and belongs to no cluster"
             )),
-            (own_id, other) if own_id != other && own_id != 0 && other != 0 => Err(format!(
-                "{theirs} belongs to cluster {other:016x}, and {own} to {own_id:016x}: empty the folder of the one that is to join the other, and start it with --join"
+            (Some(own_id), Some(other)) if own_id != other => Err(format!(
+                "{theirs} belongs to cluster {other}, and {own} to {own_id}: empty the folder of the one that is to join the other, and start it with --join"
             )),
             _ => Ok(()),
         }
@@ -240,7 +245,7 @@ impl Roster {
     /// cluster, or is known, or this node knows nobody and was told to ask it.
     pub fn vouches(&self, hello: &Hello, asked: bool) -> bool {
         let nobody = !self.own.members.contains_key(&self.identity.node);
-        hello.cluster != 0
+        hello.cluster.is_some()
             && (self.security.proves() || self.belongs(hello.node) || asked && nobody)
     }
 
