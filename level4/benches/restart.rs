@@ -19,7 +19,7 @@ use common::Node;
 use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
 use level4::database::Database;
-use level4::ids::{ClusterId, Index, NodeId, Term};
+use level4::ids::{ClusterId, Incarnation, Index, NodeId, Term};
 use level4::log::{Folder, Log};
 use level4::machine::Machine;
 use level4::message::{Batch, Command, Request, RequestId};
@@ -41,7 +41,7 @@ fn insert(index: u64) -> Entry {
     };
     let id = RequestId {
         node: NODE,
-        incarnation: 1,
+        incarnation: Incarnation::new(1),
         counter: index,
     };
     let batch = Batch {
@@ -65,7 +65,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
     let identity = Identity {
         node: NODE,
         cluster: ClusterId::new(1),
-        incarnation: 1,
+        incarnation: Incarnation::new(1),
         has_log: true,
     };
     identity.save(folder)?;

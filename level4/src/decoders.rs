@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::consensus::Membership;
     use crate::consensus::{Digests, SnapshotMessage};
-    use crate::ids::{ClusterId, Index, Term};
+    use crate::ids::{ClusterId, Incarnation, Index, Term};
     use crate::log::snapshot;
     use crate::message::{Command, Request, RequestId};
     use crate::transport::{Frame, Hello, Packer};
@@ -55,7 +55,7 @@ mod tests {
         let request = Request {
             id: RequestId {
                 node: NodeId::new(7),
-                incarnation: 1,
+                incarnation: Incarnation::new(1),
                 counter: 2,
             },
             floor: 1,

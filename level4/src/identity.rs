@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::ids::{ClusterId, NodeId};
+use crate::ids::{ClusterId, Incarnation, NodeId};
 
 const FILE: &str = "node";
 /// What every release begins the file with; the version follows.
@@ -19,7 +19,7 @@ pub struct Identity {
     /// `None`: belongs to no cluster yet.
     pub cluster: Option<ClusterId>,
     /// How often the node was started.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// The log has been begun: without one, the folder is not whole.
     pub has_log: bool,
 }
@@ -30,7 +30,7 @@ impl Identity {
         Self {
             node,
             cluster: None,
-            incarnation: 0,
+            incarnation: Incarnation::default(),
             has_log: false,
         }
     }
@@ -74,7 +74,7 @@ impl Identity {
         let identity = Self {
             node: NodeId::new(field("id")?),
             cluster: ClusterId::new(field("cluster")?),
-            incarnation: field("starts")?,
+            incarnation: Incarnation::new(field("starts")?),
             has_log: field("log")? == 1,
         };
         (lines.next() == Some("end")).then_some(identity)
@@ -91,10 +91,10 @@ impl Identity {
             has_log,
         } = self;
         let (node, cluster) = (node.get(), ClusterId::number(*cluster));
-        let log = u8::from(*has_log);
+        let (starts, log) = (incarnation.get(), u8::from(*has_log));
         writeln!(
             file,
-            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {incarnation:x}\nlog {log}\nend"
+            "{FORMAT}\nid {node:x}\ncluster {cluster:x}\nstarts {starts:x}\nlog {log}\nend"
         )?;
         file.sync_all()?;
         fs::rename(&partial, folder.join(FILE))?;
@@ -113,7 +113,7 @@ mod tests {
         let identity = Identity {
             node: NodeId::new(77),
             cluster: ClusterId::new(u64::MAX),
-            incarnation: 3,
+            incarnation: Incarnation::new(3),
             has_log: true,
         };
         identity.save(folder.path()).unwrap();

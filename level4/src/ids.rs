@@ -46,6 +46,28 @@ impl Display for NodeId {
     }
 }
 
+/// One of a node's lives, from one start to the next: they count from 1; 0 is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Incarnation(u64);
+
+impl Incarnation {
+    /// The life with this number, as read or told.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The life after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A cluster: drawn at random when its first node founds it. Only who has the same, or none yet, is let in.
 ///
 /// Shown like a [`NodeId`].

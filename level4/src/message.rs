@@ -11,7 +11,7 @@ use raft::eraftpb::Message as RaftMessage;
 
 use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{Digests, SnapshotMessage};
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Incarnation, Index, NodeId, Term};
 
 /// Names one client request for ever: which node took it, in which of its lives, and the how-manieth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ pub struct RequestId {
     /// The node that the client asked (the *gateway*).
     pub node: NodeId,
     /// How many times that node had been started; counts from 1.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Counts the requests of that incarnation from 0.
     pub counter: u64,
 }
@@ -188,7 +188,7 @@ const BATCH_VERSION: u8 = 1;
 impl Request {
     fn encode(&self, writer: &mut Writer) {
         writer.uint(self.id.node.get());
-        writer.uint(self.id.incarnation);
+        writer.uint(self.id.incarnation.get());
         writer.uint(self.id.counter);
         writer.uint(self.id.counter - self.floor.min(self.id.counter));
         writer.byte(self.command.kind() << 1 | u8::from(self.key.is_some()));
@@ -205,7 +205,7 @@ impl Request {
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let id = RequestId {
             node: NodeId::new(reader.uint()?),
-            incarnation: reader.uint()?,
+            incarnation: Incarnation::new(reader.uint()?),
             counter: reader.uint()?,
         };
         let floor = id.counter.saturating_sub(reader.uint()?);
@@ -438,7 +438,7 @@ mod tests {
         Request {
             id: RequestId {
                 node: NodeId::new(u64::MAX),
-                incarnation: 3,
+                incarnation: Incarnation::new(3),
                 counter,
             },
             floor: counter.saturating_sub(2),

@@ -9,7 +9,7 @@ use level4::consensus::{
     Answer, Applied, Apply, Chain, Core, Digests, Effects, Link, Members, MemoryLog, Notice,
     Persist, Standing, Start, Timing, asks_for_comparison,
 };
-use level4::ids::{Index, NodeId, Term};
+use level4::ids::{Incarnation, Index, NodeId, Term};
 use level4::machine::Machine;
 use level4::message::{Command, PeerMessage};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType};
@@ -96,7 +96,7 @@ impl Story {
                 .unwrap();
             let core = Core::new(Start {
                 id: NodeId::new(id),
-                incarnation: 1,
+                incarnation: Incarnation::new(1),
                 log,
                 applied: FIRST.0,
                 members: members.clone(),
@@ -531,7 +531,7 @@ fn a_newcomer_learns_and_then_votes() {
     other.machine = Machine::new(Ledger::default());
     other.core = Core::new(Start {
         id: NodeId::new(3),
-        incarnation: 1,
+        incarnation: Incarnation::new(1),
         log,
         applied: Index::START,
         members: Members::new(),

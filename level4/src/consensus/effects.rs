@@ -10,7 +10,7 @@ use super::digests::Link;
 use super::gateway::Token;
 use super::membership::{Members, Membership};
 use super::memory::MemoryLog;
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::message::{PeerMessage, RequestId};
 
 /// Timing of one node, in ticks, and its limits.
@@ -39,7 +39,7 @@ pub struct Start {
     /// This node.
     pub id: NodeId,
     /// How many times it has been started.
-    pub incarnation: u64,
+    pub incarnation: Incarnation,
     /// Its log as recovered.
     pub log: MemoryLog,
     /// The last applied entry, which the recovered state stands at.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::NodeId;
+use crate::ids::{Incarnation, NodeId};
 use crate::message::{Command, Request, RequestId};
 
 /// What the environment calls a waiting client.
@@ -27,7 +27,7 @@ struct Pending {
 #[derive(Debug)]
 pub struct Gateway {
     node: NodeId,
-    incarnation: u64,
+    incarnation: Incarnation,
     next: u64,
     pending: BTreeMap<u64, Pending>,
     unsent: bool,
@@ -40,7 +40,7 @@ const MOST_PATIENCE: u64 = 8;
 
 impl Gateway {
     /// No request has been taken in this life yet.
-    pub fn new(node: NodeId, incarnation: u64, patience: u64) -> Self {
+    pub fn new(node: NodeId, incarnation: Incarnation, patience: u64) -> Self {
         Self {
             node,
             incarnation,
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_resent_request_keeps_its_id_and_the_floor_follows_the_answers() {
-        let mut gateway = Gateway::new(NodeId::new(1), 1, 10);
+        let mut gateway = Gateway::new(NodeId::new(1), Incarnation::new(1), 10);
         take(&mut gateway, 10);
         take(&mut gateway, 11);
         let first = gateway.due(1);
@@ -170,7 +170,7 @@ mod tests {
         take(&mut gateway, 12);
         assert_eq!(gateway.due(4)[0].floor, 1);
         let other = RequestId {
-            incarnation: 2,
+            incarnation: Incarnation::new(2),
             ..first[1].id
         };
         assert_eq!(gateway.answered(&other), None);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_wait_for_an_answer_is_twice_the_one_before() {
-        let mut gateway = Gateway::new(NodeId::new(1), 1, 10);
+        let mut gateway = Gateway::new(NodeId::new(1), Incarnation::new(1), 10);
         take(&mut gateway, 10);
         let mut sent = Vec::new();
         for now in 0..200 {

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::gateway::Token;
-use crate::ids::{Index, NodeId};
+use crate::ids::{Incarnation, Index, NodeId};
 
 /// Reads by how far they have got.
 #[derive(Debug)]
 pub struct Reads {
     /// Who asks, in which of its lives: Raft tells questions apart by their contexts alone, so no two
     /// nodes may ever give the same, or answers to one would confirm the other.
-    asker: (NodeId, u64),
+    asker: (NodeId, Incarnation),
     next_group: u64,
     fresh: Vec<Token>,
     /// By group: the tick of the question, and who waits.
@@ -27,7 +27,7 @@ const CONTEXT: usize = 24;
 
 impl Reads {
     /// Nothing has been asked in this life of the node yet.
-    pub fn new(node: NodeId, incarnation: u64) -> Self {
+    pub fn new(node: NodeId, incarnation: Incarnation) -> Self {
         Self {
             asker: (node, incarnation),
             next_group: 0,
@@ -39,7 +39,7 @@ impl Reads {
 
     fn context(&self, group: u64) -> Vec<u8> {
         let (node, incarnation) = self.asker;
-        [node.get(), incarnation, group]
+        [node.get(), incarnation.get(), group]
             .map(u64::to_le_bytes)
             .concat()
     }
@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn only_the_own_question_is_confirmed() {
-        let mut reads = Reads::new(NodeId::new(7), 2);
+        let mut reads = Reads::new(NodeId::new(7), Incarnation::new(2));
         reads.take(1);
         let context = reads.ask(0).unwrap();
         for (node, incarnation) in [(8, 2), (7, 1)] {
-            let mut other = Reads::new(NodeId::new(node), incarnation);
+            let mut other = Reads::new(NodeId::new(node), Incarnation::new(incarnation));
             other.take(1);
             let foreign = other.ask(0).unwrap();
             assert_ne!(foreign, context);

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::Malformed;
 use crate::consensus::{Answer, AnswerKind, Apply, Chain, Link, Members};
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::message::{Batch, Command, Request, RequestId};
 
 pub use executor::{Executor, Moment, Saved};
@@ -53,7 +53,7 @@ pub enum ApplyError<E: std::error::Error + 'static> {
 /// What a gateway's current life has asked for and not said to have got.
 #[derive(Debug, Default)]
 struct Session {
-    incarnation: u64,
+    incarnation: Incarnation,
     /// Everything below has been answered.
     floor: u64,
     answers: BTreeMap<u64, Answer>,
@@ -462,7 +462,7 @@ mod tests {
         Request {
             id: RequestId {
                 node: NODE,
-                incarnation,
+                incarnation: Incarnation::new(incarnation),
                 counter,
             },
             floor,

@@ -12,7 +12,7 @@ use crate::codec::{Malformed, Reader, Writer};
 use crate::consensus::{
     Answer, AnswerKind, Chain, Link, decode_snapshot_members, encode_snapshot_members,
 };
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::log::snapshot::assemble;
 
 /// A snapshot as of one moment whose bytes have not been put together yet.
@@ -63,7 +63,7 @@ impl<E: Executor> Machine<E> {
         writer.uint(self.sessions.len() as u64);
         for (&node, session) in &self.sessions {
             writer.uint(node.get());
-            writer.uint(session.incarnation);
+            writer.uint(session.incarnation.get());
             writer.uint(session.floor);
             writer.uint(session.answers.len() as u64);
             for (&counter, answer) in &session.answers {
@@ -119,7 +119,7 @@ impl<E: Executor> Machine<E> {
         self.sessions.clear();
         for _ in 0..reader.uint()? {
             let node = NodeId::new(reader.uint()?);
-            let (incarnation, floor) = (reader.uint()?, reader.uint()?);
+            let (incarnation, floor) = (Incarnation::new(reader.uint()?), reader.uint()?);
             let mut session = Session {
                 incarnation,
                 floor,

@@ -130,7 +130,7 @@ pub fn prepare(
             "the last write to the log was torn, and is cut off"
         ));
     }
-    identity.incarnation += 1;
+    identity.incarnation = identity.incarnation.next();
     let founder = is_new && !joins;
     if founder {
         identity.cluster = ClusterId::new(random_id());

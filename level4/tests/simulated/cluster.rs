@@ -13,7 +13,7 @@ use level4::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
     founding_entry,
 };
-use level4::ids::{Index, NodeId, Term};
+use level4::ids::{Incarnation, Index, NodeId, Term};
 use level4::log::Log;
 use level4::machine::{ApplyError, Machine};
 use level4::message::PeerMessage;
@@ -127,7 +127,7 @@ struct Slot {
     id: NodeId,
     /// Its address, which changes when it moves.
     name: String,
-    incarnation: u64,
+    incarnation: Incarnation,
     disk: Option<SimulatedDisk>,
     process: Option<Process>,
     /// Counts lives: events of an earlier one are void.
@@ -288,7 +288,7 @@ impl Cluster {
             cluster.slots.push(Slot {
                 id: NodeId::new(0),
                 name: place.to_string(),
-                incarnation: 0,
+                incarnation: Incarnation::default(),
                 disk,
                 process: None,
                 life: 0,
@@ -321,7 +321,7 @@ impl Cluster {
         let seed = self.rng.random();
         let slot = &mut self.slots[place];
         slot.life += 1;
-        slot.incarnation += 1;
+        slot.incarnation = slot.incarnation.next();
         let disk = slot.disk.take().expect("a stopped machine has its disk");
         let (mut log, mut recovered) =
             Log::open_with(disk, SEGMENT).expect("crashes damage nothing");
@@ -330,7 +330,7 @@ impl Cluster {
             self.begun += 1;
             // Not in the order of places, so that ranks are mixed.
             slot.id = NodeId::new(self.begun * 1_000 + self.rng.random_range(0..1_000));
-            slot.incarnation = 1;
+            slot.incarnation = Incarnation::new(1);
             slot.parted = None;
         }
         if recovered.is_new && (place > 0 || self.wiped) {
