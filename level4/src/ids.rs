@@ -1,8 +1,13 @@
-//! What numbers the cluster's parts: nodes, places in the log, terms. To a computer all three are a `u64`,
-//! and mixing them up goes unnoticed until a quorum is wrong; so each is a type of its own.
+//! What numbers the cluster and its parts: nodes and their lives, places in the log, terms. To a computer
+//! they are all a `u64`, and mixing them up goes unnoticed until a quorum is wrong; so each is a type of its
+//! own.
 //!
-//! They become numbers only where they leave this crate's hands: for raft-rs, in bytes for disk and wire
-//! ([`NodeId::get`]), and in what people read.
+//! They are numbers only at the borders: for raft-rs, in the bytes of disk and wire, and in what is shown.
+//!
+//! ```compile_fail
+//! # use level4::ids::{Index, Term};
+//! let newer = Index::new(7) > Term::new(3);
+//! ```
 
 use std::fmt::{self, Display, Formatter};
 use std::num::NonZeroU64;

@@ -4,7 +4,8 @@
 //! [`run`] is the whole server as a future. Its parts, from the inside out, can be used alone:
 //! [`consensus`] is Raft as a pure state machine; [`machine`] with [`database`] is what it replicates;
 //! [`log`] is what survives a crash; [`transport`] is what nodes say to one another, and [`message`]
-//! in which words. `DESIGN.md` beside this crate tells why.
+//! in which words; [`ids`] number nodes, places in the log and terms. `DESIGN.md` beside this crate tells
+//! why.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
