@@ -1,0 +1,75 @@
+//! Entries that nobody can apply are skipped on an operator's word: only what a majority is stuck at, and
+//! two waits at one index are not taken for one.
+
+use std::collections::BTreeSet;
+
+use level4::message::PeerMessage;
+
+use crate::story::{Story, TIMING};
+
+#[test]
+fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    story.ask(1, 0, "poison");
+    let stuck = story.node(1).machine.applied().next();
+    // Nobody comes to the end of it.
+    for _ in 0..100 {
+        for id in 1..=3 {
+            story.node(id).core.tick();
+            story.write(id);
+            story.write(id);
+        }
+        for (from, to, message) in std::mem::take(&mut story.wire) {
+            story.receive(to, from, message);
+        }
+    }
+    assert_eq!(story.node(2).core.status().stuck_at, Some(stuck));
+    // What is not stuck is not skipped.
+    story.node(2).core.skip(stuck.next());
+    story.node(2).core.skip(stuck);
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        for id in 1..=3 {
+            let effects = story.flush(id);
+            told.extend(effects.skip.map(|index| (id, index)));
+            if let Some(last) = effects.persist.last() {
+                story.node(id).core.persisted(last.number);
+            }
+        }
+        for (from, to, message) in std::mem::take(&mut story.wire) {
+            story.receive(to, from, message);
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(1, stuck), (2, stuck), (3, stuck)]);
+    for node in &mut story.nodes {
+        node.machine.skip(&BTreeSet::from([stuck]));
+    }
+    story.ask(2, 1, "on we go");
+    story.settle();
+    let (token, answer) = &story.node(1).answers[0];
+    assert_eq!(
+        (*token, answer.sequence),
+        (0, None),
+        "its client gets an error"
+    );
+    let (_, answer) = &story.node(2).answers[0];
+    assert_eq!(answer.sequence, Some(0), "and it takes no number");
+}
+
+#[test]
+fn nodes_that_waited_at_an_index_twice_and_for_nothing_in_between_are_not_stuck() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    let applied = story.node(1).machine.applied();
+    let parted = false;
+    for _ in 0..3 {
+        for id in 2..=3 {
+            let progress = PeerMessage::Progress { applied, parted };
+            story.receive(1, id, progress);
+        }
+        assert_eq!(story.node(1).core.stuck_at(), None);
+        story.pass(5 * TIMING.compare as usize);
+    }
+}
