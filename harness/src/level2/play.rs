@@ -18,7 +18,7 @@ use super::secret::Secret;
 use super::slow::{Part, SlowClients};
 use super::socket::Address;
 use super::tally::Tally;
-use super::world::World;
+use super::world::{SlowCrowd, World};
 use crate::console;
 use crate::live_feed;
 use crate::report::Failure;
@@ -245,8 +245,13 @@ fn flood(
         let at = |ms| started + Duration::from_millis(ms);
         backends[spell.backend].plan(spell.ailment, at(spell.from_ms), at(spell.to_ms));
     }
-    let (part, count) = world.slow.unwrap_or((Part::Head, 0));
-    let mut slow = SlowClients::new(entrance.clone(), part, count, started);
+    let crowd = world.slow.unwrap_or(SlowCrowd {
+        part: Part::Head,
+        count: 0,
+        from_ms: 0,
+    });
+    let they_come = started + Duration::from_millis(crowd.from_ms);
+    let mut slow = SlowClients::new(entrance.clone(), crowd.part, crowd.count, they_come);
     let mut flood = Flood::new(
         entrance,
         world.connection_limit,

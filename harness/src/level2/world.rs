@@ -49,6 +49,17 @@ pub enum WorldName {
     BrownOut,
 }
 
+/// Connections that never finish a request.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowCrowd {
+    /// What they never finish.
+    pub part: Part,
+    /// How many there are.
+    pub count: usize,
+    /// When they come.
+    pub from_ms: u64,
+}
+
 /// A world ready to be played.
 pub struct World {
     /// Who sends what and when.
@@ -65,8 +76,8 @@ pub struct World {
     pub mixed_cost: bool,
     /// What the backends suffer from, and when.
     pub spells: Vec<Spell>,
-    /// What slow connections never finish, and how many there are.
-    pub slow: Option<(Part, usize)>,
+    /// Its slow connections.
+    pub slow: Option<SlowCrowd>,
     /// What a solution has to do to pass.
     pub demands: Vec<Demand>,
 }

@@ -12,7 +12,7 @@ use super::population::{BACKENDS, Population, SERVICE_MS, SLOTS};
 use super::slow::{self, Part};
 use super::stay;
 use super::traffic::{Arrival, Client, ClientIndex, Kind, Traffic};
-use super::world::{Demand, Regime, Spell, World, WorldName};
+use super::world::{Demand, Regime, SlowCrowd, Spell, World, WorldName};
 
 /// Connections that the load generator of 2014 had at most.
 const CONNECTIONS_2014: usize = 5;
@@ -56,7 +56,11 @@ impl World {
             },
             WorldName::FlashCrowd => contest.with_a_crowd(seed),
             WorldName::SlowLoris => Self {
-                slow: Some((Part::Head, LORISES)),
+                slow: Some(SlowCrowd {
+                    part: Part::Head,
+                    count: LORISES,
+                    from_ms: 0,
+                }),
                 demands: vec![Demand::no_overflow(), Demand::mice(0.9)],
                 ..contest
             },
@@ -175,12 +179,18 @@ impl World {
         self.of_leeches(Part::Answer, traffic)
     }
 
-    /// Mice have room enough; whoever lets a slow client hold a place at a backend has none for them.
+    /// Mice have room enough; whoever lets a slow client hold a place at a backend has none for them. The
+    /// slow ones come when the mice are known: forty newcomers at the very start are a crowd of their own, in
+    /// which seven requests a second are more than a fair share, and that is not the question here.
     fn of_leeches(self, part: Part, traffic: Traffic) -> Self {
         Self {
             capacity: traffic.arrivals.len() as f64,
             traffic,
-            slow: Some((part, LEECHES)),
+            slow: Some(SlowCrowd {
+                part,
+                count: LEECHES,
+                from_ms: self.length_ms() / 4,
+            }),
             demands: vec![Demand::no_overflow(), Demand::mice(0.95)],
             ..self
         }
