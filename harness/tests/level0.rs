@@ -139,6 +139,18 @@ fn a_wrong_output_is_shown_with_both_versions_and_its_place() {
 }
 
 #[test]
+fn a_solution_that_prints_without_an_end_is_killed_before_it_fills_the_disk() {
+    for script in ["yes '<word>'", "yes >&2", "head -c 99000000 /dev/zero"] {
+        let bench = Bench::new();
+        let output = bench.judge(&bench.script(script), &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        let json = bench.json();
+        let failure = &json["results"][0]["failure"];
+        assert_eq!(failure["kind"], "too_much_output", "{script}: {failure}");
+    }
+}
+
+#[test]
 fn a_hanging_solution_is_killed_at_the_limit_with_its_children() {
     let bench = Bench::new();
     let solution = bench.script("sleep 600 & echo $! > ../../child; wait");

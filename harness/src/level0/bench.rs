@@ -71,13 +71,17 @@ pub(super) fn run(args: &Args, arena: &Arena, report: &mut Report) -> Result<()>
             let mut command = arena.command();
             command.args(flags.iter().flatten());
             let nowhere = Path::new("/dev/null");
-            let failure = match timing::run(command, &path, nowhere, &arena.log(), LIMIT)? {
+            let log = arena.log();
+            let failure = match timing::run(command, &path, nowhere, &log, LIMIT, timing::SPARE)? {
                 Timed::Ended { wall, status } if status.success() => {
                     best = best.min(wall);
                     continue;
                 }
                 Timed::Ended { status, .. } => {
                     Failure::new("exit_status", format!("the solution ended with {status}"))
+                }
+                Timed::TooMuch => {
+                    Failure::new("too_much_output", "the solution's log is too large")
                 }
                 Timed::Killed => {
                     let message = format!("the solution took more than {} s", LIMIT.as_secs());

@@ -230,9 +230,19 @@ fn attempt(arena: &Arena, paper: &Paper, limit: Duration) -> Result<Result<Durat
     let input = arena.folder.join("document.txt");
     let output = arena.folder.join("output.txt");
     fs::write(&input, &paper.document).context("cannot write the document")?;
-    let timed = timing::run(arena.command(), &input, &output, &arena.log(), limit)?;
+    let most = 2 * paper.expected.len() as u64 + timing::SPARE;
+    let timed = timing::run(arena.command(), &input, &output, &arena.log(), limit, most)?;
     interrupt::check()?;
     let failure = match timed {
+        Timed::TooMuch => {
+            let message = format!(
+                "the solution was killed when it had printed more than {} MiB; the right output has \
+                 {} bytes",
+                most >> 20,
+                paper.expected.len()
+            );
+            Failure::new("too_much_output", message)
+        }
         Timed::Ended { status, .. } if !status.success() => {
             Failure::new("exit_status", format!("the solution ended with {status}"))
         }

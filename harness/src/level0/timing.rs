@@ -21,30 +21,52 @@ pub(super) enum Timed {
     Ended { wall: Duration, status: ExitStatus },
     /// It was killed at the time limit.
     Killed,
+    /// It was killed when it had printed more than it may.
+    TooMuch,
 }
 
+/// How often what a program has printed is measured.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What a program may print beside what is right, in bytes.
+pub(super) const SPARE: u64 = 16 << 20;
+
 /// Runs `command < input > output 2> log`; the time counts from before the start to the end of the
-/// process.
+/// process. It may print about `most` bytes to each of output and log: one that prints without an
+/// end would fill the disk before the time limit.
 pub(super) fn run(
     mut command: Command,
     input: &Path,
     output: &Path,
     log: &Path,
     limit: Duration,
+    most: u64,
 ) -> Result<Timed> {
     let create = |path: &Path| {
         File::create(path).with_context(|| format!("cannot create {}", path.display()))
     };
+    let printed = [create(output)?, create(log)?];
     command
         .stdin(File::open(input).context("cannot open the document")?)
-        .stdout(create(output)?)
-        .stderr(create(log)?);
+        .stdout(printed[0].try_clone()?)
+        .stderr(printed[1].try_clone()?);
     let start = Instant::now();
     let mut group = ProcessGroup::spawn(&mut command)
         .map_err(|error| cannot_run(command.get_program().as_ref(), &error))?;
-    let ended = group.wait_for(limit)?;
-    let wall = start.elapsed();
-    Ok(ended.map_or(Timed::Killed, |status| Timed::Ended { wall, status }))
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        let ended = group.wait_for(left.min(GLANCE))?;
+        let wall = start.elapsed();
+        let is_within = |file: &File| file.metadata().is_ok_and(|found| found.len() <= most);
+        if !printed.iter().all(is_within) {
+            return Ok(Timed::TooMuch);
+        }
+        match ended {
+            Some(status) => return Ok(Timed::Ended { wall, status }),
+            None if wall >= limit => return Ok(Timed::Killed),
+            None => {}
+        }
+    }
 }
 
 /// The smallest and the middle value; zero of none.
@@ -89,9 +111,9 @@ impl Floor {
         let nowhere = Path::new("/dev/null");
         let command = Command::new(&self.program);
         Ok(
-            match run(command, nowhere, nowhere, nowhere, FLOOR_LIMIT)? {
+            match run(command, nowhere, nowhere, nowhere, FLOOR_LIMIT, 0)? {
                 Timed::Ended { wall, .. } => Some(wall),
-                Timed::Killed => None,
+                Timed::Killed | Timed::TooMuch => None,
             },
         )
     }
