@@ -123,3 +123,20 @@ fn a_stage_is_started_watched_stopped_and_found_again() {
     }
     assert_eq!(folders(), 1);
 }
+
+#[test]
+fn a_class_that_was_not_graded_is_refused_in_a_line() {
+    let home = tempfile::tempdir().unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["dashboard", "--listen", "127.0.0.1:0", "--class", "nowhere"])
+        .env("HOME", home.path())
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "{said}");
+    assert!(said.contains("--class nowhere: "), "{said}");
+    assert!(said.contains("no results of `harness grade`"), "{said}");
+    assert!(run.stdout.is_empty());
+}

@@ -26,7 +26,7 @@ use octopus::interrupt;
 use tokio::sync::oneshot;
 
 use self::{access::Access, projects::Projects, routes::App, runner::Runner};
-use crate::{console, logbook, web::connections};
+use crate::{console, grade::Scoreboard, logbook, web::connections};
 
 /// How long requests in progress may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -61,6 +61,9 @@ pub struct Args {
 /// A folder cannot be read, or the address cannot be listened at.
 pub fn run(args: &Args, is_kept: bool) -> Result<()> {
     let projects = Projects::find(&args.dirs)?;
+    if let Some(folder) = &args.class {
+        Scoreboard::load(folder).with_context(|| format!("--class {}", folder.display()))?;
+    }
     let listener = TcpListener::bind(args.listen)
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;

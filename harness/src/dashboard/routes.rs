@@ -44,6 +44,9 @@ const POLICY_OF_REPORTS: &str = "default-src 'none'; style-src 'unsafe-inline'; 
 /// A page that shows a run is drawn anew at most so often.
 const DRAW: Duration = Duration::from_millis(200);
 
+/// How often it is drawn anew while nothing happens but the time.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How many results a list has.
 const LIST_MAX: u32 = 200;
 
@@ -261,6 +264,9 @@ async fn send_views(app: Arc<App>, chunks: mpsc::Sender<Bytes>) {
         }
         tokio::time::sleep(DRAW).await;
         chunk = String::new();
+        // How long it has been running is on the page, even while nothing happens.
+        let goes_on = last.is_some_and(|run| !run.is_over());
+        let patience = if goes_on { TICK } else { KEEP_ALIVE };
         while chunk.is_empty() {
             tokio::select! {
                 changed = state.changed() => match changed {
@@ -268,7 +274,8 @@ async fn send_views(app: Arc<App>, chunks: mpsc::Sender<Bytes>) {
                     Err(_) => return,
                 },
                 () = chunks.closed() => return,
-                () = tokio::time::sleep(KEEP_ALIVE) => chunk.push_str(NOTHING_NEW),
+                () = tokio::time::sleep(patience), if goes_on => break,
+                () = tokio::time::sleep(patience) => chunk.push_str(NOTHING_NEW),
             }
         }
     }

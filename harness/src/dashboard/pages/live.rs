@@ -23,6 +23,9 @@ const RADIUS: f64 = 150.0;
 /// From which delay on a link is slow, in milliseconds: well above what it has by itself.
 const SLOW_MS: u64 = 60;
 
+/// How far along a link its delay stands.
+const LABEL_AT: f64 = 0.28;
+
 /// The most nodes of a picture.
 const NODES_MAX: usize = 50;
 
@@ -92,7 +95,8 @@ fn network(view: &Value) -> Markup {
     html! {
         p { (texts("facts", 20).join(" · ")) }
         svg.network viewBox="0 0 400 400" role="img" aria-label="nodes and links" {
-            @for link in links { (link_line(link, nodes.len())) }
+            @for link in links.clone() { (link_line(link, nodes.len())) }
+            @for link in links { (link_delay(link, nodes.len())) }
             @for (number, state) in nodes.iter().enumerate() {
                 @let (x, y) = place(number, nodes.len());
                 @let leads = view["leader"].as_u64() == Some(number as u64);
@@ -108,12 +112,16 @@ fn network(view: &Value) -> Markup {
     }
 }
 
+/// Where a link begins and ends; none if it makes no sense.
+fn ends(link: &Value, nodes: usize) -> Option<[(f64, f64); 2]> {
+    let end = |at: usize| Some(place(link["link"][at].as_u64()? as usize, nodes));
+    Some([end(0)?, end(1)?])
+}
+
 fn link_line(link: &Value, nodes: usize) -> Markup {
-    let end = |at: usize| link["link"][at].as_u64().map(|node| node as usize);
-    let (Some(low), Some(high)) = (end(0), end(1)) else {
+    let Some([(x1, y1), (x2, y2)]) = ends(link, nodes) else {
         return html! {};
     };
-    let ((x1, y1), (x2, y2)) = (place(low, nodes), place(high, nodes));
     let loses = link["loses"]
         .as_array()
         .into_iter()
@@ -129,11 +137,21 @@ fn link_line(link: &Value, nodes: usize) -> Markup {
     };
     html! {
         line.(state) x1=(x1.round()) y1=(y1.round()) x2=(x2.round()) y2=(y2.round()) {
-            title { "link " (low) "-" (high) ": " (state) ", " (delay_ms) " ms" }
+            title { "link " (link["link"][0]) "-" (link["link"][1]) ": " (state) ", " (delay_ms) " ms" }
         }
-        // Beside the middle, where many cross.
-        text.delay x=((x1 * 0.66 + x2 * 0.34).round()) y=((y1 * 0.66 + y2 * 0.34).round() - 7.0) {
-            (delay_ms)
+    }
+}
+
+/// The milliseconds of a link, on it and above all lines: near its first end, as many cross in the
+/// middle.
+fn link_delay(link: &Value, nodes: usize) -> Markup {
+    let Some([(x1, y1), (x2, y2)]) = ends(link, nodes) else {
+        return html! {};
+    };
+    let along = |from: f64, to: f64| (from + (to - from) * LABEL_AT).round();
+    html! {
+        text.delay x=(along(x1, x2)) y=(along(y1, y2)) {
+            (link["delay_ms"].as_u64().unwrap_or_default())
         }
     }
 }
