@@ -4,11 +4,16 @@
 //! 4: an integer), `output` for levels 0 and 3, and the reference solution's figure. Others are
 //! ignored.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::input_file;
+
+/// The most bytes of a case file.
+const FILE_MOST: u64 = 256 << 20;
 
 /// One original case.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +54,8 @@ impl Case {
     /// no `input`.
     pub fn load(path: &Path, level: u8) -> Result<Self> {
         let shown = path.display();
-        let text = fs::read(path).with_context(|| format!("cannot read case {shown}"))?;
+        let text = input_file::read(path, FILE_MOST)
+            .with_context(|| format!("cannot read case {shown}"))?;
         Self::parse(&text, level, path).with_context(|| format!("bad case file {shown}"))
     }
 

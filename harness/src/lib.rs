@@ -12,7 +12,7 @@
 //! - [`report`] collects results, says the verdicts, and prints them for people and for programs;
 //!   [`settings`] is what a case was judged with, [`noise`] what else the machine had to do;
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
-//!   [`output_file`] tries files before a run;
+//!   [`output_file`] tries files before a run, [`input_file`] reads those that somebody names;
 //! - [`logbook`] is the history of results, kept in the user's data folder;
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
@@ -35,6 +35,7 @@ pub mod dry_run;
 pub mod duration;
 pub mod grade;
 pub mod http;
+pub mod input_file;
 pub mod kits;
 pub mod ladder;
 pub mod level0;

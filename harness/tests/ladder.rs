@@ -222,7 +222,8 @@ fn wrong_arguments_are_refused_in_a_line_that_says_what() {
     fs::write(home.path("bad/ctf3.toml"), "level = 0\nran = 'x'").unwrap();
     fs::create_dir(home.path("gone")).unwrap();
     fs::write(home.path("gone/ctf3.toml"), "level = 0\nrun = './x'").unwrap();
-    let cases: [(&[&str], &str); 12] = [
+    fs::write(home.path("file"), "").unwrap();
+    let cases: [(&[&str], &str); 14] = [
         (&["describe", "level9"], "there are level0 to level4"),
         (
             &["describe", "level1", "--hints", "4"],
@@ -240,6 +241,11 @@ fn wrong_arguments_are_refused_in_a_line_that_says_what() {
             &["new", "level0", "--lang", "c", "full"],
             "full is not empty",
         ),
+        (
+            &["new", "level0", "--lang", "c", "file"],
+            "file is there, and not a folder",
+        ),
+        (&["test", "file"], "file: not a folder"),
         (&["test", "nowhere"], "nowhere: no such folder"),
         (&["test"], "ctf3.toml: there is none"),
         (
@@ -313,6 +319,16 @@ fn a_change_is_a_reason_to_judge_again() {
         seen.contains("exit_status") && seen.contains("▁▁"),
         "{seen}"
     );
+    assert!(seen.contains("x.sh has changed"), "{seen}");
+    // A manifest that watches more is followed.
+    fs::write(home.path("mine/words.txt"), "one").unwrap();
+    let more = "level = 0\nrun = './x.sh'\nwatch = ['x.sh', 'words.txt']\n";
+    fs::write(home.path("mine/new"), more).unwrap();
+    fs::rename(home.path("mine/new"), home.path("mine/ctf3.toml")).unwrap();
+    up_to(&lines, "ctf3.toml has changed");
+    up_to(&lines, "waiting for a change");
+    fs::write(home.path("mine/words.txt"), "one two").unwrap();
+    up_to(&lines, "words.txt has changed");
 
     let pid = rustix::process::Pid::from_child(&watch);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use octopus::sandbox::Limits;
 
 use super::room::Building;
@@ -124,7 +124,10 @@ impl Args {
     /// What rooms are like.
     pub(super) fn building(&self) -> Result<Building> {
         let caches = self.rooms.cache.iter().map(|cache| {
-            std::fs::canonicalize(cache).with_context(|| format!("--cache {}", cache.display()))
+            let shown = cache.display();
+            let found = std::fs::canonicalize(cache).with_context(|| format!("--cache {shown}"))?;
+            ensure!(found.is_dir(), "--cache {shown}: not a folder");
+            Ok(found)
         });
         Ok(Building {
             has_sandboxes: !self.rooms.no_sandbox,

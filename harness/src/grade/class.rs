@@ -123,6 +123,7 @@ impl Summary {
         match (self.score, self.unit.as_deref()) {
             (Some(score), Some("s")) if score < 1.0 => format!("{counted} · {:.1} ms", score * 1e3),
             (Some(score), Some("s")) => format!("{counted} · {score:.2} s"),
+            (Some(1.0), Some("coins")) => format!("{counted} · 1 coin"),
             (Some(score), Some(unit)) => format!("{counted} · {} {unit}", score.round()),
             _ => counted,
         }

@@ -70,6 +70,8 @@ pub(super) struct Unpacked {
     pub digest: String,
     /// The projects in it.
     pub projects: Vec<Found>,
+    /// What is wrong with manifests that cannot be understood, a line each.
+    pub mistakes: Vec<String>,
 }
 
 /// A folder with a manifest.
@@ -115,6 +117,11 @@ pub(super) fn unpack(
         Ok(kind) => kind,
         Err(error) => return Ok(Err(Refused::new("source", format!("{error:#}"), b""))),
     };
+    if submission.revision.is_some() && kind != Kind::Repository {
+        let shown = submission.source.display();
+        let message = format!("{shown} is no bare repository, and has no `revision`");
+        return Ok(Err(Refused::new("source", message, b"")));
+    }
     let (word, flag) = match kind {
         Kind::Folder => ("tar", ""),
         Kind::Tar(flag) => ("tar", flag),
@@ -139,7 +146,10 @@ pub(super) fn unpack(
     let _gone_later = std::fs::remove_file(&whole);
     Ok(match unpacked {
         Some(unpacked) if unpacked.projects.is_empty() => {
-            let message = format!("there is no {} that can be understood", Manifest::FILE);
+            let message = match unpacked.mistakes.first() {
+                Some(mistake) => mistake.clone(),
+                None => format!("there is no {} in it", Manifest::FILE),
+            };
             Err(Refused::new("manifest", message, b""))
         }
         Some(unpacked) => Ok(unpacked),
@@ -168,7 +178,7 @@ fn input(source: &Path, kind: Kind) -> Result<(Option<Feed>, Stdio)> {
 fn split(whole: &Path, into: &Path) -> Result<Option<Unpacked>> {
     let mut rest = BufReader::new(File::open(whole)?);
     let mut digest = Sha256::new();
-    let mut projects = Vec::new();
+    let (mut projects, mut mistakes) = (Vec::new(), Vec::new());
     while let Some(path) = line(&mut rest) {
         if path.is_empty() {
             let mut archive = create(into)?;
@@ -185,6 +195,7 @@ fn split(whole: &Path, into: &Path) -> Result<Option<Unpacked>> {
                 archive: into.to_owned(),
                 digest: hex::encode(digest.finalize()),
                 projects,
+                mistakes,
             }));
         }
         let length = line(&mut rest).and_then(|text| text.trim().parse::<u64>().ok());
@@ -193,15 +204,17 @@ fn split(whole: &Path, into: &Path) -> Result<Option<Unpacked>> {
         };
         let mut text = Vec::new();
         rest.by_ref().take(length).read_to_end(&mut text)?;
-        if projects.len() >= PROJECTS_MOST {
+        if projects.len() + mistakes.len() >= PROJECTS_MOST {
             break;
         }
+        let Ok(shown) = Path::new(&path).strip_prefix(PROJECT) else {
+            break;
+        };
         let folder = Path::new(&path).parent().map(PathBuf::from);
-        let manifest = Manifest::parse(&String::from_utf8_lossy(&text)).ok();
-        if let (Some(folder), Some(manifest)) = (folder, manifest)
-            && folder.starts_with(PROJECT)
-        {
-            projects.push(Found { folder, manifest });
+        match (folder, Manifest::parse(&String::from_utf8_lossy(&text))) {
+            (Some(folder), Ok(manifest)) => projects.push(Found { folder, manifest }),
+            (_, Err(error)) => mistakes.push(format!("{}: {error}", shown.display())),
+            (None, Ok(_)) => {}
         }
     }
     Ok(None)
@@ -283,6 +296,10 @@ mod tests {
         );
         let unpacked = split_text(text.as_bytes()).unwrap();
         assert_eq!(unpacked.projects.len(), 1);
+        let [mistake] = unpacked.mistakes.as_slice() else {
+            panic!("{unpacked:?}");
+        };
+        assert!(mistake.starts_with("b/ctf3.toml: line 1: "), "{mistake}");
         assert_eq!(unpacked.projects[0].folder, Path::new("project/a"));
         assert_eq!(unpacked.digest, hex::encode(Sha256::digest(b"ARCHIVE")));
     }

@@ -41,7 +41,7 @@ use self::{
     fetch::{Found, Refused, Unpacked},
     judging::Built,
     output::Output,
-    record::{Outcome, Record, Run},
+    record::{Outcome, Record, Run, bounded},
     room::Building,
     roster::{Roster, Submission},
     tables::printable,
@@ -157,6 +157,10 @@ impl Grading<'_> {
             Ok(unpacked) => unpacked,
             Err(refused) => return self.refuse(submission, &self.args.levels, "", &refused),
         };
+        for mistake in &unpacked.mistakes {
+            let student = printable(&submission.student);
+            console::log(&format!("{student}: left out: {}", bounded(mistake)));
+        }
         for (found, place) in unpacked.projects.iter().zip(0..) {
             let level = found.manifest.level;
             if self.args.levels.contains(&level) {
@@ -280,7 +284,8 @@ impl Grading<'_> {
         refused: &Refused,
     ) -> Result<()> {
         let student = &submission.student;
-        console::log(&format!("{}: {}", printable(student), refused.message));
+        let message = bounded(&refused.message);
+        console::log(&format!("{}: {message}", printable(student)));
         for &level in levels {
             let runs = self.runs(student, level).into_iter();
             let records = runs.map(|run| Record::refused(run, digest, refused));

@@ -139,12 +139,10 @@ pub(super) fn run(record: &Record) -> String {
 }
 
 fn facts(record: &Record) -> String {
-    let score = record
-        .score
-        .map_or_else(|| "–".to_owned(), |score| score.to_string());
     let unit = record.unit.as_deref().unwrap_or_default();
+    let score = record.score.map(|score| format!("{score} {unit}"));
     let facts = [
-        ("score", format!("{score} {unit}")),
+        ("score", score.unwrap_or_else(|| "–".to_owned())),
         ("language", record.language.clone().unwrap_or_default()),
         (
             "judged",

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::input_file;
+
 /// The most bytes of a roster.
 const FILE_MOST: u64 = 4 << 20;
 
@@ -75,9 +77,8 @@ impl Roster {
     /// A line that says where and what.
     pub fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let length = std::fs::metadata(path).with_context(|| format!("{shown}: cannot be read"))?;
-        ensure!(length.len() <= FILE_MOST, "{shown}: too large for a roster");
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+        let text = input_file::read_text(path, FILE_MOST)
+            .with_context(|| format!("{shown}: cannot be read"))?;
         let mut roster = Self::parse(&text).with_context(|| format!("{shown}"))?;
         let path = std::path::absolute(path)?;
         let home = path.parent().unwrap_or(&path);
@@ -88,10 +89,15 @@ impl Roster {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let roster: Self = toml::from_str(text).map_err(|error| {
+        let mut roster: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
-            anyhow::anyhow!("line {line}: {}", error.message().replace('\n', " "))
+            let message = error.message().replace('\n', " ");
+            let message = message.replace(
+                "expected a sequence",
+                "there may be several: write [[submission]]",
+            );
+            anyhow::anyhow!("line {line}: {message}")
         })?;
         ensure!(
             !roster.submissions.is_empty(),
@@ -101,11 +107,29 @@ impl Roster {
             roster.submissions.len() <= ENTRIES_MOST,
             "more than {ENTRIES_MOST} submissions"
         );
-        for (submission, number) in roster.submissions.iter().zip(1..) {
-            let length = submission.student.trim().chars().count();
+        for name in roster.environment.keys() {
+            ensure!(
+                !name.is_empty() && !name.contains(['=', '\0']),
+                "`environment`: {name:?} cannot be a variable's name"
+            );
+        }
+        for (name, value) in &roster.environment {
+            ensure!(
+                !value.contains('\0'),
+                "`environment`: {name} has a NUL in it"
+            );
+        }
+        for (submission, number) in roster.submissions.iter_mut().zip(1..) {
+            // Whoever typed it saw no blanks around it.
+            submission.student = submission.student.trim().to_owned();
+            let length = submission.student.chars().count();
             ensure!(
                 (1..=NAME_MOST).contains(&length),
                 "submission {number}: `student` must have 1 to {NAME_MOST} characters"
+            );
+            ensure!(
+                !submission.source.as_os_str().is_empty(),
+                "submission {number}: `source` is empty"
             );
             let revision = submission.revision.as_deref().unwrap_or("HEAD");
             ensure!(
@@ -186,6 +210,12 @@ mod tests {
         assert!(told("").contains("no [[submission]]"));
         assert!(told("[[submission]]\nstudent = 'a'").contains("missing field `source`"));
         assert!(told("\nx = 1").starts_with("line 2: "));
+        let empty = told("[[submission]]\nstudent = 'a'\nsource = ''");
+        assert!(empty.contains("submission 1: `source` is empty"), "{empty}");
+        let single = told("[submission]\nstudent = 'a'\nsource = 'x'");
+        assert!(single.contains("write [[submission]]"), "{single}");
+        let odd = told("environment = {'A=B' = 'x'}\n[[submission]]\nstudent = 'a'\nsource = 'x'");
+        assert!(odd.contains("\"A=B\" cannot be"), "{odd}");
         let blank = told("[[submission]]\nstudent = ' '\nsource = 'x'");
         assert!(blank.contains("submission 1: `student`"), "{blank}");
         let flag = "[[submission]]\nstudent = 'a'\nsource = 'x'\nrevision = '--output=x'";

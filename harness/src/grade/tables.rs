@@ -85,7 +85,11 @@ pub(super) fn csv(class: &Class) -> String {
 fn csv_cell(text: &str) -> String {
     let text: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| match c {
+            c if c.is_control() => ' ',
+            c if is_bidirectional(c) => '\u{fffd}',
+            c => c,
+        })
         .collect();
     let is_formula = text.starts_with(['=', '+', '-', '@']);
     let guard = if is_formula { "'" } else { "" };
@@ -196,6 +200,7 @@ mod tests {
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines.len(), 4, "a head, two levels, an end: {text}");
         assert!(lines[1].starts_with("\"'=cmd(\"\"<b>\"\"),"), "{text}");
+        assert!(!text.contains('\u{202e}'), "{text}");
         assert!(lines[2].ends_with(",0,0,0,0,,,not handed in,"), "{text}");
     }
 

@@ -110,6 +110,9 @@ impl Kit {
                 "{shown} is not empty: name a folder that is not there yet"
             ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                bail!("{shown} is there, and not a folder")
+            }
             Err(error) => bail!("{shown}: {error}"),
         }
         self.write_files(folder)

@@ -35,7 +35,7 @@ use servers::Servers;
 
 use crate::{
     case::Case,
-    console,
+    console, input_file,
     noise::Watch,
     recording::Recording,
     report::{CaseResult, Failure, Report, Unit},
@@ -45,6 +45,8 @@ use octopus::WorkDir;
 
 /// How many times faster than the reference a solution has to be.
 const PASSING_RATIO: f64 = 4.0;
+/// The most bytes of a file of queries.
+const QUERIES_MOST: u64 = 64 << 20;
 /// The contest had 50 queries; fewer than this say little.
 const FEW_QUERIES: usize = 10;
 /// Most memory of a node in the contest, in MB of a million bytes.
@@ -145,7 +147,7 @@ fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
     let root = fs::canonicalize(tree)
         .with_context(|| format!("--tree {}: cannot be found", tree.display()))?;
     ensure!(root.is_dir(), "--tree {}: not a folder", tree.display());
-    let text = fs::read_to_string(queries)
+    let text = input_file::read_text(queries, QUERIES_MOST)
         .with_context(|| format!("--queries {}: cannot be read", queries.display()))?;
     let queries = text.lines().map(str::to_owned).collect();
     let name = root
@@ -162,6 +164,7 @@ fn task(args: &Args, case: Option<&PathBuf>, folder: &Path) -> Result<Task> {
 }
 
 fn generated(name: String, flags: &Flags, folder: &Path) -> Result<Task> {
+    console::log(&format!("level 3: {name}: the tree is drawn and written"));
     let tree = Tree::generate(flags, level0::WORDS)?;
     let root = folder.join("tree");
     tree.write(&root)?;

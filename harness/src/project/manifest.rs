@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
 
 use crate::ladder::LEVELS;
@@ -12,6 +12,7 @@ use crate::ladder::LEVELS;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The level it plays, 0 to 4.
+    #[serde(deserialize_with = "level")]
     pub level: u8,
     /// What it is written in; for people.
     pub language: Option<String>,
@@ -85,6 +86,20 @@ impl Manifest {
     }
 }
 
+/// A number of a level, whatever else somebody may write there.
+fn level<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let value = toml::Value::deserialize(from)?;
+    let number = value.as_integer();
+    number
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(|| {
+            D::Error::custom(format!(
+                "`level` is {value}; it is a number, from 0 to {}",
+                LEVELS - 1
+            ))
+        })
+}
+
 /// Whether a path names something below the folder that it is relative to.
 fn stays_inside(path: &str) -> bool {
     let mut components = Path::new(path).components().peekable();
@@ -101,7 +116,11 @@ mod tests {
     fn mistakes_are_told_in_a_line_with_their_place() {
         let told = |text: &str| Manifest::parse(text).unwrap_err().to_string();
         assert!(told("level = 0").contains("missing field `run`"));
-        assert!(told("level = 'x'\nrun = 'a'").starts_with("line 1: "));
+        for level in ["'level0'", "-1", "[0]", "99999999999"] {
+            let text = told(&format!("run = 'a'\nlevel = {level}"));
+            assert!(text.starts_with("line 2: `level` is "), "{text}");
+            assert!(text.ends_with("it is a number, from 0 to 4"), "{text}");
+        }
         assert!(told("level = 0\nrun = \n").starts_with("line 2: "));
         assert!(told("level = 7\nrun = 'a'").contains("`level` is 7; there are 0 to 4"));
         for path in ["", "/bin/sh", "../x", "a/../../x", "."] {

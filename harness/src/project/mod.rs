@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 pub use manifest::{Manifest, ManifestError};
 pub use progress::{Progress, Run};
 pub use session::{Session, TestArgs};
 pub use watch::{WatchArgs, run as watch};
 
-use crate::{console, solution::cannot_run};
+use crate::{console, input_file, solution::cannot_run};
 use octopus::{ProcessGroup, interrupt};
 
 /// The most bytes of a manifest.
@@ -44,21 +44,20 @@ impl Project {
     /// # Errors
     /// There is no manifest, or it cannot be understood; the message says where.
     pub fn open(folder: &Path) -> Result<Self> {
-        let folder = std::fs::canonicalize(folder)
-            .with_context(|| format!("{}: no such folder", folder.display()))?;
+        let shown = folder.display();
+        let folder =
+            std::fs::canonicalize(folder).with_context(|| format!("{shown}: no such folder"))?;
+        ensure!(folder.is_dir(), "{shown}: not a folder");
         let path = folder.join(Manifest::FILE);
         let shown = path.display();
         ensure!(
             path.exists(),
             "{shown}: there is none. `harness new LEVEL --lang LANGUAGE` makes a folder with one"
         );
-        let metadata = std::fs::metadata(&path).with_context(|| format!("cannot read {shown}"))?;
-        ensure!(
-            metadata.is_file() && metadata.len() <= MANIFEST_MAX,
-            "{shown}: no file of at most {MANIFEST_MAX} bytes"
-        );
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+        // A pipe would be waited for.
+        ensure!(path.is_file(), "{shown}: not a file");
+        let text = input_file::read_text(&path, MANIFEST_MAX)
+            .with_context(|| format!("cannot read {shown}"))?;
         let manifest = Manifest::parse(&text).with_context(|| format!("{shown}"))?;
         Ok(Self { folder, manifest })
     }
@@ -100,13 +99,14 @@ impl Project {
             };
             ensure!(status.success(), "the build failed ({status}): {build}");
         }
-        ensure!(
-            self.program().is_file(),
-            "{}: `run` names {}, which is not there",
-            Manifest::FILE,
-            self.manifest.run
-        );
-        Ok(())
+        let program = self.program();
+        let what = match program.metadata() {
+            Ok(metadata) if metadata.is_file() => return Ok(()),
+            Ok(_) => "is no file",
+            Err(_) => "is not there",
+        };
+        let run = &self.manifest.run;
+        bail!("{}: `run` names {run}, which {what}", Manifest::FILE)
     }
 }
 
@@ -118,21 +118,31 @@ mod tests {
     fn a_manifest_that_is_no_small_file_is_refused_in_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(Manifest::FILE);
-        let told = || Project::open(folder.path()).unwrap_err().to_string();
+        let told = || format!("{:#}", Project::open(folder.path()).unwrap_err());
         std::fs::create_dir(&path).unwrap();
-        assert!(
-            told().ends_with("no file of at most 65536 bytes"),
-            "{}",
-            told()
-        );
+        assert!(told().ends_with("ctf3.toml: not a file"), "{}", told());
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, "#".repeat(MANIFEST_MAX as usize + 1)).unwrap();
-        assert!(
-            told().ends_with("no file of at most 65536 bytes"),
-            "{}",
-            told()
-        );
+        assert!(told().ends_with("it has more than 64 KiB"), "{}", told());
         std::fs::write(&path, "level = 0\nrun = './x'").unwrap();
-        assert_eq!(Project::open(folder.path()).unwrap().manifest().level, 0);
+        let project = Project::open(folder.path()).unwrap();
+        assert_eq!(project.manifest().level, 0);
+        assert!(
+            project
+                .build()
+                .unwrap_err()
+                .to_string()
+                .ends_with("./x, which is not there")
+        );
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        assert!(
+            project
+                .build()
+                .unwrap_err()
+                .to_string()
+                .ends_with("./x, which is no file")
+        );
+        let told = format!("{:#}", Project::open(&path).unwrap_err());
+        assert!(told.ends_with("ctf3.toml: not a folder"), "{told}");
     }
 }

@@ -42,26 +42,41 @@ pub struct WatchArgs {
 
 /// Watches until it is interrupted; results are kept in the history, or not.
 pub fn run(args: &WatchArgs, is_kept: bool) -> Result<()> {
-    let project = Project::open(&args.test.dir)?;
-    let files = watched(&project);
+    let mut project = Project::open(&args.test.dir)?;
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Whatever happened: what the files are now is looked at anyhow.
         let _nobody_waits = sender.send(event.is_ok());
     })
     .context("cannot watch files")?;
-    for folder in folders(&files) {
-        watcher
-            .watch(folder, RecursiveMode::NonRecursive)
-            .with_context(|| format!("cannot watch {}", folder.display()))?;
-    }
     while !interrupt::requested() {
+        // A manifest that cannot be understood at the moment is told by the run.
+        project = Project::open(&args.test.dir).unwrap_or(project);
+        let files = watched(&project);
+        for folder in folders(&files) {
+            watcher
+                .watch(folder, RecursiveMode::NonRecursive)
+                .with_context(|| format!("cannot watch {}", folder.display()))?;
+        }
         let seen = look(&files);
-        run_once(args, is_kept, &files, &seen, &changes)?;
-        tell(&project)?;
+        if run_once(args, is_kept, &files, &seen, &changes)? == Ended::ByItself {
+            tell(&project)?;
+        }
         wait_for_change(&files, &seen, &changes)?;
+        if let Some(file) = changed(&files, &seen) {
+            let name = file.file_name().unwrap_or_default().display();
+            console::print(&format!("\n{name} has changed: it is judged again"));
+        }
     }
     Ok(())
+}
+
+/// How a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    ByItself,
+    /// A file changed, or the user has had enough.
+    Early,
 }
 
 /// The files whose change counts.
@@ -92,6 +107,14 @@ fn look(files: &[PathBuf]) -> Vec<Look> {
     files.iter().map(look).collect()
 }
 
+/// The first file that is another one than was seen.
+fn changed<'a>(files: &'a [PathBuf], seen: &[Look]) -> Option<&'a Path> {
+    let now = look(files);
+    let mut pairs = files.iter().zip(now.iter().zip(seen));
+    let (file, _) = pairs.find(|(_, (now, seen))| now != seen)?;
+    Some(file)
+}
+
 /// Judges once; ends early if a file changes meanwhile, or if the user has had enough.
 fn run_once(
     args: &WatchArgs,
@@ -99,7 +122,7 @@ fn run_once(
     files: &[PathBuf],
     seen: &[Look],
     changes: &Receiver<bool>,
-) -> Result<()> {
+) -> Result<Ended> {
     let harness = std::env::current_exe().context("cannot find the harness's own path")?;
     let test = &args.test;
     let mut command = Command::new(harness);
@@ -117,12 +140,12 @@ fn run_once(
     let mut group = ProcessGroup::spawn(&mut command).context("cannot run the harness")?;
     loop {
         if group.wait_for(GLANCE)?.is_some() {
-            return Ok(());
+            return Ok(Ended::ByItself);
         }
         let has_changed = changes.try_iter().count() > 0 && look(files) != seen;
         if has_changed || interrupt::requested() {
             group.terminate(GRACE)?;
-            return Ok(());
+            return Ok(Ended::Early);
         }
     }
 }

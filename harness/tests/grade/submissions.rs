@@ -280,7 +280,19 @@ fn wrong_arguments_are_refused_in_a_line_that_says_what() {
     )
     .unwrap();
     fs::write(class.path("file"), "").unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 9] = [
+        (
+            &["--roster", "/dev/zero"],
+            "/dev/zero: cannot be read: it has more than 4 MiB",
+        ),
+        (
+            &["--roster", "fine.toml", "--cache", "file"],
+            "--cache file: not a folder",
+        ),
+        (
+            &["--roster", "fine.toml", "--stages", "9,10"],
+            "--stages 10: none of the levels has so many",
+        ),
         (&["--roster", "none.toml"], "none.toml: cannot be read"),
         (&["--roster", "empty.toml"], "no [[submission]]"),
         (&["--roster", "odd.toml"], "odd.toml: line 2: "),
