@@ -19,6 +19,7 @@ export function showFacets(counted, asked) {
   const shown = groups.filter(([, , items]) => items?.length > 0);
   place.hidden = shown.length === 0;
   place.setAttribute("aria-busy", "false");
+  place.classList.remove("old");
   place.replaceChildren(...shown.map(([title, prefix, items]) => group(title, prefix, items, asked, counted)));
 }
 

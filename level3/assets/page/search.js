@@ -13,8 +13,13 @@ import { listRoots } from "./roots.js";
 const FIRST = 50;
 const NEXT = 200;
 
-// How long to wait after the first hits before all are counted, in milliseconds.
-const REST = 150;
+// How long to wait after the first hits before all are counted and more are asked for, in
+// milliseconds: whoever types on wants the next first hits, and these take what the server can do.
+const REST = 300;
+
+// How long old results look new, in milliseconds. They are rarely there for longer, and fading them
+// at each key would have the browser paint them once more instead of the new ones.
+const FRESH = 100;
 
 export class Search {
   constructor() {
@@ -43,11 +48,10 @@ export class Search {
     this.controller.abort();
     this.controller = new AbortController();
     const { signal } = this.controller;
-    Object.assign(this, { asked, answer: null, counted: null, isBusy: false });
+    Object.assign(this, { asked, answer: null, counted: null, isBusy: false, isAtRest: false });
     showProblem(null);
     if (asked.query.trim() === "") return this.nothing();
-    this.results.place.setAttribute("aria-busy", "true");
-    byId("facets").setAttribute("aria-busy", "true");
+    this.expect();
     const started = performance.now();
     try {
       // In the order of paths they are there at once; the best are known when all are.
@@ -57,7 +61,7 @@ export class Search {
       this.order = "";
       this.took = performance.now() - started;
       this.results.replace(answer.results, asked);
-      this.results.place.setAttribute("aria-busy", "false");
+      this.settle();
       window.scrollTo(0, 0);
       if (!answer.more) this.counted = answer;
       if (this.counted) showFacets(answer.facets, asked);
@@ -66,7 +70,16 @@ export class Search {
       return this.fail(error, signal);
     }
     if (asked.sort === "best") await this.reorder(signal);
-    if (!this.counted && !signal.aborted) await this.count(signal);
+    this.goOn(signal);
+  }
+
+  // Asks for more and for totals, once nothing has been typed for a moment.
+  async goOn(signal) {
+    await new Promise((done) => setTimeout(done, REST));
+    if (signal.aborted) return;
+    this.isAtRest = true;
+    this.lookForEnd();
+    if (!this.counted) await this.count(signal);
   }
 
   // Brings the best hits to the front, and says so: what was read a moment ago may have moved.
@@ -93,10 +106,8 @@ export class Search {
     this.report();
   }
 
-  // Counts all hits, which takes longer than the first ones, once nothing has been typed for a moment.
+  // Counts all hits, which takes longer than the first ones.
   async count(signal) {
-    await new Promise((done) => setTimeout(done, REST));
-    if (signal.aborted) return;
     // Without counts, the hits are still right.
     const counted = await api.count(this.asked, signal).catch(() => null);
     if (signal.aborted || !counted) return;
@@ -105,9 +116,25 @@ export class Search {
     this.report();
   }
 
+  // What is there is old from now on, and looks so if nothing takes its place soon.
+  expect() {
+    const old = [this.results.place, byId("facets")];
+    for (const place of old) place.setAttribute("aria-busy", "true");
+    clearTimeout(this.fading);
+    this.fading = setTimeout(() => {
+      for (const place of old) place.classList.toggle("old", place.getAttribute("aria-busy") === "true");
+    }, FRESH);
+  }
+
+  // The results are those of the query.
+  settle() {
+    this.results.place.setAttribute("aria-busy", "false");
+    this.results.place.classList.remove("old");
+  }
+
   async nothing() {
     this.results.clear();
-    this.results.place.setAttribute("aria-busy", "false");
+    this.settle();
     this.more.hidden = true;
     showFacets(null, this.asked);
     this.say("Type to search. Press ? for keys and the query language.");
@@ -154,7 +181,7 @@ export class Search {
     this.answer = null;
     this.more.hidden = true;
     this.results.clear();
-    this.results.place.setAttribute("aria-busy", "false");
+    this.settle();
     showFacets(null, this.asked);
     const isOurs = error instanceof api.Refusal;
     showProblem(isOurs ? error.message : `The server does not answer: ${error.message}`, this.asked.query, error.position);
@@ -165,9 +192,7 @@ export class Search {
   report() {
     const { answer } = this;
     this.more.hidden = !answer.more;
-    // Observed anew, it tells whether it is still near the window.
-    this.observer.unobserve(this.more);
-    this.observer.observe(this.more);
+    this.lookForEnd();
     const shown = this.results.shown;
     if (shown === 0 && !answer.partial && !answer.timed_out) this.results.place.replaceChildren(hint(this.asked));
     const totals = this.counted?.totals;
@@ -187,6 +212,12 @@ export class Search {
     if (answer.indexing) notes.push("a newer state is being indexed");
     if (answer.stale) notes.push(`this is an older state: ${answer.stale}`);
     this.say(notes.join(" · "), answer.partial || answer.timed_out);
+  }
+
+  // Has the end of the results tell whether it is near the window.
+  lookForEnd() {
+    this.observer.unobserve(this.more);
+    if (this.isAtRest) this.observer.observe(this.more);
   }
 
   say(message, isWarning = false) {

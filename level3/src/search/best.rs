@@ -67,9 +67,12 @@ pub(super) fn search(
     threads: usize,
     budget: &Budget<'_>,
 ) -> Result<Answer, SearchError> {
-    let files: Vec<usize> = (0..scan.files.len()).collect();
-    let rank = |text: &mut Vec<u8>, &file: &usize| ranked(scan, request, file, text, budget);
-    let (found, _) = parallel::map(&files, threads, Vec::new, rank)?;
+    let files = scan.files()?;
+    let rank = |text: &mut Vec<u8>, &file: &usize| {
+        ranked(scan, request, (file, files[file]), text, budget)
+    };
+    let places: Vec<usize> = (0..files.len()).collect();
+    let (found, _) = parallel::map(&places, threads, Vec::new, rank)?;
     let mut answer = Answer {
         pruned: scan.matcher.plan().prunes(),
         ..Answer::default()
@@ -87,7 +90,7 @@ pub(super) fn search(
     let mut open = None;
     for found in lines.into_iter().take(wanted).skip(request.skip) {
         if open.replace(found.file) != Some(found.file) {
-            let Candidate { segment, file } = scan.files[found.file];
+            let Candidate { segment, file } = files[found.file];
             shower.open(segment, file)?;
         }
         let (mut hit, cost) = shower.show(found.line)?;
@@ -105,11 +108,10 @@ pub(super) fn search(
 fn ranked(
     scan: &Scan<'_>,
     request: &Request,
-    file: usize,
+    (file, candidate): (usize, Candidate),
     text: &mut Vec<u8>,
     budget: &Budget<'_>,
 ) -> Result<(Vec<Ranked>, bool), IndexError> {
-    let candidate = scan.files[file];
     let named = has_name(&request.query, scan.path(&candidate));
     let (mut lines, mut is_out) = (Vec::new(), false);
     let mut counter = LineCounter::default();

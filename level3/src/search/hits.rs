@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::best;
 use super::budget::{Budget, BytePool, REQUEST_BYTES};
 use super::filter::{FileFilter, FilterError};
+use super::first;
 use super::lines::LineMatcher;
 use super::pattern::PatternError;
 use super::request::{Answer, Counts, Hit, Order, Request};
@@ -84,7 +85,7 @@ fn in_order_of_paths(
     budget: &Budget<'_>,
 ) -> Result<Answer, SearchError> {
     let wanted = request.skip.saturating_add(request.limit);
-    let found = scan.run(wanted, threads)?;
+    let found = first::lines(scan, wanted, threads)?;
     let mut answer = Answer {
         more: found.more,
         cut: found.cut,
@@ -197,7 +198,7 @@ pub(crate) fn count(
         });
     }
     let scan = Scan::new(snapshot, &request.query, budget)?;
-    let found = scan.run(wanted, threads)?;
+    let found = first::lines(&scan, wanted, threads)?;
     let mut counts = Counts {
         files: Vec::new(),
         more: found.more,

@@ -3,8 +3,8 @@
 //! * `query` is the language of the search box, `language` and `filter` say which files are meant;
 //! * `plan` says which grams a match needs, and finds the chunks that can have one; `required`
 //!   derives it from a regular expression;
-//! * `pattern` finds the matching lines of a text (`prefilter` those worth a look), `lines` those of a whole query, `scan` those of a
-//!   shard;
+//! * `pattern` finds the matching lines of a text (`prefilter` and `caseless` those worth a look),
+//!   `lines` those of a whole query, `scan` those of a file, `first` the first ones of a shard;
 //! * `literal` produces the contract's `path:line` answers, as fast as possible and in any size;
 //! * [`search()`] produces the richer answers of `/search`: in order (`best` is one), limited, with
 //!   context (`show`), in the terms of [`Request`] and [`Answer`]; `tally` counts;
@@ -13,7 +13,9 @@
 mod best;
 mod browse;
 mod budget;
+mod caseless;
 mod filter;
+mod first;
 mod hits;
 pub(crate) mod language;
 mod line;

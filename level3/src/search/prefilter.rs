@@ -1,13 +1,16 @@
 //! Finding the few lines that an expression has to be run on.
 //!
 //! Running an automaton looks at every byte. Most expressions need something that is found much
-//! faster: a literal somewhere inside, for which there are vector instructions, or a long run of
+//! faster: a literal somewhere inside, for which there are vector instructions, one in either case
+//! ([`Caseless`]), or a long run of
 //! bytes of a class (`[a-z]{30,}`), of which every n-th byte has to be looked at only. What a
 //! prefilter finds is a place in a line that may match; the expression decides. Which part of an
 //! expression is best is estimated from how frequent bytes are in source code.
 
 use memchr::memmem::Finder;
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
+
+use super::caseless::Caseless;
 
 /// What an automaton costs for each byte of text, in nanoseconds. All costs here are rough.
 const AUTOMATON_NS: f64 = 1.0;
@@ -30,6 +33,8 @@ const NEXT_BYTE: f64 = 0.15;
 pub(super) enum Prefilter {
     /// Every match contains this.
     Literal(Box<Finder<'static>>),
+    /// Every match contains this in some mixture of cases.
+    Caseless(Caseless),
     /// Every match contains so many bytes in a row that are all of the set.
     Run { set: Box<ByteSet>, bytes: usize },
 }
@@ -49,6 +54,7 @@ impl Prefilter {
     pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
         match self {
             Self::Literal(finder) => finder.find(text),
+            Self::Caseless(literal) => literal.find(text),
             Self::Run { set, bytes } => {
                 let mut start = 0;
                 while let Some(window) = text.get(start..start + bytes) {
@@ -68,6 +74,7 @@ impl Prefilter {
 #[derive(Clone)]
 enum Part {
     Literal(Vec<u8>),
+    Caseless(Caseless),
     Run(Box<ByteSet>, usize),
 }
 
@@ -75,6 +82,7 @@ impl From<Part> for Prefilter {
     fn from(part: Part) -> Self {
         match part {
             Part::Literal(literal) => Self::Literal(Box::new(Finder::new(&literal).into_owned())),
+            Part::Caseless(literal) => Self::Caseless(literal),
             Part::Run(set, bytes) => Self::Run { set, bytes },
         }
     }
@@ -86,10 +94,9 @@ impl Part {
         match self {
             Self::Literal(literal) => {
                 let shares = literal.iter().map(|byte| share(*byte));
-                let rarest = shares.fold(1.0, f64::min);
-                let places = rarest * NEXT_BYTE.powi(literal.len() as i32 - 1);
-                LITERAL_NS + rarest * STOP_NS + places * LINE_NS
+                literal_cost(shares.fold(1.0, f64::min), literal.len())
             }
+            Self::Caseless(literal) => literal_cost(literal.rarest_share(), literal.len()),
             Self::Run(set, bytes) => {
                 let bytes = *bytes as f64;
                 let sum = |bytes: &dyn Fn(u8) -> bool| -> f64 {
@@ -103,6 +110,12 @@ impl Part {
             }
         }
     }
+}
+
+/// What looking for a literal costs, by the share of its rarest byte.
+fn literal_cost(rarest: f64, bytes: usize) -> f64 {
+    let places = rarest * NEXT_BYTE.powi(bytes as i32 - 1);
+    LITERAL_NS + rarest * STOP_NS + places * LINE_NS
 }
 
 /// All parts that every match contains.
@@ -153,6 +166,13 @@ fn collect(hir: &Hir, is_needed: bool, parts: &mut Vec<Part>) -> ByteSet {
             for part in of {
                 set.join(&collect(part, is_needed, parts));
             }
+            if is_needed {
+                let literals =
+                    of.chunk_by(|one, next| forms(one).is_some() && forms(next).is_some());
+                let literals = literals.filter_map(|run| run.iter().map(forms).collect());
+                let literals = literals.filter_map(|forms: Vec<_>| Caseless::new(forms.concat()));
+                parts.extend(literals.map(Part::Caseless));
+            }
         }
         HirKind::Alternation(of) => {
             for part in of {
@@ -165,6 +185,27 @@ fn collect(hir: &Hir, is_needed: bool, parts: &mut Vec<Part>) -> ByteSet {
         parts.push(Part::Run(Box::new(set.clone()), bytes));
     }
     set
+}
+
+/// The forms of each byte of `hir`, if it is a literal or one letter in both cases.
+fn forms(hir: &Hir) -> Option<Vec<[u8; 2]>> {
+    match hir.kind() {
+        HirKind::Literal(literal) => Some(literal.0.iter().map(|&byte| [byte, byte]).collect()),
+        HirKind::Class(Class::Unicode(class)) => Some(vec![both(class)?]),
+        _ => None,
+    }
+}
+
+/// The two bytes of a class, if that is what it has: `k` and `s` have a third form beyond ASCII.
+fn both(class: &ClassUnicode) -> Option<[u8; 2]> {
+    let [one, other] = class.ranges() else {
+        return None;
+    };
+    let single = |range: &ClassUnicodeRange| {
+        let is_single = range.start() == range.end() && range.start().is_ascii();
+        is_single.then_some(range.start() as u8)
+    };
+    Some([single(one)?, single(other)?])
 }
 
 /// A set of bytes.
@@ -196,7 +237,7 @@ impl ByteSet {
 }
 
 /// About which share of source code a byte is.
-fn share(byte: u8) -> f64 {
+pub(super) fn share(byte: u8) -> f64 {
     match byte {
         b' ' | b'\t' => 0.09,
         b'e' | b't' => 0.05,
@@ -232,6 +273,7 @@ mod tests {
             Some(Prefilter::Literal(finder)) => {
                 String::from_utf8_lossy(finder.needle()).into_owned()
             }
+            Some(Prefilter::Caseless(literal)) => format!("{} letters", literal.len()),
             Some(Prefilter::Run { bytes, .. }) => format!("{bytes} bytes"),
         };
         for (expression, expected) in [
@@ -242,6 +284,9 @@ mod tests {
             (r"([0-9a-f]{2}:){5}", "15 bytes"),
             (r"\w+\s*\?\s*\w+", "?"),
             (r"^.{200,}$", "200 bytes"),
+            (r"(?i)container", "9 letters"),
+            (r"(?i)task_struct", "5 letters"),
+            (r"(?i:get)_\w+", "4 letters"),
             (r"a|bcdefgh", "none"),
             (r"(abcdefgh)?", "none"),
             (r"\w+\s\w+", "none"),
@@ -270,6 +315,8 @@ mod tests {
             "$",
             "\\s",
             "(?i)k",
+            "(?i:ab1)",
+            "(?i:Z)",
             "(?-u:\\w)",
             "\\n",
             "",
@@ -294,7 +341,7 @@ mod tests {
 
         /// Whichever part is looked for, no match is missed.
         #[test]
-        fn every_match_has_every_part(expression in expression(), text in "[abkz01 \u{e9}\u{212a}]{0,24}") {
+        fn every_match_has_every_part(expression in expression(), text in "[abkzABZ01 \u{e9}\u{212a}]{0,24}") {
             let hir = hir(&expression);
             let regex = meta::Builder::new().build_from_hir(&hir).unwrap();
             for found in regex.find_iter(&text) {

@@ -1,10 +1,10 @@
 //! The first step of a search: which lines match.
 //!
-//! Candidate files are searched in the order of their paths, in waves that grow, each spread over
-//! threads, until the limit is reached; so a common needle costs a few files, and a rare one is
-//! searched everywhere at full width. A line found costs a few bytes.
+//! A [`Scan`] knows which chunks of which files can have a match, and finds the lines in one file. A
+//! line found costs a few bytes. [`first`](super::first) finds the first ones of all files.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::budget::{Budget, Spent};
 use super::filter::FileFilter;
@@ -12,13 +12,6 @@ use super::hits::SearchError;
 use super::lines::LineMatcher;
 use super::query::Query;
 use crate::index::{ChunkSet, FileRow, IndexError, Snapshot};
-use crate::parallel;
-
-/// Files in the first wave, by how much the next is larger, and in the largest. What a wave finds
-/// beyond the limit is for nothing.
-const FIRST_WAVE: usize = 16;
-const WAVE_GROWTH: usize = 4;
-const MAX_WAVE: usize = 4096;
 
 /// A file that may match: positions of its segment and of itself there.
 #[derive(Clone, Copy)]
@@ -40,26 +33,14 @@ pub(super) struct Line {
 pub(super) struct Scan<'a> {
     snapshot: &'a Snapshot,
     pub matcher: LineMatcher,
-    /// The chunks of each segment that may match.
-    chunks: Vec<ChunkSet>,
-    /// Their files in the order of their paths.
-    pub files: Vec<Candidate>,
+    filter: FileFilter,
+    /// The chunks of each segment that may match, once they were asked for.
+    chunks: Vec<OnceLock<ChunkSet>>,
     budget: &'a Budget<'a>,
 }
 
-/// What the first step found.
-#[derive(Default)]
-pub(super) struct Found {
-    pub files: Vec<(Candidate, Vec<Line>)>,
-    /// Whether there may be more.
-    pub more: bool,
-    pub timed_out: bool,
-    /// Whether it ends where memory did.
-    pub cut: bool,
-}
-
 /// The lines found in one file, and whether that is all of it.
-type Searched = (Vec<Line>, bool);
+pub(super) type Searched = (Vec<Line>, bool);
 
 /// A matching line as it is found.
 pub(super) struct Place<'a> {
@@ -79,26 +60,11 @@ impl<'a> Scan<'a> {
         query: &Query,
         budget: &'a Budget<'a>,
     ) -> Result<Self, SearchError> {
-        let matcher = LineMatcher::new(query)?;
-        let (mut chunks, mut files) = (Vec::new(), Vec::new());
-        for (segment, live) in snapshot.segments.iter().enumerate() {
-            let mut candidates = matcher.plan().candidates(&live.segment)?;
-            candidates.subtract(&live.dead_chunks);
-            let mut last = None;
-            for chunk in candidates.iter() {
-                let file = live.segment.file_of(chunk);
-                if last.replace(file) != Some(file) {
-                    files.push(Candidate { segment, file });
-                }
-            }
-            chunks.push(candidates);
-        }
-        let files = in_order(snapshot, files, &FileFilter::new(&query.files)?);
         Ok(Self {
             snapshot,
-            matcher,
-            chunks,
-            files,
+            matcher: LineMatcher::new(query)?,
+            filter: FileFilter::new(&query.files)?,
+            chunks: snapshot.segments.iter().map(|_| OnceLock::new()).collect(),
             budget,
         })
     }
@@ -107,35 +73,53 @@ impl<'a> Scan<'a> {
         &row(self.snapshot, candidate).path
     }
 
-    /// Finds at least `wanted` lines and whether there is one more, or all that there are.
-    pub(super) fn run(&self, wanted: usize, threads: usize) -> Result<Found, SearchError> {
-        let mut found = Found::default();
-        let (mut rest, mut size, mut lines) = (self.files.as_slice(), FIRST_WAVE, 0);
-        while !rest.is_empty() && lines <= wanted && !found.more {
-            let (now, later) = rest.split_at(size.min(rest.len()));
-            // A wave of a few files is done sooner than a thread starts.
-            let threads = if now.len() <= FIRST_WAVE { 1 } else { threads };
-            let room = wanted + 1 - lines;
-            let search = |text: &mut Vec<u8>, file: &Candidate| self.lines(*file, room, text);
-            let (searched, _) = parallel::map(now, threads, Vec::new, search)?;
-            let is_late = self.budget.check().is_err();
-            for (file, (in_file, complete)) in now.iter().zip(searched) {
-                lines += in_file.len();
-                if !in_file.is_empty() {
-                    found.files.push((*file, in_file));
-                }
-                found.more |= !complete;
-                if !complete && !is_late {
-                    // What is behind would not be what comes next.
-                    found.cut = true;
-                    break;
-                }
+    /// The segments in the order of their first paths.
+    pub(super) fn segments_by_path(&self) -> Vec<usize> {
+        let mut segments: Vec<usize> = (0..self.snapshot.segments.len()).collect();
+        segments.sort_by_key(|segment| self.first_path(*segment));
+        segments
+    }
+
+    /// The path in front of all others of a segment.
+    pub(super) fn first_path(&self, segment: usize) -> &'a str {
+        let first = self.snapshot.segments[segment].segment.files().first();
+        first.map_or("", |row| &row.path)
+    }
+
+    /// The files of a segment that may match, in the order of their paths.
+    pub(super) fn candidates(&self, segment: usize) -> Result<Vec<Candidate>, IndexError> {
+        let live = &self.snapshot.segments[segment];
+        let mut chunks = self.matcher.plan().candidates(&live.segment)?;
+        chunks.subtract(&live.dead_chunks);
+        let mut files: Vec<Candidate> = Vec::new();
+        for chunk in chunks.iter() {
+            let file = live.segment.file_of(chunk);
+            if files.last().is_none_or(|last| last.file != file) {
+                files.push(Candidate { segment, file });
             }
-            (rest, size) = (later, (size * WAVE_GROWTH).min(MAX_WAVE));
         }
-        found.timed_out = self.is_late()?;
-        found.more |= found.timed_out || lines > wanted;
-        Ok(found)
+        // The same, if it is there already.
+        self.chunks[segment].get_or_init(|| chunks);
+        if !self.filter.is_empty() {
+            files.retain(|file| self.filter.admits(self.path(file)));
+        }
+        Ok(files)
+    }
+
+    /// All files that may match, in the order of their paths.
+    pub(super) fn files(&self) -> Result<Vec<Candidate>, IndexError> {
+        let mut files = Vec::new();
+        for segment in 0..self.snapshot.segments.len() {
+            files.extend(self.candidates(segment)?);
+        }
+        self.sort(&mut files);
+        Ok(files)
+    }
+
+    /// Brings files into the order of their paths. Those of a segment are in order already, which a
+    /// stable sort makes use of.
+    pub(super) fn sort(&self, files: &mut [Candidate]) {
+        files.sort_by(|a, b| self.path(a).cmp(self.path(b)));
     }
 
     /// Whether the time is up; an error if nobody waits for the answer any more.
@@ -147,8 +131,13 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Whether the budget is spent.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.check().is_err()
+    }
+
     /// The first matching lines of a file, up to `room`.
-    fn lines(
+    pub(super) fn lines(
         &self,
         file: Candidate,
         room: usize,
@@ -182,7 +171,10 @@ impl<'a> Scan<'a> {
         let mut chunk = chunks.start;
         while chunk < chunks.end {
             // Neighbours are read and searched in one go.
-            let is_candidate = |chunk: &usize| self.chunks[at].contains(*chunk);
+            let is_candidate = |chunk: &usize| {
+                let candidates = self.chunks[at].get();
+                candidates.is_some_and(|candidates| candidates.contains(*chunk))
+            };
             let run = (chunk..chunks.end).take_while(is_candidate).count();
             if run == 0 {
                 offset += segment.chunk_bytes(chunk);
@@ -254,25 +246,17 @@ pub(super) fn named_files(
     let mut files = Vec::new();
     for (segment, live) in snapshot.segments.iter().enumerate() {
         let with_text = live.files().filter(|(_, row)| row.reject.is_none());
-        files.extend(with_text.map(|(file, _)| Candidate { segment, file }));
+        let admitted = with_text.filter(|(_, row)| filter.admits(&row.path));
+        files.extend(admitted.map(|(file, _)| Candidate { segment, file }));
     }
-    Ok(in_order(snapshot, files, &filter))
+    let path = |file: &Candidate| &*row(snapshot, file).path;
+    files.sort_by(|a, b| path(a).cmp(path(b)));
+    Ok(files)
 }
 
 pub(super) fn row<'a>(snapshot: &'a Snapshot, candidate: &Candidate) -> &'a FileRow {
     let segment = &snapshot.segments[candidate.segment].segment;
     &segment.files()[candidate.file]
-}
-
-/// The files that the filter admits, by path. They come in a run for each segment that is in order
-/// already, which a stable sort makes use of.
-fn in_order(snapshot: &Snapshot, mut files: Vec<Candidate>, filter: &FileFilter) -> Vec<Candidate> {
-    let path = |file: &Candidate| &*row(snapshot, file).path;
-    if !filter.is_empty() {
-        files.retain(|file| filter.admits(path(file)));
-    }
-    files.sort_by(|a, b| path(a).cmp(path(b)));
-    files
 }
 
 /// Bytes of the mark that some editors put at the start of a file. It is no part of the first line.

@@ -31,10 +31,11 @@ pub(crate) fn tally(
         })?;
         Ok::<_, IndexError>((lines, complete))
     };
-    let (counts, _) = parallel::map(&scan.files, threads, Vec::new, count)?;
+    let files = scan.files()?;
+    let (counts, _) = parallel::map(&files, threads, Vec::new, count)?;
     let is_late = scan.is_late()?;
     let mut tally = Tally::of(
-        scan.files
+        files
             .iter()
             .zip(&counts)
             .filter(|(_, (lines, _))| *lines > 0)
