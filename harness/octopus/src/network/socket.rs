@@ -175,3 +175,24 @@ impl Socket for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_not_reached_by_a_link_to_another() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let other = Listener::bind(&Endpoint::Unix(at("other"))).unwrap();
+        Stream::connect(&Endpoint::Unix(at("other"))).unwrap();
+        other.accept().unwrap();
+        std::os::unix::fs::symlink(at("other"), at("own")).unwrap();
+        let refused = Stream::connect(&Endpoint::Unix(at("own"))).unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        assert_eq!(
+            other.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+}

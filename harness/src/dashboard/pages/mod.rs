@@ -35,7 +35,7 @@ pub(super) fn class(class: &Scoreboard) -> Markup {
                 } }
                 tbody { @for row in &class.rows { tr {
                     td.number { (row.rank) }
-                    td { bdi { (row.name) } }
+                    th scope="row" { bdi { (row.name) } }
                     td.number { (row.points) " of " (row.points_all) }
                     @for cell in &row.cells { td {
                         (cell.shown) " "
