@@ -130,3 +130,94 @@ impl First<'_, '_> {
         Ok(wave.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::corpus;
+    use crate::index::{Identity, Progress, Shard};
+    use crate::search::budget::{Budget, BytePool};
+    use crate::search::query::{Query, Term};
+
+    /// A place in a tree: the file's path and the number of the line.
+    type At = (String, u32);
+
+    fn query() -> Query {
+        let term = Term {
+            text: "needle".to_owned(),
+            regex: false,
+            ignore_case: false,
+        };
+        Query {
+            all: vec![term],
+            ..Query::default()
+        }
+    }
+
+    /// Indexes the tree in `rounds`, each of which writes some files and so makes a segment of its
+    /// own, and says which lines match.
+    fn index(shard: &Shard, tree: &std::path::Path, rounds: &[Vec<(u8, u8)>]) -> Vec<At> {
+        for (job, files) in (1..).zip(rounds) {
+            for &(name, lines) in files {
+                let path = tree.join(format!("file-{name:03}"));
+                fs::write(path, "needle\nother\n".repeat(lines.into())).unwrap();
+            }
+            let identity = Identity {
+                root: tree.to_str().unwrap().to_owned(),
+                job,
+                shard: 1,
+                of: 1,
+                ..Identity::default()
+            };
+            let entries = corpus::walk(tree).unwrap().entries;
+            let progress = Progress::default();
+            assert!(shard.update(identity, entries, 1, &progress).unwrap());
+        }
+        let mut paths: Vec<_> = fs::read_dir(tree)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        paths.sort();
+        let lines = |path: std::path::PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let needles = fs::read_to_string(path).unwrap().matches("needle").count();
+            (0..needles as u32).map(move |line| (name.clone(), line * 2 + 1))
+        };
+        paths.into_iter().flat_map(lines).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        /// However files are spread over segments and threads, the first lines are found.
+        #[test]
+        fn what_is_found_are_the_first_lines(
+            rounds in prop::collection::vec(prop::collection::vec((0..120_u8, 0..4_u8), 1..40), 1..5),
+            wanted in 0..60_usize,
+            threads in 1..4_usize,
+        ) {
+            let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let shard = Shard::open(dir.path()).unwrap();
+            let all = index(&shard, tree.path(), &rounds);
+            let snapshot = shard.snapshot().unwrap();
+            let pool = BytePool::new(1 << 20);
+            let budget = Budget::new(None, &|| false, &pool);
+            let scan = Scan::new(&snapshot, &query(), &budget).unwrap();
+            let found = lines(&scan, wanted, threads).unwrap();
+            let files = found.files.iter();
+            let first: Vec<At> = files
+                .flat_map(|(file, lines)| {
+                    let path = scan.path(file);
+                    lines.iter().map(|line| (path.to_owned(), line.number))
+                })
+                .collect();
+            prop_assert_eq!(&first[..], &all[..first.len()]);
+            prop_assert!(first.len() == all.len() || first.len() > wanted);
+            prop_assert_eq!(found.more, first.len() > wanted);
+        }
+    }
+}

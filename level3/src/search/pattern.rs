@@ -54,7 +54,7 @@ const BYTES_FOR_ONE: usize = 128;
 #[derive(Debug, Error)]
 pub enum PatternError {
     /// It is not an expression.
-    #[error("the expression does not compile: {0}")]
+    #[error("the expression does not compile: {}", kind(.0))]
     Syntax(Box<regex_syntax::Error>),
     /// It is one, but would need too much memory.
     #[error(
@@ -80,18 +80,14 @@ impl PatternError {
         let characters = |bytes: usize| expression.get(..bytes).map(|front| front.chars().count());
         Some(characters(span.start.offset)?..characters(span.end.offset)?)
     }
+}
 
-    /// What is wrong, in one line.
-    pub(super) fn brief(&self) -> String {
-        let Self::Syntax(error) = self else {
-            return self.to_string();
-        };
-        let kind = match &**error {
-            regex_syntax::Error::Parse(error) => error.kind().to_string(),
-            regex_syntax::Error::Translate(error) => error.kind().to_string(),
-            _ => return self.to_string(),
-        };
-        format!("the expression does not compile: {kind}")
+/// What is wrong, in one line: the error itself draws a picture of the place.
+fn kind(error: &regex_syntax::Error) -> String {
+    match error {
+        regex_syntax::Error::Parse(error) => error.kind().to_string(),
+        regex_syntax::Error::Translate(error) => error.kind().to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -137,7 +137,7 @@ async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
     };
     let root = match canonical.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(root) => root,
-        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+        Err(error) if is_about_path(error.kind()) => {
             return Err(Failure::not_found(format!("{shown}: no such folder")));
         }
         Err(error) => return Err(Failure::internal(format!("{shown}: {error}"))),
@@ -151,6 +151,13 @@ async fn index(State(master): State<Arc<Master>>, query: RawQuery) -> Answer {
     let wanted = Wanted { path: root, ignore };
     master.roots.request(&name, wanted)?;
     Ok(success())
+}
+
+/// Whether a path cannot lead anywhere: nothing is there, or it is no path at all, since it is too
+/// long or has a NUL byte.
+fn is_about_path(kind: ErrorKind) -> bool {
+    use ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    [NotFound, NotADirectory, InvalidInput, InvalidFilename].contains(&kind)
 }
 
 /// The root that a request of the contract is about: without `name` the unnamed one.

@@ -168,7 +168,7 @@ fn term(token: &Token, regex: bool, case: Case) -> Result<Term, QueryError> {
             let at = refused.place(text);
             let at = at.map(|place| start + place.start..start + place.end);
             Err(error(
-                refused.brief(),
+                refused.to_string(),
                 &at.unwrap_or_else(|| token.at.clone()),
             ))
         }
