@@ -133,18 +133,20 @@ impl First<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::corpus;
-    use crate::index::{Identity, Progress, Shard};
+    use crate::corpus::Stamp;
+    use crate::index::builder::SegmentBuilder;
+    use crate::index::{Identity, Live, Segment, Snapshot};
     use crate::search::budget::{Budget, BytePool};
     use crate::search::query::{Query, Term};
 
-    /// A place in a tree: the file's path and the number of the line.
-    type At = (String, u32);
+    const SEGMENTS: usize = 4;
 
     fn query() -> Query {
         let term = Term {
@@ -158,58 +160,65 @@ mod tests {
         }
     }
 
-    /// Indexes the tree in `rounds`, each of which writes some files and so makes a segment of its
-    /// own, and says which lines match.
-    fn index(shard: &Shard, tree: &std::path::Path, rounds: &[Vec<(u8, u8)>]) -> Vec<At> {
-        for (job, files) in (1..).zip(rounds) {
-            for &(name, lines) in files {
-                let path = tree.join(format!("file-{name:03}"));
-                fs::write(path, "needle\nother\n".repeat(lines.into())).unwrap();
+    /// A file: how many of its lines match, the segment that it is in, and one that has it as it was
+    /// before, if that is another.
+    type File = (u32, usize, usize);
+
+    /// Segments with these files, each by its number.
+    fn snapshot(dir: &Path, files: &BTreeMap<u8, File>) -> Snapshot {
+        let segment = |at: usize| {
+            let number = at as u64 + 1;
+            let mut builder = SegmentBuilder::new(dir, number).unwrap();
+            let mut dead = Vec::new();
+            let inside = files
+                .iter()
+                .filter(|(_, (_, now, before))| [*now, *before].contains(&at));
+            for (row, (name, (lines, now, _))) in inside.enumerate() {
+                // As it was before, it matched more often.
+                let lines = if *now == at { *lines } else { lines + 3 };
+                let text = "needle\nother\n".repeat(lines as usize);
+                let path = format!("file-{name:03}");
+                builder
+                    .add(&path, Stamp::default(), text.as_bytes())
+                    .unwrap();
+                if *now != at {
+                    dead.push(row as u32);
+                }
             }
-            let identity = Identity {
-                root: tree.to_str().unwrap().to_owned(),
-                job,
-                shard: 1,
-                of: 1,
-                ..Identity::default()
-            };
-            let entries = corpus::walk(tree).unwrap().entries;
-            let progress = Progress::default();
-            assert!(shard.update(identity, entries, 1, &progress).unwrap());
-        }
-        let mut paths: Vec<_> = fs::read_dir(tree)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .collect();
-        paths.sort();
-        let lines = |path: std::path::PathBuf| {
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            let needles = fs::read_to_string(path).unwrap().matches("needle").count();
-            (0..needles as u32).map(move |line| (name.clone(), line * 2 + 1))
+            builder.finish().unwrap();
+            Live::new(Arc::new(Segment::open(dir, number).unwrap()), dead)
         };
-        paths.into_iter().flat_map(lines).collect()
+        Snapshot {
+            identity: Identity::default(),
+            segments: (0..SEGMENTS).map(segment).collect(),
+        }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
         /// However files are spread over segments and threads, the first lines are found.
         #[test]
         fn what_is_found_are_the_first_lines(
-            rounds in prop::collection::vec(prop::collection::vec((0..120_u8, 0..4_u8), 1..40), 1..5),
+            files in prop::collection::btree_map(any::<u8>(), (0..4_u32, 0..SEGMENTS, 0..SEGMENTS), 0..80),
             wanted in 0..60_usize,
             threads in 1..4_usize,
         ) {
-            let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let shard = Shard::open(dir.path()).unwrap();
-            let all = index(&shard, tree.path(), &rounds);
-            let snapshot = shard.snapshot().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let snapshot = snapshot(dir.path(), &files);
+            let all: Vec<(String, u32)> = files
+                .iter()
+                .flat_map(|(name, (lines, ..))| {
+                    (0..*lines).map(move |line| (format!("file-{name:03}"), line * 2 + 1))
+                })
+                .collect();
             let pool = BytePool::new(1 << 20);
             let budget = Budget::new(None, &|| false, &pool);
             let scan = Scan::new(&snapshot, &query(), &budget).unwrap();
             let found = lines(&scan, wanted, threads).unwrap();
-            let files = found.files.iter();
-            let first: Vec<At> = files
+            let first: Vec<(String, u32)> = found
+                .files
+                .iter()
                 .flat_map(|(file, lines)| {
                     let path = scan.path(file);
                     lines.iter().map(|line| (path.to_owned(), line.number))
