@@ -95,14 +95,17 @@ struct Copy(Box<[u8]>);
 impl Copy {
     /// Room for a copy of so many bytes, unless they are too many.
     fn of(bytes: u64) -> Option<Self> {
-        if bytes > MAX_COPY_BYTES {
-            return None;
-        }
         // Relaxed: only the number counts, and no other memory is guarded by it.
-        let more = |all: u64| all.checked_add(bytes).filter(|&all| all <= MAX_ALL_BYTES);
+        let more = |all| with_another(all, bytes);
         let taken = ALL_BYTES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.ok().map(|_| Self(vec![0; bytes as usize].into()))
     }
+}
+
+/// The bytes of all copies with one more, if there may be one.
+fn with_another(all: u64, bytes: u64) -> Option<u64> {
+    let all = all.checked_add(bytes)?;
+    (bytes <= MAX_COPY_BYTES && all <= MAX_ALL_BYTES).then_some(all)
 }
 
 impl Drop for Copy {
@@ -145,13 +148,11 @@ mod tests {
 
     #[test]
     fn large_files_and_what_is_above_the_budget_are_not_copied() {
-        assert!(Copy::of(MAX_COPY_BYTES + 1).is_none());
-        // Other tests hold copies as well, so how many fit is not known; that they end is.
-        let mut copies = Vec::new();
-        while let Some(copy) = Copy::of(MAX_COPY_BYTES) {
-            copies.push(copy);
-        }
-        let room = MAX_ALL_BYTES / MAX_COPY_BYTES;
-        assert!(copies.len() as u64 <= room);
+        let largest = MAX_COPY_BYTES;
+        assert_eq!(with_another(0, largest), Some(largest));
+        assert_eq!(with_another(0, largest + 1), None);
+        let rest = MAX_ALL_BYTES - largest;
+        assert_eq!(with_another(rest, largest), Some(MAX_ALL_BYTES));
+        assert_eq!(with_another(rest + 1, largest), None);
     }
 }
