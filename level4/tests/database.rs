@@ -762,6 +762,54 @@ fn generated_columns_are_bounded_however_they_come() {
     });
 }
 
+/// A view that is named twice is put in its place twice, with all that it names, wherever it is compiled.
+#[test]
+fn views_that_stand_for_many_tables_are_bounded() {
+    on_a_nodes_stack(|| {
+        let view = |n: usize| {
+            let m = n + 1;
+            format!("CREATE VIEW v{m} AS SELECT x.a FROM v{n} x, v{n} y LIMIT 1;\n")
+        };
+        let trigger = |n: usize| {
+            format!("CREATE TRIGGER r{n} AFTER INSERT ON q BEGIN SELECT a FROM v11; END;\n")
+        };
+        let mut database = database();
+        let mut run = |steps: u64, sql: &str| {
+            let budget = Budget {
+                steps,
+                ..Budget::default()
+            };
+            let command = Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
+            let answer = database.run(MOMENT, budget, &command).unwrap();
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let views: String = (0..11).map(view).collect();
+        let triggers: String = (0..3).map(trigger).collect();
+        let schema = "CREATE TABLE t (a); INSERT INTO t VALUES (7); CREATE TABLE q (a);
+            CREATE VIEW v0 AS SELECT a FROM t;";
+        let (many, few) = (Budget::default().steps, 3_000_000);
+        assert_eq!(run(many, &format!("{schema}\n{views}{triggers}")), "");
+        assert_eq!(run(few, "SELECT a FROM v11 LIMIT 0"), "");
+        for sql in [&*view(11), "SELECT x.a FROM v11 x, v11 y"] {
+            let answer = run(many, sql);
+            let broad = "budget exceeded: views stand for more than 10000 tables";
+            assert!(answer.contains(broad), "{sql}: {answer}");
+        }
+        for sql in [
+            "SELECT a FROM v11 LIMIT 0;\nSELECT a FROM v11 LIMIT 0;\nSELECT a FROM v11 LIMIT 0;",
+            "INSERT INTO q VALUES (1)",
+            "PRAGMA table_list",
+            "SELECT count(*) FROM pragma_table_info('v11')",
+            "ALTER TABLE t RENAME TO u",
+        ] {
+            let answer = run(few, sql);
+            let steps = "budget exceeded: the request takes more than 3000000 steps";
+            assert!(answer.contains(steps), "{sql}: {answer}");
+        }
+        assert_eq!(run(few, "SELECT count(*) FROM q"), "0\n");
+    });
+}
+
 /// Programs are long in requests with many values, which cost what they cost in steps and no more.
 #[test]
 fn many_rows_in_one_statement_are_no_long_program() {

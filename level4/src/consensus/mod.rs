@@ -276,11 +276,12 @@ impl Core {
                 // A node that cannot keep up takes no more, and gets a snapshot in the end.
                 MessageType::MsgAppend if !entries.is_empty() && self.is_overloaded() => false,
                 MessageType::MsgAppend => {
-                    let next = message.index.saturating_add(1);
-                    entries
-                        .iter()
-                        .zip(next..)
-                        .all(|(e, index)| e.index == index)
+                    // No index is so high that it has none after it, whoever says so.
+                    let mut last = Some(message.index);
+                    entries.iter().all(|entry| {
+                        last = last.and_then(|last| last.checked_add(1));
+                        last == Some(entry.index)
+                    })
                 }
                 MessageType::MsgHeartbeat => message.commit <= self.raw.raft.raft_log.last_index(),
                 MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => entries.len() == 1,

@@ -1,6 +1,7 @@
 //! What SQL may not do: leave the database, change how it is kept, run for ever, or see anything that
 //! differs from node to node.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use rusqlite::{Connection, Result};
 
 use super::engine::meter::{self, Budget};
 use super::engine::{functions, random, statement};
-use super::nesting::{TooDeep, TooLong, Views};
+use super::nesting::{TooLong, TooNested, Views};
 
 /// The longest text or blob, bytes.
 const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
@@ -24,6 +25,10 @@ const EXPRESSION_LIMIT: i32 = 200;
 const PROGRAM_LIMIT: i32 = 1_400_000;
 /// The largest database, bytes.
 const DATABASE_LIMIT: i64 = 1024 * 1024 * 1024;
+/// PRAGMAs that compile views.
+const VIEW_PRAGMAS: [&str; 3] = ["table_info", "table_list", "table_xinfo"];
+/// How often ALTER TABLE looks at each view and trigger.
+const ALTER_LOOKS: u64 = 4;
 /// Charged for each view that has to be looked at when one is made.
 const VIEW_STEPS: u64 = 10;
 /// Bytes of `randomblob` that take one step.
@@ -89,6 +94,8 @@ pub struct Guard {
     savepoints: Arc<Mutex<Vec<String>>>,
     /// The views, those that this request has made among them.
     views: Arc<Mutex<Views>>,
+    /// A compilation, and what has been charged as a trigger in it.
+    charged_triggers: Arc<Mutex<(u32, BTreeSet<String>)>>,
     /// State of the generator behind `random()`.
     random: Arc<AtomicU64>,
     /// `total_changes()` at the request's start.
@@ -110,6 +117,8 @@ pub struct Seen {
     pub alters_table: bool,
     /// The view that it makes.
     pub view: Option<String>,
+    /// The trigger that it makes.
+    pub trigger: Option<String>,
     /// `PRAGMA case_sensitive_like` was set to this.
     pub like: Option<bool>,
 }
@@ -172,11 +181,12 @@ impl Guard {
         meter::begin(budget);
     }
 
-    /// Takes views and tables from the schema. Views that are nested too deep are refused when they are used.
+    /// Takes views, triggers and tables from the schema. Views that are nested too deep, or are too broad, are
+    /// refused when they are used.
     fn learn_views(&self, connection: &Connection) -> Result<()> {
         let mut views = self.views();
         let mut list = connection
-            .prepare("SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'view')")?;
+            .prepare("SELECT type, name, sql FROM sqlite_schema WHERE type <> 'index'")?;
         let mut rows = list.query([])?;
         while let Some(row) = rows.next()? {
             // A file that was loaded may have anything there.
@@ -184,11 +194,11 @@ impl Guard {
             let (ValueRef::Text(name), ValueRef::Text(sql)) = (name, sql) else {
                 continue;
             };
-            let sql = String::from_utf8_lossy(sql);
-            if kind == ValueRef::Text(b"view") {
-                views.add(&String::from_utf8_lossy(name), &sql);
-            } else {
-                views.add_table(sql.as_bytes(), false);
+            let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(sql));
+            match kind {
+                ValueRef::Text(b"view") => views.add(&name, &text),
+                ValueRef::Text(b"trigger") => views.add_trigger(&name, &text),
+                _ => views.add_table(sql, false),
             }
         }
         let _ = views.follow();
@@ -218,26 +228,52 @@ impl Guard {
         self.views().check_tables()
     }
 
-    /// Charges for the SELECTs that the first statement of `sql` nests.
+    /// Charges for the SELECTs that the first statement of `sql` nests, and for what views in it stand for.
     ///
     /// # Errors
     ///
-    /// If that is too deep.
-    pub fn charge_nesting(&self, sql: &[u8]) -> std::result::Result<(), TooDeep> {
-        let depth = self.views().depth_of(sql)?;
-        meter::charge(depth * depth);
+    /// If that is too much.
+    pub fn charge_nesting(&self, sql: &[u8]) -> std::result::Result<(), TooNested> {
+        let extent = self.views().extent_of(sql)?;
+        meter::charge(extent.steps());
         Ok(())
+    }
+
+    /// Charges for the compiling of a trigger, or whatever has this name, once in a compilation.
+    fn charge_trigger(&self, name: &str) -> bool {
+        let compilation = meter::compilation();
+        let mut charged = self.charged_triggers();
+        if charged.0 != compilation {
+            *charged = (compilation, BTreeSet::new());
+        }
+        !charged.1.insert(name.to_owned()) || meter::charge(self.views().trigger_steps(name))
+    }
+
+    /// Charges for so many looks at all views and triggers.
+    fn charge_schema(&self, looks: u64) -> bool {
+        meter::charge(self.views().all_steps().saturating_mul(looks))
+    }
+
+    fn charged_triggers(&self) -> std::sync::MutexGuard<'_, (u32, BTreeSet<String>)> {
+        self.charged_triggers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A statement that makes a view is about to run.
     ///
     /// # Errors
     ///
-    /// If that would make this view or another one too deep.
-    pub fn add_view(&self, name: &str, sql: &str) -> std::result::Result<(), TooDeep> {
+    /// If that would make this view or another one too deep or too broad.
+    pub fn add_view(&self, name: &str, sql: &str) -> std::result::Result<(), TooNested> {
         let looks = self.views().add_and_follow(name, sql)?;
         meter::charge(looks * VIEW_STEPS);
         Ok(())
+    }
+
+    /// A statement that makes a trigger is about to run.
+    pub fn add_trigger(&self, name: &str, sql: &str) {
+        self.views().add_trigger(name, sql);
     }
 
     fn views(&self) -> std::sync::MutexGuard<'_, Views> {
@@ -338,6 +374,12 @@ fn next(state: &AtomicU64) -> u64 {
 
 /// What SQL may do: a list of what is allowed.
 fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorization {
+    // A trigger is compiled with what fires it.
+    if let Some(name) = context.accessor
+        && !guard.charge_trigger(name)
+    {
+        return Authorization::Deny;
+    }
     let changes_connection = || {
         guard.used.store(true, Relaxed);
         Authorization::Allow
@@ -390,6 +432,13 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
         }
         AuthAction::AlterTable { .. } => {
             guard.seen().alters_table = true;
+            changes_connection();
+            // It looks whether the whole schema still fits, a few times.
+            allow(guard.charge_schema(ALTER_LOOKS))
+        }
+        AuthAction::CreateTrigger { trigger_name, .. }
+        | AuthAction::CreateTempTrigger { trigger_name, .. } => {
+            guard.seen().trigger = Some((*trigger_name).to_owned());
             changes_connection()
         }
         AuthAction::CreateView { view_name } | AuthAction::CreateTempView { view_name } => {
@@ -422,12 +471,10 @@ fn changes_schema(action: &AuthAction) -> bool {
     matches!(
         action,
         AuthAction::CreateTempIndex { .. }
-            | AuthAction::CreateTempTrigger { .. }
             | AuthAction::DropTempIndex { .. }
             | AuthAction::DropTempTable { .. }
             | AuthAction::DropTempTrigger { .. }
             | AuthAction::DropTempView { .. }
-            | AuthAction::CreateTrigger { .. }
             | AuthAction::CreateVtable { .. }
             | AuthAction::DropIndex { .. }
             | AuthAction::DropTable { .. }
@@ -450,6 +497,11 @@ fn pragma(name: &str, value: Option<&str>, guard: &Guard) -> Authorization {
         let on = matches!(value.as_str(), "on" | "yes" | "true")
             || value.parse::<i64>().is_ok_and(|number| number != 0);
         guard.seen().like = Some(on);
+    }
+    // These find out the columns of views, for which all are compiled that they stand for. They are asked for
+    // within statements, too.
+    if VIEW_PRAGMAS.contains(&name.as_str()) && !guard.charge_schema(1) {
+        return Authorization::Deny;
     }
     let looks = LOOKING_PRAGMAS.contains(&name.as_str()) && (name != "encoding" || value.is_none());
     allow(looks || SETTING_PRAGMAS.contains(&name.as_str()))

@@ -1,8 +1,10 @@
-//! How deep SELECTs are nested once views have been put in their places, known before SQLite compiles.
+//! How deep SELECTs are nested once views have been put in their places, and for how many tables they stand
+//! then, known before SQLite compiles.
 //!
 //! SQLite's compiler walks a chain of nested SELECTs once for each of them, and once more for each view
-//! whose columns a connection does not know yet, without reporting progress. So the depth is taken from
-//! the text alone: that of a statement and of the views in the schema, which all replicas have alike.
+//! whose columns a connection does not know yet; a view that is named twice is put in its place twice, with
+//! all that it names; none of that reports progress. So depth and breadth are taken from the text alone:
+//! that of a statement and of the views and triggers in the schema, which all replicas have alike.
 //! It errs on the side of too much: what stands where a table may stand counts for the view of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +13,50 @@ use std::collections::{BTreeMap, BTreeSet};
 /// own limit counts what a connection has not met before, and must never be the one that is reached.
 pub const DEEPEST: u64 = 150;
 
+/// The most tables and views that a view or a statement may stand for: a third of a second of compiling.
+pub const BROADEST: u64 = 10_000;
+
+/// Charged for the compiling of each of them.
+const BREADTH_STEPS: u64 = 200;
+
 /// The views of a database, and what else of its schema makes compiling costly.
 #[derive(Debug, Default)]
 pub struct Views {
     /// The length of the longest text of a table that may have generated columns; 0: there is none.
     generated: usize,
     shapes: BTreeMap<String, Shape>,
-    depths: BTreeMap<String, u64>,
+    /// What comes of each of them.
+    extents: BTreeMap<String, Extent>,
     /// The tables of all of them.
     mentioned: BTreeSet<String>,
+    triggers: BTreeMap<String, Shape>,
+}
+
+/// What a statement is once views are in their places.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// SELECTs within each other.
+    depth: u64,
+    /// Views, and tables within views.
+    breadth: u64,
+}
+
+impl Extent {
+    /// What compiling it is charged with, in steps.
+    pub fn steps(self) -> u64 {
+        let depth = self.depth.saturating_mul(self.depth);
+        depth.saturating_add(self.breadth.saturating_mul(BREADTH_STEPS))
+    }
+
+    fn check(self) -> Result<Self, TooNested> {
+        if self.depth > DEEPEST {
+            return Err(TooNested::Deep);
+        }
+        if self.breadth > BROADEST {
+            return Err(TooNested::Broad);
+        }
+        Ok(self)
+    }
 }
 
 /// What a statement's text tells.
@@ -27,14 +64,29 @@ pub struct Views {
 struct Shape {
     /// SELECTs within each other.
     depth: u64,
-    /// What may be tables or views, in lower case.
-    tables: BTreeSet<String>,
+    /// What may be tables or views, in lower case, and how often each is named.
+    tables: BTreeMap<String, u64>,
 }
 
-/// Beyond [`DEEPEST`].
+impl Shape {
+    fn mention(&mut self, table: String, times: u64) {
+        let count = self.tables.entry(table).or_default();
+        *count = count.saturating_add(times);
+    }
+}
+
+/// What views stand for is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("budget exceeded: SELECTs are nested more than {DEEPEST} deep, those of views among them")]
-pub struct TooDeep;
+pub enum TooNested {
+    /// Beyond [`DEEPEST`].
+    #[error(
+        "budget exceeded: SELECTs are nested more than {DEEPEST} deep, those of views among them"
+    )]
+    Deep,
+    /// Beyond [`BROADEST`].
+    #[error("budget exceeded: views stand for more than {BROADEST} tables, each use counted")]
+    Broad,
+}
 
 /// The longest text of a table with generated columns, bytes: it bounds how deep they are within each other.
 const GENERATED_TEXT: usize = 64 * 1024;
@@ -89,10 +141,22 @@ impl Views {
         let name = name.to_ascii_lowercase();
         let mut new = Shape::of(sql.as_bytes());
         new.tables.remove(&name);
-        self.mentioned.extend(new.tables.iter().cloned());
+        self.mentioned.extend(new.tables.keys().cloned());
         let shape = self.shapes.entry(name).or_default();
         shape.depth = shape.depth.max(new.depth).max(1);
-        shape.tables.extend(new.tables);
+        for (table, times) in new.tables {
+            shape.mention(table, times);
+        }
+    }
+
+    /// Adds a trigger by its text; one of the same name stays, too.
+    pub fn add_trigger(&mut self, name: &str, sql: &str) {
+        let new = Shape::of(sql.as_bytes());
+        let shape = self.triggers.entry(name.to_ascii_lowercase()).or_default();
+        shape.depth = shape.depth.max(new.depth);
+        for (table, times) in new.tables {
+            shape.mention(table, times);
+        }
     }
 
     /// Adds a view to those that have been followed; gives how many had to be looked at.
@@ -100,15 +164,18 @@ impl Views {
     /// # Errors
     ///
     /// As [`Views::follow`].
-    pub fn add_and_follow(&mut self, name: &str, sql: &str) -> Result<u64, TooDeep> {
+    pub fn add_and_follow(&mut self, name: &str, sql: &str) -> Result<u64, TooNested> {
         self.add(name, sql);
         let name = name.to_ascii_lowercase();
         if self.mentioned.contains(&name) {
             return self.follow();
         }
-        let depth = self.shapes.get(&name).map_or(0, |shape| self.depth(shape));
-        self.depths.insert(name, depth.min(DEEPEST + 1));
-        if depth > DEEPEST { Err(TooDeep) } else { Ok(1) }
+        let extent = self
+            .shapes
+            .get(&name)
+            .map_or_else(Extent::default, |shape| self.view(shape));
+        self.extents.insert(name, extent);
+        extent.check().map(|_| 1)
     }
 
     /// Follows the views through each other, after all have been added; gives how many had to be looked
@@ -116,41 +183,78 @@ impl Views {
     ///
     /// # Errors
     ///
-    /// If one is too deep, or there is a circle. Statements that use such a one are refused from now on.
-    pub fn follow(&mut self) -> Result<u64, TooDeep> {
-        self.depths.clear();
+    /// If one is too deep or too broad, or there is a circle. Statements that use such a one are refused
+    /// from now on.
+    pub fn follow(&mut self) -> Result<u64, TooNested> {
+        self.extents.clear();
         let mut looks = 0;
         loop {
             let mut has_changed = false;
             for (name, shape) in &self.shapes {
-                let depth = self.depth(shape).min(DEEPEST + 1);
-                has_changed |= self.depths.insert(name.clone(), depth) != Some(depth);
+                let extent = self.view(shape);
+                has_changed |= self.extents.insert(name.clone(), extent) != Some(extent);
                 looks += 1;
             }
             if !has_changed {
                 break;
             }
         }
-        let is_deep = self.depths.values().any(|&depth| depth > DEEPEST);
-        if is_deep { Err(TooDeep) } else { Ok(looks) }
+        let mut extents = self.extents.values();
+        extents.try_for_each(|extent| extent.check().map(drop))?;
+        Ok(looks)
     }
 
-    fn depth(&self, shape: &Shape) -> u64 {
-        let views = shape.tables.iter().filter_map(|name| self.depths.get(name));
-        shape.depth + views.max().copied().unwrap_or(0)
+    /// Of a view. What is too much is all the same, so that following a circle ends.
+    fn view(&self, shape: &Shape) -> Extent {
+        let Extent { depth, .. } = self.extent(shape);
+        let tables = shape.tables.iter().map(|(name, times)| {
+            let breadth = self.extents.get(name).map_or(1, |view| view.breadth);
+            times.saturating_mul(breadth)
+        });
+        let breadth = tables.fold(1, u64::saturating_add);
+        Extent {
+            depth: depth.min(DEEPEST + 1),
+            breadth: breadth.min(BROADEST + 1),
+        }
     }
 
-    /// How deep the first statement of `sql` nests SELECTs.
+    /// Of what names views, and is none.
+    fn extent(&self, shape: &Shape) -> Extent {
+        let views = shape
+            .tables
+            .iter()
+            .filter_map(|(name, times)| Some((self.extents.get(name)?, times)));
+        let mut extent = Extent::default();
+        for (view, times) in views {
+            extent.depth = extent.depth.max(view.depth);
+            let breadth = times.saturating_mul(view.breadth);
+            extent.breadth = extent.breadth.saturating_add(breadth);
+        }
+        extent.depth += shape.depth;
+        extent
+    }
+
+    /// What the first statement of `sql` comes to.
     ///
     /// # Errors
     ///
-    /// If that is too deep.
-    pub fn depth_of(&self, sql: &[u8]) -> Result<u64, TooDeep> {
-        let depth = self.depth(&Shape::of(sql));
-        if depth > DEEPEST {
-            return Err(TooDeep);
-        }
-        Ok(depth)
+    /// If that is too deep or too broad.
+    pub fn extent_of(&self, sql: &[u8]) -> Result<Extent, TooNested> {
+        self.extent(&Shape::of(sql)).check()
+    }
+
+    /// What compiling a trigger is charged with, in steps.
+    pub fn trigger_steps(&self, name: &str) -> u64 {
+        let shape = self.triggers.get(&name.to_ascii_lowercase());
+        shape.map_or(0, |shape| self.extent(shape).steps())
+    }
+
+    /// What compiling all views and triggers once is charged with, in steps.
+    pub fn all_steps(&self) -> u64 {
+        let views = self.extents.values().map(|extent| extent.steps());
+        let triggers = self.triggers.values();
+        let triggers = triggers.map(|shape| self.extent(shape).steps());
+        views.chain(triggers).fold(0, u64::saturating_add)
     }
 }
 
@@ -185,10 +289,10 @@ impl Shape {
         for token in (Tokens { sql }) {
             let word = token.word();
             let follows_dot = last.as_str() == "." && candidate.is_some();
-            if word.as_str() != "." {
-                shape
-                    .tables
-                    .extend(candidate.take().map(|table| table.name()));
+            if word.as_str() != "."
+                && let Some(table) = candidate.take()
+            {
+                shape.mention(table.name(), 1);
             }
             is_trigger |= is_beginning && word.as_str() == "trigger";
             is_beginning &= TRIGGER_BEGINS.contains(&word.as_str());
@@ -210,7 +314,9 @@ impl Shape {
             }
             before_last = std::mem::replace(&mut last, word);
         }
-        shape.tables.extend(candidate.map(|table| table.name()));
+        if let Some(table) = candidate {
+            shape.mention(table.name(), 1);
+        }
         if has_with {
             // Each common table expression may be within the one after it.
             shape.depth = selects;
@@ -394,7 +500,7 @@ impl<'s> Iterator for Tokens<'s> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEEPEST, TooDeep, Views};
+    use super::{BREADTH_STEPS, BROADEST, DEEPEST, TooNested, Views};
 
     #[test]
     fn depth_is_that_of_selects_within_each_other() {
@@ -433,8 +539,47 @@ mod tests {
                 "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; SELECT * FROM one; END; SELECT * FROM two",
             ),
         ] {
-            assert_eq!(views.depth_of(sql.as_bytes()), Ok(depth), "{sql}");
+            let extent = views.extent_of(sql.as_bytes()).unwrap();
+            assert_eq!(extent.depth, depth, "{sql}");
         }
+    }
+
+    #[test]
+    fn views_count_as_often_as_they_are_put_in_their_places() {
+        let mut views = Views::default();
+        views.add("a", "CREATE VIEW a AS SELECT * FROM t, u");
+        views.add(
+            "b",
+            "CREATE VIEW b AS SELECT * FROM a UNION SELECT 1 FROM A x JOIN t",
+        );
+        assert!(views.follow().is_ok());
+        // Itself, and its two tables; itself, those twice, and one table.
+        let breadth_of = |sql: &str| views.extent_of(sql.as_bytes()).unwrap().breadth;
+        assert_eq!(breadth_of("SELECT * FROM t, u"), 0);
+        assert_eq!(breadth_of("SELECT * FROM a"), 3);
+        assert_eq!(
+            breadth_of("SELECT (SELECT x FROM a), y FROM b, a"),
+            3 + 8 + 3
+        );
+        let trigger =
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT * FROM b; DELETE FROM a; END";
+        views.add_trigger("r", trigger);
+        assert_eq!(views.trigger_steps("R"), 3 * 3 + 11 * BREADTH_STEPS);
+        assert_eq!(views.trigger_steps("b"), 0);
+        let all = (1 + 3 * BREADTH_STEPS) + (4 + 8 * BREADTH_STEPS) + views.trigger_steps("r");
+        assert_eq!(views.all_steps(), all);
+
+        // Each stands for the one before twice.
+        let view = |n: u32| format!("CREATE VIEW v{} AS SELECT * FROM v{n} x, v{n} y", n + 1);
+        let broad = (0..60).find(|&n| {
+            views
+                .add_and_follow(&format!("v{}", n + 1), &view(n))
+                .is_err()
+        });
+        assert_eq!(broad, Some(BROADEST.ilog2() - 1));
+        assert_eq!(views.follow(), Err(TooNested::Broad));
+        let name = format!("SELECT 1 FROM v{}", BROADEST.ilog2());
+        assert_eq!(views.extent_of(name.as_bytes()), Err(TooNested::Broad));
     }
 
     #[test]
@@ -465,12 +610,13 @@ mod tests {
             assert!(views.follow().is_ok());
             views.add(&format!("v{n}"), &format!("SELECT * FROM v{}", n + 1));
         }
-        assert_eq!(views.follow(), Err(TooDeep));
-        assert_eq!(views.depth_of(b"SELECT * FROM v0"), Err(TooDeep));
-        assert_eq!(views.depth_of(b"SELECT * FROM v9"), Ok(DEEPEST + 1 - 8));
+        assert_eq!(views.follow(), Err(TooNested::Deep));
+        let depth_of = |sql: &str| Ok(views.extent_of(sql.as_bytes())?.depth);
+        assert_eq!(depth_of("SELECT * FROM v0"), Err(TooNested::Deep));
+        assert_eq!(depth_of("SELECT * FROM v9"), Ok(DEEPEST + 1 - 8));
         let mut circle = Views::default();
         circle.add("a", "SELECT * FROM b");
         circle.add("b", "SELECT * FROM a");
-        assert_eq!(circle.follow(), Err(TooDeep));
+        assert_eq!(circle.follow(), Err(TooNested::Deep));
     }
 }

@@ -79,6 +79,10 @@ impl<'c> Work<'c> {
                 .add_view(&name, &String::from_utf8_lossy(text))
                 .map_err(|error| error.to_string())?;
         }
+        if let Some(name) = seen.trigger {
+            let text = String::from_utf8_lossy(script.last(begin));
+            self.guard.add_trigger(&name, &text);
+        }
         if let Some((operation, name)) = seen.savepoint {
             self.guard.note_savepoint(operation, name);
         }

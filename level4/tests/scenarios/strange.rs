@@ -27,13 +27,22 @@ fn raft_gets_no_message_that_it_would_panic_at() {
         term,
         ..Entry::default()
     });
+    let mut last = message(MessageType::MsgAppend);
+    last.index = u64::MAX - 1;
+    for index in [u64::MAX, 0] {
+        last.entries.push(Entry {
+            index,
+            term,
+            ..Entry::default()
+        });
+    }
     let mut foreign = message(MessageType::MsgHeartbeat);
     foreign.from = 3;
     let mut local = message(MessageType::MsgHup);
     local.term = 0;
     let whole = message(MessageType::MsgSnapshot);
     let index = message(MessageType::MsgReadIndexResp);
-    for bad in [beyond, gap, foreign, local, whole, index] {
+    for bad in [beyond, gap, last, foreign, local, whole, index] {
         story.receive(2, 1, PeerMessage::Raft(Box::new(bad)));
         story.settle();
     }

@@ -326,6 +326,11 @@ pub fn begin_compilation() -> Mark {
     })
 }
 
+/// The compilation under way: no other one has its number, also if it is of the same statement; 0: none is.
+pub fn compilation() -> u32 {
+    METER.with(|meter| meter.compilation.get())
+}
+
 /// It has been compiled.
 pub fn end_compilation() {
     METER.with(|meter| {
