@@ -17,7 +17,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum SocketFileError {
     /// Something in the file's place leads to another socket.
-    #[error("{0} is a symbolic link, and not a socket of the node's own")]
+    #[error("{0} is a symbolic link, where a socket is expected")]
     Link(PathBuf),
     /// The file has another name, maybe in another node's folder.
     #[error("{0} is a hard link: one socket has several names")]

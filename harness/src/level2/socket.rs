@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use octopus::SocketFile;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Connections that may wait to be accepted.
@@ -70,10 +71,11 @@ impl Address {
         Ok(socket)
     }
 
-    /// Starts a connection, which may still be under way when this returns.
+    /// Starts a connection, which may still be under way when this returns. A link in a unix socket's
+    /// place is not followed: it could lead past the solution, to a backend.
     pub fn connect(&self) -> io::Result<Wire> {
         let (socket, address) = self.socket()?;
-        Self::connect_by(socket, &address)
+        self.connect_by(socket, address)
     }
 
     /// Starts a connection of somebody far away who reads slowly. Loopback has segments of 64 KiB, and the
@@ -84,11 +86,18 @@ impl Address {
         if matches!(self, Self::Tcp(_)) {
             socket.set_tcp_mss(ETHERNET_SEGMENT)?;
         }
-        Self::connect_by(socket, &address)
+        self.connect_by(socket, address)
     }
 
-    fn connect_by(socket: Socket, address: &SockAddr) -> io::Result<Wire> {
-        match socket.connect(address) {
+    fn connect_by(&self, socket: Socket, mut address: SockAddr) -> io::Result<Wire> {
+        let file = match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(SocketFile::open(path)?),
+        };
+        if let Some(file) = &file {
+            address = SockAddr::unix(file.path())?;
+        }
+        match socket.connect(&address) {
             Err(error) if !under_way(&error) => return Err(error),
             _ => {}
         }
@@ -212,5 +221,25 @@ impl Wire {
 impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_socket_leads_nowhere() {
+        let home = tempfile::tempdir().unwrap();
+        let backend = Address::in_folder(home.path(), "backend0.sock");
+        let listening = backend.bind().unwrap();
+        listen(&listening).unwrap();
+        backend.connect().unwrap();
+        std::os::unix::fs::symlink("backend0.sock", home.path().join("shield.sock")).unwrap();
+        let shield = Address::in_folder(home.path(), "shield.sock");
+        for refused in [shield.connect(), shield.connect_from_afar()] {
+            let told = refused.err().unwrap().to_string();
+            assert!(told.contains("symbolic link"), "{told}");
+        }
     }
 }
