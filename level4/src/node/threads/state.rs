@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
 
 use super::super::fault::Fault;
 use super::super::{Node, locked};
@@ -17,8 +18,14 @@ use crate::machine::Machine;
 pub const SNAPSHOT_EVERY: u64 = 50_000;
 /// Or when entries of so many bytes have come, and more than the last snapshot's.
 const SNAPSHOT_EVERY_BYTES: usize = 64 * 1024 * 1024;
-/// Steps applied before the core hears of it.
+/// Or when applying them has taken this long, and longer than writing the last snapshot may take: a node that
+/// restarts executes again what came after its snapshot, before it answers anybody.
+const SNAPSHOT_EVERY_TIME: Duration = Duration::from_secs(5);
+/// So many bytes of snapshots are written in a second, at least.
+const SNAPSHOT_BYTES_A_SECOND: usize = 50_000_000;
+/// Steps applied before the core hears of it, unless they take longer than this.
 const APPLY_GROUP: usize = 256;
+const APPLY_GROUP_TIME: Duration = Duration::from_millis(50);
 
 /// Applies until the core is gone.
 pub(in crate::node) fn run(
@@ -36,7 +43,7 @@ pub(in crate::node) fn run(
     node.applying.watch(machine.place());
     while let Ok(first) = works.recv() {
         let mut applied = Applied::default();
-        let before = machine.applied();
+        let (before, begun) = (machine.applied(), Instant::now());
         for work in std::iter::once(first).chain(works.try_iter().take(APPLY_GROUP)) {
             match work {
                 StateWork::Apply(step) => {
@@ -49,6 +56,9 @@ pub(in crate::node) fn run(
                         pace.take(&mut machine, save, node, Purpose::Compare);
                     } else if asked && !matches!(node.trust.get(), Standing::Parted(_)) {
                         let _ = save.send(Save::Finish(machine.draft(), Purpose::Doubt));
+                    }
+                    if pace.is_due() {
+                        pace.take(&mut machine, save, node, Purpose::Restart);
                     }
                 }
                 StateWork::Read(token) => {
@@ -75,6 +85,9 @@ pub(in crate::node) fn run(
                     let _ = sender.send(machine.executor().view());
                 }
             }
+            if begun.elapsed() >= APPLY_GROUP_TIME {
+                break;
+            }
         }
         let index = machine.applied();
         // A snapshot that replaces a state that has parted may stand at the same index.
@@ -83,9 +96,6 @@ pub(in crate::node) fn run(
             applied.index = index;
             applied.links = machine.take_links();
             let _ = core.send(Input::Applied(applied));
-        }
-        if pace.is_due() {
-            pace.take(&mut machine, save, node, Purpose::Restart);
         }
     }
     Ok(())
@@ -99,35 +109,53 @@ fn apply(
     pace: &mut Pace,
     applied: &mut Applied,
 ) -> Result<(), Fault> {
+    let begun = Instant::now();
+    let mut bytes = 0;
     if let Apply::Batch { index, data, .. } = &step {
-        pace.bytes += data.len();
+        bytes = data.len();
         machine.skip(&node.applying.begin(*index, data));
     }
     applied.executed.append(&mut machine.apply(step)?);
     node.applying.end();
+    pace.applied(bytes, begun.elapsed());
     Ok(())
 }
 
 /// When the next snapshot is due.
 struct Pace {
-    /// Of entries applied since the last one.
-    bytes: usize,
-    /// How many make the next one due.
-    limit: usize,
+    /// Bytes of the entries applied since the last one, and how long that took.
+    since: (usize, Duration),
+    /// How much of either makes the next one due.
+    limits: (usize, Duration),
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            bytes: 0,
-            limit: SNAPSHOT_EVERY_BYTES,
+            since: (0, Duration::ZERO),
+            limits: (SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_TIME),
         }
     }
 }
 
 impl Pace {
+    fn applied(&mut self, bytes: usize, time: Duration) {
+        self.since.0 += bytes;
+        self.since.1 += time;
+    }
+
     fn is_due(&self) -> bool {
-        self.bytes >= self.limit
+        self.since.0 >= self.limits.0 || self.since.1 >= self.limits.1
+    }
+
+    /// One of so many bytes is taken.
+    fn taken(&mut self, size: usize) {
+        let writing = Duration::from_secs((size / SNAPSHOT_BYTES_A_SECOND) as u64);
+        self.since = (0, Duration::ZERO);
+        self.limits = (
+            SNAPSHOT_EVERY_BYTES.max(size),
+            SNAPSHOT_EVERY_TIME.max(writing),
+        );
     }
 
     /// Takes a snapshot, unless the state is not to be trusted.
@@ -138,7 +166,7 @@ impl Pace {
         node: &Node,
         purpose: Purpose,
     ) {
-        self.bytes = 0;
+        self.since = (0, Duration::ZERO);
         let purpose = match node.trust.get() {
             Standing::Sound => purpose,
             // Contents that agree end the doubt; until then this one is not kept.
@@ -146,7 +174,32 @@ impl Pace {
             Standing::Doubtful(_) | Standing::Parted(_) => return,
         };
         let draft = machine.draft();
-        self.limit = SNAPSHOT_EVERY_BYTES.max(draft.size());
+        self.taken(draft.size());
         let _ = save.send(Save::Finish(draft, purpose));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_after_much_to_read_or_long_work_and_large_ones_are_rare() {
+        let mut pace = Pace::default();
+        pace.applied(SNAPSHOT_EVERY_BYTES - 1, SNAPSHOT_EVERY_TIME / 2);
+        assert!(!pace.is_due());
+        pace.applied(1, Duration::ZERO);
+        assert!(pace.is_due());
+        pace.taken(1_000);
+        assert!(!pace.is_due());
+        pace.applied(1, SNAPSHOT_EVERY_TIME / 2);
+        pace.applied(1, SNAPSHOT_EVERY_TIME / 2);
+        assert!(pace.is_due());
+        // A gigabyte.
+        pace.taken(20 * SNAPSHOT_BYTES_A_SECOND);
+        pace.applied(SNAPSHOT_EVERY_BYTES, Duration::from_secs(19));
+        assert!(!pace.is_due());
+        pace.applied(0, Duration::from_secs(1));
+        assert!(pace.is_due());
     }
 }
