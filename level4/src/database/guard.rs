@@ -23,6 +23,9 @@ const VALUE_LIMIT: i32 = 16 * 1024 * 1024;
 const EXPRESSION_LIMIT: i32 = 200;
 /// The longest program of a statement, in instructions (24 bytes each).
 const PROGRAM_LIMIT: i32 = 1_400_000;
+/// How deep triggers may fire each other. Whatever opens a table goes through all the places at which it is
+/// open, so that deep recursion costs by the square.
+const TRIGGER_LIMIT: i32 = 200;
 /// The largest database, bytes.
 const DATABASE_LIMIT: i64 = 1024 * 1024 * 1024;
 /// PRAGMAs that compile views.
@@ -151,6 +154,7 @@ impl Guard {
             (Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT),
             (Limit::SQLITE_LIMIT_EXPR_DEPTH, EXPRESSION_LIMIT),
             (Limit::SQLITE_LIMIT_VDBE_OP, PROGRAM_LIMIT),
+            (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, TRIGGER_LIMIT),
         ] {
             connection.set_limit(limit, most)?;
         }
