@@ -14,6 +14,7 @@ mod readers;
 mod session;
 mod shell;
 mod statements;
+mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tokens::{Kind, Token, Tokens, Word};
+
 /// The most SELECTs within each other, those of views and common table expressions among them. SQLite's
 /// own limit counts what a connection has not met before, and must never be the one that is reached.
 pub const DEEPEST: u64 = 150;
@@ -18,6 +20,9 @@ pub const BROADEST: u64 = 10_000;
 
 /// Charged for the compiling of each of them.
 const BREADTH_STEPS: u64 = 200;
+
+/// The most parentheses that may be open.
+const PARENTHESES: usize = 10_000;
 
 /// The views of a database, and what else of its schema makes compiling costly.
 #[derive(Debug, Default)]
@@ -48,6 +53,23 @@ impl Extent {
         depth.saturating_add(self.breadth.saturating_mul(BREADTH_STEPS))
     }
 
+    /// With a view in its place so many times.
+    fn with(self, view: Self, times: u64) -> Self {
+        let breadth = times.saturating_mul(view.breadth);
+        Self {
+            depth: self.depth.max(view.depth),
+            breadth: self.breadth.saturating_add(breadth),
+        }
+    }
+
+    /// Around SELECTs that are nested so deep.
+    fn around(self, depth: u64) -> Self {
+        Self {
+            depth: self.depth + depth,
+            ..self
+        }
+    }
+
     fn check(self) -> Result<Self, TooNested> {
         if self.depth > DEEPEST {
             return Err(TooNested::Deep);
@@ -69,18 +91,36 @@ struct Shape {
 }
 
 impl Shape {
+    /// Of a text's first statement.
+    fn of(sql: &[u8]) -> Self {
+        let mut shape = Self::default();
+        shape.depth = scan(sql, |table| shape.mention(table.name(), 1));
+        shape
+    }
+
+    fn join(&mut self, other: Self) {
+        self.depth = self.depth.max(other.depth);
+        for (table, times) in other.tables {
+            self.mention(table, times);
+        }
+    }
+
+    /// One that names more than [`BROADEST`] is too broad whatever they are.
     fn mention(&mut self, table: String, times: u64) {
-        let count = self.tables.entry(table).or_default();
-        *count = count.saturating_add(times);
+        if self.tables.len() as u64 <= BROADEST || self.tables.contains_key(&table) {
+            let count = self.tables.entry(table).or_default();
+            *count = count.saturating_add(times);
+        }
     }
 }
 
 /// What views stand for is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooNested {
-    /// Beyond [`DEEPEST`].
+    /// Beyond [`DEEPEST`], or so many parentheses that they need not be looked into.
     #[error(
-        "budget exceeded: SELECTs are nested more than {DEEPEST} deep, those of views among them"
+        "budget exceeded: SELECTs are nested more than {DEEPEST} deep, those of views among them, \
+         or parentheses more than {PARENTHESES}"
     )]
     Deep,
     /// Beyond [`BROADEST`].
@@ -142,21 +182,14 @@ impl Views {
         let mut new = Shape::of(sql.as_bytes());
         new.tables.remove(&name);
         self.mentioned.extend(new.tables.keys().cloned());
-        let shape = self.shapes.entry(name).or_default();
-        shape.depth = shape.depth.max(new.depth).max(1);
-        for (table, times) in new.tables {
-            shape.mention(table, times);
-        }
+        new.depth = new.depth.max(1);
+        self.shapes.entry(name).or_default().join(new);
     }
 
     /// Adds a trigger by its text; one of the same name stays, too.
     pub fn add_trigger(&mut self, name: &str, sql: &str) {
-        let new = Shape::of(sql.as_bytes());
-        let shape = self.triggers.entry(name.to_ascii_lowercase()).or_default();
-        shape.depth = shape.depth.max(new.depth);
-        for (table, times) in new.tables {
-            shape.mention(table, times);
-        }
+        let trigger = self.triggers.entry(name.to_ascii_lowercase());
+        trigger.or_default().join(Shape::of(sql.as_bytes()));
     }
 
     /// Adds a view to those that have been followed; gives how many had to be looked at.
@@ -220,18 +253,12 @@ impl Views {
 
     /// Of what names views, and is none.
     fn extent(&self, shape: &Shape) -> Extent {
-        let views = shape
-            .tables
-            .iter()
-            .filter_map(|(name, times)| Some((self.extents.get(name)?, times)));
-        let mut extent = Extent::default();
-        for (view, times) in views {
-            extent.depth = extent.depth.max(view.depth);
-            let breadth = times.saturating_mul(view.breadth);
-            extent.breadth = extent.breadth.saturating_add(breadth);
-        }
-        extent.depth += shape.depth;
-        extent
+        let named = shape.tables.iter();
+        let views = named.filter_map(|(name, &times)| Some((*self.extents.get(name)?, times)));
+        let extent = views.fold(Extent::default(), |all, (view, times)| {
+            all.with(view, times)
+        });
+        extent.around(shape.depth)
     }
 
     /// What the first statement of `sql` comes to.
@@ -240,7 +267,16 @@ impl Views {
     ///
     /// If that is too deep or too broad.
     pub fn extent_of(&self, sql: &[u8]) -> Result<Extent, TooNested> {
-        self.extent(&Shape::of(sql)).check()
+        let mut extent = Extent::default();
+        let depth = scan(sql, |table| {
+            // Most databases have no views.
+            if !self.extents.is_empty()
+                && let Some(&view) = self.extents.get(&table.name())
+            {
+                extent = extent.with(view, 1);
+            }
+        });
+        extent.around(depth).check()
     }
 
     /// What compiling a trigger is charged with, in steps.
@@ -276,53 +312,48 @@ const TABLE_FOLLOWS: [&str; 10] = [
 /// What may stand before the word TRIGGER that makes a trigger.
 const TRIGGER_BEGINS: [&str; 6] = ["explain", "query", "plan", "create", "temp", "temporary"];
 
-impl Shape {
-    /// Of a text's first statement.
-    fn of(sql: &[u8]) -> Self {
-        let mut shape = Self::default();
-        let mut levels = vec![Level::default()];
-        let (mut selects, mut has_with) = (0, false);
-        let (mut is_beginning, mut is_trigger) = (true, false);
-        // The word before, and the one before that.
-        let (mut last, mut before_last) = (Word::default(), Word::default());
-        let mut candidate: Option<Token> = None;
-        for token in (Tokens { sql }) {
-            let word = token.word();
-            let follows_dot = last.as_str() == "." && candidate.is_some();
-            if word.as_str() != "."
-                && let Some(table) = candidate.take()
-            {
-                shape.mention(table.name(), 1);
-            }
-            is_trigger |= is_beginning && word.as_str() == "trigger";
-            is_beginning &= TRIGGER_BEGINS.contains(&word.as_str());
-            let ends = !is_trigger || (last.as_str() == "end" && before_last.as_str() == ";");
-            if word.as_str() == ";" && ends {
-                break;
-            }
-            selects += u64::from(word.as_str() == "select");
-            has_with |= word.as_str() == "with";
-            let is_from = open_levels(&mut levels, word.as_str());
-            shape.depth = levels.last().map_or(0, |l| l.depth).max(shape.depth);
-            let may_be_table = match last.as_str() {
-                "," | "(" => is_from,
-                before if TABLE_FOLLOWS.contains(&before) => true,
-                _ => follows_dot,
-            };
-            if may_be_table && token.kind != Kind::Sign {
-                candidate = Some(token);
-            }
-            before_last = std::mem::replace(&mut last, word);
+/// How deep a text's first statement nests SELECTs; tells what may be tables or views in it.
+fn scan<'s>(sql: &'s [u8], mut mention: impl FnMut(Token<'s>)) -> u64 {
+    let mut levels = vec![Level::default()];
+    let (mut depth, mut selects, mut has_with) = (0, 0, false);
+    let (mut is_beginning, mut is_trigger) = (true, false);
+    // The word before, and the one before that.
+    let (mut last, mut before_last) = (Word::default(), Word::default());
+    let mut candidate: Option<Token> = None;
+    for token in (Tokens { sql }) {
+        let word = token.word();
+        let follows_dot = last.as_str() == "." && candidate.is_some();
+        if word.as_str() != "."
+            && let Some(table) = candidate.take()
+        {
+            mention(table);
         }
-        if let Some(table) = candidate {
-            shape.mention(table.name(), 1);
+        is_trigger |= is_beginning && word.as_str() == "trigger";
+        is_beginning &= TRIGGER_BEGINS.contains(&word.as_str());
+        let ends = !is_trigger || (last.as_str() == "end" && before_last.as_str() == ";");
+        if word.as_str() == ";" && ends {
+            break;
         }
-        if has_with {
-            // Each common table expression may be within the one after it.
-            shape.depth = selects;
+        selects += u64::from(word.as_str() == "select");
+        has_with |= word.as_str() == "with";
+        let is_from = open_levels(&mut levels, word.as_str());
+        if levels.len() > PARENTHESES {
+            return DEEPEST + 1;
         }
-        shape
+        depth = levels.last().map_or(0, |l| l.depth).max(depth);
+        let may_be_table = match last.as_str() {
+            "," | "(" => is_from,
+            before if TABLE_FOLLOWS.contains(&before) => true,
+            _ => follows_dot,
+        };
+        if may_be_table && token.kind != Kind::Sign {
+            candidate = Some(token);
+        }
+        before_last = std::mem::replace(&mut last, word);
     }
+    candidate.map(mention);
+    // Each common table expression may be within the one after it.
+    if has_with { selects } else { depth }
 }
 
 /// What a word makes of the parentheses that are open; gives whether tables were awaited before it.
@@ -353,149 +384,6 @@ fn open_levels(levels: &mut Vec<Level>, word: &str) -> bool {
         _ => {}
     }
     was_from
-}
-
-/// What a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A keyword, a name or a number.
-    Word,
-    /// A name or a text between this quote and its like.
-    Quoted(u8),
-    Sign,
-}
-
-/// A word, a name, a text or a sign.
-#[derive(Debug, Clone, Copy)]
-struct Token<'s> {
-    /// Without the quotes around it.
-    text: &'s [u8],
-    kind: Kind,
-}
-
-impl Token<'_> {
-    /// As far as it means something by itself.
-    fn word(&self) -> Word {
-        match self.kind {
-            Kind::Quoted(_) => Word::default(),
-            Kind::Word | Kind::Sign => Word::of(self.text),
-        }
-    }
-
-    /// In lower case, and without what quotes are doubled by.
-    fn name(&self) -> String {
-        let name = String::from_utf8_lossy(self.text).to_ascii_lowercase();
-        match self.kind {
-            Kind::Quoted(quote @ (b'\'' | b'"' | b'`')) => {
-                let quote = char::from(quote).to_string();
-                name.replace(&quote.repeat(2), &quote)
-            }
-            _ => name,
-        }
-    }
-}
-
-/// The length of the longest word that is looked for.
-const LONGEST_WORD: usize = 9;
-
-/// A word or sign in lower case; empty if it is none that is looked for. Requests are megabytes at times, so
-/// that none of this may take memory.
-#[derive(Debug, Default, Clone, Copy)]
-struct Word {
-    bytes: [u8; LONGEST_WORD],
-    length: usize,
-}
-
-impl Word {
-    fn of(text: &[u8]) -> Self {
-        let mut word = Self::default();
-        if text.is_ascii()
-            && let Some(bytes) = word.bytes.get_mut(..text.len())
-        {
-            bytes.copy_from_slice(text);
-            bytes.make_ascii_lowercase();
-            word.length = text.len();
-        }
-        word
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-/// The tokens of SQL, but for blanks and comments.
-struct Tokens<'s> {
-    sql: &'s [u8],
-}
-
-impl<'s> Tokens<'s> {
-    /// Goes on behind what `is_in` is true for.
-    fn skip(&mut self, is_in: impl Fn(u8) -> bool) {
-        let end = self.sql.iter().position(|&byte| !is_in(byte));
-        self.sql = &self.sql[end.unwrap_or(self.sql.len())..];
-    }
-
-    fn skip_blanks(&mut self) {
-        loop {
-            self.skip(|byte| byte.is_ascii_whitespace());
-            let end = if self.sql.starts_with(b"--") {
-                memchr::memchr(b'\n', self.sql)
-            } else if self.sql.starts_with(b"/*") {
-                memchr::memmem::find(&self.sql[2..], b"*/").map(|place| place + 3)
-            } else {
-                return;
-            };
-            self.sql = end.map_or(&[], |end| &self.sql[end + 1..]);
-        }
-    }
-
-    /// What is between this quote and `end`.
-    fn quoted(&mut self, end: u8) -> &'s [u8] {
-        let text = &self.sql[1..];
-        let mut length = 0;
-        while let Some(place) = memchr::memchr(end, &text[length..]) {
-            length += place;
-            // A quote that is doubled stands for one.
-            if end == b']' || text.get(length + 1) != Some(&end) {
-                self.sql = &text[length + 1..];
-                return &text[..length];
-            }
-            length += 2;
-        }
-        self.sql = &[];
-        text
-    }
-}
-
-impl<'s> Iterator for Tokens<'s> {
-    type Item = Token<'s>;
-
-    fn next(&mut self) -> Option<Token<'s>> {
-        self.skip_blanks();
-        let start = self.sql;
-        let first = *start.first().filter(|&&byte| byte != 0)?;
-        let is_of_word =
-            |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_$".contains(&byte);
-        Some(if b"'\"`[".contains(&first) {
-            Token {
-                text: self.quoted(if first == b'[' { b']' } else { first }),
-                kind: Kind::Quoted(first),
-            }
-        } else if is_of_word(first) {
-            self.skip(is_of_word);
-            Token {
-                text: &start[..start.len() - self.sql.len()],
-                kind: Kind::Word,
-            }
-        } else {
-            self.sql = &start[1..];
-            Token {
-                text: &start[..1],
-                kind: Kind::Sign,
-            }
-        })
-    }
 }
 
 #[cfg(test)]
@@ -580,6 +468,17 @@ mod tests {
         assert_eq!(views.follow(), Err(TooNested::Broad));
         let name = format!("SELECT 1 FROM v{}", BROADEST.ilog2());
         assert_eq!(views.extent_of(name.as_bytes()), Err(TooNested::Broad));
+    }
+
+    #[test]
+    fn what_is_beyond_measure_takes_no_memory() {
+        let mut views = Views::default();
+        let open = "(".repeat(3_000_000);
+        assert_eq!(views.extent_of(open.as_bytes()), Err(TooNested::Deep));
+        let names: Vec<String> = (0..3 * BROADEST).map(|n| format!("t{n}")).collect();
+        let text = format!("CREATE VIEW v AS SELECT 1 FROM {}", names.join(", "));
+        assert_eq!(views.add_and_follow("v", &text), Err(TooNested::Broad));
+        assert_eq!(views.shapes["v"].tables.len() as u64, BROADEST + 1);
     }
 
     #[test]

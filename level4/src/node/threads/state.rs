@@ -122,40 +122,31 @@ fn apply(
 }
 
 /// When the next snapshot is due.
+#[derive(Default)]
 struct Pace {
-    /// Bytes of the entries applied since the last one, and how long that took.
-    since: (usize, Duration),
-    /// How much of either makes the next one due.
-    limits: (usize, Duration),
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            since: (0, Duration::ZERO),
-            limits: (SNAPSHOT_EVERY_BYTES, SNAPSHOT_EVERY_TIME),
-        }
-    }
+    /// Bytes of the entries applied since the last one.
+    bytes: usize,
+    /// How long that took.
+    time: Duration,
+    /// The last one's size, bytes.
+    size: usize,
 }
 
 impl Pace {
     fn applied(&mut self, bytes: usize, time: Duration) {
-        self.since.0 += bytes;
-        self.since.1 += time;
+        self.bytes += bytes;
+        self.time += time;
     }
 
     fn is_due(&self) -> bool {
-        self.since.0 >= self.limits.0 || self.since.1 >= self.limits.1
+        let writing = Duration::from_secs((self.size / SNAPSHOT_BYTES_A_SECOND) as u64);
+        self.bytes >= SNAPSHOT_EVERY_BYTES.max(self.size)
+            || self.time >= SNAPSHOT_EVERY_TIME.max(writing)
     }
 
-    /// One of so many bytes is taken.
-    fn taken(&mut self, size: usize) {
-        let writing = Duration::from_secs((size / SNAPSHOT_BYTES_A_SECOND) as u64);
-        self.since = (0, Duration::ZERO);
-        self.limits = (
-            SNAPSHOT_EVERY_BYTES.max(size),
-            SNAPSHOT_EVERY_TIME.max(writing),
-        );
+    /// Counts from here on.
+    fn begin(&mut self) {
+        (self.bytes, self.time) = (0, Duration::ZERO);
     }
 
     /// Takes a snapshot, unless the state is not to be trusted.
@@ -166,7 +157,7 @@ impl Pace {
         node: &Node,
         purpose: Purpose,
     ) {
-        self.since = (0, Duration::ZERO);
+        self.begin();
         let purpose = match node.trust.get() {
             Standing::Sound => purpose,
             // Contents that agree end the doubt; until then this one is not kept.
@@ -174,7 +165,7 @@ impl Pace {
             Standing::Doubtful(_) | Standing::Parted(_) => return,
         };
         let draft = machine.draft();
-        self.taken(draft.size());
+        self.size = draft.size();
         let _ = save.send(Save::Finish(draft, purpose));
     }
 }
@@ -190,13 +181,14 @@ mod tests {
         assert!(!pace.is_due());
         pace.applied(1, Duration::ZERO);
         assert!(pace.is_due());
-        pace.taken(1_000);
+        pace.begin();
         assert!(!pace.is_due());
         pace.applied(1, SNAPSHOT_EVERY_TIME / 2);
         pace.applied(1, SNAPSHOT_EVERY_TIME / 2);
         assert!(pace.is_due());
         // A gigabyte.
-        pace.taken(20 * SNAPSHOT_BYTES_A_SECOND);
+        pace.begin();
+        pace.size = 20 * SNAPSHOT_BYTES_A_SECOND;
         pace.applied(SNAPSHOT_EVERY_BYTES, Duration::from_secs(19));
         assert!(!pace.is_due());
         pace.applied(0, Duration::from_secs(1));
