@@ -7,13 +7,14 @@ use std::fs;
 
 use regex_automata::meta;
 
+use crate::byte_pool::BytePool;
 use crate::index::format::{HEADER_BYTES, Header, Section};
 use crate::index::manifest::Manifest;
 use crate::index::segment::{index_path, text_path};
 use crate::index::{Gram, Segment, posting};
+use crate::search::Budget;
 use crate::search::pattern::Pattern;
 use crate::search::plan::Plan;
-use crate::search::{Budget, BytePool};
 
 /// A posting list is a set of the segment's chunks, or none at all.
 pub fn posting_list(bytes: &[u8], chunks: usize) {

@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
+mod byte_pool;
 pub mod checks;
 mod cluster;
 mod codec;

@@ -121,8 +121,8 @@ impl Segment {
             .collect();
         Ok(Self {
             number,
-            index: Store::new(index_path, index, length)?,
-            text: Store::new(text_path, text, text_bytes)?,
+            index: Store::new(index_path, index, length - header.postings.bytes..length)?,
+            text: Store::new(text_path, text, 0..text_bytes)?,
             header,
             files,
             chunks,

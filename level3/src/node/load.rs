@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::search::{Budget, BytePool, NODE_BYTES};
+use crate::byte_pool::BytePool;
+use crate::search::{Budget, NODE_BYTES};
 
 /// Searches by expression that run at once.
 const MAX_HEAVY: usize = 6;

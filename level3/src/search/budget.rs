@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::byte_pool::BytePool;
+
 /// How often to look whether whoever asked is still there: a tenth of the time within which the
 /// work of an abandoned search has to end.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -24,30 +26,6 @@ pub(crate) enum Spent {
     Time,
     /// Nobody waits for the answer any more.
     Asker,
-}
-
-/// Memory that several searches share.
-#[derive(Debug)]
-pub struct BytePool(AtomicUsize);
-
-impl BytePool {
-    /// A pool of so many bytes.
-    pub const fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        // Relaxed: only the number counts, and no other memory is guarded by it.
-        let less = |left: usize| left.checked_sub(bytes);
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
 }
 
 /// What one search may spend. Shared by its threads; what it took from the pool comes back when

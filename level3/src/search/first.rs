@@ -140,10 +140,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::byte_pool::BytePool;
     use crate::corpus::Stamp;
     use crate::index::builder::SegmentBuilder;
     use crate::index::{Identity, Live, Segment, Snapshot};
-    use crate::search::budget::{Budget, BytePool};
+    use crate::search::budget::Budget;
     use crate::search::query::{Query, Term};
 
     const SEGMENTS: usize = 4;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::best;
-use super::budget::{Budget, BytePool, REQUEST_BYTES};
+use super::budget::{Budget, REQUEST_BYTES};
 use super::filter::{FileFilter, FilterError};
 use super::first;
 use super::lines::LineMatcher;
@@ -17,6 +17,7 @@ use super::pattern::PatternError;
 use super::request::{Answer, Counts, Hit, Order, Request};
 use super::scan::{Scan, named_files, row};
 use super::show::{HIT_BYTES, Shower};
+use crate::byte_pool::BytePool;
 use crate::index::{IndexError, Snapshot};
 
 /// Why a search was refused or failed.

@@ -34,7 +34,7 @@ mod tally;
 mod weight;
 
 pub(crate) use browse::{Folder, file, folder};
-pub(crate) use budget::{Budget, BytePool, NODE_BYTES};
+pub(crate) use budget::{Budget, NODE_BYTES};
 pub use hits::{SearchError, check, search};
 pub(crate) use hits::{count, search_within};
 pub use pattern::PatternError;

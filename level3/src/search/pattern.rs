@@ -436,7 +436,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::search::budget::BytePool;
+    use crate::byte_pool::BytePool;
 
     /// Line numbers that match, by running the expression on each line alone.
     fn plain(expression: &str, text: &str) -> Vec<usize> {

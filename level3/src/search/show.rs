@@ -233,7 +233,7 @@ fn shown(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::budget::BytePool;
+    use crate::byte_pool::BytePool;
 
     fn shown_hit(query: &str, text: &str) -> Hit {
         let pattern = Pattern::new(query, true, false).unwrap();
