@@ -1,7 +1,8 @@
 //! Where a node keeps its shards: `shard-N` for the unnamed root, `root-NAME/shard-N` for others.
 //!
-//! A root that is removed is first renamed to `removed-JOB`, so that it is gone at once whatever
-//! happens while its files are; what a kill has left of it goes when the folder is opened.
+//! A root that is removed is first renamed to `removed-JOB`, and a shard to `removed-JOB-N`, so that it
+//! is gone at once whatever happens while its files are, and queries do not wait for that; what a kill
+//! has left of it goes when the folder is opened.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +22,8 @@ pub(super) fn of_shard(dir: &Path, root: &RootName, shard: u32) -> PathBuf {
     of_root(dir, root).join(format!("{SHARD}{shard}"))
 }
 
-fn of_root(dir: &Path, root: &RootName) -> PathBuf {
+/// The folder of a root.
+pub(super) fn of_root(dir: &Path, root: &RootName) -> PathBuf {
     if root.is_unnamed() {
         dir.to_owned()
     } else {
@@ -69,11 +71,12 @@ fn folders(dir: &Path) -> Result<Vec<(String, PathBuf)>, IndexError> {
     Ok(found)
 }
 
-/// Takes a root's folder away from its name, if there is one, and says where it is now.
-pub(super) fn discard(dir: &Path, root: &RootName, job: u64) -> Result<PathBuf, IndexError> {
-    let (from, to) = (of_root(dir, root), dir.join(format!("{REMOVED}{job}")));
-    match fs::rename(&from, &to) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(IndexError::io(&from)(error)),
+/// Takes the folder `from` away from its name, if it is there, and says where below `dir` it is now.
+/// Nothing else is discarded under the same `number`.
+pub(super) fn discard(dir: &Path, from: &Path, number: &str) -> Result<PathBuf, IndexError> {
+    let to = dir.join(format!("{REMOVED}{number}"));
+    match fs::rename(from, &to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(IndexError::io(from)(error)),
         _ => Ok(to),
     }
 }

@@ -197,16 +197,28 @@ impl Node {
             return Err(NodeError::NoState { shard, job });
         }
         let keep = keep.into_iter().chain([shard]).collect();
-        Ok(self.drop_others(&root, &keep)?)
+        Ok(self.drop_others(&root, job, &keep)?)
     }
 
-    /// Removes the shards of a root that are held by other nodes now.
-    fn drop_others(&self, root: &RootName, keep: &HashSet<u32>) -> Result<(), IndexError> {
+    /// Removes the shards of a root that a job has dealt to other nodes.
+    fn drop_others(
+        &self,
+        root: &RootName,
+        job: u64,
+        keep: &HashSet<u32>,
+    ) -> Result<(), IndexError> {
         let is_other = |(of, number): &(RootName, u32)| of == root && !keep.contains(number);
-        for (_, shard) in self.shards_mut().extract_if(.., |key, _| is_other(key)) {
-            fs::remove_dir_all(shard.dir()).map_err(IndexError::io(shard.dir()))?;
-        }
-        Ok(())
+        let discard = |((_, number), shard): (_, Arc<Shard>)| {
+            folders::discard(&self.dir, shard.dir(), &format!("{job}-{number}"))
+        };
+        let discarded: Vec<_> = self
+            .shards_mut()
+            .extract_if(.., |key, _| is_other(key))
+            .map(discard)
+            .collect();
+        discarded
+            .into_iter()
+            .try_for_each(|folder| folders::remove(&folder?))
     }
 
     /// Removes a root, unless a later job has made it anew.
@@ -232,7 +244,8 @@ impl Node {
             return Ok(());
         }
         shards.retain(|key, _| !of_root(key));
-        let discarded = folders::discard(&self.dir, root, *job)?;
+        let folder = folders::of_root(&self.dir, root);
+        let discarded = folders::discard(&self.dir, &folder, &job.to_string())?;
         drop(shards);
         Ok(folders::remove(&discarded)?)
     }
@@ -244,16 +257,60 @@ mod tests {
     use crate::index::Identity;
 
     fn update(node: &Node, tree: &Path, name: &str, job: u64) -> Result<(), NodeError> {
+        update_shard(node, tree, name, 1, job)
+    }
+
+    fn update_shard(
+        node: &Node,
+        tree: &Path,
+        name: &str,
+        shard: u32,
+        job: u64,
+    ) -> Result<(), NodeError> {
         let identity = Identity {
             name: RootName::try_from(name.to_owned()).unwrap(),
             root: tree.to_str().unwrap().to_owned(),
             job,
-            shard: 1,
-            of: 1,
+            shard,
+            of: shard,
             ..Identity::default()
         };
         let entries = corpus::walk(tree).unwrap().entries;
         node.update(UpdateRequest { identity }, entries)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let items = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = items
+            .map(|item| item.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_shard_that_another_node_has_now_leaves_nothing() {
+        let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(tree.path().join("file"), "text").unwrap();
+        let node = Node::open(1, dir.path()).unwrap();
+        let root = RootName::default();
+        for (shard, job) in [(1, 5), (2, 5), (1, 6)] {
+            update_shard(&node, tree.path(), "", shard, job).unwrap();
+            node.commit(CommitRequest {
+                root: root.clone(),
+                shard,
+                job,
+                keep: if job == 5 { vec![1, 2] } else { Vec::new() },
+            })
+            .unwrap();
+        }
+        assert!(node.shard(&root, 1).is_some() && node.shard(&root, 2).is_none());
+        assert_eq!(names(dir.path()), ["lock", "shard-1"]);
+        // What a kill has left of another goes when the node starts.
+        drop(node);
+        fs::create_dir_all(dir.path().join("removed-7-3/inner")).unwrap();
+        Node::open(1, dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["lock", "shard-1"]);
     }
 
     #[test]
@@ -280,12 +337,10 @@ mod tests {
         // An update that was on its way.
         let late = update(&node, tree.path(), "a", 5);
         assert!(matches!(late, Err(NodeError::Superseded)), "{late:?}");
-        let mut names: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|item| item.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["lock", "removals.json", "root-b", "shard-1"]);
+        assert_eq!(
+            names(dir.path()),
+            ["lock", "removals.json", "root-b", "shard-1"]
+        );
         update(&node, tree.path(), "a", 7).unwrap();
         assert!(node.shard(&root, 1).is_some());
         assert!(forget(&node, &RootName::default(), 9).is_err());
