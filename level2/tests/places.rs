@@ -11,114 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{Backend, GET, Gated, LONG, Proxy, read_all, read_message, split, status};
+use common::{Backend, GET, Gated, LONG, Proxy, STRICT, read_all, read_message, split, status};
 use rand::{Rng, SeedableRng};
-
-/// Slow clients are found out quickly.
-const STRICT: [&str; 4] = ["--grace", "300ms", "--min-rate", "10k"];
-
-/// Sends this and then nothing.
-fn send(proxy: &Proxy, request: &[u8]) -> TcpStream {
-    let mut stream = proxy.connect();
-    // It may have been refused before all of it was sent.
-    let _ = stream.write_all(request);
-    stream
-}
-
-#[test]
-fn slow_bodies_lock_nobody_out() {
-    let backend = Backend::echo();
-    let proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "1"]);
-    let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
-    let _slow: Vec<TcpStream> = (0..8).map(|_| send(&proxy, head)).collect();
-    for _ in 0..5 {
-        assert_eq!(status(&proxy.talk(GET)), 200);
-    }
-    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
-}
-
-#[test]
-fn a_body_slower_than_the_least_rate_is_refused_before_and_after_its_place() {
-    let backend = Backend::echo();
-    let proxy = Proxy::start(
-        &[&backend.name()],
-        &[
-            &STRICT[..],
-            &["--max-in-flight", "1", "--buffer-request", "8k"],
-        ]
-        .concat(),
-    );
-    let admitted = || -> u64 {
-        let by_class = proxy.status("/policy/admitted");
-        let counts = by_class.as_object().unwrap().values();
-        counts.map(|count| count.as_u64().unwrap()).sum()
-    };
-    // The second sends more than is buffered, and so has a place at the backend.
-    for sent in [0, 100_000] {
-        let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048576\r\n\r\n".to_vec();
-        request.resize(request.len() + sent, b'x');
-        let start = std::time::Instant::now();
-        loop {
-            let before = admitted();
-            assert_eq!(status(&read_all(&mut send(&proxy, &request))), 408);
-            let had_a_place = admitted() > before;
-            assert_eq!(status(&proxy.talk(GET)), 200);
-            if had_a_place == (sent > 0) {
-                break;
-            }
-            // This client itself was held up for longer than the grace, in the middle of its sending.
-            assert!(start.elapsed() < LONG, "it never has a place");
-        }
-    }
-}
-
-#[test]
-fn a_trickle_is_no_progress() {
-    let backend = Backend::echo();
-    let proxy = Proxy::start(&[&backend.name()], &STRICT);
-    let mut stream = send(
-        &proxy,
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
-    );
-    let mut reader = stream.try_clone().unwrap();
-    let trickle = std::thread::spawn(move || {
-        // Until the proxy has had enough, whenever that is.
-        while stream.write_all(b"1\r\nx\r\n").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    assert_eq!(status(&read_all(&mut reader)), 408);
-    drop(reader);
-    trickle.join().unwrap();
-}
-
-#[test]
-fn a_slow_body_is_found_out_after_the_answers_head_as_well() {
-    // It answers before it has the body, and goes on for as long as that comes.
-    let backend = Backend::new(|mut stream| {
-        if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
-            return;
-        }
-        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n";
-        stream.write_all(head).unwrap();
-        while let Ok(1..) = stream.read(&mut [0; 1024]) {}
-    });
-    let proxy = Proxy::start(&[&backend.name()], &STRICT);
-    let mut request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n".to_vec();
-    request.resize(100_000, b'x');
-    let mut stream = send(&proxy, &request);
-    let mut reader = stream.try_clone().unwrap();
-    let trickle = std::thread::spawn(move || {
-        while stream.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    assert_eq!(status(&read_all(&mut reader)), 200);
-    proxy.wait_for("/totals/timeouts", |count| count == 1);
-    proxy.wait_for("/backends/0/in_flight", |count| count == 0);
-    drop(reader);
-    trickle.join().unwrap();
-}
 
 #[test]
 fn expect_100_continue_is_answered_although_every_place_is_taken() {
@@ -127,12 +21,10 @@ fn expect_100_continue_is_answered_although_every_place_is_taken() {
         &[&gated.backend.name()],
         &["--max-in-flight", "1", "--max-wait", "60s"],
     );
-    let _holds = send(&proxy, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let _holds = proxy.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     gated.started();
-    let mut stream = send(
-        &proxy,
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
-    );
+    let mut stream = proxy
+        .send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (head, _) = read_message(&mut reader, true).unwrap();
     assert_eq!(status(head.as_bytes()), 100);
@@ -156,7 +48,7 @@ fn the_place_of_a_client_that_left_waits_for_the_backend_unless_closing_ends_the
                 if cancel { "--cancel" } else { "--cancel=false" },
             ],
         );
-        let stream = send(&proxy, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let stream = proxy.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         gated.started();
         drop(stream);
         proxy.wait_for("/totals/abandoned", |count| count == 1);
@@ -173,11 +65,11 @@ fn a_client_that_leaves_the_queue_takes_nothing_with_it() {
     let gated = Gated::new();
     let flags = ["--max-in-flight", "1", "--max-wait", "60s"];
     let proxy = Proxy::start(&[&gated.backend.name()], &flags);
-    let _holds = send(&proxy, GET);
+    let _holds = proxy.send(GET);
     gated.started();
-    let leaves = send(&proxy, GET);
+    let leaves = proxy.send(GET);
     proxy.wait_for("/policy/queued", |count| count == 1);
-    let mut stays = send(&proxy, GET);
+    let mut stays = proxy.send(GET);
     proxy.wait_for("/policy/queued", |count| count == 2);
     drop(leaves);
     proxy.wait_for("/totals/abandoned", |count| count == 1);
@@ -212,7 +104,7 @@ fn a_body_that_goes_wrong_halfway_leaves_the_place_to_the_handler_until_it_is_do
         (&large, Some(413)),
         ("10\r\nxx", None),
     ] {
-        let mut stream = send(&proxy, &start);
+        let mut stream = proxy.send(&start);
         begins.recv_timeout(LONG).unwrap();
         let _ = stream.write_all(rest.as_bytes());
         if let Some(wanted) = wanted {
@@ -251,7 +143,7 @@ fn a_client_that_leaves_an_event_stream_is_noticed_at_once() {
         let proxy = Proxy::start(&[&backend.name()], &["--max-in-flight", "2", cancel]);
         for _ in 0..4 {
             let streams: Vec<TcpStream> = (0..2)
-                .map(|_| send(&proxy, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
+                .map(|_| proxy.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
                 .collect();
             for _ in &streams {
                 begins.recv_timeout(LONG).unwrap();
@@ -280,10 +172,7 @@ fn an_event_stream_outlives_the_clients_timeouts_and_its_bytes_are_not_delayed()
     });
     let flags = [&STRICT[..], &["--idle-timeout", "200ms"]].concat();
     let proxy = Proxy::start(&[&backend.name()], &flags);
-    let mut stream = send(
-        &proxy,
-        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-    );
+    let mut stream = proxy.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     let mut start = Vec::new();
     while !start.ends_with(b"first\r\n") {
         let mut byte = [0];
@@ -305,144 +194,6 @@ fn a_backend_that_falls_silent_within_its_answer_is_given_up() {
     let (head, body) = split(&answer);
     assert!(head.starts_with("HTTP/1.1 200") && !body.ends_with(b"0\r\n\r\n"));
     proxy.wait_for("/totals/backend_failures", |count| count == 1);
-}
-
-#[test]
-fn a_slow_reader_of_a_long_answer_holds_no_place_while_it_fits_and_is_cut_off_when_it_does_not() {
-    // The kernel's own buffers take some megabytes in addition.
-    for (buffer, size) in [("64m", 32 << 20), ("64k", 64 << 20)] {
-        let backend = Backend::answering(move |_, _| {
-            let mut out = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
-            out.resize(out.len() + size, b'x');
-            out
-        });
-        let flags = [
-            &STRICT[..],
-            &["--max-in-flight", "1", "--buffer-response", buffer],
-        ]
-        .concat();
-        let proxy = Proxy::start(&[&backend.name()], &flags);
-        let _slow = send(&proxy, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-        if buffer == "64k" {
-            proxy.wait_for("/totals/timeouts", |count| count == 1);
-        }
-        // Its rest is read and thrown away, or in memory: either way the place is free.
-        proxy.wait_for("/policy/admitted/newcomer", |count| count == 1);
-        proxy.wait_for("/backends/0/in_flight", |count| count == 0);
-    }
-}
-
-/// Asks, on a connection that takes in only this many bytes ahead.
-fn ask_with_little_room(proxy: &Proxy, room: usize) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(room).unwrap();
-    socket.connect(&proxy.address.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    stream.write_all(GET).unwrap();
-    stream
-}
-
-#[test]
-fn a_reader_slower_than_the_least_rate_is_cut_off_although_the_kernel_takes_much_at_once() {
-    let backend = Backend::answering(|_, _| {
-        let mut out = b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n".to_vec();
-        out.resize(out.len() + (64 << 20), b'x');
-        out
-    });
-    let flags = [
-        "--grace",
-        "1s",
-        "--min-rate",
-        "2m",
-        "--buffer-response",
-        "64k",
-    ];
-    let proxy = Proxy::start(&[&backend.name()], &flags);
-    let mut stream = ask_with_little_room(&proxy, 64 << 10);
-    let (mut all, mut part) = (0, vec![0; 60 << 10]);
-    // Six tenths of the rate at most (on a busy machine less): that is for three seconds, and 3 MiB.
-    while let Ok(count @ 1..) = stream.read(&mut part) {
-        all += count;
-        assert!(all < 16 << 20, "not cut off after {all} bytes");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    proxy.wait_for("/totals/timeouts", |count| count == 1);
-}
-
-/// Reads slowly but steadily for some seconds, most of it out of what the kernel holds. Whether it was cut
-/// off, and its own longest pause.
-fn sip(proxy: &Proxy) -> (bool, Duration) {
-    let mut stream = ask_with_little_room(proxy, 4096);
-    let start = std::time::Instant::now();
-    let (mut last, mut longest) = (start, Duration::ZERO);
-    while start.elapsed() < Duration::from_secs(5) {
-        if !matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
-            return (true, longest);
-        }
-        longest = longest.max(last.elapsed());
-        last = std::time::Instant::now();
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    (false, longest)
-}
-
-#[test]
-fn a_reader_faster_than_the_least_rate_is_served_to_the_end_whatever_the_kernel_holds() {
-    let backend = Backend::answering(|_, _| {
-        let mut out = b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n".to_vec();
-        out.resize(out.len() + (32 << 20), b'x');
-        out
-    });
-    let flags = [
-        "--grace",
-        "1s",
-        "--min-rate",
-        "1k",
-        "--buffer-response",
-        "64k",
-    ];
-    let proxy = Proxy::start(&[&backend.name()], &flags);
-    let start = std::time::Instant::now();
-    loop {
-        let (cut, longest) = sip(&proxy);
-        if !cut {
-            break;
-        }
-        // Unless this reader was held up itself.
-        assert!(longest > Duration::from_millis(500), "cut off");
-        assert!(start.elapsed() < LONG, "this machine is too slow to read");
-    }
-}
-
-#[test]
-fn memory_for_answers_is_bounded_for_all_together() {
-    let backend = Backend::answering(|_, _| {
-        let mut out = b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n".to_vec();
-        out.resize(out.len() + (32 << 20), b'x');
-        out
-    });
-    let proxy = Proxy::start(
-        &[&backend.name()],
-        &[
-            "--max-in-flight",
-            "16",
-            "--buffer-response",
-            "64m",
-            "--buffer-total",
-            "4m",
-        ],
-    );
-    let before = proxy.peak_memory();
-    let _slow: Vec<TcpStream> = (0..16)
-        .map(|_| send(&proxy, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
-        .collect();
-    proxy.wait_for("/buffer_left", |left| left == 0);
-    assert!(
-        proxy.peak_memory() < before + 32 * 1024,
-        "{before}, then {}",
-        proxy.peak_memory()
-    );
 }
 
 /// How many handlers a backend has at work, and had at most.

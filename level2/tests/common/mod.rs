@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Longest any test waits for anything: generous, since the machine may be busy.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// Flags with which slow clients are found out quickly.
+pub const STRICT: [&str; 4] = ["--grace", "300ms", "--min-rate", "10k"];
+
 /// A proxy that is killed when dropped.
 pub struct Proxy {
     pub child: Child,
@@ -74,6 +77,14 @@ impl Proxy {
 
     pub fn connect(&self) -> TcpStream {
         connect(self.address)
+    }
+
+    /// Sends this and then nothing.
+    pub fn send(&self, request: &[u8]) -> TcpStream {
+        let mut stream = self.connect();
+        // It may have been refused before all of it was sent.
+        let _ = stream.write_all(request);
+        stream
     }
 
     /// Sends these bytes on a connection of their own and returns all that comes until its end.
