@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Outcome, Record};
-use crate::ladder;
+use crate::{ladder, report::score};
 
 /// All that was judged.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -114,19 +114,16 @@ impl Student {
 }
 
 impl Summary {
-    /// In a few words: `2/3 · 1.2 ms`.
+    /// In a few words: `2/3 · 1.234 ms`.
     pub fn shown(&self) -> String {
         if self.runs == 0 {
             return "–".to_owned();
         }
         let counted = format!("{}/{}", self.passed, self.runs);
-        match (self.score, self.unit.as_deref()) {
-            (Some(score), Some("s")) if score < 1.0 => format!("{counted} · {:.1} ms", score * 1e3),
-            (Some(score), Some("s")) => format!("{counted} · {score:.2} s"),
-            (Some(1.0), Some("coins")) => format!("{counted} · 1 coin"),
-            (Some(score), Some(unit)) => format!("{counted} · {} {unit}", score.round()),
-            _ => counted,
+        if self.score.is_none() {
+            return counted;
         }
+        format!("{counted} · {}", score(self.score, self.unit.as_deref()))
     }
 }
 
@@ -159,7 +156,7 @@ pub(super) mod tests {
         let records = outcomes.map(|outcome| record("Ada", 0, None, outcome));
         ada.levels.insert(0, records.to_vec());
         let summary = ada.summary(0);
-        assert_eq!(summary.shown(), "1/3 · 1.5 ms");
+        assert_eq!(summary.shown(), "1/3 · 1.500 ms");
         assert_eq!(summary.outcome, Some(Outcome::Failed));
         assert_eq!(ada.points(&[0, 2]), (1, 3));
         assert_eq!(ada.summary(2).shown(), "–");

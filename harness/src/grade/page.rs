@@ -11,7 +11,7 @@ use super::{
     record::{Outcome, Record},
     tables::{escape, printable},
 };
-use crate::web;
+use crate::{report::score, web};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
@@ -139,10 +139,8 @@ pub(super) fn run(record: &Record) -> String {
 }
 
 fn facts(record: &Record) -> String {
-    let unit = record.unit.as_deref().unwrap_or_default();
-    let score = record.score.map(|score| format!("{score} {unit}"));
     let facts = [
-        ("score", score.unwrap_or_else(|| "–".to_owned())),
+        ("score", score(record.score, record.unit.as_deref())),
         ("language", record.language.clone().unwrap_or_default()),
         (
             "judged",

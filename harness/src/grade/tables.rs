@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_name_does_nothing_to_the_table() {
         let text = table(&class());
-        assert!(text.contains("1/2 · 1.5 ms"), "{text}");
+        assert!(text.contains("1/2 · 1.500 ms"), "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
     }
 

@@ -25,6 +25,19 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
+/// A score or a reference with its unit (`s`, `points`, `coins`, or whatever else it is counted in),
+/// in words.
+pub fn score(score: Option<f64>, unit: Option<&str>) -> String {
+    match (score, unit) {
+        (None, _) => "–".to_owned(),
+        (Some(score), Some("s")) if score < 1.0 => format!("{} ms", significant(score * 1e3)),
+        (Some(1.0), Some("coins")) => "1 coin".to_owned(),
+        (Some(score), Some("coins")) => format!("{score} coins"),
+        (Some(score), Some(unit)) => format!("{} {unit}", significant(score)),
+        (Some(score), None) => significant(score),
+    }
+}
+
 /// Four significant digits, as many as a measurement on a shared machine can bear.
 pub(super) fn significant(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -46,6 +59,21 @@ mod tests {
         assert_eq!(significant(3.0), "3.000");
         assert_eq!(significant(12_345.6), "12346");
         assert_eq!(significant(0.0), "0");
+    }
+
+    #[test]
+    fn scores_are_told_with_their_unit() {
+        for (value, unit, words) in [
+            (Some(0.000_9), Some("s"), "0.9000 ms"),
+            (Some(1.5), Some("s"), "1.500 s"),
+            (Some(12.34), Some("points"), "12.34 points"),
+            (Some(142_150.0), None, "142150"),
+            (Some(1.0), Some("coins"), "1 coin"),
+            (Some(2.0), Some("coins"), "2 coins"),
+            (None, Some("s"), "–"),
+        ] {
+            assert_eq!(score(value, unit), words);
+        }
     }
 
     #[test]

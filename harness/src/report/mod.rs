@@ -17,7 +17,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub use failure::{Cause, Failure};
-pub use figure::plain;
+pub use figure::{plain, score};
 pub use json::Target;
 pub use result::{CaseResult, StageMark, Unit, Verdict};
 

@@ -18,6 +18,17 @@ pub enum Unit {
     Coins,
 }
 
+impl Unit {
+    /// Its name, as documents have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::S => "s",
+            Self::Points => "points",
+            Self::Coins => "coins",
+        }
+    }
+}
+
 /// What a judge can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

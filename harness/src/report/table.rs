@@ -2,7 +2,7 @@
 
 use super::{
     CaseResult, Entry, Unit,
-    figure::{plain, significant},
+    figure::{plain, score, significant},
 };
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 
@@ -94,13 +94,10 @@ fn details(entry: &Entry) -> String {
     lines.join("\n")
 }
 
+/// Points by themselves: their column is wide enough as it is.
 fn amount(value: Option<f64>, unit: Option<Unit>) -> String {
-    value.map_or_else(dash, |value| match unit {
-        Some(Unit::S) if value < 1.0 => format!("{} ms", significant(value * 1e3)),
-        Some(Unit::S) => format!("{} s", significant(value)),
-        Some(Unit::Points) | None => significant(value),
-        Some(Unit::Coins) => format!("{value} coins"),
-    })
+    let unit = unit.filter(|unit| *unit != Unit::Points);
+    score(value, unit.map(Unit::word))
 }
 
 fn dash() -> String {

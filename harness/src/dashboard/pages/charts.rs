@@ -23,19 +23,6 @@ pub(super) fn when(at_ms: i64) -> String {
     utc(at_ms.max(0) as u64 / 1000)
 }
 
-/// A score with its unit.
-pub(super) fn amount(score: Option<f64>, unit: Option<&str>) -> String {
-    match (score, unit) {
-        (None, _) => "–".to_owned(),
-        (Some(score), Some("s")) if score < 1e-3 => format!("{:.0} µs", score * 1e6),
-        (Some(score), Some("s")) if score < 1.0 => format!("{:.1} ms", score * 1e3),
-        (Some(score), Some("s")) => format!("{score:.2} s"),
-        (Some(1.0), Some("coins")) => "1 coin".to_owned(),
-        (Some(score), Some("points")) => format!("{score:.1} points"),
-        (Some(score), unit) => format!("{score} {}", unit.unwrap_or_default()),
-    }
-}
-
 /// By how much values of a unit are multiplied so that the largest is not too small to be told from
 /// others, and has no more digits than there is room for beside a chart; and the unit then.
 pub(super) fn scaled(most: f64, unit: &str) -> (f64, String) {
@@ -267,12 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_told_with_their_unit() {
-        assert_eq!(amount(Some(0.000_9), Some("s")), "900 µs");
-        assert_eq!(amount(Some(12.34), Some("points")), "12.3 points");
-        assert_eq!(amount(Some(1.0), Some("coins")), "1 coin");
-        assert_eq!(amount(Some(2.0), Some("coins")), "2 coins");
-        assert_eq!(amount(None, None), "–");
+    fn moments_are_told_to_the_second() {
         assert_eq!(when(1_700_000_000_000), "2023-11-14 22:13:20");
         assert_eq!(when(i64::MAX), "9999-12-31 23:59:59");
     }

@@ -6,7 +6,10 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{charts, frame::frame, level_of};
-use crate::{logbook::Kept, report::plain};
+use crate::{
+    logbook::Kept,
+    report::{plain, score},
+};
 
 /// Two results.
 pub(in super::super) fn compare(a: &Kept, b: &Kept) -> Markup {
@@ -31,7 +34,7 @@ pub(in super::super) fn compare(a: &Kept, b: &Kept) -> Markup {
                     (row("solution", &[a, b].map(|kept| kept.entry.solution.clone())))
                     (row("verdict", &[a, b].map(|kept| kept.entry.verdict.clone())))
                     (row("score", &[a, b].map(|kept| {
-                        charts::amount(kept.entry.score, kept.entry.unit.as_deref())
+                        score(kept.entry.score, kept.entry.unit.as_deref())
                     })))
                 }
             } }

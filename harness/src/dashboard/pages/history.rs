@@ -7,7 +7,7 @@ use super::{charts, frame::frame, level_of, results_table};
 use crate::{
     ladder,
     logbook::{Entry, Kept},
-    report::plain,
+    report::{plain, score},
 };
 
 /// Results, of all levels or of one.
@@ -42,7 +42,7 @@ pub(in super::super) fn result(kept: &Kept, others: &[Entry]) -> Markup {
         &html! {
             h1 { (title) }
             p.status { b.(entry.verdict) { (entry.verdict) } " · "
-                (charts::amount(entry.score, entry.unit.as_deref())) " · "
+                (score(entry.score, entry.unit.as_deref())) " · "
                 (charts::when(entry.at_ms)) " UTC" }
             p { code { (entry.solution) } }
             @if let Some(message) = failure["message"].as_str() {

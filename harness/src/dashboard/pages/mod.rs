@@ -17,7 +17,7 @@ pub(super) use levels::{level, overview};
 pub(super) use live::{live, run};
 
 use super::routes::App;
-use crate::{grade::Scoreboard, logbook::Entry};
+use crate::{grade::Scoreboard, logbook::Entry, report::score};
 use frame::frame;
 
 /// The scoreboard of a class, the best first.
@@ -68,7 +68,7 @@ fn results_table(list: &[Entry]) -> Markup {
                         td.case { (entry.case) }
                         td.solution title=(entry.solution) { (short(&entry.solution)) }
                         td.verdict.(entry.verdict) { (entry.verdict) }
-                        td.number { (charts::amount(entry.score, entry.unit.as_deref())) }
+                        td.number { (score(entry.score, entry.unit.as_deref())) }
                         td.pick {
                             label { input type="radio" name="a" value=(entry.id); " A" }
                             " "
