@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, time::Instant};
 
+use serde::Deserialize;
 use serde_json::Value;
+
+use crate::level3::Answer;
 
 /// How many of the lines that a run prints are shown, and how much of each.
 const LINES_MAX: usize = 200;
@@ -73,29 +76,9 @@ pub(super) struct Search {
     /// The nodes' processes, as they were told last.
     pub nodes: Vec<Value>,
     /// Query, milliseconds and how it was answered, the newest last.
-    pub answers: VecDeque<(f64, f64, Answered)>,
-    /// How many were answered in each way, in the order of [`Answered::ALL`].
+    pub answers: VecDeque<(f64, f64, Answer)>,
+    /// How many were answered in each way, in the order of [`Answer::ALL`].
     pub counts: [u64; 3],
-}
-
-/// How a query was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answered {
-    Right,
-    Partial,
-    Wrong,
-}
-
-impl Answered {
-    pub const ALL: [Self; 3] = [Self::Right, Self::Partial, Self::Wrong];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Right => "right",
-            Self::Partial => "partial",
-            Self::Wrong => "wrong",
-        }
-    }
 }
 
 impl Search {
@@ -106,13 +89,12 @@ impl Search {
         let nodes = is["nodes"].as_array().into_iter().flatten();
         self.nodes = nodes.take(SEARCH_NODES_MAX).cloned().collect();
         for told in is["answers"].as_array().into_iter().flatten() {
-            let word = told["answer"].as_str();
-            let how = Answered::ALL.into_iter().zip(&mut self.counts);
-            let how = how.into_iter().find(|(how, _)| Some(how.word()) == word);
-            if let (Some((how, count)), Some(query), Some(ms)) =
-                (how, told["query"].as_f64(), told["ms"].as_f64())
-            {
-                *count += 1;
+            if let (Ok(how), Some(query), Some(ms)) = (
+                Answer::deserialize(&told["answer"]),
+                told["query"].as_f64(),
+                told["ms"].as_f64(),
+            ) {
+                self.counts[how as usize] += 1;
                 push(&mut self.answers, (query, ms, how), ANSWERS_MAX);
             }
         }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::nodes;
 use crate::live_feed;
@@ -31,15 +31,29 @@ pub(super) enum Phase {
 }
 
 /// How a query was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Whole and right.
     Right,
     /// By its own words not whole.
     Partial,
     /// Wrong.
     Wrong,
+}
+
+impl Answer {
+    /// All there are, in their order.
+    pub const ALL: [Self; 3] = [Self::Right, Self::Partial, Self::Wrong];
+
+    /// Its name, as it is told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Partial => "partial",
+            Self::Wrong => "wrong",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -27,6 +27,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 pub use args::Args;
+pub(crate) use feed::Answer;
 use generator::{Flags, Tree};
 use oracle::Expected;
 use queries::{Fault, Latencies};

@@ -108,3 +108,14 @@ fn short(solution: &str) -> String {
         _ => solution.to_owned(),
     }
 }
+
+/// Whether a page has these parts, and none of those.
+#[cfg(test)]
+fn check(page: &str, parts: &[&str], signs: &[&str]) {
+    for part in parts {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    for sign in signs {
+        assert!(!page.contains(sign), "{sign}: {page}");
+    }
+}
