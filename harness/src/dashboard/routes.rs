@@ -255,28 +255,31 @@ async fn live_events(State(app): Shared) -> Response<Body> {
 /// Ends when nobody reads any more, or the runner is closed.
 async fn send_views(app: Arc<App>, chunks: mpsc::Sender<Bytes>) {
     let mut state = app.runner.watch();
-    let mut chunk = RETRY.to_owned();
+    let mut shown = Bytes::new();
+    if chunks.send(RETRY.into()).await.is_err() {
+        return;
+    }
     loop {
         let last = state.borrow_and_update().clone();
-        chunk += &event("run", &pages::run(last.as_deref()).into_string());
-        if app.runner.is_closed() || chunks.send(chunk.into()).await.is_err() {
+        let view = Bytes::from(event("run", &pages::run(last.as_deref()).into_string()));
+        // A page that is being read is not drawn anew for nothing.
+        let chunk = if view == shown {
+            NOTHING_NEW.into()
+        } else {
+            view.clone()
+        };
+        if app.runner.is_closed() || chunks.send(chunk).await.is_err() {
             return;
         }
+        shown = view;
         tokio::time::sleep(DRAW).await;
-        chunk = String::new();
         // How long it has been running is on the page, even while nothing happens.
         let goes_on = last.is_some_and(|run| !run.is_over());
         let patience = if goes_on { TICK } else { KEEP_ALIVE };
-        while chunk.is_empty() {
-            tokio::select! {
-                changed = state.changed() => match changed {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
-                () = chunks.closed() => return,
-                () = tokio::time::sleep(patience), if goes_on => break,
-                () = tokio::time::sleep(patience) => chunk.push_str(NOTHING_NEW),
-            }
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() { return },
+            () = chunks.closed() => return,
+            () = tokio::time::sleep(patience) => {}
         }
     }
 }
