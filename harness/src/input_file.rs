@@ -1,5 +1,5 @@
 //! Files that somebody names, read whole: never more of them than they can sensibly have. What is
-//! named may be a pipe, a device or anything else.
+//! named may be a pipe, a device or anything else, and it may grow meanwhile.
 
 use std::{
     fs::File,
@@ -12,10 +12,16 @@ use std::{
 /// # Errors
 /// It cannot be read, or is larger.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_opened(File::open(path)?, most)
+}
+
+/// The same for a file that was opened in a way of its own.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_opened(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let size = if most < 1 << 20 {
             format!("{} KiB", most >> 10)

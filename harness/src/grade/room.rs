@@ -21,7 +21,7 @@ use octopus::{
 };
 
 use super::tools;
-use crate::solution::CONFINEMENT;
+use crate::{input_file, solution::CONFINEMENT};
 
 /// How often a command is looked after.
 const LOOK: Duration = Duration::from_millis(50);
@@ -263,13 +263,10 @@ pub(super) fn read_left(path: &Path, most: u64) -> Option<Vec<u8>> {
         .custom_flags(no_links.bits().cast_signed())
         .open(path)
         .ok()?;
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > most {
+    if !file.metadata().ok()?.is_file() {
         return None;
     }
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    input_file::read_opened(file, most).ok()
 }
 
 /// A child whose output is another command's input; it is killed when this goes.
