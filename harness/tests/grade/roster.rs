@@ -174,7 +174,7 @@ fn a_roster_of_many_kinds_gets_the_right_table() {
         .roster
         .replace("source = 'Gil'", "source = 'Gil.tar.gz'");
 
-    let Some(table) = grade(&class, &fates) else {
+    let Some(table) = grade(&class, &mut fates) else {
         return;
     };
     for (student, level, fate) in &fates {
@@ -197,8 +197,12 @@ fn a_roster_of_many_kinds_gets_the_right_table() {
     look_at(&class, &fates);
 }
 
-/// Grades the first stages until nothing that should be decided is undecided; the last table.
-fn grade(class: &Classroom, fates: &Fates) -> Option<String> {
+/// Grades the first stages, again and again until nothing that should be decided is undecided; the
+/// last table. What a busy machine leaves undecided all the same need only not have passed.
+fn grade(class: &Classroom, fates: &mut Fates) -> Option<String> {
+    let is_open = |(student, level, fate): &(&str, u8, Fate)| {
+        !matches!(fate, DoesNotPass) && class.record_of(student, *level)["outcome"] == "undecided"
+    };
     let mut text = String::new();
     for _ in 0..REPEATS {
         let flags = [
@@ -207,16 +211,24 @@ fn grade(class: &Classroom, fates: &Fates) -> Option<String> {
         let run = class.grade_as(&flags)?;
         text = said(&run);
         assert_eq!(run.status.code(), Some(0), "{text}");
-        let is_open = |(student, level, fate): &(&str, u8, Fate)| {
-            !matches!(fate, DoesNotPass)
-                && class.record_of(student, *level)["outcome"] == "undecided"
-        };
         if !fates.iter().any(is_open) {
-            return Some(text);
+            break;
         }
     }
-    eprintln!("SKIPPED: the machine is too busy to decide: {text}");
-    None
+    let (all, mut open) = (fates.len(), 0);
+    for entry in fates.iter_mut() {
+        if is_open(entry) {
+            eprintln!(
+                "SKIPPED: {}, level {}: the machine is too busy",
+                entry.0, entry.1
+            );
+            entry.2 = DoesNotPass;
+            open += 1;
+        }
+    }
+    // A verdict that no time is a part of is there on any machine.
+    assert!(open <= all / 2, "{open} of {all} are undecided: {text}");
+    Some(text)
 }
 
 /// For each student how many levels are passed, and how many there are.
@@ -293,7 +305,7 @@ fn look_at(class: &Classroom, fates: &Fates) {
     // A wide table scrolls by itself, and the page does not.
     browser.size(400, 800);
     browser.until("document.documentElement.scrollWidth <= innerWidth");
-    browser.click("tr:last-of-type .runs a.failed");
+    browser.click(".runs a.failed");
     browser.until_shown(".verdict", "failed");
     browser.until("document.documentElement.scrollWidth <= innerWidth");
     browser.click("a[href='../index.html']");
