@@ -8,15 +8,15 @@ use std::{
 
 use harness::logbook::{Logbook, Selection};
 
-/// Runs a program that ends at once on a network of two nodes.
-fn run(home: &Path, flags: &[&str]) -> Output {
+/// Runs a program that ends at once on a network of two nodes. Whatever it leaves is in `folder`.
+fn run(folder: &Path, home: &Path, flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(flags)
         .args(["network", "--nodes", "2", "--seed", "7", "--quiet"])
         .args(["--duration", "1s", "--", "true"])
         .env("HOME", home)
         .env("XDG_DATA_HOME", home.join("data"))
-        .env("TMPDIR", std::env::temp_dir())
+        .env("TMPDIR", folder)
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -43,15 +43,16 @@ fn histories(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn every_run_is_kept_but_those_that_are_not_to_be() {
-    let home = tempfile::tempdir().unwrap();
-    let output = run(home.path(), &["--no-history"]);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let output = run(folder, folder, &["--no-history"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(histories(home.path()), Vec::<std::path::PathBuf>::new());
+    assert_eq!(histories(folder), Vec::<std::path::PathBuf>::new());
     for _ in 0..2 {
-        let output = run(home.path(), &[]);
+        let output = run(folder, folder, &[]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
-    let [path] = histories(home.path()).try_into().unwrap();
+    let [path] = histories(folder).try_into().unwrap();
     let logbook = Logbook::open(&path).unwrap();
     let selection = Selection {
         most: 10,
@@ -78,7 +79,7 @@ fn a_home_that_cannot_be_written_fails_no_run() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     std::fs::write(&home, "not a folder").unwrap();
-    let output = run(&home, &[]);
+    let output = run(folder.path(), &home, &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not kept in the history"), "{said}");

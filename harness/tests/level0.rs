@@ -40,15 +40,17 @@ impl Bench {
     }
 
     fn harness(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.arg("--json").arg(self.path("result.json"));
+        command
+    }
+
+    /// A run that is not told where its result goes.
+    fn bare(&self, arguments: &[&str]) -> Command {
         let scratch = self.path("tmp");
         fs::create_dir_all(&scratch).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-        command.arg("--no-history");
-        command
-            .arg("level0")
-            .args(arguments)
-            .arg("--json")
-            .arg(self.path("result.json"));
+        command.args(["--no-history", "level0"]).args(arguments);
         command.env("TMPDIR", scratch).current_dir(self.home.path());
         command
     }
@@ -338,10 +340,8 @@ fn the_result_says_what_was_run_and_how_to_run_it_again() {
 fn json_can_go_to_stdout_and_nothing_else_does() {
     let bench = Bench::new();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-        command.arg("--no-history");
-        command.arg("level0").args(arguments).args(["--json", "-"]);
-        command.current_dir(bench.home.path()).output().unwrap()
+        let mut command = bench.bare(arguments);
+        command.args(["--json", "-"]).output().unwrap()
     };
     let solution = example("level0.py");
     let solution = solution.to_str().unwrap();
@@ -353,6 +353,7 @@ fn json_can_go_to_stdout_and_nothing_else_does() {
         text(&output.stderr).contains("verdict"),
         "the table goes to stderr"
     );
+    assert!(bench.left_behind().is_empty(), "{:?}", bench.left_behind());
 
     let output = run(&["--case", "missing.json"]);
     assert_eq!(output.status.code(), Some(2));
@@ -392,18 +393,8 @@ fn a_set_up_error_is_no_pass_and_is_named() {
         text(&output.stderr)
     );
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    command.arg("--no-history");
-    let output = command
-        .args([
-            "level0",
-            "--json",
-            "/no/such/folder/x.json",
-            "--solution",
-            "/bin/cat",
-        ])
-        .output()
-        .unwrap();
+    let nowhere = ["--json", "/no/such/folder/x.json", "--solution", "/bin/cat"];
+    let output = bench.bare(&nowhere).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
     assert!(said.contains("/no/such/folder/x.json"), "{said}");
