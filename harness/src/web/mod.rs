@@ -1,6 +1,6 @@
-//! What the harness's own web servers have in common, the scoreboard of level 1 and the dashboard:
-//! bounded connections, streams of server-sent events, one frame of pages and style sheet, and charts
-//! as SVG.
+//! What the harness's pages have in common, those that it serves (the scoreboard of level 1 and the
+//! dashboard) and those that it writes (a class, the report of a run): one frame and style sheet, and
+//! charts as SVG; and what its servers have: bounded connections, streams of server-sent events.
 
 pub mod chart;
 pub mod connections;
