@@ -42,12 +42,13 @@ impl Core {
         let has_quorum = |nodes: &HashSet<NodeId>| has_quorum(prs, nodes);
         let quorum = Quorum {
             voters: &voters,
-            has_quorum: &has_quorum,
+            parted: &self.suspects,
+            is_majority: &has_quorum,
         };
         work(&mut self.agreement, &quorum);
     }
 
-    /// The membership has changed.
+    /// The membership has changed, or who is known to have parted.
     pub(super) fn recount(&mut self) {
         self.with_quorum(Agreement::recount);
     }
@@ -71,7 +72,9 @@ impl Core {
             self.agreement.ask_about_content();
             self.compare_contents();
         }
-        if !self.has_parted() || self.rebuilt.is_some() {
+        if !self.needs_rebuilding() {
+            // What it asked for has come, and Raft takes no entries while it asks.
+            self.raw.raft.pending_request_snapshot = raft::INVALID_INDEX;
             return;
         }
         let period = self.timing.compare.next_multiple_of(8);
@@ -89,6 +92,11 @@ impl Core {
             // nobody may ever be able to give it a snapshot. So it only asks half of the time.
             self.raw.raft.pending_request_snapshot = raft::INVALID_INDEX;
         }
+    }
+
+    /// Whether this node's state has parted, and no other one has been put in its place yet.
+    pub(super) fn needs_rebuilding(&self) -> bool {
+        self.has_parted() && self.rebuilt.is_none()
     }
 
     /// Tells all members what is to be compared.
@@ -382,7 +390,7 @@ impl Agreement {
         self.tell(first, index, false);
     }
 
-    /// The members have changed: who has left has no say any more.
+    /// Whoever has left the members or has parted has no say any more.
     pub fn recount(&mut self, quorum: &Quorum) {
         for (index, content) in std::mem::take(&mut self.split) {
             self.weigh(index, content, quorum);
@@ -408,12 +416,18 @@ mod tests {
     }
 
     fn with_quorum<T>(size: u64, work: impl FnOnce(&Quorum) -> T) -> T {
+        with_parted(size, &[], work)
+    }
+
+    fn with_parted<T>(size: u64, parted: &[NodeId], work: impl FnOnce(&Quorum) -> T) -> T {
+        let parted = parted.iter().copied().collect();
         let voters: HashSet<NodeId> = (1..=size).map(NodeId::new).collect();
         let has_quorum =
             |nodes: &HashSet<NodeId>| nodes.intersection(&voters).count() > size as usize / 2;
         work(&Quorum {
             voters: &voters,
-            has_quorum: &has_quorum,
+            parted: &parted,
+            is_majority: &has_quorum,
         })
     }
 
@@ -499,6 +513,37 @@ mod tests {
     fn a_removed_member_has_no_say() {
         let mut nodes = run(2, 300, |node, index| index * 10 + node);
         with_quorum(1, |quorum| nodes[0].recount(quorum));
+        assert_eq!(nodes[0].standing(), Standing::Sound);
+    }
+
+    #[test]
+    fn what_nodes_have_that_know_that_they_have_parted_says_nothing_against_others() {
+        // Both others are to be rebuilt, say because they had applied what the first one skipped.
+        let alike = |node: u64, index: u64| index * 7 + u64::from(node > 1 && index > 100);
+        let differing = |node: u64, index: u64| index * 7 + if index > 100 { node } else { 0 };
+        for value in [alike as fn(u64, u64) -> u64, differing] {
+            let mut nodes = run(3, 100, value);
+            with_parted(3, &[SECOND, THIRD], |quorum| {
+                for node in &mut nodes {
+                    let link = Link {
+                        chain: CHAIN,
+                        index: at(101),
+                        value: value(node.me.get(), 101),
+                    };
+                    node.applied(&[link], quorum);
+                }
+                nodes[0].ask();
+                exchange(&mut nodes, quorum);
+            });
+            assert_eq!(nodes[0].standing(), Standing::Sound);
+        }
+    }
+
+    #[test]
+    fn a_doubt_ends_when_the_other_one_is_known_to_have_parted() {
+        let mut nodes = run(2, 300, |node, index| index * 10 + node);
+        assert!(nodes[0].is_in_doubt());
+        with_parted(2, &[SECOND], |quorum| nodes[0].recount(quorum));
         assert_eq!(nodes[0].standing(), Standing::Sound);
     }
 

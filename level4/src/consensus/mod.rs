@@ -274,7 +274,7 @@ impl Core {
         message.from == from.get()
             && match message.msg_type {
                 // A node that cannot keep up takes no more, and gets a snapshot in the end.
-                MessageType::MsgAppend if !entries.is_empty() && self.is_overloaded() => false,
+                MessageType::MsgAppend if !entries.is_empty() && self.takes_no_more() => false,
                 MessageType::MsgAppend => {
                     // No index is so high that it has none after it, whoever says so.
                     let mut last = Some(message.index);

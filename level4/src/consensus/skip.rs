@@ -141,15 +141,18 @@ impl Core {
             }
             waiting.last = now;
         }
-        if parted {
-            self.suspects.insert(from);
+        let news = if parted {
+            self.suspects.insert(from)
         } else {
-            self.suspects.remove(&from);
-        }
+            self.suspects.remove(&from)
+        };
         let members = &self.members;
         let is_member = |node: &NodeId| members.contains_key(node);
         self.skips.progress.retain(|node, _| is_member(node));
         self.suspects.retain(is_member);
+        if news {
+            self.recount();
+        }
     }
 
     /// A committed entry is handed out for applying.
@@ -203,17 +206,22 @@ impl Core {
 
     /// Whether there is so much to apply that more would only fill the memory.
     pub(super) fn is_overloaded(&self) -> bool {
+        self.unapplied() > self.timing.apply_limit
+    }
+
+    /// Whether it is even too much to take from a leader. Behind what a majority is stuck at there has to
+    /// be room for the operator's word to skip it, and for what was proposed before that.
+    pub(super) fn takes_no_more(&self) -> bool {
+        let room = || self.stuck_at().map_or(0, |_| self.timing.apply_limit);
+        self.is_overloaded() && self.unapplied() > self.timing.apply_limit.saturating_add(room())
+    }
+
+    /// Of entries handed out for applying and not applied, bytes.
+    fn unapplied(&self) -> usize {
         let marks = &self.skips.marks;
         let done = marks.range(..=self.applied).next_back();
-        let done = done.map_or_else(
-            || {
-                marks
-                    .first_key_value()
-                    .map_or(self.skips.handed_out, |(_, &bytes)| bytes)
-            },
-            |(_, &bytes)| bytes,
-        );
-        self.skips.handed_out - done > self.timing.apply_limit
+        let done = done.or_else(|| marks.first_key_value());
+        done.map_or(0, |(_, &done)| self.skips.handed_out - done)
     }
 
     /// Forgets what is applied.

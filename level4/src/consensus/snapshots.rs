@@ -117,7 +117,7 @@ impl Core {
     fn consider_offer(&mut self, from: NodeId, offer: Offer) {
         let (now, stall) = (self.ticks, self.stall());
         let committed = self.committed();
-        if self.has_parted() && offer.at.index >= self.last_index() {
+        if self.needs_rebuilding() && offer.at.index >= self.last_index() {
             // Taken while it does not ask: from now on it takes no entries that this would undo.
             let _ = self.raw.raft.request_snapshot();
         }

@@ -1,6 +1,6 @@
 //! The values of one kind of digest, by index and node, and what a majority of them says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use raft::ProgressTracker;
 
@@ -58,7 +58,10 @@ impl Tally {
         let mut camps: BTreeMap<u64, HashSet<NodeId>> = BTreeMap::new();
         camps.entry(*own).or_default().insert(me);
         for (&node, &value) in others.iter().filter(|&(&node, _)| quorum.is_voter(node)) {
-            camps.entry(value).or_default().insert(node);
+            // What a parted node has says nothing against anybody.
+            if value == *own || !quorum.parted.contains(&node) {
+                camps.entry(value).or_default().insert(node);
+            }
         }
         let winner = camps.iter().find(|(_, nodes)| quorum.has(nodes));
         match winner {
@@ -79,8 +82,10 @@ pub(super) fn has_quorum(voters: &ProgressTracker, nodes: &HashSet<NodeId>) -> b
 pub struct Quorum<'a> {
     /// Whether a node is a voter.
     pub voters: &'a HashSet<NodeId>,
+    /// Nodes that know themselves that their state is not the others', and will get another.
+    pub parted: &'a BTreeSet<NodeId>,
     /// Whether these nodes are a majority of the voters.
-    pub has_quorum: &'a dyn Fn(&HashSet<NodeId>) -> bool,
+    pub is_majority: &'a dyn Fn(&HashSet<NodeId>) -> bool,
 }
 
 impl Quorum<'_> {
@@ -89,6 +94,6 @@ impl Quorum<'_> {
     }
 
     fn has(&self, nodes: &HashSet<NodeId>) -> bool {
-        (self.has_quorum)(nodes)
+        (self.is_majority)(nodes)
     }
 }

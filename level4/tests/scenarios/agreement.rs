@@ -2,7 +2,9 @@
 //! rebuilt, but its vote and its log still count; and a doubt that nobody can decide any more is looked
 //! into anew.
 
-use level4::consensus::{Chain, Digests, Standing};
+use std::cell::RefCell;
+
+use level4::consensus::{Apply, Chain, Digests, SnapshotMessage, Standing};
 use level4::ids::Index;
 use level4::message::PeerMessage;
 
@@ -84,6 +86,42 @@ fn a_node_whose_state_has_parted_leads_until_another_one_has_its_log() {
     let status = story.node(2).core.status();
     assert_eq!(status.role, "leader");
     assert!(status.commit_index > last);
+}
+
+#[test]
+fn a_rebuilt_node_takes_entries_though_it_was_offered_its_new_state_twice() {
+    let mut story = Story::with_parted(3, Some(3));
+    story.elect_first();
+    story.ask(1, 0, "a");
+    // Its new state comes, and it is slow to put it in place.
+    story.stalled = Some(3);
+    let offer = RefCell::new(None);
+    for _ in 0..100 {
+        for node in &mut story.nodes {
+            node.core.tick();
+        }
+        story.settle_with(|_, to, message| {
+            if to == 3 && matches!(message, PeerMessage::Snapshot(SnapshotMessage::Offer(_))) {
+                offer.replace(Some(message.clone()));
+            }
+            true
+        });
+    }
+    let restores = |step: &Apply| matches!(step, Apply::Restore(_));
+    assert!(story.node(3).applies.iter().any(restores));
+    // The same offer was on its way twice, and nobody has another state for it.
+    story.receive(3, 1, offer.take().expect("node 3 was offered a state"));
+    story.stalled = None;
+    story.ask(1, 1, "b");
+    for _ in 0..100 {
+        for node in &mut story.nodes {
+            node.core.tick();
+        }
+        story.settle_with(|_, _, message| !matches!(message, PeerMessage::Snapshot(_)));
+    }
+    assert_eq!(story.node(3).standing, Standing::Sound);
+    let applied = story.node(1).machine.applied();
+    assert_eq!(story.node(3).machine.applied(), applied);
 }
 
 #[test]

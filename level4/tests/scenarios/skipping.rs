@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use level4::consensus::Apply;
 use level4::message::PeerMessage;
 
 use crate::story::{Story, TIMING};
@@ -56,6 +57,45 @@ fn an_entry_that_a_majority_is_stuck_at_is_skipped() {
     );
     let (_, answer) = &story.node(2).answers[0];
     assert_eq!(answer.sequence, Some(0), "and it takes no number");
+}
+
+#[test]
+fn what_a_majority_is_stuck_at_is_skipped_though_as_much_waits_as_may() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    story.ask(1, 0, "poison");
+    let stuck = story.node(1).machine.applied().next();
+    let mut told = BTreeSet::new();
+    // Clients go on asking while nobody comes to the end of it, and then for the operator's word.
+    for round in 1..300 {
+        story.ask(
+            1,
+            round,
+            "some text that waits in a line behind what nobody can apply",
+        );
+        if round > 200 && story.node(2).core.stuck_at() == Some(stuck) {
+            story.node(2).core.skip(stuck);
+        }
+        for id in 1..=3 {
+            story.node(id).core.tick();
+            let effects = story.flush(id);
+            told.extend(effects.skip.map(|index| (id, index)));
+            if let Some(last) = effects.persist.last() {
+                story.node(id).core.persisted(last.number);
+            }
+        }
+        for (from, to, message) in std::mem::take(&mut story.wire) {
+            story.receive(to, from, message);
+        }
+    }
+    let waiting = story.node(2).applies.iter().map(|step| match step {
+        Apply::Batch { data, .. } => data.len(),
+        _ => 0,
+    });
+    let waiting = waiting.sum::<usize>();
+    assert!(waiting > TIMING.apply_limit, "only {waiting} bytes wait");
+    assert!(waiting < 3 * TIMING.apply_limit, "{waiting} bytes wait");
+    assert_eq!(told, BTreeSet::from([(1, stuck), (2, stuck), (3, stuck)]));
 }
 
 #[test]
