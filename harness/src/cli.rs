@@ -12,7 +12,7 @@ use crate::{
     project::{self, Session, TestArgs},
     report::{Report, Target},
     settings::Settings,
-    simulate, solution, texts,
+    simulate, solution, texts, trace,
 };
 use octopus::interrupt::{self, EXIT_INTERRUPTED};
 
@@ -74,6 +74,8 @@ enum Command {
     Level4(level4::Args),
     /// Any program on a flaky network
     Network(simulate::Args),
+    /// Consensus, or any run of several nodes, as a picture in space and time
+    Trace(trace::Args),
     /// The problem of a level, its contract, its stages and hints
     Describe(texts::Args),
     /// A small, slow solution to a level in a language of choice
@@ -290,6 +292,7 @@ fn run_or_stumble(
         Command::Level3(args) => level3::run(&args, report),
         Command::Level4(args) => level4::run(&args, report),
         Command::Network(args) => simulate::run(&args, report),
+        Command::Trace(args) => trace::run(&args),
         Command::Describe(args) => texts::run(&args),
         Command::New(args) => kits::run(&args),
         Command::Test(args) => test(&args, &program, report),

@@ -14,6 +14,7 @@
 //! - [`recording`] writes what happened in a run as events and as a page with charts,
 //!   [`output_file`] tries files before a run, [`input_file`] reads those that somebody names;
 //! - [`logbook`] is the history of results, kept in the user's data folder;
+//! - [`trace`] is what several nodes wrote down of a run, as a page;
 //! - [`timeline`] makes the charts of a run on the flaky network from its event log;
 //! - [`texts`] has the problems as players read them, [`kits`] small solutions to begin with,
 //!   [`ladder`] the stages between the two and the contest; [`project`] is a player's folder;
@@ -60,4 +61,5 @@ pub mod solution;
 pub mod solution_log;
 pub mod texts;
 pub mod timeline;
+pub mod trace;
 pub mod web;

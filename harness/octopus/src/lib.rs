@@ -10,6 +10,7 @@
 //!   with a [`watcher`] not even when it is killed; [`interrupt`] turns Ctrl-C into an orderly end, and [`random`] has streams of random numbers.
 //! - [`sandbox`] runs a program in namespaces of its own, where it cannot see, reach or use up what
 //!   is not given to it.
+//! - [`trace`] reads what any distributed program wrote down of a run, and draws it in space and time.
 //!
 //! The crate knows nothing of what its nodes say to each other.
 //!
@@ -67,6 +68,7 @@ pub mod random;
 pub mod sandbox;
 mod simulation;
 mod socket_file;
+pub mod trace;
 mod workdir;
 
 pub use error::Error;

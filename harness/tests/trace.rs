@@ -1,0 +1,253 @@
+//! `harness trace` as a user has it: a program in another language writes the format, files that are
+//! no traces are refused in a line, and the page is used in a real browser (headless Chromium; skipped,
+//! with a message, where none is installed).
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../../level3/tests/common/browser.rs"]
+mod browser;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use browser::Browser;
+use octopus::trace::{Entry, Event, Header, Trace, Writer};
+use serde_json::json;
+
+const SMALL: &str = include_str!("../docs/trace/small.jsonl");
+
+fn harness(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_harness"))
+        .arg("trace")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn page(folder: &Path, arguments: &[&str]) -> String {
+    let made = harness(folder, &[arguments, &["--html", "page.html"]].concat());
+    assert!(made.status.success(), "{made:?}");
+    format!("file://{}", folder.join("page.html").display())
+}
+
+/// A browser that has opened a page, and in which its script has come to its end.
+fn opened(url: &str) -> Option<Browser> {
+    let mut browser = Browser::start()?;
+    browser.open(url);
+    browser.until("document.documentElement.dataset.ready");
+    Some(browser)
+}
+
+#[test]
+fn a_node_in_python_writes_what_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = |name: &str, other: &str| {
+        Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/trace.py"))
+            .args([
+                name,
+                &format!("./{name}.sock"),
+                &format!("{other}=./{other}.sock"),
+                "traces",
+            ])
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap()
+    };
+    for mut process in [node("0", "1"), node("1", "0")] {
+        assert!(process.wait().unwrap().success());
+    }
+    let trace = Trace::open(&folder.path().join("traces")).unwrap();
+    assert_eq!(trace.nodes(), ["0", "1"]);
+    let counts = trace.counts();
+    assert!(counts["send"] >= 80, "{counts:?}");
+    assert_eq!(counts["done"], 2);
+    let told = harness(folder.path(), &["traces"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("sent: Hello "), "{told}");
+}
+
+#[test]
+fn what_is_no_trace_is_refused_in_a_line_that_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), "{\"trace\":1}\n{\"t\":1}\n").unwrap();
+    for (arguments, told) in [
+        (&["x"][..], "x: line 2: `kind` is missing"),
+        (&["nowhere"], "cannot read nowhere"),
+        (&["."], ". has no *.jsonl files"),
+        (
+            &["x", "--html", "no/folder/x.html"],
+            "cannot write the page to no/folder/x.html",
+        ),
+    ] {
+        let refused = harness(folder.path(), arguments);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn a_request_is_followed_from_its_client_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("small.jsonl"), SMALL).unwrap();
+    let url = page(folder.path(), &["small.jsonl"]);
+    let Some(mut browser) = opened(&url) else {
+        return;
+    };
+    browser.until_shown("#title", "An election, a write by a follower, a crash");
+    // At the end, node 2 has lost what it had not on disk.
+    browser.value("moveCursor(app, app.view.length)");
+    browser.until_shown("#state", "log to 1 · committed 0");
+    browser.until_shown("#state", "on disk: log to 2, term 1, vote 1");
+    // The cursor lies in the time at which the link was cut.
+    browser.value("moveCursor(app, 40e6)");
+    browser.until_shown("#links", "cut");
+    browser.until_shown("#state", "1: leader");
+
+    // A request is answered after what its path took.
+    browser.value("tellStory(app, 'c0-1')");
+    browser.until_shown("#request-said", "answered after 15 ms, entry 2");
+    browser.until("!document.querySelector('#path').hidden");
+    let costs = browser.value("app.stories[0].costs");
+    assert_eq!(
+        costs,
+        json!({"network": 12_000_000, "disk": 2_000_000, "waiting": 0, "applying": 1_000_000})
+    );
+    // What happened on node 2 has nothing to do with it.
+    let lit = browser.value(
+        "[...app.stories[0].cone.lit.keys()].filter(at => app.stories[0].cone.lit[at]) \
+         .map(at => nodeOf(app.runs[0], at + app.stories[0].invoke)).includes('2')",
+    );
+    assert_eq!(lit, false);
+
+    // Searches, keys, bookmarks; all that is in the address.
+    browser.value("find(app, 'kind:persist node:2')");
+    browser.until_shown("#matches", "2 events");
+    browser.value("moveCursor(app, 0); document.activeElement.blur()");
+    browser.press("ArrowRight");
+    browser.until("app.view.cursor === 5e6");
+    browser.keys("n");
+    browser.until("app.view.cursor === 12e6");
+    browser.value("addMark(app, 'a <b>note</b>')");
+    browser.until_shown("#marks", "12 ms a <b>note</b>");
+    browser.until("location.hash.includes('note')");
+    let address = browser.value("location.href");
+    assert_eq!(browser.complaints, Vec::<String>::new());
+    let Some(mut other) = opened(address.as_str().unwrap()) else {
+        return;
+    };
+    other.until("app.view.cursor === 12e6 && app.request === 'c0-1'");
+    other.until_shown("#marks", "a <b>note</b>");
+    other.until_shown("#events", "persist for 1, term 1, index 0");
+    assert_eq!(other.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn two_runs_are_one_above_the_other_on_one_axis() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.jsonl"), SMALL).unwrap();
+    let slower = SMALL.replace("\"t\":45000000", "\"t\":47000000");
+    fs::write(folder.path().join("b.jsonl"), slower).unwrap();
+    let url = page(folder.path(), &["a.jsonl", "b.jsonl"]);
+    let Some(mut browser) = opened(&url) else {
+        return;
+    };
+    browser.until_shown("#title", "a.jsonl above b.jsonl");
+    browser.value("tellStory(app, 'c0-1')");
+    browser.until_shown("#request-said", "a.jsonl: answered after 15 ms");
+    browser.until_shown("#request-said", "b.jsonl: answered after 17 ms");
+    assert_eq!(
+        browser.value("document.querySelectorAll('.node').length"),
+        6
+    );
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+/// A long run of five nodes: a leader that sends appends and heartbeats all the time.
+fn long(path: &Path, events: u64) {
+    let mut nodes = (0..5).map(|node| node.to_string());
+    let header = Header {
+        nodes: nodes.by_ref().collect(),
+        ..Header::default()
+    };
+    let file = std::io::BufWriter::new(fs::File::create(path).unwrap());
+    let mut writer = Writer::new(file, &header).unwrap();
+    for at in 0..events / 6 {
+        let (t, peer) = (at * 600_000, (at % 4 + 1).to_string());
+        let leader = || Some("0".to_owned());
+        let on = |t, kind: &str, node: &str| Event {
+            node: Some(node.to_owned()),
+            ..Event::new(t, kind)
+        };
+        let entries = vec![Entry {
+            index: at + 1,
+            term: 1 + at / 5_000,
+            requests: vec![format!("c-{at}")],
+        }];
+        let message = |t, kind: &str, node: &str| Event {
+            id: Some(at.to_string()),
+            message: Some(["Append", "Heartbeat"][at as usize % 2].to_owned()),
+            term: Some(1 + at / 5_000),
+            index: Some(at + 1),
+            ..on(t, kind, node)
+        };
+        let lines = [
+            Event {
+                role: Some("leader".to_owned()),
+                term: Some(1 + at / 5_000),
+                ..on(t, "become", "0")
+            },
+            Event {
+                entries: entries.clone(),
+                ..on(t, "append", "0")
+            },
+            Event {
+                to: Some(peer.clone()),
+                entries,
+                ..message(t, "send", "0")
+            },
+            Event {
+                from: leader(),
+                ..message(t + 40_000_000, "deliver", &peer)
+            },
+            Event {
+                index: Some(at + 1),
+                ..on(t + 41_000_000, "persist", &peer)
+            },
+            Event {
+                index: Some(at),
+                ..on(t, "commit", "0")
+            },
+        ];
+        for line in &lines {
+            writer.write(line).unwrap();
+        }
+    }
+}
+
+#[test]
+fn three_hundred_thousand_events_are_drawn_and_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    long(&folder.path().join("long.jsonl"), 300_000);
+    let url = page(folder.path(), &["long.jsonl"]);
+    let size = fs::metadata(folder.path().join("page.html")).unwrap().len();
+    assert!(size <= octopus::trace::PAGE_BYTES as u64, "{size}");
+    let Some(mut browser) = opened(&url) else {
+        return;
+    };
+    browser.until_shown("#about", "300000 events of 5 nodes");
+    browser.until_shown("#detail", "one message of ");
+    browser.value("show(app, 10e9, 10.05e9)");
+    browser.until_shown("#detail", "Everything is drawn.");
+    browser.value("find(app, 'request:c-49999')");
+    browser.until_shown("#matches", "2 events");
+    // The states at the end are those of all events in their order.
+    browser.value("moveCursor(app, app.view.length)");
+    browser.until_shown("#state", "log to 50000 · committed 49999");
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
