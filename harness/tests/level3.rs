@@ -51,10 +51,15 @@ impl Bench {
 
     fn judge(&self, solution: &Path, arguments: &[&str]) -> (Output, Value) {
         let output = self.harness(solution, arguments);
+        let result = self.result(&output);
+        (output, result)
+    }
+
+    fn result(&self, output: &Output) -> Value {
         let text = fs::read(self.home.path().join("result.json"))
             .unwrap_or_else(|_| panic!("no report: {output:?}"));
         let document: Value = serde_json::from_slice(&text).unwrap();
-        (output, document["results"][0].clone())
+        document["results"][0].clone()
     }
 
     /// What is left in the temporary folder.
@@ -67,8 +72,10 @@ fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/level3.py")
 }
 
-fn gappy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/solutions/gappy_search.py")
+/// A solution that is made for these tests.
+fn solution(name: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    tests.join("solutions").join(name)
 }
 
 fn number(result: &Value, figure: &str) -> f64 {
@@ -161,7 +168,7 @@ fn a_node_that_dies_is_excused_only_if_the_answers_say_so() {
         "latencies with a dead node are no score"
     );
 
-    let (output, result) = bench.judge(&gappy(), &arguments);
+    let (output, result) = bench.judge(&solution("gappy_search.py"), &arguments);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(result["failure"]["kind"], "wrong_output");
     assert!(
@@ -176,20 +183,37 @@ fn a_node_that_dies_is_excused_only_if_the_answers_say_so() {
     assert!(result["score"].is_null() && result["figures"]["mean_ms"].is_null());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_that_is_started_again_says_so_until_it_has_its_files() {
+    let judge = |nodes: &str| {
+        let bench = Bench::new();
+        let faults = ["--kill-node", "--restart-limit", "5m"];
+        let mut command =
+            bench.command(&solution("reviving_search.py"), &[SMALL, &faults].concat());
+        let output = command.env("SEARCH_NODES", nodes).output().unwrap();
+        bench.result(&output)
+    };
+    let result = judge("careful");
+    assert_eq!(result["verdict"], "passed", "{result}");
+    assert!(number(&result, "whole_again_s") > 0.0, "{result}");
+
+    let result = judge("forgetful");
+    assert_eq!(result["verdict"], "failed", "{result}");
+    assert_eq!(result["failure"]["kind"], "wrong_output", "{result}");
+}
+
 /// Judges a liar; every one of them is found out, and none has a mean.
 fn caught(lie: &str, arguments: &[&str]) -> Value {
     let bench = Bench::new();
-    let solution = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/solutions/lying_search.py");
     let arguments = [SMALL, arguments].concat();
     let output = bench
-        .command(&solution, &arguments)
+        .command(&solution("lying_search.py"), &arguments)
         .env("SEARCH_LIES", lie)
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let text = fs::read(bench.home.path().join("result.json")).unwrap();
-    let document: Value = serde_json::from_slice(&text).unwrap();
-    let result = document["results"][0].clone();
+    let result = bench.result(&output);
     assert!(
         result["score"].is_null() && result["figures"]["mean_ms"].is_null(),
         "{result}"
@@ -201,6 +225,15 @@ fn caught(lie: &str, arguments: &[&str]) -> Value {
         "{result}"
     );
     result
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn only_a_dead_node_excuses_an_answer_that_is_not_whole() {
+    let result = caught("partial", &["--kill-node"]);
+    assert_eq!(result["failure"]["kind"], "not_answered", "{result}");
+    let message = result["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("marked partial"), "{message}");
 }
 
 #[test]

@@ -269,7 +269,8 @@ const LEVEL3: &[Stage] = &[
     Stage {
         idea: "A node dies. An answer that misses its part has to say so.",
         failed: "a node that does not answer is not a node that finds nothing: say \
-                 `\"partial\": true` beside the results, or answer 502. Or keep each part twice.",
+                 `\"partial\": true` beside the results, or answer 502. Or keep each part twice. A \
+                 node that is started again finds nothing either, until it has its files.",
         is_optional: true,
         ..stage("a dead node", 20, &["--kill-node"])
     },

@@ -59,7 +59,14 @@ pub struct Args {
     #[arg(long)]
     pub(super) kill_node: bool,
 
-    /// Stop a node for so long again and again while it is queried (see --fault-node)
+    /// How long the node that --kill-node kills is waited for to be started again
+    ///
+    /// One that is back has a minute to answer whole; an answer that misses its files has to say so.
+    #[arg(long, value_name = "DURATION", requires = "kill_node", default_value = "5s",
+        value_parser = duration::parse)]
+    pub(super) restart_limit: Duration,
+
+    /// Stop a node for so long again and again after a third of the queries (see --fault-node)
     #[arg(long, value_name = "MS", conflicts_with = "kill_node",
         value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub(super) slow_node: Option<u64>,

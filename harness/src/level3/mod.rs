@@ -3,12 +3,14 @@
 //! The tree is drawn bit for bit as in 2014 (`generator` on Python's generator,
 //! `python_random`), or is any folder. The solution's `servers` are started and told to index
 //! it; queries go to the master one after another (`client`); every answer is compared with a
-//! brute-force search (`oracle`). `nodes` finds the node processes, for their memory and to
-//! make one die or crawl; `search` judges what goes beyond the contract, the query `language` among it.
+//! brute-force search (`oracle`). `nodes` finds the node processes, for their memory and for
+//! the `fault` that makes one die or crawl; `search` judges what goes beyond the contract, the query
+//! `language` among it.
 
 mod args;
 mod client;
 mod edges;
+mod fault;
 mod feed;
 mod generator;
 mod language;
@@ -27,10 +29,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 pub use args::Args;
+use fault::Fault;
 pub(crate) use feed::Answer;
 use generator::{Flags, Tree};
 use oracle::Expected;
-use queries::{Fault, Latencies};
+use queries::Latencies;
 use record::record;
 use servers::Servers;
 
@@ -307,6 +310,14 @@ fn examine(
             "`grep -rnF QUERY {root}` shows what must be found."
         ))));
     }
+    if let Some(killed) = outcome.killed {
+        match killed.recovery(servers, asked, expected, args.restart_limit)? {
+            Ok(Some(time)) => result = result.figure("whole_again_s", time.as_secs_f64()),
+            Ok(None) => {}
+            Err(failure) => return Ok(result.fail(failure)),
+        }
+        servers.look_at_memory();
+    }
     if args.search > 0 {
         let (count, seed) = (args.search, args.search_seed);
         console::log(&format!("level 3: {count} searches with seed {seed}"));
@@ -320,19 +331,22 @@ fn examine(
     if let Some(latencies) = &latencies {
         result = latency_figures(result, latencies, task.reference_s, fault.is_some());
     }
-    let mut peaks = servers.memory.peaks();
-    if let Some((node, bytes)) = peaks.find(|(_, bytes)| *bytes > args.memory_mb * 1_000_000) {
-        let message = format!(
-            "a node had {:.0} MB resident, {} are allowed",
-            bytes as f64 / 1e6,
-            args.memory_mb
-        );
-        return Ok(result.fail(Failure::new("memory", message).at(format!("node {node}"))));
-    }
-    Ok(match too_slow(&result) {
+    let failure = too_large(servers, args.memory_mb).or_else(|| too_slow(&result));
+    Ok(match failure {
         Some(failure) => result.fail(failure),
         None => result,
     })
+}
+
+/// The failure of a solution with a node that had too much memory.
+fn too_large(servers: &Servers, memory_mb: u64) -> Option<Failure> {
+    let mut peaks = servers.memory.peaks();
+    let (node, bytes) = peaks.find(|(_, bytes)| *bytes > memory_mb * 1_000_000)?;
+    let message = format!(
+        "a node had {:.0} MB resident, {memory_mb} are allowed",
+        bytes as f64 / 1e6
+    );
+    Some(Failure::new("memory", message).at(format!("node {node}")))
 }
 
 /// The failure of a solution that is right and not fast enough, with the numbers.

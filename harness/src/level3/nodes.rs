@@ -120,17 +120,18 @@ fn node_id(arguments: &[u8]) -> Option<u32> {
     None
 }
 
-/// Sends a signal to a node; says whether there was one.
-pub fn signal(leader: u32, node: u32, signal: Signal) -> bool {
-    let process = find(leader).get(&node).copied();
-    let process = process.and_then(|id| Pid::from_raw(id.cast_signed()));
-    process.is_some_and(|process| kill_process(process, signal).is_ok())
+/// Sends a signal to a node; its process, if there was one.
+pub fn signal(leader: u32, node: u32, signal: Signal) -> Option<u32> {
+    let process = *find(leader).get(&node)?;
+    let id = Pid::from_raw(process.cast_signed())?;
+    kill_process(id, signal).is_ok().then_some(process)
 }
 
 /// Time that a slowed node runs between two stops: enough for a search or two.
 const RUNS_FOR: Duration = Duration::from_micros(300);
 
 /// A node that crawls: again and again it is stopped for a while. Dropping the value lets it go.
+#[derive(Debug)]
 #[must_use = "dropping the guard lets the node run at full speed"]
 pub struct Slowed {
     over: Arc<AtomicBool>,
@@ -211,11 +212,11 @@ mod tests {
             matches!(peaks[..], [(3, bytes)] if bytes > 100_000),
             "{peaks:?}"
         );
-        assert!(!signal(group.id(), 1, Signal::KILL), "there is no node 1");
+        assert_eq!(signal(group.id(), 1, Signal::KILL), None);
         let process = find(group.id())[&3];
         let (is_stopped, bytes) = now(process).unwrap();
         assert!(!is_stopped && bytes > 100_000, "{bytes}");
-        assert!(signal(group.id(), 3, Signal::KILL));
+        assert_eq!(signal(group.id(), 3, Signal::KILL), Some(process));
         assert!(group.wait_for(Duration::from_secs(20)).unwrap().is_some());
         assert_eq!(now(process), None);
     }

@@ -1,28 +1,18 @@
-//! The queries, one after another, each answer compared with the oracle's.
+//! The queries, one after another, each answer compared with the oracle's. A fault strikes when a third
+//! of them are done; only from then on may an answer say that it is not whole.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rustix::process::Signal;
 
 use super::client::encoded;
+use super::fault::{Fault, Killed, Struck};
 use super::feed::Answer;
-use super::nodes::{self, Slowed};
 use super::oracle::Expected;
 use super::servers::{Body, Servers};
-use crate::console;
 use crate::report::{Cause, Failure};
 use octopus::interrupt;
-
-/// What is done to a node while it is queried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The node is killed when a third of the queries are done.
-    Kill(u32),
-    /// The node is stopped for so long, again and again.
-    Slow(u32, Duration),
-}
 
 /// How many wrong answers are shown.
 const SHOWN: usize = 3;
@@ -38,6 +28,8 @@ pub struct Outcome {
     pub wrong: usize,
     /// Why the solution does not pass: the first of the wrong answers, or what ended it all.
     pub failure: Option<Failure>,
+    /// The node that was killed.
+    pub killed: Option<Killed>,
 }
 
 /// A query that was answered.
@@ -99,27 +91,21 @@ pub fn ask_all(
     fault: Option<Fault>,
 ) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    let slowed = match fault {
-        Some(Fault::Slow(node, stop)) => {
-            let slowed = Slowed::new(servers.leader(), node, stop);
-            if slowed.is_none() {
-                outcome.failure = Some(no_such_node(node));
-                return Ok(outcome);
-            }
-            slowed
-        }
-        _ => None,
-    };
     let mut wrong = Vec::new();
+    let mut struck = None;
     let begun = Instant::now();
     for (place, query) in queries.iter().enumerate() {
         interrupt::check()?;
-        if let Some(Fault::Kill(node)) = fault
+        if let Some(fault) = fault
             && place == queries.len() / 3
-            && !kill(servers, node, place)
         {
-            outcome.failure = Some(no_such_node(node));
-            return Ok(outcome);
+            match fault.strike(servers, place) {
+                Ok(fault) => struck = Some(fault),
+                Err(failure) => {
+                    outcome.failure = Some(failure);
+                    break;
+                }
+            }
         }
         let asked = begun.elapsed();
         let (came, time) = ask(servers, place, query, expected)?;
@@ -134,7 +120,7 @@ pub fn ask_all(
         }
         match came {
             Asked::Judged(Verdict::Right) => {}
-            Asked::Judged(Verdict::Incomplete(_)) if fault.is_some() => outcome.marked += 1,
+            Asked::Judged(Verdict::Incomplete(_)) if struck.is_some() => outcome.marked += 1,
             Asked::Judged(Verdict::Incomplete(why)) => {
                 wrong.push(Failure::new("not_answered", why).at(named(place, query)));
             }
@@ -142,19 +128,20 @@ pub fn ask_all(
             Asked::Over(failure) => {
                 let failure = failure.at(named(place, query));
                 outcome.failure = Some(cut_short(failure, &wrong, place, queries.len()));
-                outcome.wrong = wrong.len();
-                return Ok(outcome);
+                break;
             }
         }
     }
-    drop(slowed);
+    if let Some(Struck::Killed(killed)) = struck {
+        outcome.killed = Some(killed);
+    }
     outcome.wrong = wrong.len();
-    outcome.failure = summary(&wrong, queries.len());
+    outcome.failure = outcome.failure.or_else(|| summary(&wrong, queries.len()));
     Ok(outcome)
 }
 
 /// What came of one query.
-enum Asked {
+pub(super) enum Asked {
     /// An answer came, or word that there is none.
     Judged(Verdict),
     /// No further query makes sense.
@@ -162,7 +149,7 @@ enum Asked {
 }
 
 /// Asks a query; also how long the answer took, if one came.
-fn ask(
+pub(super) fn ask(
     servers: &mut Servers,
     place: usize,
     query: &str,
@@ -196,21 +183,8 @@ fn ask(
     })
 }
 
-fn named(place: usize, query: &str) -> String {
+pub(super) fn named(place: usize, query: &str) -> String {
     format!("query {} {query:?}", place + 1)
-}
-
-/// Kills a node before the query at `place`; whether there is one.
-fn kill(servers: &mut Servers, node: u32, place: usize) -> bool {
-    servers.look_at_memory();
-    let was_there = nodes::signal(servers.leader(), node, Signal::KILL);
-    if was_there {
-        let number = place + 1;
-        console::log(&format!(
-            "level 3: node {node} is killed before query {number}"
-        ));
-    }
-    was_there
 }
 
 /// One failure for all wrong answers: how many, and the first three.
@@ -273,14 +247,9 @@ fn list(wrong: &[Failure]) -> Vec<String> {
     shown.chain(rest).collect()
 }
 
-fn no_such_node(node: u32) -> Failure {
-    let message = format!("no process with `--id {node}` was found among the solution's");
-    Failure::new("no_such_node", message)
-}
-
 /// What an answer to a query is worth.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// All hits and nothing else.
     Right,
     /// It says that it is not a whole answer.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A code search that lies from its fifth query on, for tests of the level 3 judge. SEARCH_LIES is
-`twice` (a line is listed again), `wrong` (a line is lost) or `hang` (no answer)."""
+`twice` (a line is listed again), `wrong` (a line is lost), `partial` (an answer that is whole is said not
+to be) or `hang` (no answer)."""
 
 import os
 import sys
@@ -26,6 +27,8 @@ class Liar(level3.Master):
                 results.append(results[0])
             elif lie == "wrong":
                 results.pop()
+            elif lie == "partial":
+                body["partial"] = True
             else:
                 threading.Event().wait()
         return status, body
