@@ -80,9 +80,9 @@ impl Target {
             bytes[at..at + 8].copy_from_slice(&low.to_le_bytes());
             bytes[at + 8..at + 16].copy_from_slice(&high.to_le_bytes());
         };
-        put(0, folded(text, start, len.min(16)));
+        put(0, folded(text, start, len.min(16)).halves());
         if len > 16 {
-            put(16, folded(text, start + 16, len - 16));
+            put(16, folded(text, start + 16, len - 16).halves());
         }
         Self { bytes, len }
     }

@@ -5,15 +5,14 @@
 //! `a` and `a` followed by a NUL byte would be the same. The key of the empty word is zero. The key
 //! of a longer word is a digest, which can tell that a word is unknown but not that it is known.
 
+use crate::sixteen::Sixteen;
+
 /// Longest word in bytes that a key can hold whole.
 pub(crate) const KEY_BYTES: usize = 15;
 
 /// A folded word of at most `KEY_BYTES` bytes, or the digest of a longer one.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Key {
-    low: u64,
-    high: u64,
-}
+#[derive(Clone, Copy)]
+pub(crate) struct Key(Sixteen);
 
 impl Key {
     /// The key of the word `text[start..end]`, which may have any length.
@@ -23,99 +22,108 @@ impl Key {
     #[inline]
     pub(crate) fn of(text: &[u8], start: usize, end: usize) -> Self {
         let len = end - start;
-        let (low, high) = folded(text, start, len.min(16));
         if len <= KEY_BYTES {
-            return Self {
-                low,
-                high: high | (len as u64) << 56,
-            };
+            return Self(folded(text, start, len).or(Sixteen::new(LENGTHS[len])));
         }
-        let (last_low, last_high) = folded(text, end - 16, 16);
+        let (low, high) = folded(text, start, 16).halves();
+        let (last_low, last_high) = folded(text, end - 16, 16).halves();
         let high = high ^ last_high.rotate_left(29) ^ len as u64;
-        Self {
-            low: low ^ last_low.rotate_left(29),
-            high: high | LONG << 56,
-        }
+        let low = low ^ last_low.rotate_left(29);
+        let digest = u128::from(high | LONG << 56) << 64 | u128::from(low);
+        Self(Sixteen::new(digest.to_le_bytes()))
     }
 
     /// A number whose upper bits are well mixed, for choosing a bucket.
     #[inline]
     pub(crate) fn hash(self) -> u64 {
+        let (low, high) = self.0.halves();
         // Odd constants without structure (digits of π); one widening multiplication mixes all.
-        let low = u128::from(self.low ^ 0x2437_f6a8_885a_308d);
-        let high = u128::from(self.high ^ 0x1319_8a2e_0370_7345);
+        let low = u128::from(low ^ 0x2437_f6a8_885a_308d);
+        let high = u128::from(high ^ 0x1319_8a2e_0370_7345);
         let product = low * high;
         product as u64 ^ (product >> 64) as u64
     }
 
-    /// Whether this is the key of the empty word, which also marks a free place in a table.
+    /// The key as it lies in memory.
     #[inline]
-    pub(crate) fn is_empty(self) -> bool {
-        self.high == 0
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let (low, high) = self.0.halves();
+        (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
     }
+
+    /// Whether this is the key that lies in memory.
+    #[inline]
+    pub(crate) fn is(self, bytes: &[u8; 16]) -> bool {
+        self.0.is(Sixteen::new(*bytes))
+    }
+}
+
+/// Whether these bytes are the key of the empty word, which also marks a free place in a table.
+#[inline]
+pub(crate) fn is_empty(key: &[u8; 16]) -> bool {
+    key[KEY_BYTES] == 0
 }
 
 /// Stands for the length in the key of a word that has none of its own.
 const LONG: u64 = 0xFF;
 
-/// For each length, which bits of sixteen bytes belong to the word.
-const MASKS: [(u64, u64); 17] = {
-    let mut masks = [(0, 0); 17];
+/// For each length of a short word, what is added to its bytes.
+const LENGTHS: [[u8; 16]; 16] = {
+    let mut lengths = [[0; 16]; 16];
+    let mut len = 0;
+    while len < 16 {
+        lengths[len][KEY_BYTES] = len as u8;
+        len += 1;
+    }
+    lengths
+};
+
+/// For each length, which of sixteen bytes belong to the word.
+const MASKS: [[u8; 16]; 17] = {
+    let mut masks = [[0; 16]; 17];
     let mut len = 1;
     while len <= 16 {
-        let mask = u128::MAX >> (128 - 8 * len);
-        masks[len] = (mask as u64, (mask >> 64) as u64);
+        masks[len] = masks[len - 1];
+        masks[len][len - 1] = 0xFF;
         len += 1;
     }
     masks
 };
 
-/// The `len` bytes from `start` on, at most 16, in lower case; the first one lowest, then zeros.
+/// The `len` bytes from `start` on, at most 16, in lower case; then zeros.
 #[inline]
-pub(crate) fn folded(text: &[u8], start: usize, len: usize) -> (u64, u64) {
-    let (low, high) = sixteen_from(text, start);
-    let (low_mask, high_mask) = MASKS[len];
-    (fold(low & low_mask), fold(high & high_mask))
+pub(crate) fn folded(text: &[u8], start: usize, len: usize) -> Sixteen {
+    let bytes = Sixteen::new(sixteen_from(text, start)).and(Sixteen::new(MASKS[len]));
+    let case = bytes
+        .within(b'A', b'Z')
+        .and(Sixteen::new([b'a' - b'A'; 16]));
+    bytes.or(case)
 }
 
-/// Sixteen bytes from `start` on, the first one lowest, zeros behind the end of the text.
+/// Sixteen bytes from `start` on, zeros behind the end of the text.
 #[inline]
-fn sixteen_from(text: &[u8], start: usize) -> (u64, u64) {
+fn sixteen_from(text: &[u8], start: usize) -> [u8; 16] {
     let from_start = &text[start..];
-    let sixteen = from_start.first_chunk::<16>().copied().unwrap_or_else(|| {
+    from_start.first_chunk::<16>().copied().unwrap_or_else(|| {
         let mut padded = [0; 16];
         padded[..from_start.len()].copy_from_slice(from_start);
         padded
-    });
-    let all = u128::from_le_bytes(sixteen);
-    (all as u64, (all >> 64) as u64)
-}
-
-/// Turns the letters `A` to `Z` among eight bytes to lower case.
-#[inline]
-const fn fold(bytes: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH_BITS: u64 = 0x80 * ONES;
-    // Without the bytes' high bits no addition carries into the next byte; the sums' high bits then
-    // say "at least A" and "beyond Z".
-    let low_bits = bytes & !HIGH_BITS;
-    let from_a = low_bits + (0x80 - b'A' as u64) * ONES;
-    let beyond_z = low_bits + (0x80 - (b'Z' as u64 + 1)) * ONES;
-    let upper = (from_a & !beyond_z) & !bytes & HIGH_BITS;
-    bytes | upper >> 2
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KEY_BYTES, Key, fold};
+    use super::{KEY_BYTES, Key, folded, is_empty};
     use proptest::prelude::*;
 
     #[test]
     fn folding_lowers_ascii_letters_only() {
         for byte in 0..=255_u8 {
             let eight = [byte, b'A', 0xFF, byte, b'z', b'Z', 0, byte];
-            let folded = fold(u64::from_le_bytes(eight)).to_le_bytes();
-            assert_eq!(folded, eight.map(|byte| byte.to_ascii_lowercase()));
+            let expected = u64::from_le_bytes(eight.map(|byte| byte.to_ascii_lowercase()));
+            assert_eq!(folded(&eight, 0, 8).halves(), (expected, 0));
+            let two = [eight, eight].concat();
+            assert_eq!(folded(&two, 0, 16).halves(), (expected, expected));
         }
     }
 
@@ -129,8 +137,9 @@ mod tests {
             let text = [&around[..], &one, &around, &other].concat();
             let one_key = Key::of(&text, around.len(), around.len() + one.len());
             let other_key = Key::of(&text, text.len() - other.len(), text.len());
-            prop_assert_eq!(one_key == other_key, one.eq_ignore_ascii_case(&other));
-            prop_assert_eq!(one_key.is_empty(), one.is_empty());
+            let is_same = one_key.is(&other_key.to_bytes());
+            prop_assert_eq!(is_same, one.eq_ignore_ascii_case(&other));
+            prop_assert_eq!(is_empty(&one_key.to_bytes()), one.is_empty());
         }
 
         #[test]
@@ -140,9 +149,10 @@ mod tests {
         ) {
             let text = [&before[..], &word].concat();
             let key = Key::of(&text, before.len(), text.len());
-            prop_assert_eq!(key, Key::of(&word.to_ascii_lowercase(), 0, word.len()));
+            let same = Key::of(&word.to_ascii_lowercase(), 0, word.len());
+            prop_assert!(key.is(&same.to_bytes()));
             for len in 0..=KEY_BYTES {
-                prop_assert_ne!(key, Key::of(&word, 0, len));
+                prop_assert!(!key.is(&Key::of(&word, 0, len).to_bytes()));
             }
         }
     }

@@ -32,6 +32,7 @@ pub mod prose;
 mod report;
 mod scan;
 mod simd;
+mod sixteen;
 mod table;
 mod wanted;
 

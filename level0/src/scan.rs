@@ -7,16 +7,10 @@
 
 use crate::compact;
 use crate::dictionary::Lookup;
-use crate::key::{KEY_BYTES, Key};
 use crate::simd::{BLOCK, is_separator, separators};
-use crate::table::Table;
 
 /// Fields after which a batch is looked up: few enough for it to stay in the first-level cache.
 const BATCH: usize = 128;
-
-/// How many fields ahead of its use a table line is requested: enough to hide a cache miss, fewer
-/// than a core can wait for at once.
-const AHEAD: usize = 16;
 
 /// Searches in the compact list that are under way together.
 const SEARCHES: usize = 8;
@@ -29,7 +23,6 @@ pub(crate) struct Batch {
     starts: [usize; CAPACITY],
     ends: [usize; CAPACITY],
     known: [bool; CAPACITY],
-    keys: [(Key, usize); CAPACITY],
     len: usize,
 }
 
@@ -47,7 +40,6 @@ impl Batch {
             starts: [0; CAPACITY],
             ends: [0; CAPACITY],
             known: [false; CAPACITY],
-            keys: [(Key::default(), 0); CAPACITY],
             len: 0,
         }
     }
@@ -80,7 +72,13 @@ impl Batch {
     fn look_up(&mut self, text: &[u8], lookup: &Lookup) {
         match lookup {
             Lookup::BuiltIn => self.look_up_in_built_in(text),
-            Lookup::Table(table) => self.look_up_in_table(text, table),
+            Lookup::Table(table) => {
+                let place = |index| (self.starts[index], self.ends[index]);
+                let known = &mut self.known;
+                table.look_up(text, self.len, place, |index, is_known| {
+                    known[index] = is_known;
+                });
+            }
         }
     }
 
@@ -94,28 +92,6 @@ impl Batch {
             for (search, index) in searches.iter().zip(fields) {
                 let is_word = self.ends[index] > self.starts[index];
                 self.known[index] = search.as_ref().map_or(!is_word, compact::Search::finds);
-            }
-        }
-    }
-
-    fn look_up_in_table(&mut self, text: &[u8], table: &Table) {
-        // Field by field, the line of one is requested and the line of an earlier one used: requests
-        // then come no faster than the memory can take them.
-        for index in 0..self.len + AHEAD {
-            if index < self.len {
-                let key = Key::of(text, self.starts[index], self.ends[index]);
-                let bucket = table.bucket(key);
-                table.prefetch(bucket);
-                self.keys[index] = (key, bucket);
-            }
-            if let Some(index) = index.checked_sub(AHEAD) {
-                let (key, bucket) = self.keys[index];
-                let mut known = table.holds(key, bucket);
-                let (start, end) = (self.starts[index], self.ends[index]);
-                if end - start > KEY_BYTES {
-                    known = known && table.holds_long(&text[start..end]);
-                }
-                self.known[index] = known;
             }
         }
     }

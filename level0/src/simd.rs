@@ -1,11 +1,13 @@
-//! What is done at machine level, each behind a safe function: finding bytes, and prefetching.
+//! Finding bytes in blocks of 64, as bits, and prefetching.
 //!
-//! Separators are found for `scan.rs` and `highlighter.rs`, line ends for `lines.rs`; `scan.rs` and
-//! `compact.rs` prefetch what they look up next.
+//! Separators are found for `scan.rs` and `highlighter.rs`, line ends for `lines.rs`, classes of bytes
+//! for `prose/classes.rs`; `scan.rs`, `compact.rs` and `prose/vocabulary.rs` prefetch what they look up
+//! next.
 //!
-//! Finding bytes uses SSE2, which every x86-64 processor has, so nothing is detected at run
-//! time; elsewhere a portable version does the same. Prefetching has no safe or portable form; where
+//! `sixteen.rs` has what the processor does. Prefetching has no safe or portable form; where
 //! there is none it does nothing, and the program is slower but right.
+
+use crate::sixteen::Sixteen;
 
 /// Bytes that `separators` looks at in one call: as many as the answer has bits.
 pub(crate) const BLOCK: usize = 64;
@@ -22,36 +24,20 @@ pub(crate) fn separators(block: &[u8; BLOCK]) -> u64 {
 }
 
 /// A bit for each byte of the block, the first one lowest: set where it equals `wanted`.
-#[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn occurrences(block: &[u8; BLOCK], wanted: u8) -> u64 {
-    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
+    mask_of(block, |bytes| bytes.equal_to(wanted))
+}
+
+/// A bit for each byte of the block, the first one lowest: the highest bit of what `map` makes of it.
+#[inline]
+pub(crate) fn mask_of(block: &[u8; BLOCK], map: impl Fn(Sixteen) -> Sixteen) -> u64 {
     let (quarters, _) = block.as_chunks::<16>();
     let mut bits = 0;
     for (index, quarter) in quarters.iter().enumerate() {
-        // SAFETY: a `__m128i` is 16 plain bytes, and any bytes are a valid one; SSE2 belongs to
-        // every x86-64 processor.
-        let mask = unsafe {
-            let bytes = std::mem::transmute::<[u8; 16], __m128i>(*quarter);
-            _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(wanted.cast_signed())))
-        };
-        bits |= u64::from(mask as u16) << (16 * index);
+        bits |= u64::from(map(Sixteen::new(*quarter)).mask()) << (16 * index);
     }
     bits
-}
-
-/// A bit for each byte of the block, the first one lowest: set where it equals `wanted`.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-pub(crate) fn occurrences(block: &[u8; BLOCK], wanted: u8) -> u64 {
-    portable_occurrences(block, wanted)
-}
-
-/// `occurrences` for any processor, and what the other one is tested against.
-#[cfg(any(test, not(target_arch = "x86_64")))]
-fn portable_occurrences(block: &[u8; BLOCK], wanted: u8) -> u64 {
-    let bit = |(index, &byte): (usize, &u8)| u64::from(byte == wanted) << index;
-    block.iter().enumerate().map(bit).sum()
 }
 
 /// Starts loading an element of a slice into the first-level cache and does not wait for it.
@@ -96,10 +82,7 @@ pub(crate) fn last_separator(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        BLOCK, first_separator, is_separator, last_separator, occurrences, portable_occurrences,
-        separators,
-    };
+    use super::{BLOCK, first_separator, is_separator, last_separator, occurrences, separators};
     use proptest::prelude::*;
 
     fn byte_near_a_separator() -> impl Strategy<Value = u8> {
@@ -115,13 +98,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn separators_are_those_of_the_portable_version(
+        fn separators_are_found_as_byte_by_byte(
             bytes in prop::collection::vec(byte_near_a_separator(), BLOCK)
         ) {
             let mut block = [0; BLOCK];
             block.copy_from_slice(&bytes);
             for wanted in [b' ', b'\n', b'\x8A'] {
-                prop_assert_eq!(occurrences(&block, wanted), portable_occurrences(&block, wanted));
+                let found = (0..BLOCK).filter(|index| occurrences(&block, wanted) >> index & 1 == 1);
+                prop_assert!(found.eq((0..BLOCK).filter(|&index| block[index] == wanted)));
             }
             let found = (0..BLOCK).filter(|index| separators(&block) >> index & 1 == 1);
             let expected = (0..BLOCK).filter(|&index| is_separator(block[index]));

@@ -3,20 +3,32 @@
 //! Words of up to 15 bytes, nearly all there are, lie as [`Key`]s in buckets of four, a cache line
 //! each; a full bucket overflows into the next. The word itself is what is compared, so a match
 //! needs no second look elsewhere, and a miss needs none either. Which line a word needs is known
-//! long before it is used, so it can be prefetched: see `scan.rs`. Of a longer word the table holds
+//! long before it is used, so it is prefetched. Of a longer word the table holds
 //! a digest, which refuses nearly all unknown ones; the few that are left are looked up in an
 //! ordinary hash set.
 
-use crate::key::{KEY_BYTES, Key};
+use crate::key::{KEY_BYTES, Key, is_empty};
 use crate::simd::{is_separator, prefetch};
+use memmap2::MmapMut;
 use rustc_hash::FxHashSet;
+use std::alloc::{Layout, handle_alloc_error};
 
-/// Keys to a bucket: as many as a cache line of 64 bytes holds.
-const BUCKET_KEYS: usize = 4;
+/// Bytes of a bucket: a cache line.
+const BUCKET_BYTES: usize = 64;
+
+/// A bucket's places; what is not used is zero.
+type Bucket = [[u8; 16]; BUCKET_KEYS];
+
+/// Keys to a bucket.
+const BUCKET_KEYS: usize = BUCKET_BYTES / 16;
 
 /// Keys to a bucket on average. Fewer would make the table leave the cache, more would make
 /// buckets overflow; between one and a half and three it hardly matters.
 const MEAN_BUCKET_KEYS: usize = 2;
+
+/// How many words ahead of its use a table line is requested: enough to hide a cache miss, fewer
+/// than a core can wait for at once.
+const AHEAD: usize = 16;
 
 /// A longer word than this is folded on the heap.
 const STACK_BYTES: usize = 64;
@@ -47,39 +59,77 @@ impl TableBuilder {
         self.keys.push(Key::of(entry, 0, entry.len()));
     }
 
+    /// Adds a word, of ASCII, in whatever case, unless no word can match it.
+    pub(crate) fn add_folded(&mut self, word: &[u8]) {
+        if word.len() > KEY_BYTES {
+            self.add(&word.to_ascii_lowercase());
+        } else if !word.is_empty() && !word.iter().any(|&byte| is_separator(byte)) {
+            self.longest = self.longest.max(word.len());
+            self.keys.push(Key::of(word, 0, word.len()));
+        }
+    }
+
     pub(crate) fn build(self) -> Table {
-        let count = self.keys.len() / MEAN_BUCKET_KEYS + 1;
-        let mut buckets = vec![Bucket::default(); count];
+        let mut memory = allocate((self.keys.len() / MEAN_BUCKET_KEYS + 1) * BUCKET_BYTES);
+        let buckets = buckets_mut(&mut memory);
         for key in self.keys {
-            let mut index = bucket_of(key, count);
+            let mut index = bucket_of(key, buckets.len());
             // There are more places than keys, so a free one is found.
             loop {
                 let free = buckets[index]
-                    .0
                     .iter_mut()
-                    .find(|place| place.is_empty() || **place == key);
+                    .find(|place| is_empty(place) || key.is(place));
                 if let Some(place) = free {
-                    *place = key;
+                    *place = key.to_bytes();
                     break;
                 }
-                index = following(index, count);
+                index = following(index, buckets.len());
             }
         }
         Table {
-            buckets,
+            memory,
             long: self.long,
             longest: self.longest,
         }
     }
 }
 
-#[derive(Clone, Default)]
-#[repr(align(64))]
-struct Bucket([Key; BUCKET_KEYS]);
+/// Zeros in whole pages: large ones, where the system has them, of which the processor finds each word's
+/// without walking through tables of small ones.
+fn allocate(bytes: usize) -> MmapMut {
+    const LARGE_PAGE: usize = 2 * 1024 * 1024;
+    let bytes = if bytes < LARGE_PAGE {
+        bytes
+    } else {
+        bytes.next_multiple_of(LARGE_PAGE)
+    };
+    let Ok(memory) = MmapMut::map_anon(bytes) else {
+        // What any other allocation does that fails.
+        let layout = Layout::from_size_align(bytes, BUCKET_BYTES);
+        handle_alloc_error(layout.unwrap_or(Layout::new::<Bucket>()));
+    };
+    #[cfg(target_os = "linux")]
+    if bytes >= LARGE_PAGE {
+        // Without it small pages do.
+        let _ = memory.advise(memmap2::Advice::HugePage);
+    }
+    memory
+}
+
+fn buckets_mut(memory: &mut [u8]) -> &mut [Bucket] {
+    let (keys, _) = memory.as_chunks_mut::<16>();
+    keys.as_chunks_mut::<BUCKET_KEYS>().0
+}
+
+fn buckets(memory: &[u8]) -> &[Bucket] {
+    let (keys, _) = memory.as_chunks::<16>();
+    keys.as_chunks::<BUCKET_KEYS>().0
+}
 
 /// A set of dictionary entries, made for long documents.
 pub(crate) struct Table {
-    buckets: Vec<Bucket>,
+    /// The buckets. A page begins with one, so that each lies in one cache line.
+    memory: MmapMut,
     long: FxHashSet<Box<[u8]>>,
     longest: usize,
 }
@@ -90,38 +140,82 @@ impl Table {
         self.longest
     }
 
-    /// The bucket in which the search for a key begins.
-    #[inline]
-    pub(crate) fn bucket(&self, key: Key) -> usize {
-        bucket_of(key, self.buckets.len())
+    /// Whether the table holds a word of any length.
+    pub(crate) fn knows(&self, word: &[u8]) -> bool {
+        let request = self.request(word, 0, word.len());
+        !word.is_empty() && self.answer(request, word, 0, word.len())
     }
 
-    /// Starts loading a bucket.
+    /// Looks up `count` words of `text`, of which `place` gives the beginning and the end; tells
+    /// `answer` of each in order whether the table holds it. The empty word counts as held.
+    ///
+    /// Word by word, the line of one is requested and the line of an earlier one used: requests then
+    /// come no faster than the memory can take them.
     #[inline]
-    pub(crate) fn prefetch(&self, bucket: usize) {
-        prefetch(&self.buckets, bucket);
+    pub(crate) fn look_up(
+        &self,
+        text: &[u8],
+        count: usize,
+        place: impl Fn(usize) -> (usize, usize),
+        mut answer: impl FnMut(usize, bool),
+    ) {
+        let mut requests = [None; AHEAD];
+        for index in 0..count + AHEAD {
+            let earlier = &mut requests[index % AHEAD];
+            if let Some(request) = earlier.take() {
+                let (start, end) = place(index - AHEAD);
+                answer(index - AHEAD, self.answer(request, text, start, end));
+            }
+            if index < count {
+                let (start, end) = place(index);
+                *earlier = Some(self.request(text, start, end));
+            }
+        }
     }
 
-    /// Whether the table holds the key, whose `bucket` is known; the empty word counts as held.
+    /// Begins to look up the word `text[start..end]`: asks the memory for its bucket.
     #[inline]
-    pub(crate) fn holds(&self, key: Key, mut bucket: usize) -> bool {
+    pub(crate) fn request(&self, text: &[u8], start: usize, end: usize) -> Request {
+        let key = Key::of(text, start, end);
+        let buckets = buckets(&self.memory);
+        let bucket = bucket_of(key, buckets.len());
+        prefetch(buckets, bucket);
+        Request { key, bucket }
+    }
+
+    /// Whether the table holds the word `text[start..end]`, which was requested. The empty word counts
+    /// as held.
+    #[inline]
+    pub(crate) fn answer(&self, request: Request, text: &[u8], start: usize, end: usize) -> bool {
+        let found = self.holds(request);
+        if end - start > KEY_BYTES {
+            return found && self.holds_long(&text[start..end]);
+        }
+        found
+    }
+
+    #[expect(clippy::inline_always, reason = "the loop around it is the program")]
+    #[inline(always)]
+    fn holds(&self, Request { key, mut bucket }: Request) -> bool {
+        let buckets = buckets(&self.memory);
         loop {
-            let places = &self.buckets[bucket].0;
+            let places = &buckets[bucket];
             // Whether a word is found is hard to predict, so no branch may depend on it alone.
             let found = places
                 .iter()
-                .map(|place| usize::from(*place == key))
+                .map(|place| usize::from(key.is(place)))
                 .sum::<usize>();
-            let ended = usize::from(places[BUCKET_KEYS - 1].is_empty());
+            let ended = usize::from(is_empty(&places[BUCKET_KEYS - 1]));
             if found + ended > 0 {
                 return found > 0;
             }
-            bucket = following(bucket, self.buckets.len());
+            bucket = following(bucket, buckets.len());
         }
     }
 
     /// Whether the table holds a word of more than `KEY_BYTES` bytes whose key it holds.
-    pub(crate) fn holds_long(&self, word: &[u8]) -> bool {
+    #[inline(never)]
+    fn holds_long(&self, word: &[u8]) -> bool {
         if word.len() > self.longest {
             return false;
         }
@@ -134,32 +228,10 @@ impl Table {
         folded.make_ascii_lowercase();
         self.long.contains(&*folded)
     }
-
-    /// Whether the table holds a word of any length.
-    pub(crate) fn knows(&self, word: &[u8]) -> bool {
-        self.answer(self.request(word, 0, word.len()), word, 0, word.len())
-    }
-
-    /// Begins to look up the word `text[start..end]`: asks the memory for its bucket.
-    #[inline]
-    pub(crate) fn request(&self, text: &[u8], start: usize, end: usize) -> Request {
-        let key = Key::of(text, start, end);
-        let bucket = self.bucket(key);
-        self.prefetch(bucket);
-        Request { key, bucket }
-    }
-
-    /// Whether the table holds the word `text[start..end]`, which was requested.
-    #[inline]
-    pub(crate) fn answer(&self, request: Request, text: &[u8], start: usize, end: usize) -> bool {
-        start < end
-            && self.holds(request.key, request.bucket)
-            && (end - start <= KEY_BYTES || self.holds_long(&text[start..end]))
-    }
 }
 
 /// A look-up that has been begun.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Request {
     key: Key,
     bucket: usize,

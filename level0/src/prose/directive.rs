@@ -39,6 +39,11 @@ pub(crate) struct Ignored {
 }
 
 impl Ignored {
+    /// Whether all is reported.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether what is at `at` is not reported; asked for places in rising order.
     pub(crate) fn holds(&mut self, at: usize) -> bool {
         while self

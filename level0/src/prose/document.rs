@@ -1,13 +1,15 @@
 //! Judges one document, in chunks, so that it may be of any length.
 //!
 //! A chunk ends where a line does, or if it has a single line, where a word does. Its pieces are
-//! judged in parallel; then what was found is placed (line, column), in order.
+//! judged in parallel, while the next chunk is read; each places what it finds (line, column) as if the
+//! document began with it. Then what was found is reported in order.
 
 use super::directive::{Directives, Ignored};
 use super::vocabulary::{Batch, Vocabulary};
 use super::words::for_each_word;
 use rayon::prelude::*;
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// Bytes of a document that are judged at once: enough pieces for all cores.
 pub(crate) const CHUNK_BYTES: usize = 4 * 1024 * 1024;
@@ -53,33 +55,72 @@ pub(crate) enum Stop {
     Binary,
 }
 
-/// Unknown words' places in a piece of text, and how many words it has.
-#[derive(Default)]
-struct Judged {
-    unknown: Vec<(usize, usize)>,
-    words: u64,
+/// What is to be told of unknown words.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Wanted {
+    /// How many there are.
+    Count,
+    /// Each of them; as its line and column 1 is given.
+    Words,
+    /// Each of them with its line and column.
+    Places,
 }
 
-/// Where in the document the reader is.
+/// What was found in a piece of text.
+#[derive(Default)]
+struct Judged {
+    /// Bytes of the chunk before the piece.
+    start: usize,
+    words: u64,
+    unknown: u64,
+    /// Where the unknown words are, unless nobody wants to know.
+    found: Vec<Found>,
+    /// Where the piece ends; unless places are wanted, at its beginning.
+    end: Position,
+}
+
+/// An unknown word of a piece; a piece has less than 4 GiB.
+struct Found {
+    /// Bytes of the piece before it, and before its end.
+    start: u32,
+    end: u32,
+    position: Position,
+}
+
+/// A place in a text: lines before it, and characters of its line before it.
+#[derive(Clone, Copy, Default)]
 struct Position {
-    offset: u64,
-    line: u64,
-    column: u64,
+    lines: u64,
+    characters: u64,
 }
 
 impl Position {
-    fn advance(&mut self, text: &[u8]) {
-        let mut behind = text;
-        let newlines = memchr::memchr_iter(b'\n', text).count();
-        if newlines > 0 {
-            self.line += newlines as u64;
-            self.column = 1;
-            behind = &text[memchr::memrchr(b'\n', text).map_or(0, |newline| newline + 1)..];
-        }
+    /// The place behind `text`, which begins here.
+    fn after(self, text: &[u8]) -> Self {
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
+        let behind = match memchr::memrchr(b'\n', text) {
+            Some(newline) => &text[newline + 1..],
+            None => text,
+        };
         // Bytes that continue a character do not count.
-        let starts = behind.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
-        self.column += starts as u64;
-        self.offset += text.len() as u64;
+        let starts = behind.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as u64;
+        self.then(Self {
+            lines,
+            characters: starts,
+        })
+    }
+
+    /// The place that lies as far behind this one as `further` lies behind the beginning.
+    fn then(self, further: Self) -> Self {
+        let characters = if further.lines == 0 {
+            self.characters + further.characters
+        } else {
+            further.characters
+        };
+        Self {
+            lines: self.lines + further.lines,
+            characters,
+        }
     }
 }
 
@@ -89,7 +130,7 @@ impl Position {
 pub fn check<'t>(text: &'t str, vocabulary: &Vocabulary) -> Vec<Finding<'t>> {
     let mut found = Vec::new();
     // Memory can be read, and a vector takes all; what holds zero bytes has no words.
-    let _ = judge(text.as_bytes(), vocabulary, |finding| {
+    let _ = judge(text.as_bytes(), vocabulary, Wanted::Places, |finding| {
         let start = finding.offset as usize;
         found.push(Finding {
             word: &text[start..start + finding.word.len()],
@@ -100,58 +141,85 @@ pub fn check<'t>(text: &'t str, vocabulary: &Vocabulary) -> Vec<Finding<'t>> {
     found
 }
 
-/// Judges all of `source`; calls `take` with each unknown word in order.
+/// Judges all of `source`; calls `take` with each unknown word in order, unless only their number is
+/// wanted.
 pub(crate) fn judge(
-    mut source: impl Read,
+    mut source: impl Read + Send,
     vocabulary: &Vocabulary,
+    wanted: Wanted,
     mut take: impl FnMut(&Finding<'_>) -> io::Result<()>,
 ) -> Result<Count, Stop> {
     let mut count = Count::default();
     let mut directives = Directives::default();
-    let mut position = Position {
-        offset: 0,
-        line: 1,
-        column: 1,
-    };
-    let mut buffer = Vec::new();
+    let mut offset = 0;
+    let mut position = Position::default();
+    let (mut buffer, mut next) = (Vec::new(), Vec::new());
+    let mut ended = fill(&mut source, &mut buffer).map_err(Stop::Read)?;
+    if memchr::memchr(0, &buffer[..buffer.len().min(SNIFFED_BYTES)]).is_some() {
+        return Err(Stop::Binary);
+    }
+    if buffer.starts_with(BYTE_ORDER_MARK) {
+        buffer.drain(..BYTE_ORDER_MARK.len());
+        offset = BYTE_ORDER_MARK.len() as u64;
+    }
     loop {
-        let wanted = CHUNK_BYTES.saturating_sub(buffer.len()) as u64;
-        let read = source.by_ref().take(wanted).read_to_end(&mut buffer);
-        let ended = (read.map_err(Stop::Read)? as u64) < wanted;
-        let mut start = 0;
-        if position.offset == 0 {
-            if memchr::memchr(0, &buffer[..buffer.len().min(SNIFFED_BYTES)]).is_some() {
-                return Err(Stop::Binary);
-            }
-            if buffer.starts_with(BYTE_ORDER_MARK) {
-                start = BYTE_ORDER_MARK.len();
-                position.offset = start as u64;
-            }
-        }
         let end = if ended {
             buffer.len()
         } else {
             chunk_end(&buffer)
         };
-        let text = &buffer[start..end];
-        let ignored = directives.read(text, position.offset, |word| vocabulary.folded(word));
-        let judged = judge_chunk(text, vocabulary);
-        let found = report(text, &judged, ignored, &mut position, |finding| {
-            let declared = directives.declares()
-                && directives.declares_word(&vocabulary.folded(finding.word), finding.offset);
-            if declared {
-                Ok(false)
-            } else {
-                take(finding).map(|()| true)
-            }
-        });
-        count.unknown += found.map_err(Stop::Write)?;
+        let (text, rest) = buffer.split_at(end);
+        next.clear();
+        next.extend_from_slice(rest);
+        let ignored = directives.read(text, offset, |word| vocabulary.folded(word));
+        let only_counted = wanted == Wanted::Count && ignored.is_empty() && !directives.declares();
+        let found = if only_counted {
+            wanted
+        } else {
+            wanted.max(Wanted::Words)
+        };
+        let judge = || judge_chunk(text, vocabulary, found);
+        let (judged, read) = if ended {
+            (judge(), Ok(true))
+        } else {
+            rayon::join(judge, || fill(&mut source, &mut next))
+        };
         count.words += judged.iter().map(|judged| judged.words).sum::<u64>();
+        count.unknown += if only_counted {
+            judged.iter().map(|judged| judged.unknown).sum::<u64>()
+        } else {
+            let chunk = Chunk {
+                text,
+                offset,
+                ignored,
+            };
+            let reported = chunk.report(&judged, &mut position, |finding| {
+                let declared = directives.declares()
+                    && directives.declares_word(&vocabulary.folded(finding.word), finding.offset);
+                if declared {
+                    return Ok(false);
+                }
+                if wanted != Wanted::Count {
+                    take(finding)?;
+                }
+                Ok(true)
+            });
+            reported.map_err(Stop::Write)?
+        };
         if ended {
             return Ok(count);
         }
-        buffer.drain(..end);
+        ended = read.map_err(Stop::Read)?;
+        offset += end as u64;
+        std::mem::swap(&mut buffer, &mut next);
     }
+}
+
+/// Reads on until the buffer holds a whole chunk; says whether the source ended before.
+fn fill(source: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    let wanted = CHUNK_BYTES.saturating_sub(buffer.len()) as u64;
+    let read = source.take(wanted).read_to_end(buffer)? as u64;
+    Ok(read < wanted)
 }
 
 /// Where a chunk that is not the last is cut: behind a line, else behind a word, else anywhere
@@ -171,7 +239,7 @@ fn chunk_end(text: &[u8]) -> usize {
         .unwrap_or(text.len())
 }
 
-fn judge_chunk(text: &[u8], vocabulary: &Vocabulary) -> Vec<Judged> {
+fn judge_chunk(text: &[u8], vocabulary: &Vocabulary, wanted: Wanted) -> Vec<Judged> {
     let mut pieces = Vec::with_capacity(text.len() / PIECE_BYTES + 1);
     let mut start = 0;
     while start < text.len() {
@@ -185,20 +253,9 @@ fn judge_chunk(text: &[u8], vocabulary: &Vocabulary) -> Vec<Judged> {
         pieces.push(start..end);
         start = end;
     }
-    let judge = |piece: std::ops::Range<usize>| {
-        let (base, text) = (piece.start, &text[piece]);
-        let (mut judged, mut batch) = (Judged::default(), Batch::default());
-        let mut take = |range: std::ops::Range<usize>| {
-            judged.unknown.push((base + range.start, base + range.end));
-        };
-        for_each_word(text, |place| {
-            judged.words += 1;
-            if batch.push(place) {
-                vocabulary.judge(text, &mut batch, &mut take);
-            }
-        });
-        vocabulary.judge(text, &mut batch, &mut take);
-        judged
+    let judge = |piece: Range<usize>| Judged {
+        start: piece.start,
+        ..judge_piece(&text[piece], vocabulary, wanted)
     };
     if pieces.len() == 1 {
         pieces.into_iter().map(judge).collect()
@@ -207,41 +264,84 @@ fn judge_chunk(text: &[u8], vocabulary: &Vocabulary) -> Vec<Judged> {
     }
 }
 
-/// Gives each unknown word of a chunk with its place to `take`, and counts those that it takes.
-fn report(
-    text: &[u8],
-    judged: &[Judged],
-    mut ignored: Ignored,
-    position: &mut Position,
-    mut take: impl FnMut(&Finding<'_>) -> io::Result<bool>,
-) -> io::Result<u64> {
-    let mut count = 0;
-    let mut at = 0;
-    for &(start, end) in judged.iter().flat_map(|judged| &judged.unknown) {
-        if ignored.holds(start) {
-            continue;
+fn judge_piece(text: &[u8], vocabulary: &Vocabulary, wanted: Wanted) -> Judged {
+    let (mut judged, mut batch) = (Judged::default(), Batch::default());
+    let mut take = |word: Range<usize>| {
+        judged.unknown += 1;
+        if wanted != Wanted::Count {
+            judged.found.push(Found {
+                start: word.start as u32,
+                end: word.end as u32,
+                position: Position::default(),
+            });
         }
-        position.advance(&text[at..start]);
-        at = start;
-        // Words are found in UTF-8 only.
-        let Ok(word) = std::str::from_utf8(&text[start..end]) else {
-            continue;
-        };
-        let taken = take(&Finding {
-            word,
-            offset: position.offset,
-            line: position.line,
-            column: position.column,
-        })?;
-        count += u64::from(taken);
+    };
+    for_each_word(text, |place| {
+        judged.words += 1;
+        if vocabulary.begin(text, &mut batch, place) {
+            vocabulary.judge(text, &mut batch, &mut take);
+        }
+    });
+    vocabulary.judge(text, &mut batch, &mut take);
+    if wanted == Wanted::Places {
+        let mut at = 0;
+        for found in &mut judged.found {
+            let start = found.start as usize;
+            judged.end = judged.end.after(&text[at..start]);
+            found.position = judged.end;
+            at = start;
+        }
+        judged.end = judged.end.after(&text[at..]);
     }
-    position.advance(&text[at..]);
-    Ok(count)
+    judged
+}
+
+/// A chunk of a document.
+struct Chunk<'t> {
+    text: &'t [u8],
+    offset: u64,
+    ignored: Ignored,
+}
+
+impl Chunk<'_> {
+    /// Gives each unknown word with its place to `take`, and counts those that it takes. The chunk
+    /// begins at `position` of the document, which is moved to its end.
+    fn report(
+        mut self,
+        judged: &[Judged],
+        position: &mut Position,
+        mut take: impl FnMut(&Finding<'_>) -> io::Result<bool>,
+    ) -> io::Result<u64> {
+        let mut count = 0;
+        for piece in judged {
+            for found in &piece.found {
+                let start = piece.start + found.start as usize;
+                let end = piece.start + found.end as usize;
+                if self.ignored.holds(start) {
+                    continue;
+                }
+                // Words are found in UTF-8 only.
+                let Ok(word) = std::str::from_utf8(&self.text[start..end]) else {
+                    continue;
+                };
+                let position = position.then(found.position);
+                let taken = take(&Finding {
+                    word,
+                    offset: self.offset + start as u64,
+                    line: position.lines + 1,
+                    column: position.characters + 1,
+                })?;
+                count += u64::from(taken);
+            }
+            *position = position.then(piece.end);
+        }
+        Ok(count)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, Count, Stop, judge};
+    use super::{CHUNK_BYTES, Count, Stop, Wanted, judge};
     use crate::prose::{Diacritics, Vocabulary, VocabularyBuilder};
     use proptest::prelude::*;
 
@@ -253,7 +353,10 @@ mod tests {
 
     fn found(text: &[u8]) -> (Vec<(String, u64, u64, u64)>, Count) {
         let mut found = Vec::new();
-        let count = judge(text, &vocabulary(), |finding| {
+        let counted = judge(text, &vocabulary(), Wanted::Count, |_| {
+            panic!("only counted")
+        });
+        let count = judge(text, &vocabulary(), Wanted::Places, |finding| {
             found.push((
                 finding.word.to_owned(),
                 finding.offset,
@@ -262,7 +365,9 @@ mod tests {
             ));
             Ok(())
         });
-        (found, count.expect("read"))
+        let count = count.expect("read");
+        assert_eq!(counted.expect("read"), count);
+        (found, count)
     }
 
     #[test]
@@ -282,7 +387,7 @@ mod tests {
     #[test]
     fn what_has_zero_bytes_is_no_text() {
         assert!(matches!(
-            judge(&b"a\0b"[..], &vocabulary(), |_| Ok(())),
+            judge(&b"a\0b"[..], &vocabulary(), Wanted::Words, |_| Ok(())),
             Err(Stop::Binary)
         ));
     }

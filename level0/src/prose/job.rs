@@ -3,7 +3,7 @@
 //! Documents that fit a chunk are read and judged many at a time, one a thread; a longer one is
 //! judged alone, by all threads. The report is in the order of the documents either way.
 
-use super::document::{CHUNK_BYTES, Count, Finding, Stop, judge};
+use super::document::{CHUNK_BYTES, Count, Finding, Stop, Wanted, judge};
 use super::error::{Problem, ProseError};
 use super::files::{Document, Selection};
 use super::fold::Diacritics;
@@ -170,8 +170,9 @@ fn judge_all(
         } else {
             judge_batch(&mut batch, vocabulary, pool, reporter, problem, &mut total)?;
             let path = document.path.as_deref();
-            let judged =
-                pool.install(|| judge(file, vocabulary, |found| reporter.take(path, found)));
+            let wanted = reporter.wanted();
+            let judged = pool
+                .install(|| judge(file, vocabulary, wanted, |found| reporter.take(path, found)));
             end_document(&document, judged, problem, &mut total)?;
         }
         judge_batch(&mut batch, vocabulary, pool, reporter, problem, &mut total)?;
@@ -191,10 +192,11 @@ fn judge_batch(
     total: &mut Count,
 ) -> io::Result<()> {
     let documents = std::mem::take(batch);
+    let wanted = reporter.wanted();
     let judged: Vec<Judged> = pool.install(|| {
         let documents = documents.into_par_iter().with_max_len(1);
         documents
-            .map(|(document, file)| judge_small(document, file, vocabulary))
+            .map(|(document, file)| judge_small(document, file, vocabulary, wanted))
             .collect()
     });
     for judged in judged {
@@ -212,9 +214,9 @@ fn judge_batch(
     Ok(())
 }
 
-fn judge_small(document: Document, file: File, vocabulary: &Vocabulary) -> Judged {
+fn judge_small(document: Document, file: File, vocabulary: &Vocabulary, wanted: Wanted) -> Judged {
     let mut found = Vec::new();
-    let result = judge(file, vocabulary, |finding| {
+    let result = judge(file, vocabulary, wanted, |finding| {
         found.push(Owned {
             word: finding.word.into(),
             offset: finding.offset,
@@ -284,6 +286,15 @@ impl<'a, W: Write> Reporter<'a, W> {
             writer: Writer::new(job.format, sink),
             suggested: HashMap::new(),
             counts: HashMap::new(),
+        }
+    }
+
+    /// What the report needs to know of unknown words.
+    fn wanted(&self) -> Wanted {
+        match self.job.report {
+            Report::Findings => Wanted::Places,
+            Report::List => Wanted::Words,
+            Report::Count => Wanted::Count,
         }
     }
 

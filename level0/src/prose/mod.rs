@@ -16,9 +16,10 @@
 //! ```
 //!
 //! From a text to a report: `files.rs` names documents, `document.rs` cuts them, `words.rs` finds words
-//! (`skip.rs`: and what is none), `vocabulary.rs` judges them (`fold.rs`, `code.rs`, `hunspell.rs`),
+//! (`classes.rs`: of which bytes; `skip.rs`: and what is none), `vocabulary.rs` judges them (`fold.rs`, `code.rs`, `hunspell.rs`),
 //! `directive.rs` says what the text itself leaves out, `format/` writes.
 
+mod classes;
 mod code;
 mod directive;
 mod document;

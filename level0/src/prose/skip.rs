@@ -4,20 +4,28 @@
 //! skipped whole; what is skipped wrongly is an error that nobody is told of, so where it is not
 //! clear (`and/or`) words are looked at.
 
+use super::classes::{AT, COLON, SIGN, SLASH, STOP, Set};
 use std::ops::Range;
 
-/// The first stretch of the field `text[start..end]` that is no word. It may reach beyond the field.
-pub(crate) fn find(text: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
+/// The first stretch of the field `text[start..end]` that is no word; `classes` are those of its bytes.
+/// It may reach beyond the field, if the field has a letter.
+pub(super) fn find(text: &[u8], start: usize, end: usize, classes: Set) -> Option<Range<usize>> {
     let field = trimmed(text, start, end);
     let bytes = &text[field.clone()];
-    if let Some(scheme) = url_start(bytes) {
+    if classes & (COLON | STOP) != 0
+        && let Some(scheme) = url_start(bytes)
+    {
         let start = field.start + scheme;
         return Some(start..url_end(text, start).max(field.end));
     }
-    if let Some(address) = mail_address(bytes) {
+    if classes & AT != 0
+        && let Some(address) = mail_address(bytes)
+    {
         return Some(field.start + address..field.end);
     }
-    (is_path(bytes) || is_file_name(bytes)).then_some(field)
+    let is_skipped = (classes & (SLASH | SIGN) != 0 && is_path(bytes))
+        || (classes & STOP != 0 && is_file_name(bytes));
+    is_skipped.then_some(field)
 }
 
 /// The field without the quotation marks, dashes and ends of sentences around it.
@@ -43,10 +51,14 @@ fn url_start(field: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(colon) = memchr::memchr(b':', &field[from..]).map(|at| from + at) {
         if field[colon + 1..].starts_with(b"//") {
+            // A scheme begins with a letter (RFC 3986).
             let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
             let before = field[..colon].iter().rev();
             let len = before.take_while(|byte| is_scheme(byte)).count();
-            return (len > 0).then_some(colon - len);
+            let scheme = &field[colon - len..colon];
+            if let Some(letter) = scheme.iter().position(u8::is_ascii_alphabetic) {
+                return Some(colon - len + letter);
+            }
         }
         from = colon + 1;
     }
@@ -90,7 +102,8 @@ fn mail_address(field: &[u8]) -> Option<usize> {
     (before > 0 && host).then_some(at - before)
 }
 
-/// A path: from a root, from here or from home, of a folder (`src/`), or to a file with an extension.
+/// A path: from a root, from here or from home, or of a folder (`src/`). One to a file with an extension
+/// is told by the file's name.
 fn is_path(field: &[u8]) -> bool {
     match field {
         [b'/' | b'~', ..]
@@ -98,26 +111,20 @@ fn is_path(field: &[u8]) -> bool {
         | [b'.', b'.', b'/' | b'\\', ..]
         | [b'\\', b'\\', ..] => true,
         [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic() => true,
-        [.., b'/'] => true,
-        _ => memchr::memrchr2(b'/', b'\\', field)
-            .is_some_and(|slash| is_file_name(&field[slash + 1..])),
+        _ => field.ends_with(b"/"),
     }
 }
 
-/// `main.rs`, `example.com`, `.gitignore`: a full stop with small letters or digits behind it, up to
-/// the end or the next full stop.
+/// `main.rs`, `src/main.rs`, `example.com`, `.gitignore`: a full stop with small letters or digits
+/// behind it, up to the end or the next full stop.
 fn is_file_name(field: &[u8]) -> bool {
-    let Some(stop) = memchr::memrchr(b'.', field) else {
-        return false;
-    };
-    let extension = &field[stop + 1..];
-    let is_joined = stop == 0 || !matches!(field[stop - 1], b'.' | b':');
     let is_plain = |byte: &u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
     };
-    is_joined
-        && extension.first().is_some_and(u8::is_ascii_alphanumeric)
-        && extension.iter().all(is_plain)
+    let len = field.iter().rev().take_while(|byte| is_plain(byte)).count();
+    let (before, extension) = field.split_at(field.len() - len);
+    let is_joined = before.ends_with(b".") && !matches!(before, [.., b'.' | b':', b'.']);
+    is_joined && extension.first().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Whether a word is a number: it begins with a digit (`3`, `2nd`, `1990s`, `10ms`, `0xFF`), or is a
@@ -190,6 +197,10 @@ mod tests {
             ["and", "or", "client", "server", "user", "a", "b"]
         );
         assert_eq!(words("end.Next wait...so"), ["end", "Next", "wait", "so"]);
+        assert_eq!(
+            words("(+://one),two 1://three +http://a,b"),
+            ["one", "two", "1", "three"]
+        );
     }
 
     #[test]

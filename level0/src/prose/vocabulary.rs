@@ -35,13 +35,12 @@ pub struct Vocabulary {
 
 /// Words that are judged together, so that their look-ups wait for memory together.
 pub(crate) struct Batch {
-    places: [Place; BATCH],
-    requests: [Request; BATCH],
+    words: [Option<(Place, Request)>; BATCH],
     len: usize,
 }
 
 /// Words to a batch: few enough for it and its cache lines to stay in the first-level cache.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// A longer line in bytes of a list is passed over, so that a list of any length and form can be read.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -49,20 +48,9 @@ const LONGEST_LINE: usize = 64 * 1024;
 impl Default for Batch {
     fn default() -> Self {
         Self {
-            places: [Place::default(); BATCH],
-            requests: [Request::default(); BATCH],
+            words: [None; BATCH],
             len: 0,
         }
-    }
-}
-
-impl Batch {
-    /// Adds a word; says whether the batch is full and must be judged.
-    #[inline]
-    pub(crate) fn push(&mut self, place: Place) -> bool {
-        self.places[self.len] = place;
-        self.len += 1;
-        self.len == BATCH
     }
 }
 
@@ -151,7 +139,10 @@ impl VocabularyBuilder {
     }
 
     fn add_line(&mut self, line: &[u8]) {
-        if let Ok(word) = std::str::from_utf8(line.trim_ascii()) {
+        let word = line.trim_ascii();
+        if word.is_ascii() {
+            self.list.add_folded(word);
+        } else if let Ok(word) = std::str::from_utf8(word) {
             self.add(word);
         }
     }
@@ -170,7 +161,11 @@ impl VocabularyBuilder {
 impl Vocabulary {
     /// Whether a word is known as it stands.
     pub fn knows(&self, word: &str) -> bool {
-        self.list_knows(word) || self.hunspells.iter().any(|hunspell| hunspell.knows(word))
+        self.list_knows(word) || self.hunspell_knows(word)
+    }
+
+    fn hunspell_knows(&self, word: &str) -> bool {
+        self.hunspells.iter().any(|hunspell| hunspell.knows(word))
     }
 
     /// Whether the list has the word; it folds ASCII itself.
@@ -206,6 +201,20 @@ impl Vocabulary {
         found
     }
 
+    /// Adds a word of `text` to the batch, for which its look-up is begun; says whether the batch is full
+    /// and must be judged.
+    #[inline]
+    pub(crate) fn begin(&self, text: &[u8], batch: &mut Batch, place: Place) -> bool {
+        // Most of what is not plain is a number, and known.
+        if !place.plain && text[place.start].is_ascii_digit() {
+            return false;
+        }
+        let request = self.list.request(text, place.start, place.end);
+        batch.words[batch.len] = Some((place, request));
+        batch.len += 1;
+        batch.len == BATCH
+    }
+
     /// Calls `unknown` with the place of what is unknown of each word of the batch, in order, and
     /// empties it: a word without a possessive `'s`, or those of its parts, between hyphens or by
     /// `--code`, that are unknown.
@@ -215,24 +224,24 @@ impl Vocabulary {
         batch: &mut Batch,
         unknown: &mut impl FnMut(Range<usize>),
     ) {
-        let (places, requests) = (&batch.places[..batch.len], &mut batch.requests);
-        for (place, request) in places.iter().zip(requests.iter_mut()) {
-            *request = self.list.request(text, place.start, place.end);
-        }
-        // There is nobody else to ask, and nothing to take apart.
-        let is_final = self.hunspells.is_empty() && !self.code;
-        for (&place, &request) in places.iter().zip(requests.iter()) {
-            if !place.plain {
-                self.judge_slowly(text, place, unknown);
-            } else if !self.list.answer(request, text, place.start, place.end) {
-                if is_final {
-                    unknown(place.start..place.end);
-                } else {
-                    self.judge_slowly(text, place, unknown);
-                }
-            }
+        // Whether a word is known is hard to predict, so those that are not are noted without a branch.
+        let mut others = [Place::default(); BATCH];
+        let mut count = 0;
+        for &(place, request) in batch.words[..batch.len].iter().flatten() {
+            others[count] = place;
+            let is_known = self.list.answer(request, text, place.start, place.end);
+            count += usize::from(!is_known);
         }
         batch.len = 0;
+        // There is nobody else to ask, and nothing to take apart.
+        let is_final = self.hunspells.is_empty() && !self.code;
+        for &place in &others[..count] {
+            if place.plain && is_final {
+                unknown(place.start..place.end);
+            } else {
+                self.judge_slowly(text, place, unknown);
+            }
+        }
     }
 
     #[inline(never)]
@@ -241,7 +250,9 @@ impl Vocabulary {
         let Ok(word) = std::str::from_utf8(&text[place.start..place.end]) else {
             return;
         };
-        if is_passed_over(word) || self.knows(word) {
+        // Of what is not ASCII, and so not folded, the list has not been asked yet.
+        let is_known = || (!place.ascii && self.list_knows(word)) || self.hunspell_knows(word);
+        if is_passed_over(word) || is_known() {
             return;
         }
         let base = without_possessive(word);
@@ -321,7 +332,7 @@ mod tests {
         let mut take = |range| found.push(&text[range]);
         let mut batch = Batch::default();
         for_each_word(text.as_bytes(), |place| {
-            if batch.push(place) {
+            if vocabulary.begin(text.as_bytes(), &mut batch, place) {
                 vocabulary.judge(text.as_bytes(), &mut batch, &mut take);
             }
         });
