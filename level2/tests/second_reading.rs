@@ -53,7 +53,7 @@ const PIECES: [&str; 44] = [
     "TRACE",
 ];
 
-const ANSWERS: [&str; 24] = [
+const ANSWERS: [&str; 26] = [
     "HTTP/1.1 200 OK\r\n",
     "HTTP/1.0 200 OK\r\n",
     "HTTP/1.1 204 No Content\r\n",
@@ -64,6 +64,8 @@ const ANSWERS: [&str; 24] = [
     "\r\n",
     "Content-Length: 3\r\n",
     "Content-Length: 4\r\n",
+    "Content-Length: 3, 3\r\n",
+    "Content-Length: 3, 4\r\n",
     "Transfer-Encoding: chunked\r\n",
     "Transfer-Encoding : chunked\r\n",
     "foo : x\r\n",

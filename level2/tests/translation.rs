@@ -207,6 +207,7 @@ fn odd_but_meaningful_answers_are_mended() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0000000000000002\r\nok\r\n0\r\n\r\n".into(), "2\r\nok\r\n0\r\n\r\n"),
         ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".into(), "2\r\nok\r\n0\r\n\r\n"),
         ("HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok".into(), "\r\n\r\nok"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok".into(), "\r\nContent-Length: 2\r\n"),
     ] {
         let answer = answered(raw.as_bytes(), &[]);
         assert_eq!(status(&answer), 200, "{raw}");

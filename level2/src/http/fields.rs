@@ -63,8 +63,11 @@ pub struct Fields<'a, 'b> {
 }
 
 impl<'a, 'b> Fields<'a, 'b> {
-    /// Looks through parsed fields.
-    pub fn read(all: &'b [httparse::Header<'a>]) -> Result<Self, FieldError> {
+    /// Looks through parsed fields. `number` reads a `Content-Length`: [`decimal`] or [`repeated`].
+    pub fn read(
+        all: &'b [httparse::Header<'a>],
+        number: impl Fn(&[u8]) -> Option<u64>,
+    ) -> Result<Self, FieldError> {
         let mut connection = Connection::default();
         let (mut length, mut chunked) = (None, false);
         for field in all {
@@ -72,7 +75,7 @@ impl<'a, 'b> Fields<'a, 'b> {
             match field.name.len() {
                 10 if field.name.eq_ignore_ascii_case("connection") => connection.add(field.value),
                 14 if field.name.eq_ignore_ascii_case("content-length") => {
-                    let value = decimal(field.value).ok_or(FieldError::LengthMalformed)?;
+                    let value = number(field.value).ok_or(FieldError::LengthMalformed)?;
                     if length
                         .replace(value)
                         .is_some_and(|earlier| earlier != value)
@@ -214,6 +217,15 @@ pub fn decimal(value: &[u8]) -> Option<u64> {
     })
 }
 
+/// A decimal number, or a list of nothing but the same one, such as a recipient makes of several
+/// fields (RFC 9110, 8.6; RFC 9112, 6.3).
+pub fn repeated(value: &[u8]) -> Option<u64> {
+    let elements = value.split(|byte| *byte == b',');
+    let mut numbers = elements.map(|element| decimal(element.trim_ascii()));
+    let first = numbers.next()??;
+    numbers.all(|number| number == Some(first)).then_some(first)
+}
+
 /// Appends a decimal number.
 pub fn push_decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -267,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn the_same_number_may_be_repeated() {
+        for good in [&b"12"[..], b"12, 12", b"12,12 ,\t12"] {
+            assert_eq!(repeated(good), Some(12), "{good:?}");
+        }
+        for bad in [&b""[..], b"1, 2", b"1,", b",1", b"1 1", b"1;1", b"1, x"] {
+            assert_eq!(repeated(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn lists_are_split_and_trimmed() {
         let mut seen = Vec::new();
         for_each_element(b" a , ,b,", |element| seen.push(element));
@@ -279,7 +301,7 @@ mod tests {
             ("Connection", "a, b, c, d, e, X-F, Host, close"),
             ("connection", "Keep-Alive, g"),
         ]);
-        let fields = Fields::read(&list).unwrap();
+        let fields = Fields::read(&list, decimal).unwrap();
         assert!(fields.connection.close && fields.connection.keep_alive);
         assert!(fields.is_hop_by_hop("x-f") && fields.is_hop_by_hop("G"));
         assert!(!fields.is_hop_by_hop("Host") && !fields.is_hop_by_hop("x"));
@@ -289,7 +311,7 @@ mod tests {
             value: long.as_bytes(),
         }];
         assert_eq!(
-            Fields::read(&list).unwrap_err(),
+            Fields::read(&list, decimal).unwrap_err(),
             FieldError::ConnectionTooLong
         );
     }

@@ -8,7 +8,7 @@ use httparse::Status;
 use super::body::Framing;
 use super::claims::{is_claim, is_disguised, is_secret};
 use super::fields::{
-    FieldError, Fields, Storage, for_each_element, push_decimal, push_field, push_via,
+    FieldError, Fields, Storage, decimal, for_each_element, push_decimal, push_field, push_via,
 };
 use super::target::{Target, TargetError, is_host};
 
@@ -124,7 +124,7 @@ pub fn parse<'a, 'b>(
         return Err(bad("malformed request line"));
     };
     let http11 = minor == 1;
-    let fields = Fields::read(parsed.headers)?;
+    let fields = Fields::read(parsed.headers, decimal)?;
     let found = Found::read(&fields)?;
     if http11 && !found.has_host {
         return Err(bad("no Host"));
@@ -248,7 +248,7 @@ impl Found {
                     upgrade |= !protocol.eq_ignore_ascii_case(b"h2c");
                 }),
                 12 if name.eq_ignore_ascii_case("max-forwards") => {
-                    found.max_forwards = super::fields::decimal(value);
+                    found.max_forwards = decimal(value);
                 }
                 _ => {}
             }

@@ -1,7 +1,8 @@
 //! Response heads: what a backend answers, checked, and written afresh for the client.
 //!
-//! More is mended here than in requests, as RFC 9112 asks of proxies: space before a field's colon (5.1)
-//! and folded lines (5.2) are read for what they mean, and never passed on as they are.
+//! More is mended here than in requests, as RFC 9112 asks of proxies: space before a field's colon (5.1),
+//! folded lines (5.2) and a length that is given several times (6.3) are read for what they mean, and
+//! never passed on as they are.
 
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use httparse::Status;
 use memchr::memchr2;
 
 use super::body::{Encoder, Framing};
-use super::fields::{FieldError, Fields, push_decimal, push_field, push_via, storage};
+use super::fields::{FieldError, Fields, push_decimal, push_field, push_via, repeated, storage};
 
 /// A backend's answer that is none: malformed, or a switch of protocols nobody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,7 @@ pub fn translate(
         status,
         reason: parsed.reason.unwrap_or_default(),
         http11: minor == 1,
-        fields: Fields::read(parsed.headers)?,
+        fields: Fields::read(parsed.headers, repeated)?,
     };
     match status {
         101 | 0..=99 => Err(BadResponse),
@@ -435,6 +436,9 @@ mod tests {
     fn confused_answers_are_refused_or_not_reused() {
         for bad in [
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\nContent-Length: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1,\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
@@ -450,6 +454,21 @@ mod tests {
             let (response, out) = modern(confused);
             assert!(!response.reusable && !out.contains("Content-Length"));
             assert_eq!(response.framing, Framing::Chunked);
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_repeated_is_one() {
+        for repeated in [
+            "Content-Length: 2, 2",
+            "Content-Length: 2\r\nContent-Length: 2",
+            "Content-Length: 2,2\r\nContent-Length: 02",
+            "Content-Length: 2,\r\n 2",
+        ] {
+            let (response, out) = modern(&format!("HTTP/1.1 200 OK\r\n{repeated}\r\n\r\n"));
+            assert_eq!(response.framing, Framing::Sized(2));
+            assert!(out.ends_with("\r\nContent-Length: 2\r\n\r\n"), "{out}");
+            assert_eq!(out.matches("Content-Length").count(), 1, "{out}");
         }
     }
 

@@ -269,6 +269,28 @@ fn check_passed(out: &[u8], oracle: &Head, trusted: bool) {
     }
 }
 
+/// All lengths that an answer gives its body: each field may be a list (RFC 9112, 6.3) and folded (5.2).
+fn lengths_of_answer(input: &[u8]) -> Vec<Result<u64, std::num::ParseIntError>> {
+    let (lines, _) = lines(input).expect("the proxy has taken what is no head");
+    let mut unfolded: Vec<Vec<u8>> = Vec::new();
+    for line in lines {
+        match unfolded.last_mut() {
+            Some(before) if line.starts_with(b" ") || line.starts_with(b"\t") => {
+                before.extend(line);
+            }
+            _ => unfolded.push(line.to_vec()),
+        }
+    }
+    let fields = unfolded[1..]
+        .iter()
+        .filter_map(|line| field(line, true).ok());
+    let lengths = fields.filter(|(name, _)| name == "content-length");
+    let values = lengths.map(|(_, value)| String::from_utf8_lossy(&value).into_owned());
+    let values: Vec<String> = values.collect();
+    let elements = values.iter().flat_map(|value| value.split(','));
+    elements.map(|element| element.trim().parse()).collect()
+}
+
 /// What must hold of the translation of any bytes that a backend may send as a head.
 pub fn check_response(input: &[u8], is_head: bool, http11: bool) {
     let to = Recipient {
@@ -310,7 +332,11 @@ pub fn check_response(input: &[u8], is_head: bool, http11: bool) {
     assert!(chunked.len() + sized.len() <= 1, "framed twice");
     assert_eq!(!chunked.is_empty(), response.encoder == Encoder::Chunked);
     match response.framing {
-        Framing::Sized(length) => assert_eq!(sized, [length.to_string().as_bytes()]),
+        Framing::Sized(length) => {
+            assert_eq!(sized, [length.to_string().as_bytes()]);
+            let given = lengths_of_answer(input);
+            assert!(!given.is_empty() && given.iter().all(|given| *given == Ok(length)));
+        }
         Framing::Chunked | Framing::UntilClose => {
             assert!(sized.is_empty() && (http11 || response.ends_by_close));
         }
