@@ -1,20 +1,17 @@
 //! Writing a segment.
 //!
 //! The text goes to disk as files are added. For the posting lists the builder remembers, chunk
-//! after chunk, which grams occurred, as numbers given in order of first sight; at the end one
-//! counting sort turns "grams of each chunk" into "chunks of each gram". That takes six bytes a
-//! posting, about as much memory as the segment has text, which [`SegmentBuilder::TEXT_BYTES`]
-//! bounds.
+//! after chunk, which grams occurred, and counts each; at the end one counting sort turns "grams of
+//! each chunk" into "chunks of each gram". That takes six bytes a posting, about as much memory as
+//! the segment has text, which [`SegmentBuilder::TEXT_BYTES`] bounds.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustc_hash::FxHashMap;
-
 use super::chunk::{self, MAX_CHUNKS};
 use super::format::{Header, IndexError, Section};
-use super::gram::{Gram, GramScanner};
+use super::gram::{Gram, GramScanner, GramTable};
 use super::posting;
 use super::segment::{index_path, text_path};
 use crate::codec::{put_bytes, put_varint};
@@ -31,12 +28,10 @@ pub struct SegmentBuilder {
     chunks: usize,
     chunk_table: Vec<u8>,
     scanner: GramScanner,
-    /// The number of each gram seen so far.
-    numbers: FxHashMap<Gram, u32>,
-    /// How many chunks each numbered gram occurs in.
-    counts: Vec<u32>,
-    /// The numbers of the grams of all chunks, one chunk after the other.
-    occurrences: Vec<u32>,
+    /// How many chunks each gram occurs in.
+    counts: GramTable,
+    /// The grams of all chunks, one chunk after the other.
+    occurrences: Vec<Gram>,
     /// Where each chunk ends in `occurrences`.
     chunk_ends: Vec<usize>,
 }
@@ -59,8 +54,7 @@ impl SegmentBuilder {
             chunks: 0,
             chunk_table: Vec::new(),
             scanner: GramScanner::new(),
-            numbers: FxHashMap::default(),
-            counts: Vec::new(),
+            counts: GramTable::new(),
             occurrences: Vec::new(),
             chunk_ends: Vec::new(),
         })
@@ -86,18 +80,13 @@ impl SegmentBuilder {
             self.chunk_table.extend(crc32c::crc32c(part).to_le_bytes());
             let Self {
                 scanner,
-                numbers,
                 counts,
                 occurrences,
                 ..
             } = self;
             scanner.scan(part, |gram| {
-                let number = *numbers.entry(gram).or_insert_with(|| {
-                    counts.push(0);
-                    counts.len() as u32 - 1
-                });
-                counts[number as usize] += 1;
-                occurrences.push(number);
+                *counts.of(gram) += 1;
+                occurrences.push(gram);
             });
             self.chunk_ends.push(self.occurrences.len());
             self.chunks += 1;
@@ -131,7 +120,11 @@ impl SegmentBuilder {
             .get_ref()
             .sync_data()
             .map_err(IndexError::io(&self.text_path))?;
-        let (dictionary, postings) = self.invert();
+        let Inverted {
+            grams,
+            dictionary,
+            postings,
+        } = self.invert();
         let section = |part: &[u8]| Section {
             bytes: part.len() as u64,
             crc: crc32c::crc32c(part),
@@ -139,7 +132,7 @@ impl SegmentBuilder {
         let header = Header {
             files: self.files,
             chunks: self.chunks as u32,
-            grams: self.counts.len() as u32,
+            grams,
             text_bytes: self.text_bytes,
             file_table: section(&self.file_table),
             chunk_table: section(&self.chunk_table),
@@ -160,38 +153,56 @@ impl SegmentBuilder {
         file.sync_data().map_err(IndexError::io(&self.path))
     }
 
-    /// Turns the grams of each chunk into the chunks of each gram: dictionary and posting lists.
-    fn invert(&mut self) -> (Vec<u8>, Vec<u8>) {
+    /// Turns the grams of each chunk into the chunks of each gram.
+    fn invert(&mut self) -> Inverted {
+        // From here on the table says where the list of each gram ends so far.
+        let mut ends = std::mem::take(&mut self.counts);
+        let mut counts = Vec::new();
         let mut start = 0;
-        let mut ends: Vec<u32> = Vec::with_capacity(self.counts.len());
-        for &count in &self.counts {
-            ends.push(start);
-            start += count;
-        }
+        ends.each_mut(|gram, count| {
+            counts.push((gram, *count));
+            start += std::mem::replace(count, start);
+        });
         let mut lists = vec![0_u16; self.occurrences.len()];
         let mut from = 0;
         for (chunk, &to) in self.chunk_ends.iter().enumerate() {
-            for &number in &self.occurrences[from..to] {
-                let end = &mut ends[number as usize];
+            for &gram in &self.occurrences[from..to] {
+                let end = ends.of(gram);
                 lists[*end as usize] = chunk as u16;
                 *end += 1;
             }
             from = to;
         }
         self.occurrences = Vec::new();
-        let mut grams: Vec<(Gram, u32)> = self.numbers.drain().collect();
-        grams.sort_unstable();
-        let (mut dictionary, mut postings) = (Vec::new(), Vec::new());
-        let mut previous = 0;
-        for (gram, number) in grams {
-            let end = ends[number as usize] as usize;
-            let list = &lists[end - self.counts[number as usize] as usize..end];
+        drop(ends);
+        let mut inverted = Inverted {
+            grams: counts.len() as u32,
+            ..Inverted::default()
+        };
+        let Inverted {
+            dictionary,
+            postings,
+            ..
+        } = &mut inverted;
+        let (mut rest, mut previous) = (&lists[..], 0);
+        for (gram, count) in counts {
+            let (list, after) = rest.split_at(count as usize);
+            rest = after;
             let before = postings.len();
-            posting::encode(list, self.chunks, &mut postings);
-            put_varint(&mut dictionary, u64::from(gram.0 - previous));
-            put_varint(&mut dictionary, (postings.len() - before) as u64);
+            posting::encode(list, self.chunks, postings);
+            put_varint(dictionary, u64::from(gram.0 - previous));
+            put_varint(dictionary, (postings.len() - before) as u64);
             previous = gram.0;
         }
-        (dictionary, postings)
+        inverted
     }
+}
+
+/// The chunks of each gram.
+#[derive(Default)]
+struct Inverted {
+    /// How many there are.
+    grams: u32,
+    dictionary: Vec<u8>,
+    postings: Vec<u8>,
 }
