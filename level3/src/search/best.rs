@@ -2,7 +2,8 @@
 //!
 //! A hit's rank is one of four, 0 first: a definition of a word in a file whose name has a word, a
 //! definition, another line of such a file, any other line. Within a rank hits are in the order of
-//! paths, so that the order is the same each time.
+//! paths, so that the order is the same each time. Every line is ranked, and only as many are kept as
+//! are asked for: a common word is in millions.
 
 use std::ops::Range;
 
@@ -52,11 +53,73 @@ const KEYWORDS: [&str; 28] = [
 const TYPE_KEYWORDS: [&str; 4] = ["class", "enum", "struct", "union"];
 
 /// A line and its rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ranked {
     rank: u64,
     /// The file's place in the order of paths.
     file: usize,
     line: Line,
+}
+
+/// The place of a line among all others.
+type Key = (u64, usize, u32);
+
+impl Ranked {
+    fn key(&self) -> Key {
+        (self.rank, self.file, self.line.number)
+    }
+}
+
+/// The best lines of many.
+struct Best {
+    /// How many there are to be.
+    most: usize,
+    /// They, and at most as many more.
+    lines: Vec<Ranked>,
+    /// What is behind this one is none of them.
+    last: Option<Key>,
+    /// How many lines were offered.
+    offered: usize,
+}
+
+impl Best {
+    fn new(most: usize) -> Self {
+        Self {
+            most: most.max(1),
+            lines: Vec::new(),
+            last: None,
+            offered: 0,
+        }
+    }
+
+    fn offer(&mut self, line: Ranked) {
+        self.offered += 1;
+        if self.last.is_none_or(|last| line.key() < last) {
+            self.lines.push(line);
+            if self.lines.len() >= 2 * self.most {
+                self.cut();
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        let by_key = self
+            .lines
+            .select_nth_unstable_by_key(self.most - 1, Ranked::key);
+        self.last = Some(by_key.1.key());
+        self.lines.truncate(self.most);
+    }
+
+    /// Those of several, in their order, and how many lines were offered to all of them.
+    fn of(parts: impl IntoIterator<Item = Self>) -> (Vec<Ranked>, usize) {
+        let (mut lines, mut offered) = (Vec::new(), 0);
+        for part in parts {
+            lines.extend(part.lines);
+            offered += part.offered;
+        }
+        lines.sort_unstable_by_key(Ranked::key);
+        (lines, offered)
+    }
 }
 
 /// The best hits of a shard.
@@ -68,23 +131,19 @@ pub(super) fn search(
     budget: &Budget<'_>,
 ) -> Result<Answer, SearchError> {
     let files = scan.files()?;
-    let rank = |text: &mut Vec<u8>, &file: &usize| {
-        ranked(scan, request, (file, files[file]), text, budget)
+    let wanted = request.skip.saturating_add(request.limit);
+    let rank = |(text, best): &mut (Vec<u8>, Best), &file: &usize| {
+        rank_lines(scan, request, (file, files[file]), (text, best), budget)
     };
     let places: Vec<usize> = (0..files.len()).collect();
-    let (found, _) = parallel::map(&places, threads, Vec::new, rank)?;
+    let state = || (Vec::new(), Best::new(wanted));
+    let (complete, states) = parallel::map(&places, threads, state, rank)?;
+    let (lines, offered) = Best::of(states.into_iter().map(|(_, best)| best));
     let mut answer = Answer {
         pruned: scan.matcher.plan().prunes(),
+        more: offered > wanted || complete.contains(&false),
         ..Answer::default()
     };
-    let mut lines = Vec::new();
-    for (in_file, complete) in found {
-        answer.more |= !complete;
-        lines.extend(in_file);
-    }
-    lines.sort_by_key(|found| (found.rank, found.file));
-    let wanted = request.skip.saturating_add(request.limit);
-    answer.more |= lines.len() > wanted;
     let mut shower = Shower::new(snapshot, &scan.matcher, request.context, budget);
     let mut room = Room::new(request, budget);
     let mut open = None;
@@ -104,22 +163,17 @@ pub(super) fn search(
     Ok(answer)
 }
 
-/// The lines of one file with their ranks, and whether that is all of it.
-fn ranked(
+/// Ranks the lines of one file, and says whether it came to the file's end.
+fn rank_lines(
     scan: &Scan<'_>,
     request: &Request,
     (file, candidate): (usize, Candidate),
-    text: &mut Vec<u8>,
+    (text, best): (&mut Vec<u8>, &mut Best),
     budget: &Budget<'_>,
-) -> Result<(Vec<Ranked>, bool), IndexError> {
+) -> Result<bool, IndexError> {
     let named = has_name(&request.query, scan.path(&candidate));
-    let (mut lines, mut is_out) = (Vec::new(), false);
     let mut counter = LineCounter::default();
-    let complete = scan.visit(candidate, text, |place| {
-        if !budget.take(size_of::<Ranked>()) {
-            is_out = true;
-            return false;
-        }
+    scan.visit(candidate, text, |place| {
         let defines = |pattern: &Pattern| {
             let found = pattern.find(&place.text[..place.line.end], place.line.start, budget);
             let line = &place.text[place.line.clone()];
@@ -132,10 +186,9 @@ fn ranked(
         };
         let rank = rank(scan.matcher.marks().iter().any(defines), named);
         let line = counter.line(&place);
-        lines.push(Ranked { rank, file, line });
+        best.offer(Ranked { rank, file, line });
         true
-    })?;
-    Ok((lines, complete && !is_out))
+    })
 }
 
 const fn rank(is_definition: bool, is_named: bool) -> u64 {
@@ -201,7 +254,33 @@ fn is_definition(line: &[u8], at: Range<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever part of the lines each thread sees.
+        #[test]
+        fn the_best_are_kept_and_little_else(
+            lines in prop::collection::btree_map((0..5_usize, 0..40_u32), (0..4_u64, 0..3_usize), 0..120),
+            most in 0..50_usize,
+        ) {
+            let mut all = Vec::new();
+            let mut parts = [0; 3].map(|_| Best::new(most));
+            for (&(file, number), &(rank, part)) in &lines {
+                let line = Line { number, start: 0, end: 0 };
+                all.push(Ranked { rank, file, line });
+                parts[part].offer(Ranked { rank, file, line });
+                prop_assert!(parts[part].lines.len() <= 2 * most.max(1));
+            }
+            all.sort_by_key(Ranked::key);
+            let (mut kept, offered) = Best::of(parts);
+            kept.truncate(most);
+            prop_assert_eq!(offered, all.len());
+            all.truncate(most);
+            prop_assert_eq!(kept, all);
+        }
+    }
 
     #[test]
     fn definitions_are_told_from_uses() {
