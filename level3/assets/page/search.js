@@ -60,9 +60,10 @@ export class Search {
       this.answer = answer;
       this.order = "";
       this.took = performance.now() - started;
+      // While all is laid out still: behind the change, the browser would have to do that first.
+      window.scrollTo(0, 0);
       this.results.replace(answer.results, asked);
       this.settle();
-      window.scrollTo(0, 0);
       if (!answer.more) this.counted = answer;
       if (this.counted) showFacets(answer.facets, asked);
       this.report();
