@@ -1,6 +1,6 @@
 //! Whole answers of a warm cluster, beside other programs on the same tree in the same run.
 //!
-//! `cargo bench -p level3 --bench peers -- /path/to/linux-6.1 [needles|expressions] [OTHER-LEVEL3]`
+//! `cargo bench -p level3 --bench peers -- /path/to/linux-6.1 [indexing|needles|expressions] [OTHER-LEVEL3]`
 //!
 //! Each figure is the median of several runs after one that is not counted; the programs take
 //! turns, so that a slow moment of the machine hits all of them. level3 is asked over HTTP on a
@@ -10,6 +10,9 @@
 //! tree.) codesearch has a trigram index as well, but starts a process for each query and searches on
 //! one thread; that is how it is used. Peers that are not installed are left out, with a message. The
 //! binary of another version of level3, if one is named, takes its turns as well.
+//!
+//! Before that, the tree is indexed from nothing several times. Processor time is that of all servers
+//! together: unlike the time that passes, it hardly depends on what else the machine does.
 //!
 //! Then the expressions of `expressions.txt`: level3 and ripgrep on two threads count the lines that
 //! match, of the same files, since what is found is the same text for both.
@@ -41,6 +44,9 @@ const PEER_RUNS: usize = 3;
 /// Expressions, some of which an index is of no use for.
 const EXPRESSIONS: &str = include_str!("expressions.txt");
 
+/// How often the tree is indexed.
+const INDEX_RUNS: usize = 2;
+
 /// Counted runs for each expression.
 const EXPRESSION_RUNS: usize = 3;
 
@@ -55,22 +61,35 @@ fn main() -> Outcome<()> {
         return Ok(());
     };
     let tree = Path::new(&tree).canonicalize()?;
-    let (mut parts, mut other) = (vec!["needles", "expressions"], None);
+    let (mut parts, mut other) = (vec!["indexing", "needles", "expressions"], None);
     for argument in arguments {
         match parts.iter().position(|part| *part == argument) {
             Some(at) => parts = vec![parts[at]],
             None => other = Some(argument),
         }
     }
-    let dirs = (tempfile::tempdir()?, tempfile::tempdir()?);
     let start = |program: &str, name, dir: &Path| -> Outcome<Level3> {
         let mut level3 = Level3::start(program, dir)?;
         level3.index(&tree, name)?;
         Ok(level3)
     };
-    let mut level3 = start(env!("CARGO_BIN_EXE_level3"), "level3", dirs.0.path())?;
+    let ours = (env!("CARGO_BIN_EXE_level3"), "level3");
+    let other = other.as_deref().map(|program| (program, "other level3"));
+    if parts.contains(&"indexing") {
+        for _ in 0..INDEX_RUNS {
+            for (program, name) in [Some(ours), other].into_iter().flatten() {
+                let dir = tempfile::tempdir()?;
+                start(program, name, dir.path())?.memory()?;
+            }
+        }
+        if parts.len() == 1 {
+            return Ok(());
+        }
+    }
+    let dirs = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let mut level3 = start(ours.0, ours.1, dirs.0.path())?;
     let mut other = other
-        .map(|program| start(&program, "other level3", dirs.1.path()))
+        .map(|(program, name)| start(program, name, dirs.1.path()))
         .transpose()?;
     if parts.contains(&"needles") {
         let peers = peers(&tree, dirs.0.path())?;
@@ -303,14 +322,36 @@ impl Level3 {
             std::thread::sleep(Duration::from_millis(20));
         }
         let took = started.elapsed().as_secs_f64();
+        let spent = self.processor_time()?;
         let [files, text, index] = self.sum(["files", "packed_bytes", "index_bytes"])?;
         println!(
-            "{name}: indexed in {took:.1} s: {files} files, packed text {} MB, index {} MB ({:.1} % of the text)",
+            "{name}: indexed in {took:.1} s, {spent:.1} s of processor time: {files} files, packed text {} MB, index {} MB ({:.1} % of the text)",
             text / 1_000_000,
             index / 1_000_000,
             100.0 * index as f64 / text as f64,
         );
         Ok(())
+    }
+
+    /// Processor time of master and nodes so far, in seconds, by proc(5).
+    fn processor_time(&self) -> Outcome<f64> {
+        let parent = self.servers.id().to_string();
+        let mut ticks = 0;
+        for process in std::fs::read_dir("/proc")? {
+            // Others may end meanwhile.
+            let Ok(stat) = std::fs::read_to_string(process?.path().join("stat")) else {
+                continue;
+            };
+            // The name, in parentheses, may have blanks.
+            let fields = stat.rsplit(')').next().unwrap_or_default();
+            let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+            if fields.get(1) == Some(&parent.as_str()) {
+                for field in &fields[11..13] {
+                    ticks += field.parse::<u64>()?;
+                }
+            }
+        }
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     /// Sums of some figures over all shards.
