@@ -286,6 +286,7 @@ fn twenty_heavy_requests_at_once_stay_within_the_memory_of_a_server() {
         "/search?q=e&limit=10000&context=20",
         "/search?q=e.*s&regex=true&limit=10000&offset=90000",
         "/search?q=%5cw{1,40}%5cs&regex=true&limit=10000&context=20",
+        "/search?q=e&sort=best&limit=10000&context=20",
     ];
     std::thread::scope(|scope| {
         for at in 0..20 {
