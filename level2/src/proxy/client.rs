@@ -253,7 +253,7 @@ impl Client {
         }
         Ok(Some(Arrival {
             request: head.request,
-            key: shared.gate.client(name),
+            key: shared.gate.client(&config.policy.naming, name),
             trace,
         }))
     }

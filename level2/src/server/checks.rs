@@ -63,7 +63,7 @@ async fn check(shared: &Shared, config: &Config, backend: usize) -> Found {
         return reach(config, backend).await;
     };
     // At a backend in use, the check takes a place like any request.
-    let client = shared.gate.client(b"health check");
+    let client = shared.gate.client(&config.policy.naming, b"health check");
     let flight = match shared.gate.claim(client, Wanted::Only(backend)) {
         Entry::Go(flight) => Some(flight),
         Entry::Refuse(_) => None,
