@@ -1,4 +1,4 @@
-//! Runs the simulation of whole clusters (`tests/simulation.rs`) over many seeds, on all cores: for a night,
+//! Runs the simulation of whole clusters (`level4::simulation`) over many seeds, on all cores: for a night,
 //! and on a machine that has nothing but this file.
 //!
 //! ```sh
@@ -8,16 +8,13 @@
 //!
 //! Ends with status 1 if seeds failed, and the commands that replay them.
 
-#[path = "../tests/simulated/mod.rs"]
-mod simulated;
-
 use std::num::NonZero;
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use simulated::run::{Outcome, Run};
+use level4::simulation::{Outcome, Run};
 
 /// Simulates a cluster for each of many seeds.
 #[derive(Parser)]

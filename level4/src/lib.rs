@@ -37,6 +37,8 @@ mod notes;
 pub mod security;
 mod server;
 mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod stack;
 pub mod statement;
 pub mod transport;

@@ -4,20 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
-// Nothing crashes here.
-#[allow(dead_code, reason = "a part of what other tests need")]
-#[path = "simulated/disk.rs"]
-mod disk;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use common::Node;
-use disk::SimulatedDisk;
 use level4::consensus::Persist;
 use level4::ids::{Index, Term};
 use level4::log::{Disk as _, Log, snapshot};
+use level4::simulation::SimulatedDisk;
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
 

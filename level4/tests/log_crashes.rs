@@ -2,14 +2,10 @@
 //! recovery finds everything that was reported durable and nothing that was never written.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-// Only the disk: there is no cluster here.
-#[path = "simulated/disk.rs"]
-mod disk;
-
-use disk::SimulatedDisk;
 use level4::consensus::Persist;
 use level4::ids::{Index, Term};
 use level4::log::{Log, snapshot};
+use level4::simulation::SimulatedDisk;
 use raft::Storage as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
 use rand::{Rng as _, SeedableRng as _};

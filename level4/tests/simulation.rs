@@ -3,11 +3,9 @@
 //! synced. One seed decides everything; a failing one prints the command that replays it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod simulated;
-
 use std::io::Write as _;
 
-use simulated::run::{Outcome, Run};
+use level4::simulation::{Outcome, Run};
 
 /// Seeds run by default; `LEVEL4_SEEDS=FROM..TO` runs others.
 const SEEDS: std::ops::Range<u64> = 0..400;

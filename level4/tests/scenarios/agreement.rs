@@ -8,8 +8,8 @@ use level4::consensus::{Apply, Chain, Digests, SnapshotMessage, Standing};
 use level4::ids::Index;
 use level4::message::PeerMessage;
 
-use crate::ledger::Defect;
 use crate::story::{Story, TIMING};
+use level4::simulation::Defect;
 
 #[test]
 fn a_leader_whose_state_parts_stands_down_answers_nothing_and_is_rebuilt() {

@@ -2,9 +2,6 @@
 //! by hand, message by message. The simulation found most of them; here a changed seed cannot lose them.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-#[path = "../simulated/ledger.rs"]
-mod ledger;
-
 mod agreement;
 mod membership;
 mod promises;

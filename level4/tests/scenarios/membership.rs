@@ -9,8 +9,8 @@ use level4::machine::Machine;
 use level4::message::PeerMessage;
 use raft::eraftpb::{ConfState, HardState};
 
-use crate::ledger::Ledger;
 use crate::story::{Story, TIMING};
+use level4::simulation::Ledger;
 
 #[test]
 fn a_newcomer_learns_and_then_votes() {

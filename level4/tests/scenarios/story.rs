@@ -13,7 +13,7 @@ use level4::machine::Machine;
 use level4::message::{Command, PeerMessage};
 use raft::eraftpb::{ConfState, HardState, MessageType};
 
-use crate::ledger::Ledger;
+use level4::simulation::Ledger;
 
 /// Of all nodes.
 pub const TIMING: Timing = Timing {

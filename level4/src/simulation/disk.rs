@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use level4::log::Disk;
+use crate::log::Disk;
 use rand::Rng;
 
 /// Writes shorter than this are whole or lost; longer ones can tear between.
@@ -47,7 +47,6 @@ impl SimulatedDisk {
     }
 
     /// Puts other content into a file, or takes it away, for good.
-    #[allow(dead_code, reason = "not every test damages files")]
     pub fn replace(&mut self, name: &str, content: Option<Vec<u8>>) {
         match content {
             None => drop(self.names.remove(name)),

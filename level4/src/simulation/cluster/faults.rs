@@ -1,11 +1,11 @@
 //! What goes wrong: crashes, lost disks, links that break or are cut; and how all is mended.
 
-use level4::log::Log;
+use crate::log::Log;
 use rand::Rng as _;
 
 use super::{Cluster, Event, FAULTS_END, Leaving, SEGMENT, Spoilt};
-use crate::simulated::disk::SimulatedDisk;
-use crate::simulated::ledger::Defect;
+use crate::simulation::disk::SimulatedDisk;
+use crate::simulation::ledger::Defect;
 
 impl Cluster {
     pub(super) fn crash(&mut self, place: usize) {

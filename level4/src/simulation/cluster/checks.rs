@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::consensus::{Apply, Members, Standing};
+use crate::ids::Index;
 use bytes::Bytes;
-use level4::consensus::{Apply, Members, Standing};
-use level4::ids::Index;
 
 use super::{Cluster, FAULTS_END, FOUND_WITHIN, FOUND_WITHIN_ENTRIES, Spoilt, Step};
-use crate::simulated::ledger::Defect;
+use crate::simulation::ledger::Defect;
 
 impl Cluster {
     /// The cluster found something out about a replica.

@@ -1,7 +1,7 @@
 //! What a machine may promise: what its disk holds for certain.
 
-use level4::consensus::{MemoryLog, Persist};
-use level4::message::PeerMessage;
+use crate::consensus::{MemoryLog, Persist};
+use crate::message::PeerMessage;
 use raft::Storage as _;
 use raft::eraftpb::MessageType;
 

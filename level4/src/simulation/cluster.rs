@@ -8,15 +8,15 @@ mod operator;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 
-use bytes::Bytes;
-use level4::consensus::{
+use crate::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, Timing, asks_for_comparison,
     founding_entry,
 };
-use level4::ids::{Incarnation, Index, NodeId, Term};
-use level4::log::Log;
-use level4::machine::{ApplyError, Machine};
-use level4::message::PeerMessage;
+use crate::ids::{Incarnation, Index, NodeId, Term};
+use crate::log::Log;
+use crate::machine::{ApplyError, Machine};
+use crate::message::PeerMessage;
+use bytes::Bytes;
 use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;

@@ -1,13 +1,13 @@
 //! What an operator does, and what nodes tell those who join: entries are skipped, members removed and taken
 //! in again, a doubt that nobody can decide is ended.
 
-use level4::consensus::{Membership, Removal, Standing};
-use level4::ids::Index;
-use level4::message::PeerMessage;
+use crate::consensus::{Membership, Removal, Standing};
+use crate::ids::Index;
+use crate::message::PeerMessage;
 use rand::Rng as _;
 
 use super::{Cluster, FAULTS_END, Leaving};
-use crate::simulated::disk::SimulatedDisk;
+use crate::simulation::disk::SimulatedDisk;
 
 impl Cluster {
     /// The operator's hour at `place`.

@@ -1,8 +1,8 @@
 //! The replicated data of the simulation.
 
+use crate::machine::{Executor, Moment};
+use crate::message::Command;
 use bytes::Bytes;
-use level4::machine::{Executor, Moment};
-use level4::message::Command;
 
 /// What is wrong with a replica, by the simulation's doing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Clients: each asks, waits for its answer, checks it and asks again.
 
+use crate::message::Command;
 use bytes::Bytes;
-use level4::message::Command;
 use rand::Rng as _;
 
 use super::{Cluster, Event, FAULTS_END};
-use crate::simulated::ledger::POISON;
+use crate::simulation::ledger::POISON;
 
 impl Cluster {
     /// Perhaps executed, perhaps not: the client asks something else.

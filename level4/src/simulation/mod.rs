@@ -1,0 +1,16 @@
+//! Whole clusters in virtual time: real cores, logs and state machines over a simulated network that
+//! drops, delays, duplicates, reorders and partitions, and simulated disks that lose what was not
+//! synced. One seed decides everything.
+//!
+//! It is for tests and examples, behind the feature `simulation`: what is wrong with a run is a panic.
+
+mod cluster;
+mod disk;
+mod durable;
+mod ledger;
+mod run;
+
+pub use cluster::{Cluster, Summary};
+pub use disk::SimulatedDisk;
+pub use ledger::{Defect, Ledger};
+pub use run::{Outcome, Run};
