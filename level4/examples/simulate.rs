@@ -53,6 +53,7 @@ fn main() -> ExitCode {
     for seed in &failed {
         let next = seed + 1;
         println!("seed {seed} failed; replay with: simulate --seeds {seed}..{next} --threads 1");
+        println!("see it with: replay --seed {seed} --html seed-{seed}.html");
     }
     ExitCode::from(u8::from(!failed.is_empty()))
 }

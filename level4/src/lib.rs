@@ -41,6 +41,8 @@ mod settings;
 pub mod simulation;
 mod stack;
 pub mod statement;
+#[cfg(feature = "simulation")]
+mod trace;
 pub mod transport;
 
 pub use identity::Identity;

@@ -3,6 +3,7 @@
 mod checks;
 mod clients;
 mod faults;
+mod network;
 mod operator;
 
 use std::cmp::Reverse;
@@ -15,7 +16,6 @@ use crate::consensus::{
 use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::log::Log;
 use crate::machine::{ApplyError, Machine};
-use crate::message::PeerMessage;
 use bytes::Bytes;
 use raft::eraftpb::HardState;
 use rand::{Rng as _, SeedableRng as _};
@@ -24,9 +24,11 @@ use rand_chacha::ChaCha8Rng;
 use super::disk::SimulatedDisk;
 use super::durable::Durable;
 use super::ledger::{Defect, Ledger, POISON};
+use super::record::{Recorder, Trace};
+use network::Message;
 
 /// Virtual time, microseconds.
-type Time = u64;
+pub(super) type Time = u64;
 
 const TICK: Time = 20_000;
 const SEGMENT: u64 = 16 * 1024;
@@ -55,13 +57,7 @@ const TIMING: Timing = Timing {
 
 enum Event {
     Tick(usize),
-    Deliver {
-        to: NodeId,
-        from: NodeId,
-        bytes: Vec<u8>,
-        /// Of the connection it is sent on.
-        connection: u64,
-    },
+    Deliver(Message),
     /// The two notice that they are connected again.
     Connected(usize, usize),
     Flush(usize),
@@ -243,11 +239,17 @@ pub struct Cluster {
     horizon: u64,
     /// Nodes that have been begun.
     begun: u64,
+    record: Recorder,
 }
 
 impl Cluster {
     /// A cluster of 3 or 5 machines with nothing on their disks.
     pub fn new(seed: u64) -> Self {
+        Self::traced(seed, None)
+    }
+
+    /// The same, and what happens is written into `trace`, if there is one.
+    pub fn traced(seed: u64, trace: Option<Trace>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let size = if rng.random_bool(0.5) { 3 } else { 5 };
         let mut cluster = Self {
@@ -281,8 +283,11 @@ impl Cluster {
             acknowledged: BTreeMap::new(),
             horizon: 0,
             begun: 0,
+            record: Recorder::new(trace),
             rng,
         };
+        let title = cluster.title(seed, size);
+        cluster.record.begin(seed, size, &title);
         for place in 0..size {
             let disk = Some(SimulatedDisk::default());
             cluster.slots.push(Slot {
@@ -303,6 +308,14 @@ impl Cluster {
         }
         cluster.schedule(500_000, Event::Fault, 0);
         cluster
+    }
+
+    fn title(&self, seed: u64, size: usize) -> String {
+        let (clients, delay) = (self.clients.len(), self.delay / 1_000);
+        let loss = 100.0 * self.loss;
+        format!(
+            "Seed {seed}: {size} nodes, {clients} clients, messages take about {delay} ms and {loss:.0} % are lost"
+        )
     }
 
     fn schedule(&mut self, delay: Time, event: Event, life: u64) {
@@ -351,6 +364,8 @@ impl Cluster {
             let disk = log.into_disk();
             (log, recovered) = Log::open_with(disk, SEGMENT).expect("just written");
         }
+        self.record
+            .restarted(self.now, place, slot.id, &recovered.log);
         let durable = Durable::of(&recovered.log);
         let skipped = recovered.log.skips();
         let mut machine = Machine::new(Ledger::default());
@@ -396,41 +411,6 @@ impl Cluster {
         self.slots.iter().position(|slot| slot.id == id)
     }
 
-    fn send(&mut self, from: NodeId, to: NodeId, message: &PeerMessage) {
-        let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else {
-            return;
-        };
-        if self.cut.contains(&(a.min(b), a.max(b))) || self.rng.random_bool(self.loss) {
-            return;
-        }
-        let connection = self.connection(a, b);
-        let bytes = message.encode();
-        let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) {
-            2
-        } else {
-            1
-        };
-        for _ in 0..copies {
-            let delay = self.rng.random_range(self.delay / 3..self.delay * 2);
-            self.schedule(
-                delay,
-                Event::Deliver {
-                    to,
-                    from,
-                    bytes: bytes.clone(),
-                    connection,
-                },
-                0,
-            );
-        }
-    }
-
-    /// The number of the pair's present connection.
-    fn connection(&self, a: usize, b: usize) -> u64 {
-        let pair = (a.min(b), a.max(b));
-        self.connections.get(&pair).copied().unwrap_or_default()
-    }
-
     /// Something went into the core: flushes it now, or together with what comes within the next
     /// moments.
     fn touch(&mut self, place: usize) {
@@ -471,6 +451,7 @@ impl Cluster {
             snapshot_wanted,
             ..
         } = process.core.flush(1_700_000_000_000 + skew + now / 1_000);
+        self.record.flushed(now, place, &process.core, &persist);
         match standing {
             Some(Standing::Parted(index)) => slot.parted = Some(index),
             Some(Standing::Sound) => slot.parted = None,
@@ -579,6 +560,8 @@ impl Cluster {
         for write in &group {
             process.durable.note(write);
         }
+        let waiting = process.writes.len();
+        self.record.persisted(self.now, place, &group, waiting);
         process.core.persisted(number);
         self.touch(place);
     }
@@ -614,18 +597,27 @@ impl Cluster {
                     assert_eq!(known, &entry, "nodes apply different entries at {index}");
                 }
                 let restored = matches!(step, Apply::Restore(_));
+                let data = match &step {
+                    Apply::Batch { data, .. } => data.clone(),
+                    _ => Bytes::new(),
+                };
                 let asked = matches!(&step, Apply::Batch { data, .. } if asks_for_comparison(data));
                 let executed = match process.machine.apply(step) {
                     Ok(executed) => executed,
                     Err(ApplyError::Execute { .. }) => {
                         // The process ends at once, and is started again.
                         self.summary.failed += 1;
+                        let text = "out of memory while it applied";
+                        self.record.fault(self.now, &[place], &[], text);
                         self.crash(place);
                         return self.start(place);
                     }
                     Err(error) => panic!("snapshots are readable: {error}"),
                 };
                 let index = process.machine.applied();
+                let waiting = process.applies.len();
+                let at = (self.now, place, index.get());
+                self.record.applied(at, restored, &data, waiting);
                 let links = process.machine.take_links();
                 let ledger = process.machine.executor();
                 let ran = std::mem::take(&mut ledger.ran);
@@ -661,6 +653,7 @@ impl Cluster {
                         .compact(index, process.snapshot_every / 8, 10_000);
                     process.log.compact(gone).expect("the power is on");
                     process.snapshotted = index;
+                    self.record.snapshot(self.now, place, "taken", index.get());
                 }
                 process.core.applied(Applied {
                     index,
@@ -681,6 +674,7 @@ impl Cluster {
         let Some(process) = &mut self.slots[place].process else {
             return;
         };
+        self.record.ticked(self.now, place);
         process.core.tick();
         self.operate(place);
         self.settle(place);
@@ -710,22 +704,7 @@ impl Cluster {
                 Event::Connected(a, b) => self.connected(a, b),
                 Event::Client(client) => self.ask(client),
                 Event::Fault => self.fault(),
-                Event::Deliver {
-                    to,
-                    from,
-                    bytes,
-                    connection,
-                } => {
-                    if let Some(place) = self.place_of(to)
-                        && let Some(author) = self.place_of(from)
-                        && self.connection(place, author) == connection
-                        && let Some(process) = &mut self.slots[place].process
-                    {
-                        let message = PeerMessage::decode(&bytes, from, to).expect("own encoding");
-                        process.core.receive(from, message);
-                        self.touch(place);
-                    }
-                }
+                Event::Deliver(message) => self.deliver(&message),
             }
             self.expect_found();
             if self.now > FAULTS_END + 3_000_000 && self.settled() {

@@ -61,6 +61,7 @@ impl SimulatedDisk {
     }
 
     /// What is left after the power failed: of everything not synced, a random part.
+    #[must_use]
     pub fn crash(mut self, rng: &mut impl Rng) -> Self {
         self.budget = None;
         if rng.random_bool(0.5) {

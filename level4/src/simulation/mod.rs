@@ -1,6 +1,6 @@
 //! Whole clusters in virtual time: real cores, logs and state machines over a simulated network that
 //! drops, delays, duplicates, reorders and partitions, and simulated disks that lose what was not
-//! synced. One seed decides everything.
+//! synced. One seed decides everything. [`Cluster::traced`] writes down what happens, for `harness trace`.
 //!
 //! It is for tests and examples, behind the feature `simulation`: what is wrong with a run is a panic.
 
@@ -8,9 +8,11 @@ mod cluster;
 mod disk;
 mod durable;
 mod ledger;
+mod record;
 mod run;
 
 pub use cluster::{Cluster, Summary};
 pub use disk::SimulatedDisk;
 pub use ledger::{Defect, Ledger};
+pub use record::Trace;
 pub use run::{Outcome, Run};

@@ -4,7 +4,7 @@ use crate::message::Command;
 use bytes::Bytes;
 use rand::Rng as _;
 
-use super::{Cluster, Event, FAULTS_END};
+use super::{Client, Cluster, Event, FAULTS_END};
 use crate::simulation::ledger::POISON;
 
 impl Cluster {
@@ -13,6 +13,7 @@ impl Cluster {
         if let Some((slot, lived, ..)) = self.clients[client].waiting
             && (slot, lived) == (place, life)
         {
+            self.tell_client(client, place, "info");
             self.clients[client].waiting = None;
             self.schedule(30_000, Event::Client(client), 0);
         }
@@ -22,6 +23,7 @@ impl Cluster {
     pub(super) fn answered(&mut self, client: usize, place: usize, position: u64, read: bool) {
         let asked = self.clients[client].asked;
         let life = self.slots[place].life;
+        self.tell_client(client, place, "ok");
         let Some((slot, lived, is_read, horizon)) = self.clients[client].waiting.take() else {
             panic!("an answer that nobody waits for");
         };
@@ -47,6 +49,19 @@ impl Cluster {
         self.schedule(pause, Event::Client(client), 0);
     }
 
+    /// Writes down what a client does, or what becomes of it.
+    pub(super) fn tell_client(&self, client: usize, place: usize, what: &str) {
+        let Client { asked, waiting } = &self.clients[client];
+        let is_read = waiting.is_some_and(|(_, _, is_read, _)| is_read);
+        let request = if is_read {
+            format!("read-{client}-{asked}")
+        } else {
+            format!("{client}-{asked}")
+        };
+        self.record
+            .client(self.now, place, client, (what, &request));
+    }
+
     pub(super) fn ask(&mut self, client: usize) {
         if self.now > FAULTS_END + 2_000_000 && !self.is_in_doubt() {
             // Enough has been asked, and another client may still have to find out whether it has.
@@ -55,17 +70,21 @@ impl Cluster {
         let place = self.rng.random_range(0..self.slots.len());
         let read = self.rng.random_bool(0.2);
         let life = self.slots[place].life;
-        let Some(process) = &mut self.slots[place].process else {
-            self.schedule(30_000, Event::Client(client), 0);
-            return;
-        };
+        if self.slots[place].process.is_none() {
+            return self.schedule(30_000, Event::Client(client), 0);
+        }
         let state = &mut self.clients[client];
         state.asked += 1;
         state.waiting = Some((place, life, read, self.horizon));
+        let asked = state.asked;
+        self.tell_client(client, place, "invoke");
+        let Some(process) = &mut self.slots[place].process else {
+            return;
+        };
         if read {
             process.core.read(client as u64);
         } else {
-            let mut text = Bytes::from(format!("{client}-{}", state.asked));
+            let mut text = Bytes::from(format!("{client}-{asked}"));
             if self.poison && self.rng.random_bool(0.02) {
                 self.poison = false;
                 text = Bytes::from_static(POISON);

@@ -12,6 +12,7 @@ impl Cluster {
         let Some(mut process) = self.slots[place].process.take() else {
             return;
         };
+        self.record.crashed(self.now, place);
         let budget = self.rng.random_range(0..4);
         let mut disk = if let Some(write) = process.writes.pop_front()
             && self.rng.random_bool(0.5)
@@ -35,6 +36,7 @@ impl Cluster {
                 .waiting
                 .is_some_and(|(slot, ..)| slot == place)
             {
+                self.tell_client(client, place, "info");
                 self.clients[client].waiting = None;
                 self.schedule(10_000, Event::Client(client), 0);
             }
@@ -43,6 +45,8 @@ impl Cluster {
 
     /// The connection between two machines breaks: what is on its way is lost, and both notice.
     pub(super) fn disconnect(&mut self, a: usize, b: usize) {
+        let text = "the connection breaks";
+        self.record.fault(self.now, &[], &[(a, b)], text);
         *self.connections.entry((a.min(b), a.max(b))).or_default() += 1;
         for (place, other) in [(a, b), (b, a)] {
             let peer = self.slots[other].id;
@@ -87,6 +91,8 @@ impl Cluster {
                 let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
                 let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| (a, b)));
                 self.cut = pairs.filter(|&(a, b)| side[a] != side[b]).collect();
+                self.record
+                    .cut(self.now, self.cut.iter().copied().collect());
                 if self.rng.random_bool(0.5) {
                     // Otherwise nobody notices.
                     let mut cut: Vec<(usize, usize)> = self.cut.iter().copied().collect();
@@ -96,7 +102,7 @@ impl Cluster {
                     }
                 }
             }
-            5 => self.cut.clear(),
+            5 => self.join_links(),
             6 => {
                 let other = (place + self.rng.random_range(1..size)) % size;
                 self.disconnect(place, other);
@@ -110,6 +116,8 @@ impl Cluster {
             }
             8 => {
                 if let Some(process) = &mut self.slots[place].process {
+                    self.record
+                        .fault(self.now, &[place], &[], "is told to step down");
                     process.core.step_down();
                     self.touch(place);
                 }
@@ -136,14 +144,22 @@ impl Cluster {
             }
             13 => {
                 if let Some(process) = &mut self.slots[place].process {
+                    self.record
+                        .fault(self.now, &[place], &[], "the next command fails");
                     process.machine.executor().fails = true;
                 }
             }
             // Somebody sets its clock, perhaps back.
-            14 => self.slots[place].skew = self.rng.random_range(0..10_000),
+            14 => {
+                self.record
+                    .fault(self.now, &[place], &[], "its clock is set");
+                self.slots[place].skew = self.rng.random_range(0..10_000);
+            }
             10 => {
                 let until = self.now + self.rng.random_range(0..1_000_000);
                 if let Some(process) = &mut self.slots[place].process {
+                    let times = (self.now, until);
+                    self.record.fault_until(times, place, "the disk is full");
                     process.full_until = until;
                 }
             }
@@ -163,6 +179,8 @@ impl Cluster {
             return;
         }
         if let Some(process) = &mut self.slots[place].process {
+            let text = format!("its state is spoilt ({defect:?})");
+            self.record.fault(self.now, &[place], &[], &text);
             process.machine.executor().spoil(defect);
             self.spoilt = Some(Spoilt {
                 place,
@@ -208,12 +226,18 @@ impl Cluster {
             return;
         }
         self.wiped = true;
+        self.record.fault(self.now, &[place], &[], "loses its disk");
         self.crash(place);
         self.slots[place].disk = Some(SimulatedDisk::default());
     }
 
-    pub(super) fn heal(&mut self) {
+    fn join_links(&mut self) {
         self.cut.clear();
+        self.record.cut(self.now, Vec::new());
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.join_links();
         self.loss = 0.0;
         for place in 0..self.slots.len() {
             if self.slots[place].process.is_none() {

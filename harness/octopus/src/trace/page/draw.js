@@ -27,8 +27,8 @@ function layOut(runs, hidden) {
   return y;
 }
 
-function sizeCanvas(canvas, height) {
-  const ratio = Math.min(devicePixelRatio || 1, 2), width = canvas.clientWidth;
+function sizeCanvas(canvas, height, width = canvas.clientWidth) {
+  const ratio = Math.min(devicePixelRatio || 1, 2);
   canvas.style.height = `${height}px`;
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
@@ -145,8 +145,9 @@ function drawArrows(context, run, view, story) {
     if (level.lost[at]) cross(crosses, key, xe, ye);
     else if (ended >= 0 && Math.abs(x1 - x0) > 3) head(path, x0, y0, x1, y1);
   });
-  strokeGroups(context, run, groups, 1);
-  strokeGroups(context, run, crosses, 2);
+  // Where only some are drawn they are many all the same.
+  strokeGroups(context, run, groups, 1, level.share ? 0.4 : 0.9);
+  strokeGroups(context, run, crosses, 2, 0.9);
   return level;
 }
 
@@ -166,11 +167,11 @@ function head(path, x0, y0, x1, y1) {
   path.lineTo(x1 - 7 * ux + 3 * uy, y1 - 7 * uy - 3 * ux);
 }
 
-function strokeGroups(context, run, groups, width) {
+function strokeGroups(context, run, groups, width, alpha) {
   for (const [key, path] of groups) {
     const [type, lit] = key.split(" ").map(Number);
     context.strokeStyle = typeColour(run, type);
-    context.globalAlpha = lit ? 0.9 : 0.12;
+    context.globalAlpha = lit ? alpha : 0.12;
     context.lineWidth = width;
     context.stroke(path);
   }
@@ -248,10 +249,23 @@ function drawCursor(context, view, height) {
   context.fillRect(x - 0.75, 16, 1.5, height);
 }
 
-// The whole picture. Returns what it had to leave out.
+// The picture and the cursor. The picture is drawn anew only if more has changed than the cursor.
 function drawMap(app) {
   const height = layOut(app.runs, app.hidden), { context, width } = sizeCanvas(app.map, height), { view } = app;
   view.width = width;
+  if (app.stale) app.left = drawPicture(app, height);
+  app.stale = false;
+  context.save();
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.drawImage(app.picture, 0, 0);
+  context.restore();
+  drawCursor(context, view, height);
+  return app.left;
+}
+
+// All but the cursor. Returns what it had to leave out.
+function drawPicture(app, height) {
+  const { view } = app, { context, width } = sizeCanvas(app.picture, height, view.width);
   context.fillStyle = colours.paper;
   context.fillRect(0, 0, width, height);
   drawAxis(context, view, width, height);
@@ -271,7 +285,6 @@ function drawMap(app) {
     if (story) drawPath(context, run, view, story);
     context.restore();
   }
-  drawCursor(context, view, height);
   return left;
 }
 
@@ -280,9 +293,9 @@ function drawScrub(app) {
   const { context, width, height } = sizeCanvas(app.scrub, 34), { view } = app;
   context.fillStyle = colours.stripe;
   context.fillRect(0, 0, width, height);
-  const run = app.runs[0], bins = densityOf(run, width, view.length);
+  const run = app.runs[0];
   context.fillStyle = colours.quiet;
-  bins.counts.forEach((count, x) => context.fillRect(x, height - 6 - 22 * count / bins.most, 1, 22 * count / bins.most));
+  context.fill(densityOf(run, width, height, view.length));
   for (const lane of run.stretches) for (const { start, end, role, term } of lane) {
     if (role !== "leader") continue;
     context.fillStyle = termColour(term);
@@ -295,10 +308,13 @@ function drawScrub(app) {
   context.fillRect(view.cursor / view.length * width - 1, 0, 2, height);
 }
 
-function densityOf(run, width, length) {
+function densityOf(run, width, height, length) {
   const columns = Math.max(1, Math.round(width));
-  if (run.density?.counts.length === columns) return run.density;
+  if (run.density?.columns === columns) return run.density.path;
   const counts = new Float64Array(columns);
   for (const time of run.t) counts[Math.min(columns - 1, Math.floor(time / length * columns))]++;
-  return run.density = { counts, most: counts.reduce((a, b) => Math.max(a, b), 1) };
+  const most = counts.reduce((a, b) => Math.max(a, b), 1), path = new Path2D();
+  counts.forEach((count, x) => { if (count) path.rect(x, height - 6 - 22 * count / most, 1, 22 * count / most); });
+  run.density = { columns, path };
+  return path;
 }

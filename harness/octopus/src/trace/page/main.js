@@ -9,11 +9,13 @@ function makeApp(runs) {
   const length = Math.max(1, ...runs.map(run => run.length));
   const app = {
     runs, view: makeView(length), map: byId("map"), scrub: byId("scrub"), off: new Set(), hidden: new Set(), marks: [],
-    matches: runs.map(() => undefined), stories: runs.map(() => undefined), request: "", playing: false, texts: 0, dirty: true, textsDue: true,
+    matches: runs.map(() => undefined), stories: runs.map(() => undefined), request: "", playing: false, texts: 0, dirty: true, stale: true, textsDue: true,
+    picture: document.createElement("canvas"),
   };
   let saving;
   app.changed = what => {
     app.dirty = true;
+    if (what !== "cursor") app.stale = true;
     if (what !== "view") app.textsDue = true;
     clearTimeout(saving);
     saving = setTimeout(toAddress, ADDRESS_AFTER, app);

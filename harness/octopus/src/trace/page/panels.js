@@ -144,5 +144,5 @@ function refilter(app) {
     buildArrows(run, event => !app.off.has(run.message[event] < 0 ? "message" : typeOf(run, event)) && (anyTerm || run.term[event] >= low && run.term[event] <= high) &&
       !app.hidden.has(nodeOf(run, event)) && !app.hidden.has(run.nodes[run.peer[event]]));
   }
-  app.changed("cursor");
+  app.changed("filter");
 }
