@@ -22,20 +22,25 @@ pub(super) fn find(_groups: &[Pid], _is_token: impl Fn(&str) -> bool) -> Vec<Pid
     Vec::new()
 }
 
-/// Kills whatever works in a folder and has no terminal: a daemon that a run has left there, whose
-/// descent cannot be told any more.
-pub(crate) fn evict(folder: &Path) {
+/// Kills whatever works in a folder, be it removed already, and has no terminal: a daemon that a run has
+/// left there, whose descent cannot be told any more. How many there were.
+pub(crate) fn evict(folder: &Path) -> usize {
     #[cfg(target_os = "linux")]
-    for process in linux::inhabitants(folder) {
+    let inhabitants = linux::inhabitants(folder);
+    #[cfg(not(target_os = "linux"))]
+    let inhabitants: Vec<Pid> = {
+        let _ = folder;
+        Vec::new()
+    };
+    for &process in &inhabitants {
         let _gone = rustix::process::kill_process(process, rustix::process::Signal::KILL);
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = folder;
+    inhabitants.len()
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{collections::HashSet, fs, path::Path, thread};
+    use std::{collections::HashSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, thread};
 
     use rustix::process::Pid;
 
@@ -96,7 +101,12 @@ mod linux {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let works_there = |process: &Process| {
             let place = Path::new("/proc").join(process.id.to_string()).join("cwd");
-            place.read_link().is_ok_and(|cwd| cwd.starts_with(folder))
+            let Ok(cwd) = place.read_link() else {
+                return false;
+            };
+            let cwd = cwd.as_os_str().as_bytes();
+            let cwd = cwd.strip_suffix(b" (deleted)").unwrap_or(cwd);
+            Path::new(OsStr::from_bytes(cwd)).starts_with(folder)
         };
         scan(&|_| false)
             .iter()

@@ -177,6 +177,8 @@ struct Estate {
     folders: BTreeSet<PathBuf>,
     taken: BTreeSet<PathBuf>,
     mounts: BTreeSet<PathBuf>,
+    /// Folders that are removed already. What was started in one at the last moment still works in it.
+    removed: BTreeSet<PathBuf>,
 }
 
 impl Estate {
@@ -232,13 +234,23 @@ impl Estate {
         for &process in &left {
             let _gone = rustix::process::kill_process(process, Signal::KILL);
         }
-        for folder in self.folders.iter().chain(&self.taken) {
-            family::evict(folder);
-        }
+        let places = [&self.folders, &self.taken, &self.removed];
+        let evicted: usize = places
+            .into_iter()
+            .flatten()
+            .map(|folder| family::evict(folder))
+            .sum();
         self.mounts.retain(|mount| !unmount(mount));
-        self.folders
-            .retain(|folder| fs::remove_dir_all(folder).is_err() && folder.exists());
-        !left.is_empty() || !self.folders.is_empty()
+        for folder in std::mem::take(&mut self.folders) {
+            let is_left = fs::remove_dir_all(&folder).is_err() && folder.exists();
+            let place = if is_left {
+                &mut self.folders
+            } else {
+                &mut self.removed
+            };
+            place.insert(folder);
+        }
+        !left.is_empty() || evicted > 0 || !self.folders.is_empty()
     }
 }
 
@@ -276,6 +288,8 @@ fn unmount(_folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn told(notices: &[Notice<'_>]) -> Estate {
@@ -307,6 +321,35 @@ mod tests {
         ];
         let [d, e, f] = gone;
         assert!(told(&[a, b, c, d, e, f]).is_empty());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_works_in_a_folder_that_is_removed_already_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("left");
+        fs::create_dir(&folder).unwrap();
+        let mut estate = told(&[Notice::FolderMade(&folder)]);
+        assert!(!estate.wind_up("nobody-"));
+        assert_eq!(estate.removed, [folder.clone()].into());
+        // Started at the last moment: nothing but its folder tells whose it is.
+        fs::create_dir(&folder).unwrap();
+        let mut sleeper = Command::new("setsid");
+        sleeper
+            .args(["-w", "sleep", "600"])
+            .env_clear()
+            .current_dir(&folder);
+        let mut sleeper = sleeper.env("PATH", "/usr/bin:/bin").spawn().unwrap();
+        fs::remove_dir(&folder).unwrap();
+        let limit = Instant::now() + Duration::from_secs(60);
+        while sleeper
+            .try_wait()
+            .unwrap()
+            .is_none_or(|status| status.success())
+        {
+            assert!(Instant::now() < limit, "it lives on");
+            estate.wind_up("nobody-");
+        }
     }
 
     #[test]
