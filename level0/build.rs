@@ -14,6 +14,7 @@ mod encode;
 mod front_coding;
 
 fn main() -> io::Result<()> {
+    link_at_fixed_addresses();
     println!("cargo:rerun-if-changed=data/web2");
     println!("cargo:rerun-if-changed=src/encode.rs");
     println!("cargo:rerun-if-changed=src/front_coding.rs");
@@ -38,6 +39,18 @@ fn main() -> io::Result<()> {
     let longest = words.iter().map(|word| word.len()).max().unwrap_or(0);
     let _ = writeln!(source, "const LONGEST_BUILT_IN: usize = {longest};");
     fs::write(directory.join("built_in.rs"), source)
+}
+
+/// Lets the linker resolve addresses instead of the loader. The program has thousands (tables of methods
+/// and of names), most of them for flags that a call does not have, and each page with some is copied
+/// before `main` begins: a sixth of what a short document takes.
+fn link_at_fixed_addresses() {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    let is_static = env::var("CARGO_CFG_TARGET_FEATURE")
+        .is_ok_and(|features| features.split(',').any(|feature| feature == "crt-static"));
+    if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") && !is_static {
+        println!("cargo:rustc-link-arg-bin=level0=-no-pie");
+    }
 }
 
 fn declare<T: Debug>(source: &mut String, name: &str, kind: &str, values: &[T]) {

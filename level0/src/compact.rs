@@ -7,6 +7,7 @@
 use crate::front_coding::{COUNT_FOLLOWS, LONGEST, head, prefix_index};
 use crate::key::folded;
 use crate::simd::prefetch;
+use std::hint::select_unpredictable;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod built_in {
@@ -30,14 +31,17 @@ pub(crate) use built_in::LONGEST_ENTRY;
 
 /// Whether the built-in dictionary knows the word `text[start..end]`, folded.
 pub(crate) fn built_in_knows(text: &[u8], start: usize, end: usize) -> bool {
-    begin_search(text, start, end).is_some_and(|search| search.finds())
+    let [search] = begin_searches(text, [Some((start, end))]);
+    search.is_some_and(|search| search.finds())
 }
 
-/// Begins to look a word up in the built-in dictionary; nothing if it is certainly unknown.
-///
-/// Several searches begun before the first is ended wait for memory together.
-pub(crate) fn begin_search(text: &[u8], start: usize, end: usize) -> Option<Search<'static>> {
-    built_in::BUILT_IN.begin_search(text, start, end)
+/// Begins to look words up in the built-in dictionary, each given by its beginning and its end; nothing
+/// if it is certainly unknown.
+pub(crate) fn begin_searches<const N: usize>(
+    text: &[u8],
+    words: [Option<(usize, usize)>; N],
+) -> [Option<Search<'static>>; N] {
+    built_in::BUILT_IN.begin_searches(text, words)
 }
 
 /// A look-up that knows which block to look into, and has requested it from memory.
@@ -45,14 +49,33 @@ pub(crate) struct Search<'a> {
     list: &'a FrontCoded<'a>,
     target: Target,
     target_head: u64,
-    block: usize,
+    /// Heads before this one are not beyond the target's, and those `unsure` from it on may be.
+    beyond: usize,
+    unsure: usize,
 }
 
 impl Search<'_> {
+    /// Halves the heads that the search is unsure of.
+    #[inline]
+    fn step(&mut self) {
+        let half = self.unsure / 2;
+        if let Some(&head) = self.list.heads.get(self.beyond + half)
+            && self.unsure > 0
+        {
+            // Nobody can predict it, and a wrong guess would hold up the other searches.
+            let is_before = head <= self.target_head;
+            let behind = (self.beyond + half + 1, self.unsure - half - 1);
+            (self.beyond, self.unsure) =
+                select_unpredictable(is_before, behind, (self.beyond, half));
+        }
+    }
+
     /// Whether the list holds the word.
     pub(crate) fn finds(&self) -> bool {
-        self.list
-            .block_holds(self.block, self.target_head, &self.target)
+        self.beyond.checked_sub(1).is_some_and(|block| {
+            let list = self.list;
+            list.block_holds(block, self.target_head, &self.target)
+        })
     }
 }
 
@@ -96,29 +119,44 @@ impl Target {
 }
 
 impl FrontCoded<'_> {
-    fn begin_search(&self, text: &[u8], start: usize, end: usize) -> Option<Search<'_>> {
+    /// Begins to look words up. Each step of all searches comes before the next step of the first, so
+    /// that they wait for memory together: a list that nobody has used lately is far away.
+    fn begin_searches<const N: usize>(
+        &self,
+        text: &[u8],
+        words: [Option<(usize, usize)>; N],
+    ) -> [Option<Search<'_>>; N] {
+        let mut searches = words.map(|word| word.and_then(|word| self.begin_search(text, word)));
+        let most = searches.iter().flatten().map(|search| search.unsure).max();
+        // Each step leaves less than half of what it is unsure of.
+        for _ in 0..most.map_or(0, |most| usize::BITS - most.leading_zeros()) {
+            searches.iter_mut().flatten().for_each(Search::step);
+        }
+        for search in searches.iter().flatten() {
+            let start = search.beyond.checked_sub(1).map(|block| self.starts[block]);
+            prefetch(self.body, start.map_or(0, |start| start as usize));
+        }
+        searches
+    }
+
+    /// Begins with the heads that have the word's first two letters.
+    fn begin_search(&self, text: &[u8], (start, end): (usize, usize)) -> Option<Search<'_>> {
         if start == end || end - start > LONGEST {
             return None;
         }
         let target = Target::fold(text, start, end);
         let target_head = head(&target.bytes);
-        let block = self.block_for(target_head)?;
-        prefetch(self.body, self.starts[block] as usize);
+        let prefix = prefix_index(target_head)?;
+        let first = usize::from(self.prefixes[prefix]);
+        let end = usize::from(self.prefixes[prefix + 1]);
+        prefetch(self.heads, first + (end - first) / 2);
         Some(Search {
             list: self,
             target,
             target_head,
-            block,
+            beyond: first,
+            unsure: end - first,
         })
-    }
-
-    /// The last block whose first word is not beyond the target's head.
-    fn block_for(&self, target_head: u64) -> Option<usize> {
-        let prefix = prefix_index(target_head)?;
-        let first = usize::from(self.prefixes[prefix]);
-        let end = usize::from(self.prefixes[prefix + 1]);
-        let beyond = first + self.heads[first..end].partition_point(|&head| head <= target_head);
-        beyond.checked_sub(1)
     }
 
     /// Walks a block's entries; `matched` is how many bytes the target shares with the last one.
@@ -274,7 +312,8 @@ mod tests {
             };
             let set: BTreeSet<&[u8]> = sorted.iter().copied().collect();
             for word in sorted.iter().copied().chain(others.iter().map(String::as_bytes)) {
-                prop_assert_eq!(list.begin_search(word, 0, word.len()).is_some_and(|search| search.finds()), set.contains(word));
+                let [search] = list.begin_searches(word, [Some((0, word.len()))]);
+                prop_assert_eq!(search.is_some_and(|search| search.finds()), set.contains(word));
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::simd::{BLOCK, is_separator, separators};
 const BATCH: usize = 128;
 
 /// Searches in the compact list that are under way together.
-const SEARCHES: usize = 8;
+const SEARCHES: usize = 16;
 
 /// One block of text can end so many fields after a batch was nearly full.
 const CAPACITY: usize = BATCH + BLOCK;
@@ -84,11 +84,12 @@ impl Batch {
 
     fn look_up_in_built_in(&mut self, text: &[u8]) {
         for first in (0..self.len).step_by(SEARCHES) {
+            let words: [_; SEARCHES] = std::array::from_fn(|index| {
+                let index = first + index;
+                (index < self.len).then(|| (self.starts[index], self.ends[index]))
+            });
+            let searches = compact::begin_searches(text, words);
             let fields = first..self.len.min(first + SEARCHES);
-            let mut searches = [const { None }; SEARCHES];
-            for (search, index) in searches.iter_mut().zip(fields.clone()) {
-                *search = compact::begin_search(text, self.starts[index], self.ends[index]);
-            }
             for (search, index) in searches.iter().zip(fields) {
                 let is_word = self.ends[index] > self.starts[index];
                 self.known[index] = search.as_ref().map_or(!is_word, compact::Search::finds);
