@@ -286,6 +286,9 @@ fn bad_input_is_one_line_and_the_rest_is_done() {
     let room = Room::new();
     room.write("text", "fxo");
     room.write("zero", b"a\0b");
+    for folder in ["folder", "folder.dic"] {
+        fs::create_dir(room.path().join(folder)).expect("made");
+    }
     for (arguments, parts, done) in [
         (&["--lang", "zz"][..], &["\"zz\"", "xx_YY"][..], false),
         (&["--lang", "../xx_YY"], &["\"../xx_YY\""], false),
@@ -304,6 +307,26 @@ fn bad_input_is_one_line_and_the_rest_is_done() {
             false,
         ),
         (&["-g", "[", "."], &["["], false),
+        (&["--lang", ""], &["\"\"", "xx_YY"], false),
+        (&["--lang", "xx YY"], &["\"xx YY\""], false),
+        (
+            &["-d", "folder.dic"],
+            &["'folder.aff'", "No such file"],
+            false,
+        ),
+        (&["-d", "folder"], &["'folder'", "directory"], false),
+        (&["--personal", "folder"], &["'folder'", "directory"], false),
+        (
+            &["--add", "foo", "--personal", "folder"],
+            &["'folder'", "directory"],
+            false,
+        ),
+        (&["--add", ""], &["\"\"", "not one word"], false),
+        (
+            &["gone", "folder", "text"],
+            &["'gone'", "No such file"],
+            true,
+        ),
         (
             &["gone\naway", "text"],
             &["'gone\u{FFFD}away'", "No such file"],
@@ -320,6 +343,34 @@ fn bad_input_is_one_line_and_the_rest_is_done() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_text_are_read_and_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let room = Room::new();
+    let name = OsStr::from_bytes(b"n\xFFame");
+    fs::write(room.path().join(name), "the fxo").expect("written");
+    let mut command = room.prose(&["--lang", "xx_YY", "--check", "."]);
+    let output = feed(command.arg(name), b"");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.ends_with("\nn\u{FFFD}ame:1:5: fxo\n"), "{report}");
+    assert_eq!(output.status.code(), Some(1));
+    for flag in ["-d", "--personal", "-"] {
+        let gone = OsStr::from_bytes(b"g\xFFone");
+        let output = feed(room.prose(&[flag]).arg(gone), b"");
+        assert_refused(&output, &["'g\u{FFFD}one'", "No such file"]);
+    }
+}
+
+#[test]
+fn no_suggestions_are_none() {
+    assert_eq!(
+        Room::new().check(&["--suggest", "0"], "fxo"),
+        "<stdin>:1:1: fxo\n"
+    );
 }
 
 #[test]
@@ -355,6 +406,11 @@ fn wrong_flags_say_which() {
     let room = Room::new();
     for (arguments, part) in [
         (&["--suggest", "99"][..], "--suggest"),
+        (&["--suggest", "99999999999999999999"], "--suggest"),
+        (&["--suggest=-1"], "--suggest"),
+        (&["--suggest", "many"], "--suggest"),
+        (&["--suggest"], "--suggest"),
+        (&["--format", ""], "--format"),
         (&["--threads", "100000"], "from 1 to 1024"),
         (&["--format", "xml"], "xml"),
         (&["--list", "--count"], "--count"),

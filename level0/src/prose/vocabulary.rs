@@ -205,8 +205,9 @@ impl Vocabulary {
     /// and must be judged.
     #[inline]
     pub(crate) fn begin(&self, text: &[u8], batch: &mut Batch, place: Place) -> bool {
-        // Most of what is not plain is a number, and known.
-        if !place.plain && text[place.start].is_ascii_digit() {
+        // Most of what is not plain is a number. What is joined to one has still to be looked at.
+        let word = &text[place.start..place.end];
+        if !place.plain && word[0].is_ascii_digit() && place.ascii && !word.contains(&b'-') {
             return false;
         }
         let request = self.list.request(text, place.start, place.end);
@@ -304,8 +305,9 @@ impl Vocabulary {
     }
 }
 
+/// Whether a word is none, such as a number; what a number is joined to by a hyphen may be one.
 fn is_passed_over(word: &str) -> bool {
-    is_number(word) || is_unspaced(word)
+    (is_number(word) && !word.contains(HYPHENS)) || is_unspaced(word)
 }
 
 /// The word without `'s` at its end.
@@ -353,6 +355,13 @@ mod tests {
             unknown(&words, text),
             ["dogs", "mail", "knwon", "xx", "\u{410}"]
         );
+    }
+
+    #[test]
+    fn what_is_joined_to_a_number_is_looked_at() {
+        let words = vocabulary("known", Diacritics::Kept, false);
+        let text = "3-knwon 64\u{2010}knwon 3-known 2024-01-05 3-4th 0xAB-12 x1-2";
+        assert_eq!(unknown(&words, text), ["knwon", "knwon", "x1"]);
     }
 
     #[test]
