@@ -14,17 +14,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use level4::simulation::{Cluster, Trace};
+use level4::simulation::{Cluster, Plant, Trace};
 
 /// Runs one seed of the simulation and writes down what happened.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   replay --seed 7 --html run.html
-  replay --seed 7 --trace run.jsonl")]
+  replay --seed 7 --trace run.jsonl
+  replay --seed 0 --plant stale-read --html run.html")]
 struct Flags {
     /// The seed
     #[arg(long)]
     seed: u64,
+    /// A bug to plant into it: forgotten-vote, no-dedupe, stale-read or early-ack
+    #[arg(long, value_name = "BUG", value_parser = plant)]
+    plant: Option<Plant>,
     /// Draw the run on a page
     #[arg(long, value_name = "FILE", required_unless_present = "trace")]
     html: Option<PathBuf>,
@@ -34,9 +38,20 @@ struct Flags {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Flags { seed, html, trace } = Flags::parse();
+    let Flags {
+        seed,
+        plant,
+        html,
+        trace,
+    } = Flags::parse();
     let written = Trace::default();
-    let run = || Cluster::traced(seed, Some(written.clone())).run();
+    let run = || {
+        let written = Some(written.clone());
+        match plant {
+            Some(plant) => Cluster::planted(seed, plant, written).run(),
+            None => Cluster::traced(seed, written).run(),
+        }
+    };
     let outcome = panic::catch_unwind(AssertUnwindSafe(run));
     let text = written.text();
     if let Some(path) = &trace {
@@ -56,6 +71,11 @@ fn main() -> anyhow::Result<ExitCode> {
         // What failed has been said already.
         Err(_) => ExitCode::FAILURE,
     })
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    Plant::named(name)
+        .ok_or_else(|| format!("there are {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
 fn page(seed: u64, text: &str) -> anyhow::Result<String> {

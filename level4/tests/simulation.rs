@@ -3,14 +3,19 @@
 //! synced. One seed decides everything; a failing one prints the command that replays it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use level4::simulation::{Cluster, Outcome, Run, Trace};
+use level4::simulation::{Cluster, Outcome, Plant, Run, Trace};
 
 /// Seeds run by default; `LEVEL4_SEEDS=FROM..TO` runs others.
 const SEEDS: std::ops::Range<u64> = 0..400;
+
+/// Seeds in which planted bugs are looked for.
+const PLANTED: std::ops::Range<u64> = 0..1_000;
 
 fn seeds() -> std::ops::Range<u64> {
     let Ok(range) = std::env::var("LEVEL4_SEEDS") else {
@@ -62,6 +67,38 @@ fn a_trace_changes_nothing_and_tells_everything() {
             }
         }
         assert_eq!(answered, traced.answered);
+    }
+}
+
+/// The words of a panic.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+    text.unwrap_or_default()
+}
+
+#[test]
+fn bugs_that_are_planted_are_found() {
+    for (plant, told) in [
+        (Plant::EarlyAck, "not on disk"),
+        (
+            Plant::StaleRead,
+            "does not see what was acknowledged before",
+        ),
+        (Plant::NoDedupe, "ran twice"),
+        (Plant::ForgottenVote, "two votes of node"),
+    ] {
+        let run = |seed| {
+            let run = || Cluster::planted(seed, plant, None).run();
+            panic::catch_unwind(AssertUnwindSafe(run)).err()
+        };
+        let failed = PLANTED
+            .into_iter()
+            .find_map(|seed| Some((seed, run(seed)?)));
+        let (seed, panic) = failed.unwrap_or_else(|| panic!("{plant:?} is not found"));
+        let words = words(&*panic);
+        tell(&format!("{plant:?} is found at seed {seed}: {words}"));
+        assert!(words.contains(told), "{plant:?} at seed {seed}: {words}");
     }
 }
 

@@ -24,6 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use super::disk::SimulatedDisk;
 use super::durable::Durable;
 use super::ledger::{Defect, Ledger, POISON};
+use super::plant::{Plant, Planted};
 use super::record::{Recorder, Trace};
 use network::Message;
 
@@ -240,6 +241,9 @@ pub struct Cluster {
     /// Nodes that have been begun.
     begun: u64,
     record: Recorder,
+    planted: Planted,
+    /// Who got whose vote in which term, as written to disk.
+    votes: HashMap<(NodeId, u64), u64>,
 }
 
 impl Cluster {
@@ -248,8 +252,17 @@ impl Cluster {
         Self::traced(seed, None)
     }
 
+    /// The same with a bug, which `trace` shows.
+    pub fn planted(seed: u64, plant: Plant, trace: Option<Trace>) -> Self {
+        Self::begin(seed, Planted::new(Some(plant)), trace)
+    }
+
     /// The same, and what happens is written into `trace`, if there is one.
     pub fn traced(seed: u64, trace: Option<Trace>) -> Self {
+        Self::begin(seed, Planted::default(), trace)
+    }
+
+    fn begin(seed: u64, planted: Planted, trace: Option<Trace>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let size = if rng.random_bool(0.5) { 3 } else { 5 };
         let mut cluster = Self {
@@ -284,10 +297,13 @@ impl Cluster {
             horizon: 0,
             begun: 0,
             record: Recorder::new(trace),
+            planted,
+            votes: HashMap::new(),
             rng,
         };
         let title = cluster.title(seed, size);
-        cluster.record.begin(seed, size, &title);
+        let flags = cluster.planted.flags();
+        cluster.record.begin(seed, &flags, size, &title);
         for place in 0..size {
             let disk = Some(SimulatedDisk::default());
             cluster.slots.push(Slot {
@@ -367,6 +383,7 @@ impl Cluster {
         self.record
             .restarted(self.now, place, slot.id, &recovered.log);
         let durable = Durable::of(&recovered.log);
+        self.planted.recovered(&mut recovered.log);
         let skipped = recovered.log.skips();
         let mut machine = Machine::new(Ledger::default());
         machine.skip(&skipped);
@@ -491,6 +508,11 @@ impl Cluster {
             // Longer than an election takes, at times.
             process.installing_until = now + self.rng.random_range(0..1_000_000);
         }
+        let early = persist.last().map(|write| write.number);
+        let early = early.filter(|_| self.planted.is(Plant::EarlyAck));
+        if let Some(number) = early {
+            process.core.persisted(number);
+        }
         let (writes, applies) = (persist.len(), apply.len() + reads.len());
         process.writes.extend(persist);
         process.applies.extend(apply.into_iter().map(Step::Apply));
@@ -523,6 +545,9 @@ impl Cluster {
         if let Some(index) = skip {
             self.skip(place, index);
         }
+        if early.is_some() {
+            self.touch(place);
+        }
     }
 
     /// The entry at `index` is not to be applied at `place`.
@@ -542,7 +567,9 @@ impl Cluster {
     }
 
     fn write(&mut self, place: usize) {
-        let Some(process) = &mut self.slots[place].process else {
+        let slot = &mut self.slots[place];
+        let id = slot.id;
+        let Some(process) = &mut slot.process else {
             return;
         };
         if let Some(left) = process.full_until.checked_sub(self.now + 1) {
@@ -557,12 +584,20 @@ impl Cluster {
             return;
         };
         process.log.append(&group).expect("the power is on");
-        for write in &group {
-            process.durable.note(write);
-        }
         let waiting = process.writes.len();
         self.record.persisted(self.now, place, &group, waiting);
-        process.core.persisted(number);
+        for write in &group {
+            process.durable.note(write);
+            if let Some(HardState { term, vote, .. }) = write.hard_state
+                && vote != 0
+            {
+                let first = *self.votes.entry((id, term)).or_insert(vote);
+                assert_eq!(first, vote, "two votes of node {id} in term {term}");
+            }
+        }
+        if !self.planted.is(Plant::EarlyAck) {
+            process.core.persisted(number);
+        }
         self.touch(place);
     }
 

@@ -8,11 +8,13 @@ mod cluster;
 mod disk;
 mod durable;
 mod ledger;
+mod plant;
 mod record;
 mod run;
 
 pub use cluster::{Cluster, Summary};
 pub use disk::SimulatedDisk;
 pub use ledger::{Defect, Ledger};
+pub use plant::Plant;
 pub use record::Trace;
 pub use run::{Outcome, Run};

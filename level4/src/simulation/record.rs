@@ -86,11 +86,11 @@ impl Recorder {
         }
     }
 
-    /// Tells what the run is.
-    pub fn begin(&self, seed: u64, size: usize, title: &str) {
+    /// Tells what the run is; `flags` are what its replay needs beside the seed.
+    pub fn begin(&self, seed: u64, flags: &str, size: usize, title: &str) {
         let Some(trace) = &self.trace else { return };
         let replay = format!(
-            "cargo run --release -p level4 --example replay -- --seed {seed} --html run.html"
+            "cargo run --release -p level4 --example replay -- --seed {seed}{flags} --html run.html"
         );
         let mut header = Line::header("level4, simulated", title, &replay);
         header.words("nodes", &names(&(0..size).collect::<Vec<_>>()));

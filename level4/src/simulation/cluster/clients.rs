@@ -6,6 +6,7 @@ use rand::Rng as _;
 
 use super::{Client, Cluster, Event, FAULTS_END};
 use crate::simulation::ledger::POISON;
+use crate::simulation::plant::Plant;
 
 impl Cluster {
     /// Perhaps executed, perhaps not: the client asks something else.
@@ -81,6 +82,10 @@ impl Cluster {
         let Some(process) = &mut self.slots[place].process else {
             return;
         };
+        if read && self.planted.is(Plant::StaleRead) {
+            let count = process.machine.executor().count;
+            return self.answered(client, place, count, true);
+        }
         if read {
             process.core.read(client as u64);
         } else {

@@ -22,6 +22,8 @@ impl Cluster {
         let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else {
             return;
         };
+        let planted = self.planted.sent(message);
+        let message = planted.as_ref().unwrap_or(message);
         let number = self.record.sent(self.now, (a, b), message);
         let is_cut = self.cut.contains(&(a.min(b), a.max(b)));
         if is_cut || self.rng.random_bool(self.loss) {
