@@ -112,7 +112,10 @@ impl Cluster {
                 && process.machine.look().defect == Defect::Visible;
             // What it has is of no use any more, and goes when it comes to the end of what it is at.
             let is_replaced = |step: &Step| matches!(step, Step::Apply(Apply::Restore(_)));
-            let is_behind = process.core.status().receiving_snapshot;
+            let status = process.core.status();
+            let is_behind = status.receiving_snapshot
+                // It has just come, and is not handed out yet.
+                || process.applies.is_empty() && status.applied_index < status.commit_index;
             assert!(
                 !unknown || is_behind || process.applies.iter().any(is_replaced),
                 "the spoilt replica is not found: {}",
