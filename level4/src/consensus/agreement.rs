@@ -94,9 +94,9 @@ impl Core {
         }
     }
 
-    /// Whether this node's state has parted, and no other one has been put in its place yet.
+    /// Whether this node's state has parted, and no other one has been given to put in its place.
     pub(super) fn needs_rebuilding(&self) -> bool {
-        self.has_parted() && self.rebuilt.is_none()
+        self.has_parted() && self.restoring == 0 && self.rebuilt.is_none()
     }
 
     /// Tells all members what is to be compared.

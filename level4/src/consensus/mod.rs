@@ -111,6 +111,8 @@ pub struct Core {
     standing: Standing,
     /// Peers that said that their state has parted from the others'.
     suspects: BTreeSet<NodeId>,
+    /// Snapshots from other nodes that have been handed out and are not in place yet.
+    restoring: usize,
     /// The index of a snapshot from another node that was put in place, and is not on disk yet.
     rebuilt: Option<Index>,
     skips: Skips,
@@ -199,6 +201,7 @@ impl Core {
             comparisons: Comparisons::default(),
             standing: Standing::default(),
             suspects: BTreeSet::new(),
+            restoring: 0,
             rebuilt: None,
             skips: Skips::default(),
             skipped,
@@ -384,6 +387,7 @@ impl Core {
         if restored {
             // What was applied of one's own counts no more.
             self.agreement.restart();
+            self.restoring = self.restoring.saturating_sub(1);
             self.rebuilt = Some(index);
             self.origin = index;
         }

@@ -54,6 +54,7 @@ impl Core {
                 persist.snapshot = Some(snapshot.clone());
                 self.durability.writes_snapshot(number);
                 effects.apply.push(Apply::Restore(snapshot));
+                self.restoring += 1;
             }
             if let Some(first) = ready.entries().first() {
                 drop(self.unapplied_changes.split_off(&Index::new(first.index)));
