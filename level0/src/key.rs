@@ -58,6 +58,13 @@ impl Key {
     }
 }
 
+impl Default for Key {
+    /// The key of the empty word.
+    fn default() -> Self {
+        Self(Sixteen::new([0; 16]))
+    }
+}
+
 /// Whether these bytes are the key of the empty word, which also marks a free place in a table.
 #[inline]
 pub(crate) fn is_empty(key: &[u8; 16]) -> bool {

@@ -159,17 +159,27 @@ impl Table {
         place: impl Fn(usize) -> (usize, usize),
         mut answer: impl FnMut(usize, bool),
     ) {
-        let mut requests = [None; AHEAD];
-        for index in 0..count + AHEAD {
-            let earlier = &mut requests[index % AHEAD];
-            if let Some(request) = earlier.take() {
-                let (start, end) = place(index - AHEAD);
-                answer(index - AHEAD, self.answer(request, text, start, end));
-            }
-            if index < count {
-                let (start, end) = place(index);
-                *earlier = Some(self.request(text, start, end));
-            }
+        let request = |index| {
+            let (start, end) = place(index);
+            self.request(text, start, end)
+        };
+        let mut answer = |index, request| {
+            let (start, end) = place(index);
+            answer(index, self.answer(request, text, start, end));
+        };
+        let mut requests = [Request::default(); AHEAD];
+        for (index, first) in requests.iter_mut().enumerate().take(count) {
+            *first = request(index);
+        }
+        for index in AHEAD..count {
+            let next = request(index);
+            answer(
+                index - AHEAD,
+                std::mem::replace(&mut requests[index % AHEAD], next),
+            );
+        }
+        for index in count.saturating_sub(AHEAD)..count {
+            answer(index, requests[index % AHEAD]);
         }
     }
 
@@ -185,7 +195,8 @@ impl Table {
 
     /// Whether the table holds the word `text[start..end]`, which was requested. The empty word counts
     /// as held.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the loops around it are the program")]
+    #[inline(always)]
     pub(crate) fn answer(&self, request: Request, text: &[u8], start: usize, end: usize) -> bool {
         let found = self.holds(request);
         if end - start > KEY_BYTES {
@@ -194,7 +205,7 @@ impl Table {
         found
     }
 
-    #[expect(clippy::inline_always, reason = "the loop around it is the program")]
+    #[expect(clippy::inline_always, reason = "the loops around it are the program")]
     #[inline(always)]
     fn holds(&self, Request { key, mut bucket }: Request) -> bool {
         let buckets = buckets(&self.memory);
@@ -231,7 +242,7 @@ impl Table {
 }
 
 /// A look-up that has been begun.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Request {
     key: Key,
     bucket: usize,
