@@ -2,8 +2,7 @@
 """A node that writes a trace of what it says and hears (docs/trace.md).
 
 Every node sends each peer a number of greetings and answers those that come,
-and writes both down. When all its greetings were answered, it lingers until
-its peers have theirs.
+and writes both down, until it is ended.
 
     harness network --nodes 3 -- harness/examples/trace.py {id} {listen} {peers} /tmp/greetings
     harness trace /tmp/greetings --html greetings.html
@@ -112,7 +111,7 @@ def main():
     for greeter in greeters:
         greeter.join()
     trace.event("done", text="all greetings were answered")
-    time.sleep(2)  # The others may still want their answers.
+    threading.Event().wait()  # The others may still want their answers: whoever started it ends it.
 
 
 if __name__ == "__main__":

@@ -9,12 +9,17 @@ mod browser;
 use std::{
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use browser::Browser;
 use octopus::trace::{Entry, Event, Header, Trace, Writer};
 use serde_json::json;
+
+/// How long two programs may take for twenty words with each other.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 const SMALL: &str = include_str!("../docs/trace/small.jsonl");
 
@@ -32,6 +37,16 @@ fn page(folder: &Path, arguments: &[&str]) -> String {
     let made = harness(folder, &[arguments, &["--html", "page.html"]].concat());
     assert!(made.status.success(), "{made:?}");
     format!("file://{}", folder.join("page.html").display())
+}
+
+/// A process that ends with the value.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// A browser that has opened a page, and in which its script has come to its end.
@@ -58,10 +73,18 @@ fn a_node_in_python_writes_what_is_drawn() {
             .spawn()
             .unwrap()
     };
-    for mut process in [node("0", "1"), node("1", "0")] {
-        assert!(process.wait().unwrap().success());
+    let _nodes = [Node(node("0", "1")), Node(node("1", "0"))];
+    let traces = folder.path().join("traces");
+    let is_done = |name: &str| {
+        let text = fs::read_to_string(traces.join(name)).unwrap_or_default();
+        text.contains("\"done\"")
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !(is_done("0.jsonl") && is_done("1.jsonl")) {
+        assert!(Instant::now() < deadline, "not all greetings were answered");
+        thread::sleep(Duration::from_millis(20));
     }
-    let trace = Trace::open(&folder.path().join("traces")).unwrap();
+    let trace = Trace::open(&traces).unwrap();
     assert_eq!(trace.nodes(), ["0", "1"]);
     let counts = trace.counts();
     assert!(counts["send"] >= 80, "{counts:?}");
