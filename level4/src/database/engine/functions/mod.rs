@@ -1,11 +1,12 @@
 //! Built-in functions of SQLite whose work is not bounded by the length of what they are given, in the
 //! same words but charged: pattern matching ([`pattern`]), searching, replacing and trimming ([`strings`]),
-//! and comparing ([`collation`]).
+//! and comparing ([`collation`]). And those that the bundled engine lacks ([`mathematics`]).
 //!
 //! What they give is what SQLite's own give (`func.c`).
 #![allow(unsafe_code)]
 
 mod collation;
+mod mathematics;
 mod pattern;
 mod strings;
 
@@ -78,7 +79,7 @@ pub fn install(connection: &Connection, is_like_case_sensitive: bool) -> rusqlit
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
         }
     }
-    Ok(())
+    mathematics::install(connection)
 }
 
 /// Charges work on so many bytes; `false`: the function has to end, and has said so.
