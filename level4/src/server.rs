@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use bytes::BytesMut;
@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::{self, Api, router};
+use crate::api::{self, Api, Counters, Queue, router};
 use crate::identity::Identity;
 use crate::joining::Candidate;
 use crate::node::{self, Node};
@@ -86,7 +86,7 @@ pub async fn run(
         node: node.clone(),
         transport: transport.clone(),
         id: identity.node,
-        name,
+        name: name.clone(),
         through: settings.join.clone(),
     };
     tokio::spawn(candidate.settle());
@@ -95,11 +95,17 @@ pub async fn run(
         tokio::spawn(reread(files, reload, transport));
     }
     let ending = Arc::new(AtomicBool::new(false));
+    let counters = Arc::new(Counters::default());
+    let queue = Queue::start(node.clone(), counters.clone());
     let api = Api {
         node: node.clone(),
         transport: transport.clone(),
         ending: ending.clone(),
         backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
+        address: name.into(),
+        started: SystemTime::now(),
+        counters,
+        queue: queue.clone(),
     };
     let router = router(api, settings.body_limit);
     let (ended, end) = watch::channel(());
@@ -116,7 +122,7 @@ pub async fn run(
     node.step_down();
     let deadline = Instant::now() + GRACE;
     hand_over(&node).await;
-    while node.waiting() > 0 && Instant::now() < deadline {
+    while node.waiting() + queue.pending() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(10)).await;
     }
     // The last answers are on their way through the connections' tasks.

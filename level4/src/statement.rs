@@ -47,8 +47,10 @@ pub struct Statements {
     pub list: Vec<Statement>,
     /// All in one transaction: the first failure undoes and ends everything.
     pub transaction: bool,
-    /// Statements that give rows return them; else everything returns counts.
+    /// Statements that give rows return them; else only those do that change something (`RETURNING`).
     pub rows: bool,
+    /// Columns are named with their tables (`t.a`), where they have one.
+    pub qualified: bool,
 }
 
 /// The result of one [`Statement`].
@@ -196,11 +198,24 @@ impl Value {
 }
 
 impl Statements {
+    /// Each for itself, and those that give rows return them.
+    pub fn query(list: Vec<Statement>) -> Self {
+        Self {
+            list,
+            transaction: false,
+            rows: true,
+            qualified: false,
+        }
+    }
+
     /// The bytes for a log entry.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.byte(VERSION);
-        writer.byte(u8::from(self.transaction) | u8::from(self.rows) << 1);
+        let flags = [self.transaction, self.rows, self.qualified];
+        writer.byte(
+            (flags.into_iter().zip(0..)).fold(0, |all, (flag, bit)| all | u8::from(flag) << bit),
+        );
         writer.uint(self.list.len() as u64);
         for statement in &self.list {
             statement.encode(&mut writer);
@@ -224,6 +239,7 @@ impl Statements {
             list: list(&mut reader, count, Statement::decode)?,
             transaction: flags & 1 != 0,
             rows: flags & 2 != 0,
+            qualified: flags & 4 != 0,
         })
     }
 }
@@ -364,9 +380,10 @@ mod tests {
     proptest! {
         #[test]
         fn statements_survive_the_log(
-            list in prop::collection::vec(statement(), 0..4), transaction: bool, rows: bool,
+            list in prop::collection::vec(statement(), 0..4),
+            [transaction, rows, qualified]: [bool; 3],
         ) {
-            let statements = Statements { list, transaction, rows };
+            let statements = Statements { list, transaction, rows, qualified };
             prop_assert_eq!(Statements::decode(&statements.encode()).unwrap(), statements);
         }
 
@@ -384,7 +401,7 @@ mod tests {
             byte: u8,
             length: prop::sample::Index,
         ) {
-            let mut first = Statements { list, transaction: true, rows: true }.encode();
+            let mut first = Statements { list, transaction: true, rows: true, qualified: true }.encode();
             let mut second = Outcome::encode_all(&outcomes);
             for bytes in [&mut first, &mut second] {
                 let place = at.index(bytes.len());

@@ -159,9 +159,8 @@ fn what_leaves_the_database_is_refused() {
 
 fn request(list: Vec<Statement>, rows: bool) -> Statements {
     Statements {
-        list,
-        transaction: false,
         rows,
+        ..Statements::query(list)
     }
 }
 
@@ -201,7 +200,8 @@ fn sql_ends_at_a_nul() {
         Statement::plain("CREATE TABLE t (a)\0 nonsense"),
         Statement::plain("\0"),
     ];
-    assert_eq!(execute(&mut db, list, false), [DONE, DONE]);
+    // What is nothing has no result.
+    assert_eq!(execute(&mut db, list, false), [DONE]);
     assert_eq!(run(&mut db, "SELECT count(*) FROM t;\0 nonsense"), "0\n");
 }
 
@@ -398,6 +398,7 @@ fn a_transaction_is_the_requests_own() {
             list: list.map(Statement::plain).to_vec(),
             transaction: true,
             rows: false,
+            qualified: false,
         };
         let command = Command::Statements(request.encode().into());
         let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();
@@ -419,6 +420,7 @@ fn a_transaction_is_the_requests_own() {
         list: list.map(Statement::plain).to_vec(),
         transaction: true,
         rows: false,
+        qualified: false,
     };
     let command = Command::Statements(request.encode().into());
     let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();

@@ -6,10 +6,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::ser::PrettyFormatter;
 use serde_json::{Value as Json, json};
 use tokio::time::{sleep, timeout};
 
-use super::params::{Parameters, time};
+use super::params::{Parameters, flag, time};
 use super::{Api, ApiError, operate};
 use crate::ids::{ClusterId, NodeId};
 
@@ -20,14 +22,39 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// A JSON document as an answer.
 pub fn json_reply(body: &Json) -> impl IntoResponse + use<> {
-    (
-        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
-        format!("{body}\n"),
-    )
+    json_reply_as(body, false)
+}
+
+/// Likewise; `pretty`: with lines, and four spaces for each step inwards.
+pub fn json_reply_as(body: &Json, pretty: bool) -> impl IntoResponse + use<> {
+    // Such documents have nothing that cannot be written.
+    let mut text = json_text(body, pretty).unwrap_or_default();
+    if !pretty {
+        text.push(b'\n');
+    }
+    let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (kind, text)
+}
+
+/// JSON on one line, or `pretty` on many.
+pub fn json_text(body: &impl Serialize, pretty: bool) -> serde_json::Result<Vec<u8>> {
+    if !pretty {
+        return serde_json::to_vec(body);
+    }
+    let mut text = Vec::new();
+    let formatter = PrettyFormatter::with_indent(b"    ");
+    body.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut text, formatter,
+    ))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// `GET /cluster/status`.
-pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+pub async fn status(
+    State(api): State<Api>,
+    parameters: Parameters,
+) -> Result<impl IntoResponse, ApiError> {
     let status = api.status().await?;
     let connected = api.transport.connected();
     let peers: Vec<Json> = status
@@ -44,21 +71,24 @@ pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiErro
         })
         .collect();
     let leader = status.leader;
-    Ok(json_reply(&json!({
-        "id": status.id.to_string(),
-        "cluster": format!("{:016x}", ClusterId::number(api.transport.cluster())),
-        "address": status.members.get(&status.id),
-        "role": status.role,
-        "term": status.term.get(),
-        "leader": leader.map(|id| id.to_string()),
-        "leader_address": leader.and_then(|id| status.members.get(&id)),
-        "commit_index": status.commit_index.get(),
-        "applied_index": status.applied_index.get(),
-        "changing": status.changing,
-        "voter": status.voters.contains(&status.id),
-        "replicas": operate::describe(&api, &status),
-        "peers": peers,
-    })))
+    Ok(json_reply_as(
+        &json!({
+            "id": status.id.to_string(),
+            "cluster": format!("{:016x}", ClusterId::number(api.transport.cluster())),
+            "address": status.members.get(&status.id),
+            "role": status.role,
+            "term": status.term.get(),
+            "leader": leader.map(|id| id.to_string()),
+            "leader_address": leader.and_then(|id| status.members.get(&id)),
+            "commit_index": status.commit_index.get(),
+            "applied_index": status.applied_index.get(),
+            "changing": status.changing,
+            "voter": status.voters.contains(&status.id),
+            "replicas": operate::describe(&api, &status),
+            "peers": peers,
+        }),
+        flag(&parameters, "pretty"),
+    ))
 }
 
 /// `POST /cluster/remove` with `{"id": …}`: an id or an address.

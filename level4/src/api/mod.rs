@@ -12,7 +12,7 @@ mod sql;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,7 +27,7 @@ use crate::message::Command;
 use crate::node::{Node, PendingRead};
 use crate::transport::Transport;
 use error::ApiError;
-pub use rqlite::BACKUPS_AT_A_TIME;
+pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Queue};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -40,17 +40,21 @@ pub struct Api {
     pub ending: Arc<AtomicBool>,
     /// One permit for each backup that may be under way.
     pub backups: Arc<Semaphore>,
+    /// Where clients and peers reach this node.
+    pub address: Arc<str>,
+    /// When the process started.
+    pub started: SystemTime,
+    /// What it has been asked.
+    pub counters: Arc<Counters>,
+    /// Writes that nobody waits for.
+    pub queue: Queue,
 }
 
 /// All routes. Bodies longer than `body_limit` bytes get 413.
 pub fn router(api: Api, body_limit: usize) -> Router {
     Router::new()
         .route("/sql", post(sql::execute))
-        .route("/db/execute", post(rqlite::execute))
-        .route("/db/query", get(rqlite::query_text).post(rqlite::query))
-        .route("/db/request", post(rqlite::request))
-        .route("/db/backup", get(rqlite::backup))
-        .route("/db/load", post(rqlite::load))
+        .merge(rqlite::routes(&api))
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
         .route("/cluster/skip", post(operate::skip))
@@ -58,8 +62,6 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
         .route("/readyz", get(ready::ready))
-        .route("/status", get(rqlite::status))
-        .route("/nodes", get(rqlite::nodes))
         .route("/metrics", get(metrics::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

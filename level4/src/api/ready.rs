@@ -36,11 +36,7 @@ pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<Str
     if status.leader.is_none() {
         return not_ready("leader not known".to_owned());
     }
-    let probe = Statements {
-        list: vec![Statement::plain("SELECT 1")],
-        transaction: false,
-        rows: true,
-    };
+    let probe = Statements::query(vec![Statement::plain("SELECT 1")]);
     let pending = api.node.read(probe, 1, Some(limit));
     if read_answer(pending, Some(limit)).await.is_err() {
         let reason = match api.node.applying() {
@@ -56,7 +52,12 @@ pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<Str
         };
         return not_ready(reason);
     }
-    Ok(text + "[+]leader ok\n")
+    text.push_str("[+]leader ok\n[+]store ok\n");
+    if flag(&parameters, "sync") {
+        // The read has seen everything that was committed before it.
+        text.push_str("[+]sync ok\n");
+    }
+    Ok(text)
 }
 
 /// Why a request would not be answered, as far as this node knows.
@@ -104,6 +105,7 @@ mod tests {
             role: "leader",
             term: Term::new(1),
             leader: Some(id),
+            last_index: Index::new(FAR_BEHIND + 5),
             commit_index: Index::new(FAR_BEHIND + 5),
             applied_index: Index::new(5),
             waiting: 0,
@@ -115,6 +117,7 @@ mod tests {
             mixed_engines: false,
             stuck_at: None,
             receiving_snapshot: false,
+            leader_silence: Some(0),
             changing: false,
         };
         assert_eq!(of_status(&well, false), None);

@@ -222,6 +222,8 @@ pub struct Status {
     pub term: Term,
     /// `None`: unknown.
     pub leader: Option<NodeId>,
+    /// The last entry of this node's log.
+    pub last_index: Index,
     /// Of this node's log.
     pub commit_index: Index,
     /// Of this node's state.
@@ -244,6 +246,8 @@ pub struct Status {
     pub stuck_at: Option<Index>,
     /// A snapshot is on its way to this node.
     pub receiving_snapshot: bool,
+    /// Ticks since the leader was heard of: none on the leader itself; `None`: never, or there is no leader.
+    pub leader_silence: Option<u64>,
     /// A change of the membership is under way here: until it is through, quorums of the old and of
     /// the new members are needed.
     pub changing: bool,

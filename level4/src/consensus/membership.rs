@@ -146,6 +146,13 @@ impl Core {
         }
     }
 
+    /// Gives leadership to a voter, if this node has it.
+    pub fn step_down_for(&mut self, successor: NodeId) {
+        if self.is_leader() && self.is_voter(successor) && !self.suspects.contains(&successor) {
+            self.raw.transfer_leader(successor.get());
+        }
+    }
+
     /// Gives leadership away, if this node has it.
     pub fn step_down(&mut self) {
         let me = self.id();
@@ -157,8 +164,8 @@ impl Core {
         let voters = self.voters().into_iter();
         let others = voters.filter(|&id| id != me && !parted(id));
         let successor = others.max_by_key(|&id| (self.is_alive(id), matched(id)));
-        if let Some(successor) = successor.filter(|_| self.is_leader()) {
-            self.raw.transfer_leader(successor.get());
+        if let Some(successor) = successor {
+            self.step_down_for(successor);
         }
     }
 

@@ -488,6 +488,7 @@ impl Core {
             },
             term: self.term(),
             leader: self.leader(),
+            last_index: self.last_index(),
             commit_index: self.committed(),
             applied_index: self.applied,
             waiting: self.gateway.waiting(),
@@ -499,8 +500,17 @@ impl Core {
             mixed_engines: self.agreement.is_mixed(),
             stuck_at: self.stuck_at(),
             receiving_snapshot: self.snapshots.is_receiving(),
+            leader_silence: self.leader_silence(),
             changing: self.change_under_way(),
         }
+    }
+
+    fn leader_silence(&self) -> Option<u64> {
+        if self.is_leader() {
+            return Some(0);
+        }
+        let heard = self.heard.get(&self.leader()?)?;
+        Some(self.ticks - heard)
     }
 
     /// What is known about this node's state.

@@ -7,6 +7,7 @@
 
 mod complete;
 mod digest;
+mod dump;
 mod engine;
 mod guard;
 mod nesting;
@@ -31,6 +32,7 @@ use guard::Access;
 use nesting::TooLong;
 use session::Session;
 
+pub use dump::DumpError;
 pub use engine::meter::{Budget, Exceeded, Scope};
 pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
 
@@ -45,6 +47,10 @@ pub struct Database {
     budget: Budget,
 }
 
+/// Raised whenever the same entry is executed in another way than before: the replicas of programs with
+/// different ones are not compared.
+const DIALECT: u32 = 2;
+
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Offsets of the two versions in a SQLite file's header (file format, section 1.3), and their values.
@@ -57,6 +63,11 @@ pub fn is_in_wal_mode(file: &[u8]) -> bool {
     FILE_FORMAT_VERSIONS
         .iter()
         .any(|&place| file.get(place) == Some(&WAL))
+}
+
+/// The engine's version.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
 }
 
 /// Why a request, a snapshot or a given file could not be dealt with.
@@ -254,7 +265,11 @@ impl Executor for Database {
     type Saved = Content;
 
     fn engine(&self) -> u64 {
-        let version = format!("{} {}", env!("CARGO_PKG_VERSION"), rusqlite::version());
+        let version = format!(
+            "{} {DIALECT} {}",
+            env!("CARGO_PKG_VERSION"),
+            rusqlite::version()
+        );
         u64::from(crc32c::crc32c(version.as_bytes()))
     }
 

@@ -38,6 +38,19 @@ impl View {
         }
     }
 
+    /// The file.
+    pub(super) fn image(&self) -> Image {
+        self.image.clone()
+    }
+
+    /// The same moment, as another file.
+    pub(super) fn with(&self, image: Image) -> Self {
+        Self {
+            image,
+            ..self.clone()
+        }
+    }
+
     /// What a request may use here that asks for no more.
     pub fn budget(&self) -> Budget {
         self.budget

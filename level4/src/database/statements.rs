@@ -10,7 +10,8 @@ use crate::statement::{Outcome, Parameters, Rows, Statements, Value};
 /// Charged to the answer for every statement, bytes.
 const OUTCOME_BYTES: u64 = 32;
 
-/// Runs a request; gives the results of its statements, and how long each took.
+/// Runs a request; gives the results of its statements, but for those that are nothing but blanks and
+/// comments, and how long each took.
 pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>, Vec<Duration>) {
     let (mut results, mut times) = (Vec::new(), Vec::new());
     let mut failed = false;
@@ -23,7 +24,9 @@ pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>,
         let start = Instant::now();
         let result = run_one(work, statement, request, read_only);
         failed = result.is_err();
-        let result = result.unwrap_or_else(Outcome::Error);
+        let Some(result) = result.unwrap_or_else(|reason| Some(Outcome::Error(reason))) else {
+            continue;
+        };
         results.push(match (meter::answer(size(&result)), result) {
             (Err(exceeded), Outcome::Rows(_) | Outcome::Done { .. }) => {
                 failed = true;
@@ -60,21 +63,19 @@ fn run_one(
     statement: &crate::statement::Statement,
     request: &Statements,
     read_only: bool,
-) -> Result<Outcome, String> {
+) -> Result<Option<Outcome>, String> {
     let connection = work.connection;
     let mut script = Script::new(statement.sql.as_bytes());
-    let mut result = Outcome::Done {
-        last_insert_id: None,
-        rows_affected: None,
-    };
+    let mut result = None;
     while let Some(mut prepared) = work.next(&mut script, !request.transaction)? {
         let before = connection.total_changes();
         if read_only && !prepared.is_read_only() {
             return Err("attempt to change database via query operation".to_owned());
         }
         bind(&mut prepared, &statement.parameters)?;
-        result = if request.rows && prepared.columns() > 0 {
-            Outcome::Rows(fetch(&mut prepared)?)
+        let gives_rows = prepared.columns() > 0 && (request.rows || !prepared.is_read_only());
+        result = Some(if gives_rows {
+            Outcome::Rows(fetch(&mut prepared, request.qualified)?)
         } else {
             while prepared.step()? {}
             drop(prepared);
@@ -85,7 +86,7 @@ fn run_one(
                 last_insert_id: (last != 0).then_some(last),
                 rows_affected: changed.then(|| connection.changes()),
             }
-        };
+        });
     }
     Ok(result)
 }
@@ -117,12 +118,16 @@ fn bind(statement: &mut Statement, parameters: &Parameters) -> Result<(), String
     Ok(())
 }
 
-fn fetch(statement: &mut Statement) -> Result<Rows, String> {
+fn fetch(statement: &mut Statement, qualified: bool) -> Result<Rows, String> {
     // The first step may compile the statement anew, for a schema that has changed: what is asked
     // before would be of columns that are no more.
     let mut more = statement.step()?;
     let columns = statement.columns();
-    let names = (0..columns).map(|column| statement.name(column)).collect();
+    let name = |column| match statement.table(column) {
+        table if qualified && !table.is_empty() => format!("{table}.{}", statement.name(column)),
+        _ => statement.name(column),
+    };
+    let names = (0..columns).map(name).collect();
     let mut types: Vec<String> = (0..columns)
         .map(|column| statement.declared_type(column).to_lowercase())
         .collect();

@@ -49,6 +49,8 @@ pub struct Figures {
     pub syncs: AtomicU64,
     /// Entries applied.
     pub applied: AtomicU64,
+    /// The index of the last saved snapshot.
+    pub saved: AtomicU64,
     /// Threads that wait for room on the disk.
     waiting_for_room: AtomicU64,
 }
@@ -142,7 +144,10 @@ impl Node {
             applying: Applying::default(),
             trust,
             _lock: lock,
-            figures: Figures::default(),
+            figures: Figures {
+                saved: AtomicU64::new(machine.applied().get()),
+                ..Figures::default()
+            },
         });
         let events = input.clone();
         let transport = transport(Box::new(move |event| {
@@ -306,7 +311,19 @@ impl Node {
 
     /// Gives leadership away, before this node ends.
     pub fn step_down(&self) {
-        self.send(Input::StepDown);
+        self.send(Input::StepDown(None));
+    }
+
+    /// Gives leadership away, to `successor` if one is named.
+    pub fn step_down_for(&self, successor: Option<NodeId>) {
+        self.send(Input::StepDown(successor));
+    }
+
+    /// Saves the state. Gives whether there was anything new; nothing if the state is not to be trusted.
+    pub fn save(&self) -> oneshot::Receiver<bool> {
+        let (sender, saved) = oneshot::channel();
+        let _ = self.state.send(StateWork::Save(sender));
+        saved
     }
 
     /// How many clients wait for an answer.

@@ -1,21 +1,27 @@
 //! A backup on its way to a client: read from the copy of one moment as fast as the client takes it, so that
-//! it costs no more memory than what is changed meanwhile.
+//! it costs no more memory than what is changed meanwhile. What has to be made first, from SQL text to a
+//! compressed file, is made on a thread of its own, as fast as it is taken, too.
 //!
 //! Backups have a budget of their own: so many at a time on a node, and so long for each.
 
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::ApiError;
-use crate::database::View;
+use crate::database::{DumpError, View};
+use crate::stack::Stack;
 
 /// Backups under way at a node, at most.
 pub const BACKUPS_AT_A_TIME: usize = 4;
@@ -35,6 +41,143 @@ pub fn permit(backups: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError
             "budget exceeded: {BACKUPS_AT_A_TIME} backups are under way at this node; try again later"
         ))
     })
+}
+
+/// What is sent of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// A SQLite file, without free pages if it is to be `vacuumed`.
+    File {
+        /// As said.
+        vacuumed: bool,
+    },
+    /// SQL text; of these tables, or of all.
+    Sql(Vec<String>),
+}
+
+/// Parts of a body on their way from the thread that makes them.
+const PARTS: usize = 4;
+
+/// A backup that is made while it is sent: it has to be taken within `limit`.
+///
+/// # Errors
+///
+/// 400 or 500 if it cannot even be begun.
+pub async fn made(
+    view: View,
+    format: Format,
+    compress: bool,
+    permit: OwnedSemaphorePermit,
+    limit: Duration,
+) -> Result<Body, ApiError> {
+    let (sender, mut parts) = mpsc::channel(PARTS);
+    let sink = Sink {
+        part: Vec::with_capacity(CHUNK),
+        sender: sender.clone(),
+        runtime: Handle::current(),
+        deadline: Instant::now() + limit,
+    };
+    let make = move || {
+        // What it cannot be told any more, the body's end tells.
+        if let Err(error) = make(&view, &format, compress, sink) {
+            let _ = sender.try_send(Err(error));
+        }
+        drop(permit);
+    };
+    Stack::Sql
+        .spawn("backup", make)
+        .map_err(|error| ApiError::Internal(format!("no thread for a backup: {error}")))?;
+    // An error comes before anything else, most times, and can then be told with its status.
+    match parts.recv().await {
+        Some(Err(error @ DumpError::NoTable(_))) => Err(ApiError::bad(error.to_string())),
+        Some(Err(error)) => Err(ApiError::Internal(error.to_string())),
+        first => Ok(Body::new(Made { first, parts })),
+    }
+}
+
+fn make(view: &View, format: &Format, compress: bool, mut sink: Sink) -> Result<(), DumpError> {
+    let write = |out: &mut dyn io::Write| match format {
+        Format::Sql(tables) => view.dump(tables, out),
+        Format::File { vacuumed: true } => copy(&view.vacuumed()?, out),
+        Format::File { vacuumed: false } => copy(view, out),
+    };
+    if compress {
+        let mut gzip = GzEncoder::new(sink, Compression::default());
+        write(&mut gzip)?;
+        sink = gzip.finish()?;
+    } else {
+        write(&mut sink)?;
+    }
+    sink.flush()?;
+    Ok(())
+}
+
+fn copy(view: &View, out: &mut dyn io::Write) -> Result<(), DumpError> {
+    let mut chunk = vec![0; CHUNK];
+    let mut sent = 0;
+    while sent < view.size() {
+        let read = view.read(sent, &mut chunk);
+        out.write_all(&chunk[..read])?;
+        sent += read;
+    }
+    Ok(())
+}
+
+type Part = Result<Bytes, DumpError>;
+
+/// Passes what is written on to the body, part by part, as long as the client takes it.
+struct Sink {
+    part: Vec<u8>,
+    sender: mpsc::Sender<Part>,
+    runtime: Handle,
+    deadline: Instant,
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.extend_from_slice(bytes);
+        if self.part.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.part.is_empty() {
+            return Ok(());
+        }
+        let part = std::mem::replace(&mut self.part, Vec::with_capacity(CHUNK));
+        let sending = self.sender.send(Ok(part.into()));
+        let in_time = async { timeout_at(self.deadline, sending).await };
+        match self.runtime.block_on(in_time) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::Error::other(TooSlow)),
+        }
+    }
+}
+
+/// The body of what is made.
+struct Made {
+    first: Option<Part>,
+    parts: mpsc::Receiver<Part>,
+}
+
+impl hyper::body::Body for Made {
+    type Data = Bytes;
+    type Error = DumpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DumpError>>> {
+        let this = self.get_mut();
+        let part = match this.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => this.parts.poll_recv(context),
+        };
+        part.map(|part| part.map(|part| part.map(Frame::data)))
+    }
 }
 
 /// The copy, until it has been sent or its time is over.
@@ -146,7 +289,7 @@ mod tests {
         assert!(permit(&backups).is_ok());
         // Nothing waits for the end of its time any more.
         tokio::task::yield_now().await;
-        let tasks = tokio::runtime::Handle::current().metrics();
+        let tasks = Handle::current().metrics();
         assert_eq!(tasks.num_alive_tasks(), 0);
     }
 

@@ -1,87 +1,135 @@
 //! rqlite's endpoints, so that its client libraries work unchanged.
 
 mod backup;
+mod counters;
 mod files;
+mod front;
+mod leader;
 mod nodes;
 mod params;
+mod queue;
 mod results;
 mod statements;
 mod status;
 
 pub use backup::BACKUPS_AT_A_TIME;
-pub use files::{backup, load};
-pub use nodes::nodes;
-pub use status::status;
+pub use counters::Counters;
+pub use queue::Queue;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::IntoResponse;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 
-use super::params::{Parameters, key};
-use super::{Api, ApiError, read_answer};
+use super::params::{Parameters, flag, key};
+use super::{Api, ApiError, no_such_method, read_answer};
+use crate::ids::Index;
 use crate::message::Command;
+use crate::settings::TICK;
 use crate::statement::{Outcome, Statement, Statements};
 use params::{Level, Options};
-use results::Reply;
+use results::{Endpoint, Reply};
+
+/// Its routes, with what it says in the heads of all answers.
+pub fn routes(api: &Api) -> Router<Api> {
+    Router::new()
+        .route("/db/execute", post(execute))
+        .route("/db/query", get(query_text).post(query))
+        .route("/db/request", post(request))
+        .route("/db/backup", get(files::backup))
+        .route("/db/load", post(files::load))
+        .route("/boot", post(files::boot))
+        .route("/leader", get(leader::show).post(leader::step_down))
+        .route("/snapshot", post(leader::snapshot))
+        .route("/reap", post(leader::reap))
+        .route("/status", get(status::status))
+        .route("/debug/vars", get(counters::show))
+        .route("/nodes", get(nodes::nodes))
+        // Within, so that it has the same head, and is not in the way of OPTIONS.
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(api.clone(), front::front))
+}
 
 /// `POST /db/execute`: statements that change something.
-pub async fn execute(
+async fn execute(
     State(api): State<Api>,
     parameters: Parameters,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<impl IntoResponse, ApiError> {
-    write(&api, &parameters, &headers, &body, false).await
+) -> Result<Response, ApiError> {
+    let options = Options::of(&parameters)?;
+    if flag(&parameters, "queue") {
+        return queue::take(&api, &parameters, &options, &body).await;
+    }
+    api.counters.executions.fetch_add(1, Relaxed);
+    let list = text_or_json(&headers, &body)?;
+    write(&api, &options, &headers, list, Endpoint::Execute).await
 }
 
 /// `POST /db/request`: statements of any kind, in order.
-pub async fn request(
+async fn request(
     State(api): State<Api>,
     parameters: Parameters,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<impl IntoResponse, ApiError> {
-    write(&api, &parameters, &headers, &body, true).await
+) -> Result<Response, ApiError> {
+    let options = Options::of(&parameters)?;
+    api.counters.requests.fetch_add(1, Relaxed);
+    let list = statements::parse(&body)?;
+    write(&api, &options, &headers, list, Endpoint::Request).await
 }
 
 /// `POST /db/query`: statements that change nothing.
-pub async fn query(
+async fn query(
     State(api): State<Api>,
     parameters: Parameters,
+    headers: HeaderMap,
     body: Bytes,
-) -> Result<impl IntoResponse, ApiError> {
-    read(&api, &parameters, statements::parse(&body)?).await
+) -> Result<Response, ApiError> {
+    let options = Options::of(&parameters)?;
+    read(&api, &options, text_or_json(&headers, &body)?).await
 }
 
 /// `GET /db/query?q=`: one statement that changes nothing.
-pub async fn query_text(
-    State(api): State<Api>,
-    parameters: Parameters,
-) -> Result<impl IntoResponse, ApiError> {
-    let Some(sql) = parameters.get("q") else {
-        return Err(ApiError::bad("parameter q is missing"));
+async fn query_text(State(api): State<Api>, parameters: Parameters) -> Result<Response, ApiError> {
+    let options = Options::of(&parameters)?;
+    let list = match parameters.get("q") {
+        None => Vec::new(),
+        Some(sql) if sql.is_empty() => return Err(ApiError::bad("parameter q is empty")),
+        Some(sql) => vec![Statement::plain(sql)],
     };
-    read(&api, &parameters, vec![Statement::plain(sql)]).await
+    read(&api, &options, list).await
+}
+
+fn text_or_json(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Statement>, ApiError> {
+    if statements::is_text(headers) {
+        statements::plain(body)
+    } else {
+        statements::parse(body)
+    }
 }
 
 async fn write(
     api: &Api,
-    parameters: &Parameters,
+    options: &Options,
     headers: &HeaderMap,
-    body: &[u8],
-    rows: bool,
-) -> Result<impl IntoResponse + use<>, ApiError> {
-    let options = Options::of(parameters)?;
+    list: Vec<Statement>,
+    endpoint: Endpoint,
+) -> Result<Response, ApiError> {
     let statements = Statements {
-        list: statements::parse(body)?,
+        list,
         transaction: options.transaction,
-        rows,
+        rows: endpoint == Endpoint::Request,
+        qualified: options.qualify_columns,
     };
     let command = Command::Statements(statements.encode().into());
-    run(api, &options, headers, command).await
+    run(api, options, headers, command, endpoint).await
 }
 
 /// Puts a command through the log and renders what came of it.
@@ -90,48 +138,86 @@ async fn run(
     options: &Options,
     headers: &HeaderMap,
     command: Command,
-) -> Result<impl IntoResponse + use<>, ApiError> {
+    endpoint: Endpoint,
+) -> Result<Response, ApiError> {
     let start = Instant::now();
     let key = key(headers, "db")?;
     let command = command.with_budget(options.budget);
     let done = api.execute(key, command, options.timeout).await?;
     let outcomes = Outcome::decode_all(&done.body);
     let outcomes = outcomes.map_err(|error| ApiError::Internal(error.to_string()))?;
-    render(&outcomes, &[], options, start)
+    let raft_index = if options.raft_index {
+        Some(api.status().await?.applied_index)
+    } else {
+        None
+    };
+    let answer = Answered {
+        outcomes: &outcomes,
+        times: &[],
+        raft_index,
+        endpoint,
+    };
+    answer.render(options, start)
 }
 
-async fn read(
-    api: &Api,
-    parameters: &Parameters,
-    list: Vec<Statement>,
-) -> Result<impl IntoResponse + use<>, ApiError> {
+async fn read(api: &Api, options: &Options, list: Vec<Statement>) -> Result<Response, ApiError> {
     let start = Instant::now();
-    let options = Options::of(parameters)?;
+    api.counters.queries.fetch_add(1, Relaxed);
     let request = Statements {
-        list,
-        transaction: false,
-        rows: true,
+        qualified: options.qualify_columns,
+        ..Statements::query(list)
     };
     let (factor, limit) = (options.budget, options.db_timeout);
     let pending = match options.level {
+        Level::None if is_stale(api, options).await? => {
+            return Ok(results::refusal("stale read", options.style.pretty));
+        }
         Level::None => Some(api.node.read_local(request, factor, limit)),
         Level::Linearizable => api.node.read(request, factor, limit),
     };
     let (outcomes, times) = read_answer(pending, options.timeout).await?;
-    render(&outcomes, &times, &options, start)
+    let answer = Answered {
+        outcomes: &outcomes,
+        times: &times,
+        raft_index: None,
+        endpoint: Endpoint::Query,
+    };
+    answer.render(options, start)
 }
 
-fn render(
-    outcomes: &[Outcome],
-    times: &[Duration],
-    options: &Options,
-    start: Instant,
-) -> Result<impl IntoResponse + use<>, ApiError> {
-    let reply = Reply {
-        outcomes,
-        times,
-        time: start.elapsed(),
-        style: options.style,
+/// Whether what this node has may be older than its client wants.
+async fn is_stale(api: &Api, options: &Options) -> Result<bool, ApiError> {
+    let Some(freshness) = options.freshness else {
+        return Ok(false);
     };
-    reply.render()
+    let status = api.status().await?;
+    let silence = status
+        .leader_silence
+        .and_then(|ticks| u32::try_from(ticks).ok());
+    let silent = silence.is_none_or(|ticks| TICK * ticks > freshness);
+    let late = || api.node.applying().is_some_and(|now| now.since > freshness);
+    let is_behind = options.freshness_strict && status.applied_index < status.commit_index;
+    Ok(silent || is_behind && late())
+}
+
+/// What came of a request.
+struct Answered<'a> {
+    outcomes: &'a [Outcome],
+    times: &'a [Duration],
+    raft_index: Option<Index>,
+    endpoint: Endpoint,
+}
+
+impl Answered<'_> {
+    fn render(self, options: &Options, start: Instant) -> Result<Response, ApiError> {
+        let reply = Reply {
+            outcomes: self.outcomes,
+            times: self.times,
+            time: start.elapsed(),
+            raft_index: self.raft_index,
+            endpoint: self.endpoint,
+            style: options.style,
+        };
+        Ok(reply.render()?.into_response())
+    }
 }

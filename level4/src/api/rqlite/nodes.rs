@@ -1,37 +1,51 @@
 //! `GET /nodes`: the members, as rqlite lists them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
-use super::super::cluster::json_reply;
-use super::super::params::Parameters;
+use super::super::cluster::json_reply_as;
+use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError};
+use crate::consensus::Status;
 use crate::ids::NodeId;
 
-/// An object by id, or with `?ver=2` an array. How long a node takes to answer is not measured.
+/// Each member. How long a node takes to answer is not measured, and which program it runs not known.
+pub fn describe(api: &Api, status: &Status) -> BTreeMap<NodeId, Json> {
+    let connected = api.transport.connected();
+    let nodes = status.members.iter().map(|(id, name)| {
+        let node = json!({
+            "id": id.to_string(),
+            "api_addr": format!("http://{name}"),
+            "addr": name,
+            "voter": status.voters.contains(id),
+            "reachable": *id == status.id || connected.contains(id),
+            "leader": Some(*id) == status.leader,
+            "time": 0.0,
+        });
+        (*id, node)
+    });
+    nodes.collect()
+}
+
+/// The voters, and with `?nonvoters` those that are catching up: an object by id, or with `?ver=2` an
+/// array.
 pub async fn nodes(
     State(api): State<Api>,
     parameters: Parameters,
 ) -> Result<impl IntoResponse, ApiError> {
     let status = api.status().await?;
-    let connected = api.transport.connected();
-    let nodes = status.members.iter().map(|(id, name)| {
-        json!({
-            "id": id.to_string(),
-            "api_addr": format!("http://{name}"),
-            "addr": name,
-            "voter": true,
-            "reachable": *id == status.id || connected.contains(id),
-            "leader": Some(*id) == status.leader,
-            "time": 0.0,
-        })
-    });
-    if parameters.get("ver").is_some_and(|version| version == "2") {
-        return Ok(json_reply(
-            &json!({ "nodes": nodes.collect::<Vec<Json>>() }),
-        ));
+    let mut nodes = describe(&api, &status);
+    if !flag(&parameters, "nonvoters") {
+        nodes.retain(|id, _| status.voters.contains(id));
     }
-    let ids = status.members.keys().map(NodeId::to_string);
-    Ok(json_reply(&Json::Object(ids.zip(nodes).collect())))
+    let pretty = flag(&parameters, "pretty");
+    if parameters.get("ver").is_some_and(|version| version == "2") {
+        let nodes: Vec<Json> = nodes.into_values().collect();
+        return Ok(json_reply_as(&json!({ "nodes": nodes }), pretty));
+    }
+    let nodes = nodes.into_iter().map(|(id, node)| (id.to_string(), node));
+    Ok(json_reply_as(&Json::Object(nodes.collect()), pretty))
 }

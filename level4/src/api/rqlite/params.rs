@@ -16,6 +16,10 @@ pub enum Level {
 
 /// What a data endpoint was asked for besides its statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "rqlite's flags, each on its own"
+)]
 pub struct Options {
     /// All statements or none.
     pub transaction: bool,
@@ -27,6 +31,14 @@ pub struct Options {
     pub db_timeout: Option<Duration>,
     /// How many times the usual budget it may use.
     pub budget: u64,
+    /// `level=none` is refused if the leader has been silent for longer than this.
+    pub freshness: Option<Duration>,
+    /// And also if something has waited for longer than that to be applied.
+    pub freshness_strict: bool,
+    /// Columns are named with their tables.
+    pub qualify_columns: bool,
+    /// The index of the log that the answer's state has come to is told.
+    pub raft_index: bool,
     /// How results are written.
     pub style: Style,
 }
@@ -55,21 +67,30 @@ impl Options {
     ///
     /// 400 for a value that is not one.
     pub fn of(parameters: &Parameters) -> Result<Self, ApiError> {
-        let level = match parameters.get("level").map(String::as_str) {
-            Some("none") => Level::None,
-            None | Some("" | "weak" | "linearizable" | "strong" | "auto") => Level::Linearizable,
-            Some(other) => {
-                return Err(ApiError::bad(format!(
-                    "level={other} is not none, weak, linearizable or strong"
-                )));
-            }
+        // What rqlite does not know is weak there, and nothing is weaker than linearizable here but none.
+        let level = match parameters.get("level") {
+            Some(level) if level.eq_ignore_ascii_case("none") => Level::None,
+            _ => Level::Linearizable,
         };
+        let freshness = time(parameters, "freshness")?;
+        let freshness_strict = flag(parameters, "freshness_strict");
+        if freshness_strict && freshness.is_none() {
+            return Err(ApiError::bad("freshness_strict is given without freshness"));
+        }
+        for name in ["retries", "trailing_logs"] {
+            count(parameters, name)?;
+        }
+        time(parameters, "linearizable_timeout")?;
         Ok(Self {
             transaction: flag(parameters, "transaction"),
             level,
             timeout: time(parameters, "timeout")?,
             db_timeout: time(parameters, "db_timeout")?.filter(|limit| !limit.is_zero()),
             budget: budget(parameters)?,
+            freshness: freshness.filter(|limit| !limit.is_zero()),
+            freshness_strict,
+            qualify_columns: flag(parameters, "qualify_columns"),
+            raft_index: flag(parameters, "raft_index"),
             style: Style {
                 associative: flag(parameters, "associative"),
                 blob_array: flag(parameters, "blob_array"),
@@ -78,4 +99,19 @@ impl Options {
             },
         })
     }
+}
+
+/// A parameter that is a whole number.
+///
+/// # Errors
+///
+/// 400 if it is something else.
+pub fn count(parameters: &Parameters, name: &str) -> Result<Option<u64>, ApiError> {
+    let Some(text) = parameters.get(name) else {
+        return Ok(None);
+    };
+    let number = text.parse();
+    number
+        .map(Some)
+        .map_err(|_| ApiError::bad(format!("{name}={text} is not a whole number")))
 }

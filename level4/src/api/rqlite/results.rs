@@ -7,16 +7,29 @@
 use std::time::Duration;
 
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
-use serde_json::ser::PrettyFormatter;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::super::ApiError;
+use super::super::cluster::{json_reply_as, json_text};
 use super::params::Style;
+use crate::ids::Index;
 use crate::statement::{Outcome, Rows, Value};
+
+/// Which of the data endpoints answers. They differ where rows are objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/db/execute`.
+    Execute,
+    /// `/db/query`.
+    Query,
+    /// `/db/request`.
+    Request,
+}
 
 /// What a request's statements gave, and how long it took.
 #[derive(Debug)]
@@ -27,6 +40,10 @@ pub struct Reply<'a> {
     pub times: &'a [Duration],
     /// All of it, as the client saw it.
     pub time: Duration,
+    /// How far the state was in the log that the answer is of, if that is to be told.
+    pub raft_index: Option<Index>,
+    /// What the client asked.
+    pub endpoint: Endpoint,
     /// How to write it.
     pub style: Style,
 }
@@ -38,17 +55,8 @@ impl Reply<'_> {
     ///
     /// 500; not known to happen.
     pub fn render(&self) -> Result<impl IntoResponse + use<>, ApiError> {
-        let mut text = Vec::new();
-        let written = if self.style.pretty {
-            let formatter = PrettyFormatter::with_indent(b"    ");
-            let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-            let written = self.serialize(&mut serializer);
-            text.push(b'\n');
-            written
-        } else {
-            serde_json::to_writer(&mut text, self)
-        };
-        written.map_err(|error| ApiError::Internal(error.to_string()))?;
+        let text = json_text(self, self.style.pretty);
+        let text = text.map_err(|error| ApiError::Internal(error.to_string()))?;
         let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
         Ok((kind, text))
     }
@@ -61,8 +69,16 @@ impl Serialize for Reply<'_> {
         if self.style.timings {
             map.serialize_entry("time", &self.time.as_secs_f64())?;
         }
+        if let Some(index) = self.raft_index {
+            map.serialize_entry("raft_index", &index.get())?;
+        }
         map.end()
     }
+}
+
+/// The answer to a request of which nothing was run.
+pub fn refusal(reason: &str, pretty: bool) -> Response {
+    json_reply_as(&json!({ "results": [], "error": reason }), pretty).into_response()
 }
 
 struct Results<'a>(&'a Reply<'a>);
@@ -73,6 +89,7 @@ impl Serialize for Results<'_> {
             outcomes,
             times,
             style,
+            endpoint,
             ..
         } = *self.0;
         let mut times = times.iter();
@@ -80,6 +97,7 @@ impl Serialize for Results<'_> {
             outcome,
             time: times.next().filter(|_| style.timings),
             style,
+            endpoint,
         }))
     }
 }
@@ -88,13 +106,19 @@ struct One<'a> {
     outcome: &'a Outcome,
     time: Option<&'a Duration>,
     style: Style,
+    endpoint: Endpoint,
 }
 
 impl Serialize for One<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self.outcome {
-            Outcome::Error(message) => map.serialize_entry("error", message)?,
+            Outcome::Error(message) => {
+                map.serialize_entry("error", message)?;
+                if self.style.associative && self.endpoint == Endpoint::Query {
+                    map.serialize_entry("rows", &[(); 0])?;
+                }
+            }
             Outcome::Done {
                 last_insert_id,
                 rows_affected,
@@ -104,6 +128,9 @@ impl Serialize for One<'_> {
                 }
                 if let Some(count) = rows_affected {
                     map.serialize_entry("rows_affected", count)?;
+                }
+                if self.style.associative {
+                    map.serialize_entry("rows", &())?;
                 }
             }
             Outcome::Rows(rows) if self.style.associative => {
@@ -208,6 +235,8 @@ mod tests {
             outcomes: &[outcome],
             times: &[],
             time: Duration::ZERO,
+            raft_index: None,
+            endpoint: Endpoint::Query,
             style,
         };
         serde_json::to_string(&reply).unwrap()
@@ -244,6 +273,27 @@ mod tests {
         };
         let text = json(rows(&["a", "b"], row), style);
         assert!(text.contains("[1,255]"), "{text}");
+    }
+
+    #[test]
+    fn objects_of_what_gives_no_rows() {
+        let style = Style {
+            associative: true,
+            ..Style::default()
+        };
+        let done = Outcome::Done {
+            last_insert_id: Some(3),
+            rows_affected: None,
+        };
+        assert_eq!(
+            json(done, style),
+            r#"{"results":[{"last_insert_id":3,"rows":null}]}"#
+        );
+        let error = Outcome::Error("no such table: t".to_owned());
+        assert_eq!(
+            json(error, style),
+            r#"{"results":[{"error":"no such table: t","rows":[]}]}"#
+        );
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! The body is an array; each item is SQL, or an array of SQL and positional parameters, or of SQL and
 //! an object of named ones. A number with a point or an exponent, or beyond 64 bits, is REAL, to the
-//! last bit what its text says; one that is too large for a REAL is refused. An array of bytes is a blob.
+//! last bit what its text says; one that is too large for a REAL is refused. An array of bytes is a blob,
+//! and so is text that is written as SQL writes blobs (`x'6869'`). A body of `text/plain` is one item.
 
+use axum::http::{HeaderMap, header};
 use serde_json::Value as Json;
 
 use super::super::ApiError;
@@ -11,6 +13,9 @@ use crate::statement::{Parameters, Statement, Value};
 
 /// The most values in a body, those of byte arrays among them. Each takes some 70 bytes while it is read.
 const VALUES_LIMIT: usize = 2_000_000;
+
+/// Of bodies that ask for nothing.
+pub const NO_STATEMENTS: &str = "no statements";
 
 /// Counts the commas between values: one less than there are values, about.
 fn commas(body: &[u8]) -> usize {
@@ -36,7 +41,33 @@ fn commas(body: &[u8]) -> usize {
     count
 }
 
-/// Reads a body.
+/// Whether a request's body is SQL, and no JSON.
+pub fn is_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("text/plain")
+}
+
+/// A body that is SQL.
+///
+/// # Errors
+///
+/// 400 if it is no text, or empty.
+pub fn plain(body: &[u8]) -> Result<Vec<Statement>, ApiError> {
+    let sql = std::str::from_utf8(body).map_err(|error| {
+        ApiError::bad(format!(
+            "invalid request: the body is no UTF-8 after {} bytes",
+            error.valid_up_to()
+        ))
+    })?;
+    if sql.trim().is_empty() {
+        return Err(ApiError::bad(NO_STATEMENTS));
+    }
+    Ok(vec![Statement::plain(sql)])
+}
+
+/// Reads a body of JSON.
 ///
 /// # Errors
 ///
@@ -44,21 +75,22 @@ fn commas(body: &[u8]) -> usize {
 pub fn parse(body: &[u8]) -> Result<Vec<Statement>, ApiError> {
     if commas(body) > VALUES_LIMIT {
         return Err(ApiError::bad(format!(
-            "the body has more than {VALUES_LIMIT} values (those of byte arrays among them)"
+            "invalid request: the body has more than {VALUES_LIMIT} values (those of byte arrays among them)"
         )));
     }
-    let not_array = |detail: &str| {
-        ApiError::bad(format!(
-            "the body has to be a JSON array of statements{detail}"
-        ))
-    };
-    let json: Json =
-        serde_json::from_slice(body).map_err(|error| not_array(&format!(": {error}")))?;
+    let json: Json = serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad(format!("invalid JSON body: {error}")))?;
     let Json::Array(list) = json else {
-        return Err(not_array(""));
+        return Err(ApiError::bad(
+            "invalid request: the body has to be a JSON array of statements",
+        ));
     };
+    if list.is_empty() {
+        return Err(ApiError::bad(NO_STATEMENTS));
+    }
     let place = |(place, item)| {
-        statement(item).map_err(|reason| ApiError::bad(format!("statement {place} {reason}")))
+        statement(item)
+            .map_err(|reason| ApiError::bad(format!("invalid request: statement {place} {reason}")))
     };
     list.into_iter().enumerate().map(place).collect()
 }
@@ -98,7 +130,10 @@ fn value(json: Json) -> Result<Value, &'static str> {
             Some(value) => Value::Integer(value),
             None => Value::Real(value.as_f64().ok_or("is no number that SQLite has")?),
         },
-        Json::String(value) => Value::Text(value),
+        Json::String(value) => match blob(&value) {
+            Some(bytes) => Value::Blob(bytes),
+            None => Value::Text(value),
+        },
         Json::Array(bytes) => {
             let bytes = bytes
                 .iter()
@@ -108,6 +143,17 @@ fn value(json: Json) -> Result<Value, &'static str> {
         }
         Json::Object(_) => return Err("is an object, and not the only parameter"),
     })
+}
+
+/// The bytes of a blob literal (`x'…'` or `X'…'` with two hexadecimal digits a byte).
+fn blob(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix(['x', 'X'])?;
+    let digits = digits.strip_prefix('\'')?.strip_suffix('\'')?;
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let digits: Option<Vec<u32>> = digits.as_bytes().iter().map(digit).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    let byte = |pair: &[u32]| (pair[0] << 4 | pair[1]) as u8;
+    Some(digits.chunks_exact(2).map(byte).collect())
 }
 
 #[cfg(test)]
@@ -130,6 +176,40 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_written_as_a_blob_is_one() {
+        for (text, bytes) in [
+            ("x''", Some(&b""[..])),
+            ("x'6869'", Some(b"hi")),
+            ("X'fF00'", Some(b"\xff\0")),
+            ("x'686'", None),
+            ("x'68g9'", None),
+            ("x'68", None),
+            ("'6869'", None),
+            (" x'6869'", None),
+            ("x'é'", None),
+        ] {
+            assert_eq!(blob(text).as_deref(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_text_is_one_statement() {
+        let kind = |kind: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            is_text(&headers)
+        };
+        assert!(kind("text/plain"));
+        assert!(kind("Text/Plain; charset=utf-8"));
+        assert!(!kind("application/json"));
+        assert!(!is_text(&HeaderMap::new()));
+        assert_eq!(plain(b"SELECT '[]'").unwrap()[0].sql, "SELECT '[]'");
+        assert!(plain(b" \n").is_err());
+        let error = plain(b"SELECT \xff").unwrap_err().to_string();
+        assert!(error.contains("after 7 bytes"), "{error}");
+    }
+
+    #[test]
     fn values_are_counted_before_they_are_read() {
         for (body, count) in [
             (&br#"["a,,,", ["\",\\", 1, 2]]"#[..], 3),
@@ -149,6 +229,8 @@ mod tests {
     fn what_is_wrong_is_named_by_its_place() {
         for (body, reason) in [
             (&b"{}"[..], "the body has to be a JSON array of statements"),
+            (b"nonsense", "invalid JSON body: "),
+            (b"[]", "no statements"),
             (
                 b"[\"a\", 1]",
                 "statement 1 is neither a string nor an array",

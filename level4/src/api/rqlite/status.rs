@@ -1,39 +1,138 @@
-//! `GET /status`: the parts of rqlite's that its clients look at.
+//! `GET /status`: what rqlite's clients and operators look at, as far as there is such a thing here.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
+use humantime::{format_duration, format_rfc3339_millis};
 use serde_json::{Value as Json, json};
 
-use super::super::cluster::json_reply;
-use super::super::{Api, ApiError};
+use super::super::cluster::json_reply_as;
+use super::super::params::{Parameters, flag, time};
+use super::super::{Api, ApiError, NOT_READ, answer};
+use super::queue;
+use crate::consensus::{Standing, Status};
+use crate::database::sqlite_version;
+use crate::settings::TICK;
 
 /// The leader's id while there is none.
 const NOBODY: &str = "0000000000000000";
 
-/// Build, store and members.
-pub async fn status(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+/// Everything, or with `?key=store.raft` that part, which is `{}` if there is none.
+pub async fn status(
+    State(api): State<Api>,
+    parameters: Parameters,
+) -> Result<impl IntoResponse, ApiError> {
+    let limit = time(&parameters, "timeout")?;
     let status = api.status().await?;
-    let nodes: Vec<Json> = status
-        .members
-        .iter()
-        .map(|(id, name)| json!({ "id": id.to_string(), "addr": name, "suffrage": "voter" }))
-        .collect();
-    let leader = status.leader;
-    Ok(json_reply(&json!({
+    let size = if status.standing == Standing::Sound {
+        Some(answer(Some(api.node.view()), limit, NOT_READ).await?.size())
+    } else {
+        None
+    };
+    let mut all = json!({
         "build": { "version": env!("CARGO_PKG_VERSION") },
-        "store": {
-            "node_id": status.id.to_string(),
-            "leader": {
-                "node_id": leader.map_or_else(|| NOBODY.to_owned(), |id| id.to_string()),
-                "addr": leader.and_then(|id| status.members.get(&id)),
-            },
-            "raft": {
-                "state": status.role,
-                "term": status.term.get(),
-                "commit_index": status.commit_index.get(),
-                "applied_index": status.applied_index.get(),
-            },
-            "nodes": nodes,
+        "node": node(&api),
+        "os": { "pid": std::process::id() },
+        "runtime": {
+            "GOARCH": std::env::consts::ARCH,
+            "GOOS": std::env::consts::OS,
+            "num_cpu": std::thread::available_parallelism().map_or(1, usize::from),
         },
-    })))
+        "cluster": { "addr": &*api.address, "api_addr": &*api.address, "https": "false" },
+        "http": {
+            "bind_addr": &*api.address,
+            "auth": "disabled",
+            "queue": { "_default": queue::describe(&api.queue) },
+            "tls": { "enabled": "false" },
+        },
+        "store": store(&api, &status, size),
+    });
+    if let Some(key) = parameters.get("key") {
+        let part = key
+            .split('.')
+            .try_fold(&mut all, |part, name| part.get_mut(name));
+        let part = part.map_or_else(|| json!({}), Json::take);
+        return Ok(json_reply_as(&part, false));
+    }
+    Ok(json_reply_as(&all, flag(&parameters, "pretty")))
+}
+
+fn node(api: &Api) -> Json {
+    let now = SystemTime::now();
+    let uptime = now.duration_since(api.started).unwrap_or_default();
+    json!({
+        "start_time": format_rfc3339_millis(api.started).to_string(),
+        "current_time": format_rfc3339_millis(now).to_string(),
+        "uptime": format_duration(uptime).to_string().replace(' ', ""),
+    })
+}
+
+fn store(api: &Api, status: &Status, size: Option<usize>) -> Json {
+    let leader = status.leader;
+    let nodes = status.members.iter().map(|(id, name)| {
+        let suffrage = if status.voters.contains(id) {
+            "voter"
+        } else {
+            "nonvoter"
+        };
+        json!({ "id": id.to_string(), "addr": name, "suffrage": suffrage })
+    });
+    json!({
+        "node_id": status.id.to_string(),
+        "addr": &*api.address,
+        "ready": status.leader.is_some(),
+        "fsm_index": status.applied_index.get(),
+        "db_applied_index": status.applied_index.get(),
+        "leader": {
+            "node_id": leader.map_or_else(|| NOBODY.to_owned(), |id| id.to_string()),
+            "addr": leader.and_then(|id| status.members.get(&id)),
+        },
+        "nodes": nodes.collect::<Vec<Json>>(),
+        "db_conf": { "fk_constraints": "enabled" },
+        "raft": raft(api, status),
+        "sqlite3": sqlite(size),
+    })
+}
+
+fn raft(api: &Api, status: &Status) -> Json {
+    let others = status.voters.iter().filter(|id| **id != status.id).count();
+    let contact = match status.leader_silence {
+        Some(0) => "0".to_owned(),
+        Some(ticks) => format!("{}ms", TICK.as_millis() * u128::from(ticks)),
+        None => "never".to_owned(),
+    };
+    json!({
+        "state": match status.role {
+            "leader" => "Leader",
+            "candidate" => "Candidate",
+            _ => "Follower",
+        },
+        "term": status.term.get(),
+        "applied_index": status.applied_index.get(),
+        "commit_index": status.commit_index.get(),
+        "last_log_index": status.last_index.get(),
+        "last_snapshot_index": api.node.figures.saved.load(Relaxed),
+        "fsm_pending": status.commit_index.since(status.applied_index),
+        "num_peers": others,
+        "voter": status.voters.contains(&status.id),
+        "last_contact": contact,
+    })
+}
+
+/// The database is in memory; snapshot and log beside it are what is on disk. `size` in bytes.
+fn sqlite(size: Option<usize>) -> Json {
+    let pragmas = json!({
+        "synchronous": "0",
+        "journal_mode": "delete",
+        "foreign_keys": "1",
+    });
+    json!({
+        "path": ":memory:",
+        "version": sqlite_version(),
+        "size": size,
+        "db_size": size,
+        "pragmas": { "ro": pragmas, "rw": pragmas },
+    })
 }

@@ -252,6 +252,12 @@ impl Statement<'_> {
         unsafe { text(ffi::sqlite3_column_decltype(self.raw, column as c_int)) }
     }
 
+    /// The table that a column is from; empty for expressions.
+    pub fn table(&self, column: usize) -> String {
+        // SAFETY: as for `name`.
+        unsafe { text(ffi::sqlite3_column_table_name(self.raw, column as c_int)) }
+    }
+
     /// Appends a column of the current row as the shell prints it: text up to the first NUL.
     pub fn print(&self, column: usize, output: &mut Vec<u8>) {
         // SAFETY: the text is NUL-terminated and valid until the next call on this statement.

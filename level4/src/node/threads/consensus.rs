@@ -103,7 +103,8 @@ fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
         Input::Status(sender) => {
             let _ = sender.send(core.status());
         }
-        Input::StepDown => core.step_down(),
+        Input::StepDown(None) => core.step_down(),
+        Input::StepDown(Some(successor)) => core.step_down_for(successor),
     }
 }
 

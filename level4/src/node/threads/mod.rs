@@ -50,8 +50,9 @@ pub(super) enum Input {
     Join(NodeId, String),
     Remove(NodeId),
     Status(oneshot::Sender<Status>),
-    /// The node is ending, or its log has no room: another one should lead.
-    StepDown,
+    /// Another one should lead, this one if one is named: the node is ending, or its log has no room, or an
+    /// operator wants it.
+    StepDown(Option<NodeId>),
 }
 
 /// What the log's thread is told.
@@ -66,6 +67,8 @@ pub(super) enum StateWork {
     Read(Token),
     ReadNow(Read),
     Snapshot,
+    /// An operator wants the state saved; whether there was anything new is told.
+    Save(oneshot::Sender<bool>),
     View(oneshot::Sender<View>),
 }
 
@@ -113,7 +116,7 @@ fn retry(
                     note(format_args!("{error}; waiting for room"));
                     figures.waiting_for_room.fetch_add(1, Relaxed);
                 }
-                let _ = core.send(Input::StepDown);
+                let _ = core.send(Input::StepDown(None));
                 thread::sleep(FULL_DISK_PAUSE);
             }
             _ => return Err(error.into()),

@@ -3,9 +3,11 @@
 //! the other replicas'.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 
 use raft::eraftpb::Snapshot;
+use tokio::sync::oneshot;
 
 use super::super::Figures;
 use super::super::fault::Fault;
@@ -17,10 +19,11 @@ use crate::machine::{Draft, executor_state};
 use crate::notes::note;
 
 /// What is to be done.
-#[expect(clippy::large_enum_variant, reason = "few are under way at a time")]
 pub(in crate::node) enum Save {
     /// Finish a snapshot, for this.
     Finish(Draft<Content>, Purpose),
+    /// Finish one to begin from after a restart, and say so.
+    Keep(Draft<Content>, oneshot::Sender<bool>),
     /// Give followers the newest that is saved, if it is from before this index, at which the state came
     /// into doubt: the doubt may last until they have caught up and say what they have.
     OfferSaved(Index),
@@ -48,8 +51,9 @@ pub(in crate::node) fn run(
 ) -> Result<(), Fault> {
     let mut folder = Folder::open(folder).map_err(LogError::Io)?;
     for save in saves {
-        let (draft, purpose) = match save {
-            Save::Finish(draft, purpose) => (draft, purpose),
+        let (draft, purpose, done) = match save {
+            Save::Finish(draft, purpose) => (draft, purpose, None),
+            Save::Keep(draft, done) => (draft, Purpose::Restart, Some(done)),
             Save::OfferSaved(before) => {
                 let saved = snapshot::load(&folder)?;
                 let whole = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
@@ -65,7 +69,12 @@ pub(in crate::node) fn run(
         let index = Index::new(snapshot.get_metadata().index);
         if purpose != Purpose::Doubt {
             retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
+            figures.saved.store(index.get(), Relaxed);
             let _ = core.send(Input::Saved(index));
+        }
+        if let Some(done) = done {
+            // Whoever asked may have gone.
+            let _ = done.send(true);
         }
         if matches!(purpose, Purpose::Compare | Purpose::Doubt) {
             compare(&snapshot, index, core);

@@ -81,6 +81,19 @@ pub(in crate::node) fn run(
                         let _ = core.send(Input::Offer(None));
                     }
                 },
+                StateWork::Save(done) => match node.trust.get() {
+                    Standing::Sound
+                        if machine.applied().get() > node.figures.saved.load(Relaxed) =>
+                    {
+                        pace.begin();
+                        let _ = save.send(Save::Keep(machine.draft(), done));
+                    }
+                    Standing::Sound => {
+                        // Whoever asked may have gone.
+                        let _ = done.send(false);
+                    }
+                    Standing::Doubtful(_) | Standing::Parted(_) => {}
+                },
                 StateWork::View(sender) => {
                     let _ = sender.send(machine.executor().view());
                 }

@@ -1,0 +1,70 @@
+//! What this node has been asked, as rqlite counts it: `GET /debug/vars`.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde_json::{Value as Json, json};
+
+use super::super::Api;
+use super::super::cluster::json_reply_as;
+use super::super::params::{Parameters, flag};
+
+/// Requests since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// `/db/execute`.
+    pub executions: AtomicU64,
+    /// `/db/query`.
+    pub queries: AtomicU64,
+    /// `/db/request`.
+    pub requests: AtomicU64,
+    /// `/db/execute?queue`,
+    pub queued: AtomicU64,
+    /// and those of them that have been executed.
+    pub queued_ok: AtomicU64,
+    /// `/db/backup`.
+    pub backups: AtomicU64,
+    /// `/db/load` and `/boot`.
+    pub loads: AtomicU64,
+    /// `/snapshot`.
+    pub snapshots: AtomicU64,
+    /// `/reap`.
+    pub reaps: AtomicU64,
+    /// Requests that needed a leader when there was none.
+    pub leader_not_found: AtomicU64,
+}
+
+impl Counters {
+    fn to_json(&self) -> Json {
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        json!({
+            "http": {
+                "executions": of(&self.executions),
+                "queries": of(&self.queries),
+                "requests": of(&self.requests),
+                "queued_executions": of(&self.queued),
+                "queued_executions_ok": of(&self.queued_ok),
+                "backups": of(&self.backups),
+                "loads": of(&self.loads),
+                "user_snapshots": of(&self.snapshots),
+                "user_reaps": of(&self.reaps),
+                "leader_not_found": of(&self.leader_not_found),
+            },
+            "store": {
+                "num_backups": of(&self.backups),
+                "num_loads": of(&self.loads),
+                "num_user_snapshots": of(&self.snapshots),
+            },
+        })
+    }
+}
+
+/// `GET /debug/vars`: all of it, or with `?key=store` that part.
+pub async fn show(State(api): State<Api>, parameters: Parameters) -> impl IntoResponse {
+    let mut counters = api.counters.to_json();
+    if let Some(key) = parameters.get("key") {
+        counters = json!({ key: counters[key.as_str()].take() });
+    }
+    json_reply_as(&counters, flag(&parameters, "pretty"))
+}

@@ -1,0 +1,92 @@
+//! What all of rqlite's endpoints have in common: the heads of their answers, `OPTIONS`, and sending a
+//! client to the leader where it wants to be sent.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::super::params::{Parameters, flag};
+use super::super::{Api, ApiError};
+use crate::transport::is_path;
+
+/// In every answer, what it comes from.
+const VERSION: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-rqlite-version"),
+    HeaderValue::from_static(concat!("level4-", env!("CARGO_PKG_VERSION"))),
+);
+const SERVED_BY: HeaderName = HeaderName::from_static("x-rqlite-served-by");
+const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, POST");
+const HEADERS: HeaderValue = HeaderValue::from_static("Content-Type");
+
+/// These may be answered by the leader alone, if a client wants so.
+const LEADERS: [&str; 5] = [
+    "/db/execute",
+    "/db/query",
+    "/db/request",
+    "/db/backup",
+    "/db/load",
+];
+
+/// Goes before and after the endpoint's own work.
+pub async fn front(
+    State(api): State<Api>,
+    parameters: Parameters,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_data = request.uri().path().starts_with("/db/");
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::OK.into_response()
+    } else {
+        match elsewhere(&api, &parameters, request.uri().clone()).await {
+            Ok(Some(location)) => {
+                let head = [(header::LOCATION, location)];
+                (StatusCode::MOVED_PERMANENTLY, head).into_response()
+            }
+            Ok(None) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    };
+    let is_served = is_data && response.status().is_success();
+    name(response.headers_mut(), is_served.then_some(&*api.address));
+    response
+}
+
+fn name(head: &mut HeaderMap, served_by: Option<&str>) {
+    head.insert(VERSION.0, VERSION.1);
+    head.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    head.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    // The path of a socket may be no header's value.
+    if let Some(Ok(address)) = served_by.map(HeaderValue::from_str) {
+        head.insert(SERVED_BY, address);
+    }
+}
+
+/// The leader's URL for this request, where `?redirect` is given and another node leads.
+async fn elsewhere(
+    api: &Api,
+    parameters: &Parameters,
+    uri: Uri,
+) -> Result<Option<String>, ApiError> {
+    if !flag(parameters, "redirect") || !LEADERS.contains(&uri.path()) {
+        return Ok(None);
+    }
+    let status = api.status().await?;
+    let leader = status.leader.ok_or_else(|| api.no_leader())?;
+    let address = status.members.get(&leader);
+    // One at a socket's path has no URL, and this one does as well.
+    let address = address.filter(|address| leader != status.id && !is_path(address));
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok(address.map(|address| format!("http://{address}{path}")))
+}
+
+impl Api {
+    /// 503 for what needs a leader.
+    pub(super) fn no_leader(&self) -> ApiError {
+        self.counters.leader_not_found.fetch_add(1, Relaxed);
+        ApiError::unavailable("leader not found")
+    }
+}
