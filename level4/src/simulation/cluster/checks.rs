@@ -42,14 +42,16 @@ impl Cluster {
         process.is_some_and(|process| process.machine.look().defect != Defect::None)
     }
 
-    /// Whether so many are spoilt that a majority may be.
+    /// Whether so many are spoilt that a majority may be; one that is down is what it was.
     pub(super) fn note_spread(&mut self) {
-        let processes = self
-            .slots
-            .iter_mut()
-            .filter_map(|slot| slot.process.as_mut());
-        let spoilt = processes.filter(|p| p.machine.look().defect != Defect::None);
-        self.spread |= spoilt.count() > 1;
+        let Some(spoilt) = self.spoilt else {
+            return;
+        };
+        let is_up = self.slots[spoilt.place].process.is_some();
+        let count = (0..self.slots.len())
+            .filter(|&place| self.has_defect(place) || place == spoilt.place && !is_up)
+            .count();
+        self.spread |= count > 1;
     }
 
     /// Whether a replica waits to hear which of two contents is the right one: entries that lead to the
@@ -133,7 +135,13 @@ impl Cluster {
                     None => "nothing".to_owned(),
                 };
                 let status = p.core.status();
-                format!("\n{status:?}, {} to apply, first {next}", p.applies.len())
+                let defect = p.machine.look().defect;
+                let saved = p.log.saved_snapshot().ok().flatten();
+                let saved = saved.map_or(0, |saved| saved.get_metadata().index);
+                format!(
+                    "\n{status:?}, {} to apply, first {next}; saved at {saved}; defect: {defect:?}",
+                    p.applies.len()
+                )
             })
         });
         slots.collect()

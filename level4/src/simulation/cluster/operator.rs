@@ -42,8 +42,8 @@ impl Cluster {
     }
 
     /// Replicas differ, and those who might decide it are so far behind that they need a snapshot, which
-    /// those who differ have not from before that. Nobody but the operator can do anything about it: he
-    /// removes one of them, and here he knows which.
+    /// those who differ have not from before that, or from before they were members. Nobody but the operator
+    /// can do anything about it: he removes one of them, and here he knows which.
     fn end_doubt(&mut self, leader: usize) {
         let Some(process) = &self.slots[leader].process else {
             return;
@@ -63,7 +63,7 @@ impl Cluster {
             |&place: &usize| self.has_defect(place) && members.contains_key(&self.slots[place].id);
         if let Some(place) = (0..self.slots.len()).find(is_spoilt)
             && behind
-            && saved >= at
+            && (saved >= at || self.now > FAULTS_END + 12_000_000)
         {
             self.summary.undecided += 1;
             self.leaving = Some(Leaving {
