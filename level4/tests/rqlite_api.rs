@@ -181,93 +181,98 @@ fn full_text_and_ranges_can_be_searched() {
     }
 }
 
+/// Likewise, where the answer may be that it does not know now.
+fn look(node: &Node, path: &str) -> Json {
+    serde_json::from_str(&node.get(path)).unwrap_or_default()
+}
+
+/// The node that leads as far as it is known, and another one. Soon it may be otherwise.
+fn leading_and_following(nodes: &[Node]) -> (&Node, &Node) {
+    let mut place = None;
+    eventually(|| {
+        let leader = look(&nodes[0], "/leader");
+        place = nodes.iter().position(|node| leader["addr"] == node.address);
+        place.is_some()
+    });
+    let place = place.unwrap();
+    (&nodes[place], &nodes[(place + 1) % nodes.len()])
+}
+
 #[test]
 fn what_operators_ask_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let nodes = cluster(folder.path(), 3);
-    post(&nodes[0], "/db/execute", r#"["CREATE TABLE t (a)"]"#);
-    let leader = get(&nodes[1], "/leader");
-    let place = nodes
-        .iter()
-        .position(|node| leader["addr"] == node.address)
-        .unwrap();
-    let (leading, following) = (&nodes[place], &nodes[(place + 1) % 3]);
-    assert_eq!(leader["leader"], true);
+    let node = &nodes[1];
+    post(node, "/db/execute", r#"["CREATE TABLE t (a)"]"#);
 
-    let status = get(leading, "/status");
+    let status = get(node, "/status");
     let raft = &status["store"]["raft"];
-    assert_eq!(raft["state"], "Leader");
     assert_eq!(raft["voter"], true);
     assert_eq!(raft["num_peers"], 2);
     assert!(raft["last_log_index"].as_u64() >= status["store"]["fsm_index"].as_u64());
-    assert_eq!(get(leading, "/status?key=store.raft.state"), "Leader");
-    assert_eq!(get(leading, "/status?key=store.nothing"), json!({}));
-    assert!(
-        leading
-            .get("/status?pretty")
-            .contains("\n    \"store\": {\n")
-    );
-    assert_eq!(get(following, "/status?key=store.raft.state"), "Follower");
-    assert_eq!(
-        get(following, "/nodes?ver=2")["nodes"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(get(node, "/status?key=store.nothing"), json!({}));
+    assert!(node.get("/status?pretty").contains("\n    \"store\": {\n"));
+    let listed = get(node, "/nodes?ver=2");
+    assert_eq!(listed["nodes"].as_array().unwrap().len(), 3);
+    assert_eq!(send(node, "OPTIONS", "/db/execute", "", "").0, 200);
 
-    // Sent to the leader by those who are asked to; answered at once by those who are not.
-    let ask = "/db/query?redirect&q=SELECT+1";
-    let (status, head) = head(following, ask);
-    assert_eq!(status, 301);
-    let location = format!("location: http://{}{ask}", leading.address);
-    assert!(head.contains(&location), "{head}");
-    let (status, head) = self::head(leading, ask);
-    assert_eq!(status, 200);
-    assert!(head.contains("x-rqlite-version: level4-"), "{head}");
-    assert!(
-        head.contains(&format!("x-rqlite-served-by: {}", leading.address)),
-        "{head}"
-    );
-    assert_eq!(send(leading, "OPTIONS", "/db/execute", "", "").0, 200);
-
-    // Nothing new since the last one, or something.
-    assert_eq!(send(following, "POST", "/snapshot", "", "").0, 200);
-    let saved = || get(following, "/status?key=store.raft.last_snapshot_index").as_u64();
+    // Nothing new since the last one, or something. A new leader's first entry is something, too.
+    let saved = || get(node, "/status?key=store.raft.last_snapshot_index").as_u64();
+    assert_eq!(send(node, "POST", "/snapshot", "", "").0, 200);
     let first = saved();
     assert!(first > Some(0));
-    assert_eq!(send(following, "POST", "/snapshot", "", "").0, 204);
-    post(following, "/db/execute", r#"["INSERT INTO t VALUES (1)"]"#);
+    eventually(|| send(node, "POST", "/snapshot", "", "").0 == 204);
+    post(node, "/db/execute", r#"["INSERT INTO t VALUES (1)"]"#);
     assert_eq!(
-        send(following, "POST", "/snapshot?trailing_logs=0", "", "").0,
+        send(node, "POST", "/snapshot?trailing_logs=0", "", "").0,
         200
     );
     assert!(saved() > first);
-    assert_eq!(post(following, "/reap", "")["snapshots_reaped"], 0);
-    assert_eq!(
-        get(following, "/debug/vars?key=http")["http"]["user_snapshots"],
-        3
-    );
+    assert_eq!(post(node, "/reap", "")["snapshots_reaped"], 0);
+    let counters = get(node, "/debug/vars?key=http");
+    assert!(counters["http"]["user_snapshots"].as_u64() >= Some(3));
+    let boot = send(node, "POST", "/boot", "", "SQLite format 3\0");
+    assert_eq!(boot.0, 503, "{}", boot.1);
+}
 
-    // Somebody else leads.
-    let id = get(following, "/status?key=store.node_id");
-    let wish = json!({ "id": id }).to_string();
-    assert_eq!(
-        send(leading, "POST", "/leader?wait", "", "{\"id\": 7}").0,
-        400
-    );
-    assert_eq!(
-        send(leading, "POST", "/leader?wait", "", "{\"id\": \"7\"}").0,
-        500
-    );
-    assert_eq!(send(leading, "POST", "/leader?wait", "", &wish).0, 200);
-    eventually(|| get(leading, "/leader")["id"] == id);
-    assert_eq!(send(leading, "POST", "/leader?wait", "", "").0, 500);
-    assert_eq!(send(leading, "POST", "/leader", "", "").0, 200);
-    assert_eq!(
-        send(leading, "POST", "/boot", "", "SQLite format 3\0").0,
-        503
-    );
+#[test]
+fn clients_find_the_leader_and_operators_choose_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = cluster(folder.path(), 3);
+    let state = |node: &Node| look(node, "/status?key=store.raft.state");
+    eventually(|| {
+        let (leading, following) = leading_and_following(&nodes);
+        state(leading) == "Leader" && state(following) == "Follower"
+    });
+    // Sent to the leader by those who are asked to; answered at once by those who are not.
+    let ask = "/db/query?redirect&q=SELECT+1";
+    eventually(|| {
+        let (leading, following) = leading_and_following(&nodes);
+        let location = format!("location: http://{}{ask}", leading.address);
+        let (sent, there) = (head(following, ask), head(leading, ask));
+        let served_by = format!("x-rqlite-served-by: {}", leading.address);
+        sent.0 == 301
+            && sent.1.contains(&location)
+            && there.0 == 200
+            && there.1.contains("x-rqlite-version: level4-")
+            && there.1.contains(&served_by)
+    });
+    // Somebody else leads, and whoever does not lead cannot stop.
+    for (wish, status) in [("{\"id\": 7}", 400), ("{\"id\": \"7\"}", 500)] {
+        assert_eq!(send(&nodes[0], "POST", "/leader?wait", "", wish).0, status);
+    }
+    eventually(|| {
+        let (leading, following) = leading_and_following(&nodes);
+        let id = look(following, "/status?key=store.node_id");
+        let wish = json!({ "id": id }).to_string();
+        let (status, _) = send(leading, "POST", "/leader?wait", "", &wish);
+        status == 200 && look(leading, "/leader")["id"] == id
+    });
+    eventually(|| {
+        let (_, following) = leading_and_following(&nodes);
+        send(following, "POST", "/leader?wait", "", "").0 == 500
+            && send(following, "POST", "/leader", "", "").0 == 200
+    });
 }
 
 /// Status, head and body of an answer, as one who knows no later protocol gets it.
