@@ -393,10 +393,10 @@ impl Core {
         }
         self.applied = self.applied.max(index);
         self.trim_marks();
+        self.proposals.applied(self.applied);
         self.with_quorum(|agreement, quorum| agreement.applied(&links, quorum));
         self.advance_applied();
         for (id, answer) in executed {
-            self.proposals.executed(&id);
             if let Some(token) = self.gateway.answered(&id) {
                 self.answers.push((token, answer));
             }
@@ -621,6 +621,7 @@ impl Core {
                 self.proposals.refused(batches.as_slice().iter().flatten());
                 return;
             }
+            self.proposals.taken(self.last_index(), &batch.requests);
         }
     }
 
