@@ -6,6 +6,7 @@
 
 use std::io::{self, Write as _};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -77,10 +78,13 @@ pub async fn made(
         runtime: Handle::current(),
         deadline: Instant::now() + limit,
     };
+    let whole = Arc::new(AtomicBool::new(false));
+    let is_whole = whole.clone();
     let make = move || {
-        // What it cannot be told any more, the body's end tells.
-        if let Err(error) = make(&view, &format, compress, sink) {
-            let _ = sender.try_send(Err(error));
+        match make(&view, &format, compress, sink) {
+            Ok(()) => is_whole.store(true, Release),
+            // If there is no room for it now, the body breaks off all the same.
+            Err(error) => drop(sender.try_send(Err(error))),
         }
         drop(permit);
     };
@@ -91,7 +95,11 @@ pub async fn made(
     match parts.recv().await {
         Some(Err(error @ DumpError::NoTable(_))) => Err(ApiError::bad(error.to_string())),
         Some(Err(error)) => Err(ApiError::Internal(error.to_string())),
-        first => Ok(Body::new(Made { first, parts })),
+        first => Ok(Body::new(Made {
+            first,
+            parts,
+            whole,
+        })),
     }
 }
 
@@ -161,7 +169,14 @@ impl io::Write for Sink {
 struct Made {
     first: Option<Part>,
     parts: mpsc::Receiver<Part>,
+    /// Nothing is missing when there are no more parts.
+    whole: Arc<AtomicBool>,
 }
+
+/// The body breaks off.
+#[derive(Debug, thiserror::Error)]
+#[error("the backup could not be made to its end")]
+struct Unfinished;
 
 impl hyper::body::Body for Made {
     type Data = Bytes;
@@ -176,7 +191,12 @@ impl hyper::body::Body for Made {
             Some(first) => Poll::Ready(Some(first)),
             None => this.parts.poll_recv(context),
         };
-        part.map(|part| part.map(|part| part.map(Frame::data)))
+        part.map(|part| match part {
+            None if !this.whole.swap(true, Acquire) => {
+                Some(Err(DumpError::Io(io::Error::other(Unfinished))))
+            }
+            part => part.map(|part| part.map(Frame::data)),
+        })
     }
 }
 
@@ -291,6 +311,23 @@ mod tests {
         tokio::task::yield_now().await;
         let tasks = Handle::current().metrics();
         assert_eq!(tasks.num_alive_tasks(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_is_not_taken_for_whole() {
+        for whole in [true, false] {
+            let (sender, parts) = mpsc::channel(PARTS);
+            // Its error had no room.
+            sender.try_send(Ok(Bytes::from_static(b"CREATE"))).unwrap();
+            drop(sender);
+            let whole_flag = Arc::new(AtomicBool::new(whole));
+            let made = Made {
+                first: None,
+                parts,
+                whole: whole_flag,
+            };
+            assert_eq!(Body::new(made).collect().await.is_ok(), whole);
+        }
     }
 
     #[tokio::test]

@@ -85,9 +85,7 @@ pub async fn load(
     let options = Options::of(&parameters)?;
     api.counters.loads.fetch_add(1, Relaxed);
     let command = if body.starts_with(MAGIC) {
-        if is_in_wal_mode(&body) && !flag(&parameters, "wal") {
-            return Err(ApiError::bad(WAL_MODE));
-        }
+        refuse_wal(&body, &parameters)?;
         Command::Load(body)
     } else if let Ok(text) = std::str::from_utf8(&body) {
         let script = Statements {
@@ -103,6 +101,13 @@ pub async fn load(
     super::run(&api, &options, &headers, command, Endpoint::Execute).await
 }
 
+fn refuse_wal(file: &[u8], parameters: &Parameters) -> Result<(), ApiError> {
+    if is_in_wal_mode(file) && !flag(parameters, "wal") {
+        return Err(ApiError::bad(WAL_MODE));
+    }
+    Ok(())
+}
+
 /// `POST /boot`: a SQLite file for a cluster of one node.
 pub async fn boot(
     State(api): State<Api>,
@@ -114,9 +119,7 @@ pub async fn boot(
     if !body.starts_with(MAGIC) {
         return Err(ApiError::bad("invalid SQLite data"));
     }
-    if is_in_wal_mode(&body) && !flag(&parameters, "wal") {
-        return Err(ApiError::bad(WAL_MODE));
-    }
+    refuse_wal(&body, &parameters)?;
     let status = api.status().await?;
     if status.role != "leader" {
         return Err(ApiError::unavailable("not leader"));

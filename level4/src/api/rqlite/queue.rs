@@ -113,20 +113,19 @@ pub async fn take(
     let kib = body.len().div_ceil(1024).min(CAPACITY_KIB) as u32;
     // Closed never.
     let room = queue.room.clone().acquire_many_owned(kib).await.ok();
+    // A client that goes while it waits for room has asked for nothing.
+    let place = queue.sender.reserve().await;
+    let place = place.map_err(|_| ApiError::unavailable("the node is ending"))?;
     let (done, executed) = oneshot::channel();
     queue.pending.fetch_add(1, Relaxed);
     let number = queue.numbers.fetch_add(1, Relaxed) + 1;
-    let queued = Queued {
+    place.send(Queued {
         list,
         bytes: body.len(),
         budget: options.budget,
         done,
         _room: room,
-    };
-    if queue.sender.send(queued).await.is_err() {
-        queue.pending.fetch_sub(1, Relaxed);
-        return Err(ApiError::unavailable("the node is ending"));
-    }
+    });
     if waits {
         let limit = options.timeout.unwrap_or(WAIT_LIMIT);
         match timeout(limit, executed).await {

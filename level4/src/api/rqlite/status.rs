@@ -1,7 +1,7 @@
 //! `GET /status`: what rqlite's clients and operators look at, as far as there is such a thing here.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -9,13 +9,15 @@ use humantime::{format_duration, format_rfc3339_millis};
 use serde_json::{Value as Json, json};
 
 use super::super::cluster::json_reply_as;
-use super::super::params::{Parameters, flag, time};
+use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, NOT_READ, answer};
 use super::queue;
-use crate::consensus::{Standing, Status};
+use crate::consensus::Status;
 use crate::database::sqlite_version;
 use crate::settings::TICK;
 
+/// The database's size is left out if it is not known after this.
+const SIZE_LIMIT: Duration = Duration::from_millis(200);
 /// The leader's id while there is none.
 const NOBODY: &str = "0000000000000000";
 
@@ -24,13 +26,10 @@ pub async fn status(
     State(api): State<Api>,
     parameters: Parameters,
 ) -> Result<impl IntoResponse, ApiError> {
-    let limit = time(&parameters, "timeout")?;
     let status = api.status().await?;
-    let size = if status.standing == Standing::Sound {
-        Some(answer(Some(api.node.view()), limit, NOT_READ).await?.size())
-    } else {
-        None
-    };
+    // An operator wants to see the rest just when the state is at something long.
+    let view = answer(Some(api.node.view()), Some(SIZE_LIMIT), NOT_READ).await;
+    let size = view.ok().map(|view| view.size());
     let mut all = json!({
         "build": { "version": env!("CARGO_PKG_VERSION") },
         "node": node(&api),
