@@ -6,14 +6,26 @@
 #   level2/benches/compare.sh            7 rounds of 4 s with one thread or worker each
 #   THREADS=2 ROUNDS=9 SECONDS_EACH=5 CONNECTIONS=1 level2/benches/compare.sh
 #
-# Debian packages: nginx-light, haproxy, wrk. A peer that is not installed is left out.
+#   level2/benches/compare.sh --tls      the same over kept TLS connections, and handshakes a second: one
+#                                        for each request, without resumption (TLS 1.3, P-256)
+#   level2/benches/compare.sh --h2       HTTP/2 over TLS, 10 streams on each connection (h2load)
+#
+# Debian packages: nginx-light, haproxy, wrk; openssl for --tls and --h2, nghttp2-client for --h2. A peer that
+# is not installed is left out.
 set -euo pipefail
+
+case "${1:-}" in
+    "") kinds=(plain) tools=(wrk nginx) ;;
+    --tls) kinds=(kept handshakes) tools=(wrk nginx openssl) ;;
+    --h2) kinds=(streams) tools=(h2load nginx openssl) ;;
+    *) echo "compare.sh: $1 is neither --tls nor --h2" >&2; exit 2 ;;
+esac
 
 THREADS=${THREADS:-1} ROUNDS=${ROUNDS:-7} SECONDS_EACH=${SECONDS_EACH:-4} CONNECTIONS=${CONNECTIONS:-64}
 BINARY=${BINARY:-${CARGO_TARGET_DIR:-target}/release/level2}
 have() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
 PATH=$PATH:/usr/sbin
-for tool in wrk nginx; do
+for tool in "${tools[@]}"; do
     have "$tool" || { echo "skipped: $tool is not installed"; exit 0; }
 done
 [ -x "$BINARY" ] || { echo "build first: cargo build --release -p level2"; exit 1; }
@@ -30,6 +42,17 @@ trap stop EXIT
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 backend=$(port) by_level2=$(port) by_nginx=$(port) by_haproxy=$(port)
 
+tls=() nginx_tls="" haproxy_tls="" scheme=http
+if [ "${kinds[0]}" != plain ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+        -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" \
+        -keyout "$folder/site.key" -out "$folder/site.pem" 2>/dev/null
+    cat "$folder/site.pem" "$folder/site.key" >"$folder/both.pem"
+    tls=(--cert "$folder/site.pem" --key "$folder/site.key") scheme=https
+    nginx_tls="ssl http2" haproxy_tls="ssl crt $folder/both.pem alpn h2,http/1.1"
+    nginx_files="ssl_certificate $folder/site.pem; ssl_certificate_key $folder/site.key;"
+fi
+
 nginx_common="daemon off; pid $folder/PID; error_log /dev/null; events { worker_connections 4096; }"
 cat >"$folder/backend.conf" <<CONF
 worker_processes 1; ${nginx_common/PID/backend.pid}
@@ -40,7 +63,7 @@ cat >"$folder/proxy.conf" <<CONF
 worker_processes $THREADS; ${nginx_common/PID/proxy.pid}
 http { access_log off; keepalive_requests 100000000;
   upstream b { server 127.0.0.1:$backend; keepalive 128; keepalive_requests 100000000; }
-  server { listen 127.0.0.1:$by_nginx reuseport;
+  server { listen 127.0.0.1:$by_nginx $nginx_tls reuseport; ${nginx_files:-}
     location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ""; } } }
 CONF
 cat >"$folder/haproxy.cfg" <<CONF
@@ -54,7 +77,7 @@ defaults
   option http-keep-alive
   http-reuse always
 frontend f
-  bind 127.0.0.1:$by_haproxy
+  bind 127.0.0.1:$by_haproxy $haproxy_tls
   default_backend b
 backend b
   server s 127.0.0.1:$backend
@@ -62,13 +85,13 @@ CONF
 
 nginx -p "$folder" -c "$folder/backend.conf" & pids+=($!)
 nginx -p "$folder" -c "$folder/proxy.conf" & pids+=($!)
-"$BINARY" --listen "127.0.0.1:$by_level2" --backend "127.0.0.1:$backend" --threads "$THREADS" 2>/dev/null & pids+=($!)
+"$BINARY" --listen "${tls:+tls:}127.0.0.1:$by_level2" "${tls[@]}" --backend "127.0.0.1:$backend" --threads "$THREADS" 2>/dev/null & pids+=($!)
 names=(level2 nginx) ports=("$by_level2" "$by_nginx")
 if have haproxy; then
     haproxy -f "$folder/haproxy.cfg" >/dev/null 2>&1 & pids+=($!)
     names+=(haproxy) ports+=("$by_haproxy")
 fi
-names+=(direct) ports+=("$backend")
+[ "$scheme" = https ] || { names+=(direct) ports+=("$backend"); }
 for port in "${ports[@]}"; do
     for _ in $(seq 50); do
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
@@ -76,21 +99,40 @@ for port in "${ports[@]}"; do
     done
 done
 
+# Writes: rate, p50 and p99 in ms (for streams the mean and the longest).
+measure() {
+    local kind=$1 url=$2
+    case $kind in
+        streams)
+            h2load -t1 -c"$CONNECTIONS" -m10 -D"$SECONDS_EACH" "$url" >"$folder/out"
+            ;;
+        handshakes) wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency -H 'Connection: close' "$url" >"$folder/out" ;;
+        *) wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency "$url" >"$folder/out" ;;
+    esac
+    awk '
+        function ms(t) { return t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }
+        $1 == "50%" { p50 = ms($2) } $1 == "99%" { p99 = ms($2) } $1 == "Requests/sec:" { rate = $2 }
+        $1 == "finished" { rate = $4 } $1 == "time" && $2 == "for" && $3 == "request:" { p50 = ms($6); p99 = ms($5) }
+        END { print rate, p50, p99 }' "$folder/out"
+}
+
+for kind in "${kinds[@]}"; do
 for round in $(seq 0 "$ROUNDS"); do
     for index in "${!names[@]}"; do
-        wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency "http://127.0.0.1:${ports[$index]}/" >"$folder/out"
+        measured=$(measure "$kind" "$scheme://127.0.0.1:${ports[$index]}/")
         # Round 0 warms up.
         [ "$round" = 0 ] && continue
-        if grep -q 'Non-2xx' "$folder/out"; then echo "${names[$index]}: $(grep Non-2xx "$folder/out")" >&2; fi
-        awk -v name="${names[$index]}" -v round="$round" '
-            function ms(t) { return t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }
-            $1 == "50%" { p50 = ms($2) } $1 == "99%" { p99 = ms($2) } $1 == "Requests/sec:" { rate = $2 }
-            END { print round, name, rate, p50, p99 }' "$folder/out" >>"$folder/all"
+        if grep -Eq 'Non-2xx|[1-9][0-9]* (failed|errored)' "$folder/out"; then
+            echo "${names[$index]}: $(grep -E 'Non-2xx|failed' "$folder/out")" >&2
+        fi
+        echo "$round ${names[$index]} $measured" >>"$folder/$kind"
     done
 done
+done
 
-echo "$THREADS thread(s), $CONNECTIONS connections, median of $ROUNDS rounds of $SECONDS_EACH s:"
-python3 - "$folder/all" <<'PYTHON'
+for kind in "${kinds[@]}"; do
+echo "$kind: $THREADS thread(s), $CONNECTIONS connections, median of $ROUNDS rounds of $SECONDS_EACH s:"
+python3 - "$folder/$kind" <<'PYTHON'
 import statistics, sys
 rows = [line.split() for line in open(sys.argv[1])]
 by = {}
@@ -102,3 +144,4 @@ for name, rounds in by.items():
     print(f"{name:8} {rate:9.0f} requests/s  p50 {p50:7.3f} ms  p99 {p99:7.3f} ms  "
           f"{statistics.median(against):.2f} x nginx ({min(against):.2f} to {max(against):.2f})")
 PYTHON
+done

@@ -15,7 +15,7 @@ use crate::http::fields;
 use crate::http::request;
 use crate::http::response::{Date, Recipient};
 use crate::metrics;
-use crate::net::{Listener, Stream};
+use crate::net::{Accepted, Listener, Stream};
 use crate::proxy::{Answer, Shared};
 use crate::snapshot::Snapshot;
 
@@ -33,7 +33,7 @@ pub async fn serve(shared: Arc<Shared>, listener: Listener) {
     let places = Arc::new(Semaphore::new(VISITORS));
     loop {
         let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
-        let Ok((stream, _)) = accepted else {
+        let Ok(Accepted { stream, .. }) = accepted else {
             // Out of descriptors: some will come free.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;

@@ -3,7 +3,7 @@
 //! The [`policy`] decides who is served, who waits and who is turned away; it is a pure value that
 //! can be simulated (its documentation has the rules). Around it: [`http`] parses and writes messages,
 //! `proxy` moves them between sockets, `gate` shares the policy among the workers, `health` says which
-//! backends are fit, and [`run`] starts and stops everything.
+//! backends are fit, `tls` knows certificates, and [`run`] starts and stops everything.
 //!
 //! Words: a *client* sends requests; a *peer* is the other end of a connection, and may forward for many
 //! clients; a *backend* answers requests; a request is *in flight* while a backend has it; a backend's
@@ -34,6 +34,7 @@ mod config;
 mod gate;
 mod health;
 pub mod http;
+mod http2;
 mod metrics;
 mod net;
 mod notes;
@@ -43,10 +44,12 @@ mod server;
 mod sink;
 mod snapshot;
 mod stats;
+mod tls;
 mod trust;
 
-pub use config::{AccessLog, Config, ConfigError, Flags};
-pub use net::{Address, Bound, inherited};
+pub use config::{AccessLog, Config, ConfigError, Flags, Inherited};
+pub use net::{Address, BackendAddress, Bound, ListenAddress, inherited};
 pub use notes::Notes;
 pub use server::{ServerError, run};
+pub use tls::{ClientNaming, Pair, TlsError, TlsFiles};
 pub use trust::{Range, Trust};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use level2::{Flags, Notes, inherited, run};
+use level2::{Flags, Inherited, Notes, inherited, run};
 
 fn main() -> ExitCode {
     let notes = Notes::stderr();
@@ -23,6 +23,6 @@ fn main() -> ExitCode {
 fn serve(notes: &Notes) -> Result<()> {
     let flags = Flags::parse();
     let sockets = inherited().context("cannot take over the sockets of systemd")?;
-    let config = flags.clone().resolve(sockets.len())?;
+    let config = flags.clone().resolve(Inherited::of(&sockets))?;
     Ok(run(config, &flags, sockets, notes)?)
 }

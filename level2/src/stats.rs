@@ -120,6 +120,18 @@ counters! {
     connections_closed,
     /// Connections turned away because there were too many, of all or of one peer.
     connections_refused,
+    /// Handshakes of TLS that came to their end.
+    handshakes,
+    /// Handshakes of TLS that failed.
+    handshakes_failed,
+    /// Handshakes of TLS that were not begun because there were too many, of all or of one peer.
+    handshakes_refused,
+    /// Connections on which HTTP/2 is spoken.
+    http2_connections,
+    /// Connections of HTTP/2 that were closed for too many frames that carried nothing.
+    http2_floods,
+    /// Streams of HTTP/2 that were refused because their client has too many open.
+    http2_refused,
     /// Requests turned away by the policy.
     shed,
     /// Requests refused as malformed or too large.

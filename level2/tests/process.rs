@@ -393,3 +393,42 @@ fn a_port_alone_means_all_addresses() {
         }
     }
 }
+
+#[test]
+fn the_proxy_protocol_says_whom_a_connection_comes_from() {
+    let backend = Backend::answering(|head, _| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}",
+            head.len()
+        )
+        .into_bytes()
+    });
+    let proxy = Proxy::start(
+        &[&backend.name()],
+        &["--proxy-protocol", "--header-timeout", "500ms"],
+    );
+    let sender = |header: &[u8]| {
+        let answer = proxy.talk(&[header, GET].concat());
+        (!answer.is_empty()).then(|| {
+            field(
+                &String::from_utf8_lossy(&split(&answer).1),
+                "x-forwarded-for",
+            )
+            .unwrap()
+        })
+    };
+    let first = b"PROXY TCP4 192.0.2.7 10.0.0.1 5 80\r\n";
+    assert_eq!(sender(first).as_deref(), Some("192.0.2.7"));
+    let mut second = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    second.extend([198, 51, 100, 9, 10, 0, 0, 1, 0, 1, 0, 2]);
+    assert_eq!(sender(&second).as_deref(), Some("198.51.100.9"));
+    assert_eq!(sender(b"PROXY UNKNOWN\r\n").as_deref(), Some("127.0.0.1"));
+    // Whoever is trusted and does not say it is closed; so is one that does not say all of it.
+    assert_eq!(sender(b""), None);
+    assert!(read_all(&mut proxy.send(b"PROXY TCP4 ")).is_empty());
+    proxy.wait_for("/totals/bad_requests", |count| count == 2);
+    // From others the header is no header.
+    let proxy = Proxy::start(&[&backend.name()], &["--proxy-protocol", "--trust", "unix"]);
+    assert_eq!(status(&proxy.talk(GET)), 200);
+    assert_eq!(status(&proxy.talk(first)), 400);
+}

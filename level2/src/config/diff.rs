@@ -57,7 +57,7 @@ impl Config {
     }
 
     /// The addresses of the backends that are used.
-    pub fn active(&self) -> impl Iterator<Item = &crate::net::Address> {
+    pub fn active(&self) -> impl Iterator<Item = &crate::net::BackendAddress> {
         let used = |(index, _): &(usize, _)| !self.retired.contains(index);
         self.backends
             .iter()
@@ -85,6 +85,14 @@ impl Config {
             "max-queue" policy.max_queue,
             "ipv4-prefix, ipv6-prefix or class" policy.naming,
             "dry-run" policy.dry_run,
+            "cert, key or client-ca" tls,
+            "client-naming" client_naming,
+            "max-handshakes" max_handshakes,
+            "proxy-protocol" proxy_protocol,
+            "h2c" h2c,
+            "max-streams" max_streams,
+            "redirect-to-https" redirect_to_https,
+            "acme-webroot" acme_webroot,
             "trust" trust,
             "rate-limit-fields" rate_limit_fields,
             "health" health,
@@ -123,7 +131,9 @@ mod tests {
 
     fn config(flags: &[&str]) -> Config {
         let flags = ["level2", "--listen", ":0"].iter().chain(flags);
-        Flags::parse_from(flags).resolve(0).unwrap()
+        Flags::parse_from(flags)
+            .resolve(super::super::Inherited::default())
+            .unwrap()
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::net::Address;
+use crate::net::{Address, BackendAddress, Bound, ListenAddress};
 use crate::policy::{Naming, Settings};
+use crate::tls::{ClientNaming, Pair, TlsFiles};
 use crate::trust::{Range, Trust};
 
 pub use options::Flags;
@@ -81,15 +82,35 @@ pub enum AccessLog {
 
 /// All that the proxy needs to know.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent settings, not states"
+)]
 pub struct Config {
     /// The file it came from, to be read again.
     pub file: Option<PathBuf>,
     /// Where to listen: all of these must work.
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// Addresses to listen on if that is possible (IPv6 loopback, with the classic flags).
-    pub listen_if_possible: Vec<Address>,
+    pub listen_if_possible: Vec<ListenAddress>,
+    /// Certificates and keys.
+    pub tls: TlsFiles,
+    /// What names a client that has shown a certificate.
+    pub client_naming: ClientNaming,
+    /// Most handshakes of TLS under way.
+    pub max_handshakes: usize,
+    /// Whether trusted peers say whom a connection comes from.
+    pub proxy_protocol: bool,
+    /// Whether HTTP/2 is taken without TLS.
+    pub h2c: bool,
+    /// Most streams that may be open on a connection of HTTP/2.
+    pub max_streams: usize,
+    /// Whether clients without TLS are sent to https, and at which port.
+    pub redirect_to_https: Option<u16>,
+    /// Where the answers to ACME's challenges are.
+    pub acme_webroot: Option<PathBuf>,
     /// The backends. One that was removed since the start keeps its number, and is [`retired`](Self::retired).
-    pub backends: Vec<Address>,
+    pub backends: Vec<BackendAddress>,
     /// Numbers of the backends that are used no more.
     pub retired: Vec<usize>,
     /// Where to serve metrics.
@@ -147,10 +168,29 @@ impl Config {
     pub const MAX_CONNECTIONS: usize = 16_384;
 }
 
+/// Listening sockets that another process has passed to this one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inherited {
+    /// How many there are.
+    pub sockets: usize,
+    /// Whether TLS is to be spoken on one of them.
+    pub secure: bool,
+}
+
+impl Inherited {
+    /// What is to be known of these sockets.
+    pub fn of(sockets: &[Bound]) -> Self {
+        Self {
+            sockets: sockets.len(),
+            secure: sockets.iter().any(|socket| socket.secure),
+        }
+    }
+}
+
 impl Flags {
-    /// Reads the file, if one is named, and settles everything. So many listening sockets were
-    /// inherited, and need not be named.
-    pub fn resolve(self, inherited: usize) -> Result<Config, ConfigError> {
+    /// Reads the file, if one is named, and settles everything. Such listening sockets were inherited,
+    /// and need not be named.
+    pub fn resolve(self, inherited: Inherited) -> Result<Config, ConfigError> {
         let file = match &self.config {
             Some(path) => read(path)?,
             None => Options::default(),
@@ -192,14 +232,20 @@ fn read(path: &Path) -> Result<Options, ConfigError> {
 }
 
 impl Options {
-    fn settle(self, inherited: usize) -> Result<Config, ConfigError> {
-        let classic = self.listen.is_empty() && (inherited == 0 || self.in_port.is_some());
+    fn settle(self, inherited: Inherited) -> Result<Config, ConfigError> {
+        let classic = self.listen.is_empty() && (inherited.sockets == 0 || self.in_port.is_some());
         let (listen, listen_if_possible) = self.listeners(classic);
         let backends = self.backends(classic)?;
-        if let Some(same) = backends.iter().find(|backend| listen.contains(backend)) {
+        if let Some(same) = backends.iter().find(|backend| {
+            listen
+                .iter()
+                .any(|listen| listen.address == backend.address)
+        }) {
             let message = format!("{same} is where the proxy itself listens");
             return Err(value("backend", message));
         }
+        let secure = inherited.secure || listen.iter().any(|listen| listen.secure);
+        let tls = self.tls_files(secure)?;
         let trust = if self.trust.is_empty() {
             Trust::default()
         } else {
@@ -229,6 +275,14 @@ impl Options {
             head_fan_out: self.head_fan_out.unwrap_or(classic),
             threads: within("threads", self.threads, cores, 1, 256)?,
             policy: self.policy(backends.len())?,
+            tls,
+            client_naming: self.client_naming.unwrap_or_default(),
+            max_handshakes: within("max-handshakes", self.max_handshakes, 1024, 2, 1 << 20)?,
+            proxy_protocol: self.proxy_protocol.unwrap_or(false),
+            h2c: self.h2c.unwrap_or(false),
+            max_streams: within("max-streams", self.max_streams, 100, 1, 10_000)?,
+            redirect_to_https: self.redirect_to_https,
+            acme_webroot: self.acme_webroot,
             listen,
             listen_if_possible,
             backends,
@@ -263,31 +317,71 @@ impl Options {
     }
 
     /// Where to listen: for certain, and if that is possible.
-    fn listeners(&self, classic: bool) -> (Vec<Address>, Vec<Address>) {
+    fn listeners(&self, classic: bool) -> (Vec<ListenAddress>, Vec<ListenAddress>) {
         match self.in_port.unwrap_or(3000) {
             _ if !classic => (self.listen.clone(), Vec::new()),
             // `localhost` may come first as ::1; a port that the system picks can only be one of them.
-            0 => (vec![v4(0)], Vec::new()),
-            port => (vec![v4(port)], vec![v6(port)]),
+            0 => (vec![v4(0).into()], Vec::new()),
+            port => (vec![v4(port).into()], vec![v6(port).into()]),
         }
     }
 
-    fn backends(&self, classic: bool) -> Result<Vec<Address>, ConfigError> {
-        let backends: Vec<Address> = if !self.backend.is_empty() {
+    /// The files of TLS, which are needed where it is spoken and of no use elsewhere.
+    fn tls_files(&self, secure: bool) -> Result<TlsFiles, ConfigError> {
+        let (certs, keys) = (self.cert.len(), self.key.len());
+        if certs != keys {
+            let message =
+                format!("there are {certs} certificates and {keys} keys: each needs its own");
+            return Err(value("key", message));
+        }
+        if secure && certs == 0 {
+            let message = "TLS needs a certificate, and its --key".into();
+            return Err(value("cert", message));
+        }
+        let unused = match &self.client_ca {
+            _ if secure => None,
+            Some(_) => Some("client-ca"),
+            None => (certs > 0).then_some("cert"),
+        };
+        if let Some(name) = unused {
+            let message = "is for TLS, and no --listen begins with `tls:`".into();
+            return Err(value(name, message));
+        }
+        if self
+            .client_naming
+            .is_some_and(|naming| naming != ClientNaming::Address)
+            && self.client_ca.is_none()
+        {
+            let message = "clients have certificates only with --client-ca".into();
+            return Err(value("client-naming", message));
+        }
+        let pairs = self.cert.iter().zip(&self.key).map(|(cert, key)| Pair {
+            cert: cert.clone(),
+            key: key.clone(),
+        });
+        Ok(TlsFiles {
+            pairs: pairs.collect(),
+            client_ca: self.client_ca.clone(),
+        })
+    }
+
+    fn backends(&self, classic: bool) -> Result<Vec<BackendAddress>, ConfigError> {
+        let backends: Vec<BackendAddress> = if !self.backend.is_empty() {
             self.backend.clone()
         } else if !self.out_ports.is_empty() {
-            self.out_ports.iter().copied().map(v4).collect()
+            self.out_ports.iter().map(|port| v4(*port).into()).collect()
         } else if classic {
-            vec![v4(3001)]
+            vec![v4(3001).into()]
         } else {
             let message = "--listen needs at least one --backend".into();
             return Err(value("backend", message));
         };
         for (index, backend) in backends.iter().enumerate() {
-            if backends[..index].contains(backend) {
+            let same = |other: &BackendAddress| other.address == backend.address;
+            if backends[..index].iter().any(same) {
                 return Err(value("backend", format!("{backend} is given twice")));
             }
-            if let Address::Any(_) = backend {
+            if let Address::Any(_) = backend.address {
                 let message = format!("{backend} names no host to call");
                 return Err(value("backend", message));
             }
@@ -388,7 +482,7 @@ mod tests {
     fn resolve(given: &[&str]) -> Result<Config, String> {
         flags(given)
             .map_err(|error| error.to_string())?
-            .resolve(0)
+            .resolve(Inherited::default())
             .map_err(|error| error.to_string())
     }
 
@@ -408,10 +502,21 @@ mod tests {
     fn inherited_sockets_need_no_address() {
         let config = flags(&["--backend", "unix:/x"])
             .unwrap()
-            .resolve(1)
+            .resolve(Inherited {
+                sockets: 1,
+                secure: false,
+            })
             .unwrap();
         assert!(config.listen.is_empty() && !config.head_fan_out);
-        assert!(flags(&[]).unwrap().resolve(1).is_err());
+        assert!(
+            flags(&[])
+                .unwrap()
+                .resolve(Inherited {
+                    sockets: 1,
+                    secure: true
+                })
+                .is_err()
+        );
     }
 
     #[test]
@@ -473,6 +578,12 @@ mod tests {
             &["--max-in-flight", "4000000000"],
             &["--max-head", "1g"],
             &["--buffer-request", "99g"],
+            &["--listen", "tls:127.0.0.1:0", "--backend", "127.0.0.1:2"],
+            &["--cert", "a", "--backend", "127.0.0.1:2"],
+            &["--cert", "a", "--key", "b"],
+            &["--client-ca", "a"],
+            &["--client-naming", "san"],
+            &["--redirect-to-https=x"],
             &["--health", "healthz"],
             &["--health", "/a b"],
             &["--in-port", "70000"],

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::classes::Class;
 use super::values::{Size, Time};
 use super::{AccessLog, ConfigError};
-use crate::net::Address;
+use crate::net::{Address, BackendAddress, ListenAddress};
+use crate::tls::ClientNaming;
 
-/// A fair, self-tuning HTTP/1.1 reverse proxy: under a flood, the quiet clients get through.
+/// A fair, self-tuning reverse proxy: under a flood, the quiet clients get through.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -19,11 +20,12 @@ use crate::net::Address;
 Examples:
   level2 --in-port 3000 --out-ports 3001,3002
   level2 --listen :80 --backend 10.0.0.5:8080 --backend unix:/run/app.sock --admin 127.0.0.1:9100
+  level2 --listen :80 --listen tls::443 --cert site.pem --key site.key --redirect-to-https \\\n    --backend 127.0.0.1:8080
   level2 --config shield.toml --dry-run --access-log json
 
 Signals: TERM and INT finish the requests in flight and end (a second one ends at once); HUP reads the
-file of --config again. Listening sockets are taken from systemd where it passes some, and readiness is
-reported to it."
+file of --config and certificates again. Listening sockets are taken from systemd where it passes some (TLS is
+spoken on those with FileDescriptorName=tls), and readiness is reported to it."
 )]
 pub struct Flags {
     /// TOML file with the same settings (long names without the dashes in front); SIGHUP reads it again
@@ -49,12 +51,48 @@ pub(super) struct Options {
         conflicts_with = "backend"
     )]
     pub out_ports: Vec<u16>,
-    /// Listen here: HOST:PORT, :PORT for all addresses, or unix:PATH (may be repeated)
+    /// Listen here: HOST:PORT, :PORT for all addresses, or unix:PATH; with `tls:` in front of it for TLS
+    /// (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Vec<Address>,
-    /// Pass requests to this server: HOST:PORT or unix:PATH (may be repeated)
+    pub listen: Vec<ListenAddress>,
+    /// Certificate for TLS, with those up to its authority's, as PEM; read again when it changes (may be
+    /// repeated, each with a --key: the one for the name that a client asks for is shown, or the first)
+    #[arg(long, value_name = "FILE")]
+    pub cert: Vec<PathBuf>,
+    /// The certificate's private key, as PEM (as many as --cert, in the same order)
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// Let only clients in over TLS that have a certificate of one of these authorities, as PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+    /// What names a client with a certificate [default: address]
+    #[arg(long, value_name = "PART")]
+    pub client_naming: Option<ClientNaming>,
+    /// Most handshakes of TLS under way at once; one address (of IPv6, one /64) may have half of them
+    /// [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub max_handshakes: Option<usize>,
+    /// Peers that are trusted say by the PROXY protocol (version 1 or 2) whom a connection comes from; from
+    /// them, what does not begin with it is closed
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub proxy_protocol: Option<bool>,
+    /// Where TLS is not spoken, take HTTP/2 from clients that know that it is (over TLS it is agreed on)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub h2c: Option<bool>,
+    /// Most streams that a client of HTTP/2 may have open on a connection; fewer once it has been turned
+    /// away [default: 100]
+    #[arg(long, value_name = "N")]
+    pub max_streams: Option<usize>,
+    /// Where TLS is not spoken, send clients to https, at this port [default: 443 if there is no number]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "443")]
+    pub redirect_to_https: Option<u16>,
+    /// Answer ACME's HTTP-01 challenges out of this folder's .well-known/acme-challenge
+    #[arg(long, value_name = "FOLDER")]
+    pub acme_webroot: Option<PathBuf>,
+    /// Pass requests to this server: HOST:PORT or unix:PATH; with `h2:` in front of it where it speaks HTTP/2
+    /// without TLS, as gRPC needs it (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
-    pub backend: Vec<Address>,
+    pub backend: Vec<BackendAddress>,
     /// Serve /metrics (Prometheus) and /status (JSON) here
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<Address>,
@@ -171,6 +209,7 @@ impl Options {
         // One style of addresses on the command line replaces the other style in the file.
         let listens = !self.listen.is_empty() || self.in_port.is_some();
         let calls = !self.backend.is_empty() || !self.out_ports.is_empty();
+        let own_pairs = !self.cert.is_empty() || !self.key.is_empty();
         Self {
             in_port: if listens { self.in_port } else { other.in_port },
             listen: if listens { self.listen } else { other.listen },
@@ -180,6 +219,17 @@ impl Options {
                 other.out_ports
             },
             backend: if calls { self.backend } else { other.backend },
+            // Certificates and keys belong together.
+            cert: if own_pairs { self.cert } else { other.cert },
+            key: if own_pairs { self.key } else { other.key },
+            client_ca: self.client_ca.or(other.client_ca),
+            client_naming: self.client_naming.or(other.client_naming),
+            max_handshakes: self.max_handshakes.or(other.max_handshakes),
+            proxy_protocol: self.proxy_protocol.or(other.proxy_protocol),
+            h2c: self.h2c.or(other.h2c),
+            max_streams: self.max_streams.or(other.max_streams),
+            redirect_to_https: self.redirect_to_https.or(other.redirect_to_https),
+            acme_webroot: self.acme_webroot.or(other.acme_webroot),
             admin: self.admin.or(other.admin),
             head_fan_out: self.head_fan_out.or(other.head_fan_out),
             threads: self.threads.or(other.threads),

@@ -24,6 +24,9 @@ pub struct Piece {
     pub skip: usize,
     /// Bytes of content after them.
     pub data: usize,
+    /// How many of the skipped bytes, the last ones, are of the fields after a body in chunks and of the
+    /// empty line after those.
+    pub trailers: usize,
 }
 
 /// Longest run of framing between two stretches of content (a chunk's extensions, or all trailers).
@@ -136,7 +139,7 @@ impl Decoder {
     /// The next stretch of `input`, which it counts as used. A stretch of nothing: more is needed,
     /// or the body is done.
     pub fn next(&mut self, input: &[u8]) -> Result<Piece, BadBody> {
-        let mut skip = 0;
+        let (mut skip, mut trailers) = (0, 0);
         while skip < input.len() {
             let here = &input[skip..];
             match &mut self.state {
@@ -146,6 +149,7 @@ impl Decoder {
                     return Ok(Piece {
                         skip,
                         data: here.len(),
+                        trailers,
                     });
                 }
                 State::Content(left) | State::Chunk(left) => {
@@ -158,9 +162,17 @@ impl Decoder {
                         State::Chunk(0) => self.state = State::ChunkCr,
                         _ => {}
                     }
-                    return Ok(Piece { skip, data });
+                    return Ok(Piece {
+                        skip,
+                        data,
+                        trailers,
+                    });
                 }
-                _ => {
+                state => {
+                    trailers += usize::from(matches!(
+                        state,
+                        State::TrailerStart | State::Trailer | State::TrailerLf | State::LastLf
+                    ));
                     self.state = framing_byte(self.state, here[0], self.lenient)?;
                     skip += 1;
                     self.framing += 1;
@@ -170,7 +182,11 @@ impl Decoder {
                 }
             }
         }
-        Ok(Piece { skip, data: 0 })
+        Ok(Piece {
+            skip,
+            data: 0,
+            trailers,
+        })
     }
 }
 
@@ -254,10 +270,15 @@ impl Encoder {
         }
     }
 
-    /// Appends what marks the end.
-    pub fn finish(self, out: &mut Vec<u8>) {
+    /// Appends what marks the end, with trailers (and the empty line after them) if there are any.
+    pub fn finish(self, trailers: &[u8], out: &mut Vec<u8>) {
         if self == Self::Chunked {
-            out.extend_from_slice(b"0\r\n\r\n");
+            out.extend_from_slice(b"0\r\n");
+            out.extend_from_slice(if trailers.is_empty() {
+                b"\r\n"
+            } else {
+                trailers
+            });
         }
     }
 }
@@ -308,7 +329,7 @@ mod tests {
             for part in &parts {
                 Encoder::Chunked.push(&mut wire, part);
             }
-            Encoder::Chunked.finish(&mut wire);
+            Encoder::Chunked.finish(b"", &mut wire);
             wire.extend_from_slice(b"GET next");
             let (content, left) = decode(Framing::Chunked, &wire, &cuts).unwrap();
             prop_assert_eq!(content, parts.concat());
@@ -354,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn trailers_are_told_from_what_frames_the_chunks() {
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let wire = b"3\r\nabc\r\n0\r\nA: b\r\n\r\n";
+        let (mut rest, mut trailers) = (&wire[..], Vec::new());
+        while !decoder.done() {
+            // However it is cut.
+            let piece = decoder.next(&rest[..rest.len().min(2)]).unwrap();
+            trailers.extend_from_slice(&rest[piece.skip - piece.trailers..piece.skip]);
+            rest = &rest[piece.skip + piece.data..];
+        }
+        assert_eq!(trailers, b"A: b\r\n\r\n");
+    }
+
+    #[test]
     fn sizes_may_have_zeros_in_front_and_blanks_before_an_extension() {
         for wire in [
             &b"0000000000000003\r\nabc\r\n0\r\n\r\n"[..],
@@ -367,8 +402,10 @@ mod tests {
         let wire = b"3  \r\nabc\r\n0 \r\n\r\n";
         let mut decoder = Decoder::lenient(Framing::Chunked);
         let piece = decoder.next(wire).unwrap();
-        assert_eq!(piece, Piece { skip: 5, data: 3 });
-        assert!(decoder.next(&wire[8..]).is_ok() && decoder.done());
+        assert_eq!((piece.skip, piece.data, piece.trailers), (5, 3, 0));
+        let end = decoder.next(&wire[8..]).unwrap();
+        assert!(decoder.done());
+        assert_eq!(end.trailers, b"\r\n".len());
     }
 
     #[test]

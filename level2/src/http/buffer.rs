@@ -65,6 +65,16 @@ impl Buffer {
         &mut self.storage[self.end..]
     }
 
+    /// Adds what was read elsewhere.
+    pub fn push(&mut self, data: &[u8]) {
+        let end = self.end + data.len();
+        if end > self.storage.len() {
+            self.storage.resize(end, 0);
+        }
+        self.storage[self.end..end].copy_from_slice(data);
+        self.end = end;
+    }
+
     /// Grows once while empty: called when a read filled all the room there was.
     pub fn grow(&mut self) {
         let grown = (self.storage.len() * 2).min(LARGE);

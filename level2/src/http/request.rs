@@ -75,6 +75,8 @@ pub struct Request {
     pub framing: Framing,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
+    /// Whether its body may be one side of a conversation, the answer's the other: gRPC.
+    pub converses: bool,
     /// Whether `Max-Forwards` says that the proxy itself shall answer (TRACE and OPTIONS only).
     pub ends_here: bool,
 }
@@ -86,6 +88,10 @@ pub struct Hop<'a> {
     pub sender: &'a str,
     /// Whether its word about whom it forwards for is passed on.
     pub trusted: bool,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// Whether it came by HTTP/2.
+    pub http2: bool,
 }
 
 /// A head that was understood. Its parts lie in the input it was parsed from.
@@ -99,7 +105,7 @@ pub struct Head<'a, 'b> {
     pub request: Request,
     parsed: Target<'a>,
     fields: Fields<'a, 'b>,
-    has_host: bool,
+    host: Option<&'a [u8]>,
     /// What is left of `Max-Forwards` after this hop, where it has a meaning.
     forwards: Option<u64>,
 }
@@ -126,7 +132,7 @@ pub fn parse<'a, 'b>(
     let http11 = minor == 1;
     let fields = Fields::read(parsed.headers, decimal)?;
     let found = Found::read(&fields)?;
-    if http11 && !found.has_host {
+    if http11 && found.host.is_none() {
         return Err(bad("no Host"));
     }
     if fields.chunked && (fields.length.is_some() || !http11) {
@@ -154,6 +160,7 @@ pub fn parse<'a, 'b>(
         keep_alive: fields.keeps_alive(http11),
         framing,
         expects_continue: found.expects_continue && http11 && framing != Framing::Empty,
+        converses: found.is_grpc,
         ends_here: counted == Some(0),
     };
     Ok(Some(Head {
@@ -162,7 +169,7 @@ pub fn parse<'a, 'b>(
         request,
         parsed: Target::parse(method, target)?,
         fields,
-        has_host: found.has_host,
+        host: found.host,
         forwards: counted.map(|count| count.saturating_sub(1)),
     }))
 }
@@ -211,25 +218,30 @@ pub fn later_minor_version(input: &[u8]) -> Option<usize> {
     }
 }
 
+/// What the type of gRPC's bodies begins with.
+const GRPC: &[u8] = b"application/grpc";
+
 /// What only requests have to say.
-struct Found {
-    has_host: bool,
+struct Found<'a> {
+    host: Option<&'a [u8]>,
     expects_continue: bool,
+    is_grpc: bool,
     max_forwards: Option<u64>,
 }
 
-impl Found {
-    fn read(fields: &Fields<'_, '_>) -> Result<Self, BadRequest> {
+impl<'a> Found<'a> {
+    fn read(fields: &Fields<'a, '_>) -> Result<Self, BadRequest> {
         let mut found = Self {
-            has_host: false,
+            host: None,
             expects_continue: false,
+            is_grpc: false,
             max_forwards: None,
         };
         let mut upgrade = false;
         for (name, value) in fields.iter() {
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => {
-                    if std::mem::replace(&mut found.has_host, true) {
+                    if found.host.replace(value).is_some() {
                         return Err(bad("more than one Host"));
                     }
                     if !is_host(value) {
@@ -247,6 +259,10 @@ impl Found {
                     // answer would be of no use to whoever asks.
                     upgrade |= !protocol.eq_ignore_ascii_case(b"h2c");
                 }),
+                12 if name.eq_ignore_ascii_case("content-type") => {
+                    let start = value.get(..GRPC.len());
+                    found.is_grpc = start.is_some_and(|start| start.eq_ignore_ascii_case(GRPC));
+                }
                 12 if name.eq_ignore_ascii_case("max-forwards") => {
                     found.max_forwards = decimal(value);
                 }
@@ -266,6 +282,22 @@ impl<'a> Head<'a, '_> {
         self.fields.values("x-forwarded-for")
     }
 
+    /// Whom the request is for: the target's authority, or else `Host`, with a port if one was given.
+    pub fn host(&self) -> Option<&'a [u8]> {
+        self.parsed.authority.map(str::as_bytes).or(self.host)
+    }
+
+    /// The target's path with its query; empty where a URI had none.
+    pub fn path(&self) -> &'a str {
+        self.parsed.path
+    }
+
+    /// Whether `X-Forwarded-Proto` says that a client reached a proxy in front of this one over TLS.
+    pub fn came_by_https(&self) -> bool {
+        let mut values = self.fields.values("x-forwarded-proto");
+        values.any(|value| value.eq_ignore_ascii_case(b"https"))
+    }
+
     /// Appends the head as a backend gets it.
     pub fn write(&self, hop: Hop<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.method.as_bytes());
@@ -274,7 +306,7 @@ impl<'a> Head<'a, '_> {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         if let Some(authority) = self.parsed.authority {
             push_field(out, "Host", authority.as_bytes());
-        } else if !self.has_host {
+        } else if self.host.is_none() {
             out.extend_from_slice(b"Host: localhost\r\n");
         }
         for (name, value) in self.fields.iter() {
@@ -286,7 +318,15 @@ impl<'a> Head<'a, '_> {
             push_number(out, "Max-Forwards", count);
         }
         self.write_forwarded(hop, out);
-        push_via(out, self.request.http11);
+        if hop.secure && !(hop.trusted && self.fields.values("x-forwarded-proto").next().is_some())
+        {
+            out.extend_from_slice(b"X-Forwarded-Proto: https\r\n");
+        }
+        if hop.http2 {
+            out.extend_from_slice(b"Via: 2.0 level2\r\n");
+        } else {
+            push_via(out, self.request.http11);
+        }
         match self.request.framing {
             Framing::Sized(length) => push_number(out, "Content-Length", length),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -362,6 +402,8 @@ mod tests {
         let hop = Hop {
             sender: "127.0.0.1",
             trusted,
+            secure: false,
+            http2: false,
         };
         let mut storage = storage();
         let found = parse(input.as_bytes(), &mut storage)?;

@@ -65,9 +65,68 @@ impl fmt::Display for Address {
     }
 }
 
+/// A backend's address, and whether HTTP/2 is spoken there without asking: `h2:` in front says so.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct BackendAddress {
+    /// The address.
+    pub address: Address,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
+}
+
+impl FromStr for BackendAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix("h2:");
+        Ok(Self {
+            address: bare.unwrap_or(text).parse()?,
+            http2: bare.is_some(),
+        })
+    }
+}
+
+impl TryFrom<String> for BackendAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Address> for BackendAddress {
+    /// For HTTP/1.1.
+    fn from(address: Address) -> Self {
+        Self {
+            address,
+            http2: false,
+        }
+    }
+}
+
+impl fmt::Display for BackendAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.http2 { "h2:" } else { "" };
+        write!(f, "{mark}{}", self.address)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backend_may_speak_http_2() {
+        for (text, http2) in [
+            ("h2:127.0.0.1:80", true),
+            ("h2:unix:/s", true),
+            ("127.0.0.1:80", false),
+        ] {
+            let backend: BackendAddress = text.parse().unwrap();
+            assert_eq!((backend.http2, backend.to_string()), (http2, text.into()));
+        }
+    }
 
     #[test]
     fn addresses_are_read_and_written() {

@@ -1,13 +1,15 @@
 //! Listening sockets: bound here, or inherited from systemd.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::address::Address;
@@ -21,12 +23,67 @@ const BACKLOG: i32 = 4096;
 /// show in leaps only; the rest waits in the proxy's own buffers.
 const UNSENT: u32 = 128 * 1024;
 
+/// What systemd's `FileDescriptorName=` is for a socket on which TLS is spoken.
+const SECURE_NAME: &str = "tls";
+
+/// An address to listen on, and whether TLS is spoken there: `tls:` in front says so.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct ListenAddress {
+    /// The address.
+    pub address: Address,
+    /// Whether TLS is spoken.
+    pub secure: bool,
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix("tls:");
+        Ok(Self {
+            address: bare.unwrap_or(text).parse()?,
+            secure: bare.is_some(),
+        })
+    }
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Address> for ListenAddress {
+    /// Without TLS.
+    fn from(address: Address) -> Self {
+        Self {
+            address,
+            secure: false,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.secure { "tls:" } else { "" };
+        write!(f, "{mark}{}", self.address)
+    }
+}
+
 /// A bound listener, not yet tied to a runtime.
 #[derive(Debug)]
-pub enum Bound {
-    /// Over TCP.
+pub struct Bound {
+    socket: Socket,
+    /// Whether TLS is spoken on it.
+    pub secure: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(std::net::TcpListener),
-    /// Over a unix socket.
     Unix(StdUnixListener),
 }
 
@@ -34,7 +91,14 @@ pub enum Bound {
 ///
 /// Over TCP each copy is a socket of its own and the kernel spreads connections over them
 /// (`SO_REUSEPORT`); a unix listener is one socket that all share.
-pub fn bind(address: &Address, copies: usize) -> io::Result<Vec<Bound>> {
+pub fn bind(listen: &ListenAddress, copies: usize) -> io::Result<Vec<Bound>> {
+    let sockets = bind_all(&listen.address, copies)?;
+    let secure = listen.secure;
+    let bound = |socket| Bound { socket, secure };
+    Ok(sockets.into_iter().map(bound).collect())
+}
+
+fn bind_all(address: &Address, copies: usize) -> io::Result<Vec<Socket>> {
     match address {
         Address::Tcp(address) => bind_all_tcp(*address, copies, true),
         Address::Any(port) => {
@@ -50,12 +114,12 @@ pub fn bind(address: &Address, copies: usize) -> io::Result<Vec<Bound>> {
         Address::Unix(path) => {
             remove_dead_socket(path)?;
             let listener = StdUnixListener::bind(path)?;
-            Bound::Unix(listener).copies(copies)
+            Socket::Unix(listener).copies(copies)
         }
     }
 }
 
-fn bind_all_tcp(address: SocketAddr, copies: usize, only_v6: bool) -> io::Result<Vec<Bound>> {
+fn bind_all_tcp(address: SocketAddr, copies: usize, only_v6: bool) -> io::Result<Vec<Socket>> {
     // Without SO_REUSEPORT a port in use shows, even if its owner would share it.
     drop(bind_tcp(address, false, only_v6)?);
     let first = bind_tcp(address, copies > 1, only_v6)?;
@@ -64,11 +128,11 @@ fn bind_all_tcp(address: SocketAddr, copies: usize, only_v6: bool) -> io::Result
     while all.len() < copies {
         all.push(bind_tcp(actual, true, only_v6)?);
     }
-    Ok(all.into_iter().map(Bound::Tcp).collect())
+    Ok(all.into_iter().map(Socket::Tcp).collect())
 }
 
 fn bind_tcp(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
+    let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
@@ -142,16 +206,23 @@ impl Drop for OwnSocket {
     }
 }
 
-/// The listening sockets that systemd has passed to this process (`sd_listen_fds`), if any.
+/// The listening sockets that systemd has passed to this process (`sd_listen_fds`), if any. TLS is spoken
+/// on those that it calls `tls`.
 pub fn inherited() -> io::Result<Vec<Bound>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
     let mut passed = listenfd::ListenFd::from_env();
     let mut all = Vec::new();
     for index in 0..passed.len() {
-        if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
-            all.push(Bound::Tcp(listener));
+        let secure = names.next() == Some(SECURE_NAME);
+        let socket = if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+            Socket::Tcp(listener)
         } else if let Some(listener) = passed.take_unix_listener(index)? {
-            all.push(Bound::Unix(listener));
-        }
+            Socket::Unix(listener)
+        } else {
+            continue;
+        };
+        all.push(Bound { socket, secure });
     }
     Ok(all)
 }
@@ -159,6 +230,42 @@ pub fn inherited() -> io::Result<Vec<Bound>> {
 impl Bound {
     /// The same socket so many times.
     pub fn copies(self, copies: usize) -> io::Result<Vec<Self>> {
+        let secure = self.secure;
+        let sockets = self.socket.copies(copies)?;
+        let bound = |socket| Self { socket, secure };
+        Ok(sockets.into_iter().map(bound).collect())
+    }
+
+    /// The address it came to be bound to.
+    pub fn address(&self) -> io::Result<ListenAddress> {
+        let address = match &self.socket {
+            Socket::Tcp(listener) => Address::Tcp(listener.local_addr()?),
+            Socket::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Address::Unix(address.as_pathname().map(PathBuf::from).unwrap_or_default())
+            }
+        };
+        Ok(ListenAddress {
+            address,
+            secure: self.secure,
+        })
+    }
+
+    /// Ties it to the current runtime.
+    pub fn into_listener(self) -> io::Result<Listener> {
+        let accepting = match self.socket {
+            Socket::Tcp(listener) => Accepting::Tcp(TcpListener::from_std(listener)?),
+            Socket::Unix(listener) => Accepting::Unix(UnixListener::from_std(listener)?),
+        };
+        Ok(Listener {
+            accepting,
+            secure: self.secure,
+        })
+    }
+}
+
+impl Socket {
+    fn copies(self, copies: usize) -> io::Result<Vec<Self>> {
         match &self {
             Self::Tcp(listener) => listener.set_nonblocking(true)?,
             Self::Unix(listener) => listener.set_nonblocking(true)?,
@@ -173,51 +280,51 @@ impl Bound {
         all.push(self);
         Ok(all)
     }
-
-    /// The address it came to be bound to.
-    pub fn address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?)),
-            Self::Unix(listener) => {
-                let address = listener.local_addr()?;
-                Ok(Address::Unix(
-                    address.as_pathname().map(PathBuf::from).unwrap_or_default(),
-                ))
-            }
-        }
-    }
-
-    /// Ties it to the current runtime.
-    pub fn into_listener(self) -> io::Result<Listener> {
-        Ok(match self {
-            Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
-        })
-    }
 }
 
 /// Accepts connections.
 #[derive(Debug)]
-pub enum Listener {
-    /// Over TCP.
+pub struct Listener {
+    accepting: Accepting,
+    secure: bool,
+}
+
+#[derive(Debug)]
+enum Accepting {
     Tcp(TcpListener),
-    /// Over a unix socket.
     Unix(UnixListener),
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Its other end.
+    pub peer: Peer,
+    /// Whether TLS is to be spoken on it.
+    pub secure: bool,
 }
 
 impl Listener {
     /// The next connection, if one is there.
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
-        match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, from)| {
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let accepted = match &self.accepting {
+            Accepting::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, from)| {
                 // Answers are written whole; waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
                 (Stream::Tcp(stream), Peer::Ip(from.ip().to_canonical()))
             }),
-            Self::Unix(listener) => listener
+            Accepting::Unix(listener) => listener
                 .poll_accept(cx)
                 .map_ok(|(stream, _)| (Stream::Unix(stream), Peer::Unix)),
-        }
+        };
+        let secure = self.secure;
+        accepted.map_ok(|(stream, peer)| Accepted {
+            stream,
+            peer,
+            secure,
+        })
     }
 }
 
@@ -235,6 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_said_in_front_of_an_address() {
+        for (text, secure) in [
+            ("tls:127.0.0.1:443", true),
+            ("tls:unix:/s", true),
+            ("unix:/s", false),
+        ] {
+            let listen: ListenAddress = text.parse().unwrap();
+            assert_eq!((listen.secure, listen.to_string()), (secure, text.into()));
+        }
+        assert!("tls:".parse::<ListenAddress>().is_err());
+    }
+
+    #[test]
     fn only_dead_sockets_are_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
@@ -242,10 +362,10 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for path in [&file, &link] {
-            assert!(bind(&Address::Unix(path.clone()), 1).is_err());
+            assert!(bind(&Address::Unix(path.clone()).into(), 1).is_err());
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
-        let socket = Address::Unix(folder.path().join("socket"));
+        let socket = Address::Unix(folder.path().join("socket")).into();
         let live = bind(&socket, 2).unwrap();
         assert_eq!(
             bind(&socket, 1).unwrap_err().kind(),
@@ -260,11 +380,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let address = Address::Unix(path.clone());
-        let first = bind(&address, 1).unwrap();
+        let listen = ListenAddress::from(address.clone());
+        let first = bind(&listen, 1).unwrap();
         let own = OwnSocket::at(&address).unwrap();
         drop(first);
         // Another process has taken the place; the path is the same, the socket is not.
-        let second = bind(&address, 1).unwrap();
+        let second = bind(&listen, 1).unwrap();
         let others = OwnSocket::at(&address).unwrap();
         if others.inode != own.inode {
             drop(own);

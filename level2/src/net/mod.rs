@@ -2,8 +2,11 @@
 
 mod address;
 mod listen;
+mod prefixed;
+pub mod proxy_protocol;
 mod stream;
 
-pub use address::Address;
-pub use listen::{Bound, Listener, OwnSocket, bind, inherited};
-pub use stream::Stream;
+pub use address::{Address, BackendAddress};
+pub use listen::{Accepted, Bound, ListenAddress, Listener, OwnSocket, bind, inherited};
+pub use prefixed::Prefixed;
+pub use stream::{Layer, Stream};

@@ -1,5 +1,6 @@
 //! Connections.
 
+use std::fmt::Debug;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -20,6 +21,23 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Something on top of one of them: TLS, or a stream of HTTP/2.
+    Layered(Box<dyn Layer>),
+}
+
+/// What carries a connection on top of another.
+pub trait Layer: AsyncRead + AsyncWrite + Debug + Send + Unpin {
+    /// Bytes that were written and that the other side does not have yet, as far as is known.
+    fn undelivered(&self) -> io::Result<usize>;
+
+    /// Makes the coming close one that shows that something is missing.
+    fn reset_on_close(&mut self);
+}
+
+impl<L: Layer + 'static> From<L> for Stream {
+    fn from(layer: L) -> Self {
+        Self::Layered(Box::new(layer))
+    }
 }
 
 impl Stream {
@@ -42,6 +60,7 @@ impl Stream {
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Layered(_) => return false,
         };
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -51,6 +70,7 @@ impl Stream {
         let _ = match self {
             Self::Tcp(stream) => stream.try_write(data),
             Self::Unix(stream) => stream.try_write(data),
+            Self::Layered(_) => Ok(0),
         };
     }
 
@@ -59,13 +79,18 @@ impl Stream {
         match self {
             Self::Tcp(stream) => undelivered(stream.as_fd()),
             Self::Unix(stream) => undelivered(stream.as_fd()),
+            Self::Layered(layer) => layer.undelivered(),
         }
     }
 
     /// Makes the coming close a reset, so that the other side sees that something is missing.
-    pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    pub fn reset_on_close(&mut self) {
+        match self {
+            Self::Tcp(stream) => {
+                let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+            }
+            Self::Unix(_) => {}
+            Self::Layered(layer) => layer.reset_on_close(),
         }
     }
 }
@@ -87,6 +112,7 @@ macro_rules! either {
         match $this.get_mut() {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Layered($stream) => $call,
         }
     };
 }
@@ -110,8 +136,12 @@ impl AsyncWrite for Stream {
         either!(self, stream => Pin::new(stream).poll_write(cx, data))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            // The kernel has what was written.
+            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(Ok(())),
+            Stream::Layered(layer) => Pin::new(layer).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

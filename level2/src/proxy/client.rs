@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::conn::Conn;
+use super::local::Local;
+use super::origin::Origin;
 use super::record::{Ended, Next, Record};
 use super::timer::{Stage, Timer};
 use super::worker::Worker;
 use crate::config::Config;
+use crate::http::body::Framing;
 use crate::http::fields;
 use crate::http::request::{self, BadRequest, Hop, Request};
 use crate::http::response::{RateLimit, Recipient};
-use crate::net::Stream;
 use crate::policy::ClientKey;
 use crate::stats::count;
 use crate::trust::Peer;
@@ -36,38 +38,25 @@ pub struct Client {
     pub(super) config: Rc<Config>,
     pub(super) timer: Rc<Timer>,
     pub(super) conn: Conn,
-    pub(super) peer: Peer,
-    pub(super) peer_name: String,
-    trusted: bool,
+    pub(super) origin: Rc<Origin>,
     /// The translated head of the request being served: kept for a second attempt.
     pub(super) head: Vec<u8>,
     pub(super) record: Record,
 }
 
 /// A request that was understood, and whose it is.
-struct Arrival {
-    request: Request,
+pub(super) struct Arrival {
+    pub(super) request: Request,
     key: ClientKey,
-    /// The answer to a TRACE that ends here.
-    trace: Vec<u8>,
+    /// What the proxy itself has to say to it.
+    local: Option<Local>,
 }
 
 /// Serves a connection until it is closed.
-pub async fn serve(worker: Rc<Worker>, timer: Rc<Timer>, stream: Stream, peer: Peer) {
-    let config = worker.config();
-    let mut client = Client {
-        timer,
-        conn: Conn::new(stream),
-        peer_name: peer.to_string(),
-        trusted: config.trust.trusts(peer),
-        peer,
-        head: Vec::new(),
-        record: Record::default(),
-        config,
-        worker,
-    };
+pub async fn serve(worker: Rc<Worker>, timer: Rc<Timer>, conn: Conn, origin: Rc<Origin>) {
+    let mut client = Client::new(worker, timer, conn, origin);
     let end = loop {
-        match client.request().await {
+        match client.request().await.next {
             Next::Keep => client.conn.shrink(),
             end => break end,
         }
@@ -75,34 +64,62 @@ pub async fn serve(worker: Rc<Worker>, timer: Rc<Timer>, stream: Stream, peer: P
     if end == Next::Close {
         client.linger().await;
     }
-    count(&client.worker.stats().connections_closed);
+}
+
+/// Serves a stream of HTTP/2, which is a connection with one request. Returns the answer's status, or 0.
+pub async fn serve_stream(
+    worker: Rc<Worker>,
+    timer: Rc<Timer>,
+    conn: Conn,
+    origin: Rc<Origin>,
+) -> u16 {
+    let mut client = Client::new(worker, timer, conn, origin);
+    let ended = client.request().await;
+    if ended.next != Next::Drop {
+        // There is nothing to wait for: what was written is the connection's to send.
+        let _ = poll_fn(|cx| client.conn.poll_shutdown(cx)).await;
+    }
+    ended.status
 }
 
 impl Client {
+    fn new(worker: Rc<Worker>, timer: Rc<Timer>, conn: Conn, origin: Rc<Origin>) -> Self {
+        Self {
+            timer,
+            conn,
+            origin,
+            head: Vec::new(),
+            record: Record::default(),
+            config: worker.config(),
+            worker,
+        }
+    }
+
     /// Reads a request and sees it through.
-    async fn request(&mut self) -> Next {
+    async fn request(&mut self) -> Ended {
         self.head.clear();
         self.record.clear();
-        let arrival = match self.next_head().await {
+        let mut arrival = match self.next_head().await {
             Ok(Some(found)) => found,
-            Ok(None) => return Next::Drop,
+            Ok(None) => return Ended::DROPPED,
             Err(bad) => return self.bad_head(bad).await,
         };
         self.record.started = Some(Instant::now());
         let request = arrival.request;
         let to = self.recipient(request);
         self.conn.input.consume(request.head_length);
-        let ended = if request.ends_here {
+        let local = arrival.local.take();
+        let ended = if let Some(local) = local {
             let to = self.with_allowance(to, arrival.key);
-            self.end_here(&arrival, to).await
+            self.answer_here(local, &arrival, to).await
         } else if request.is_head && self.config.head_fan_out {
             let to = self.with_allowance(to, arrival.key);
             self.fan_out(request, to, arrival.key).await
         } else {
             self.forward(request, to, arrival.key).await
         };
-        self.record.close(&self.worker, &self.peer_name, ended);
-        ended.next
+        self.record.close(&self.worker, &self.origin.name, ended);
+        ended
     }
 
     /// How answers to a request are written.
@@ -112,7 +129,7 @@ impl Client {
             http11: request.http11,
             keep_alive: request.keep_alive && !self.worker.draining.get(),
             // A reset, which tells over TCP that an answer is cut short, does not exist here.
-            collects: !request.http11 && self.peer == Peer::Unix,
+            collects: !request.http11 && self.origin.peer == Peer::Unix,
             date: self.worker.date(),
             // Once the request is counted.
             allowance: None,
@@ -136,7 +153,7 @@ impl Client {
     }
 
     /// Refuses a request whose head was not understood.
-    async fn bad_head(&mut self, bad: BadRequest) -> Next {
+    async fn bad_head(&mut self, bad: BadRequest) -> Ended {
         count(&self.worker.stats().bad_requests);
         self.record.started = Some(Instant::now());
         let to = Recipient {
@@ -154,8 +171,8 @@ impl Client {
             bytes: 0,
             next,
         };
-        self.record.close(&self.worker, &self.peer_name, ended);
-        next
+        self.record.close(&self.worker, &self.origin.name, ended);
+        ended
     }
 
     /// Waits for a complete head and translates it. `None`: the connection is to be closed.
@@ -231,43 +248,50 @@ impl Client {
         if head.request.head_length > config.max_head {
             return Err(too_large(&input[..config.max_head]));
         }
+        let origin = &self.origin;
+        let local = Local::find(&head, origin, config)?;
         let hop = Hop {
-            sender: &self.peer_name,
-            trusted: self.trusted,
+            sender: &origin.name,
+            trusted: origin.trusted,
+            secure: origin.secured.is_some(),
+            http2: origin.http2,
         };
         head.write(hop, &mut self.head);
-        let named = if self.trusted {
-            config.trust.client(head.forwarded())
-        } else {
-            None
+        let named = match origin.certified() {
+            Some(name) => Some(name.as_bytes()),
+            None if origin.trusted => config.trust.client(head.forwarded()),
+            None => None,
         };
-        let name = named.unwrap_or(self.peer_name.as_bytes());
+        let name = named.unwrap_or(origin.name.as_bytes());
         if shared.log.is_on() {
             self.record.client = String::from_utf8_lossy(name).into_owned();
             self.record.method.push_str(head.method);
             self.record.target.push_str(head.target);
         }
-        let mut trace = Vec::new();
-        if head.request.ends_here && head.method == "TRACE" {
-            head.write_trace(&mut trace);
-        }
         Ok(Some(Arrival {
             request: head.request,
             key: shared.gate.client(&config.policy.naming, name),
-            trace,
+            local,
         }))
     }
 
-    /// Answers a TRACE or OPTIONS that was to go no further (RFC 9110, 7.6.2).
-    async fn end_here(&mut self, arrival: &Arrival, to: Recipient) -> Ended {
-        if arrival.trace.is_empty() {
-            let answer = Answer::new(200, "");
-            return self.refuse(answer, arrival.request, to).await;
-        }
-        Answer::new(200, "").write_body(to, b"message/http", &arrival.trace, &mut self.conn.output);
+    /// Answers a request with a body of this type.
+    pub(super) async fn answer_body(
+        &mut self,
+        content_type: &[u8],
+        body: &[u8],
+        request: Request,
+        to: Recipient,
+    ) -> Ended {
+        // What came with the request is not read.
+        let to = Recipient {
+            keep_alive: to.keep_alive && request.framing == Framing::Empty,
+            ..to
+        };
+        Answer::new(200, "").write_body(to, content_type, body, &mut self.conn.output);
         Ended {
             status: 200,
-            bytes: arrival.trace.len() as u64,
+            bytes: body.len() as u64,
             next: self.flush(to).await,
         }
     }
@@ -279,7 +303,17 @@ impl Client {
         request: Request,
         to: Recipient,
     ) -> Ended {
-        use crate::http::body::Framing;
+        self.refuse_with(answer, &[], request, to).await
+    }
+
+    /// The same with further complete field lines.
+    pub(super) async fn refuse_with(
+        &mut self,
+        answer: Answer,
+        fields: &[u8],
+        request: Request,
+        to: Recipient,
+    ) -> Ended {
         let skip = match request.framing {
             Framing::Empty => 0,
             // Whoever waits for "100 Continue" will not send the body after another answer.
@@ -292,7 +326,7 @@ impl Client {
             keep_alive: to.keep_alive && skip <= WORTH_SKIPPING,
             ..to
         };
-        let mut next = self.answer(answer, to).await;
+        let mut next = self.answer_with(answer, fields, to).await;
         if next == Next::Keep && skip > 0 && !self.skip(skip as usize).await {
             next = Next::Drop;
         }
@@ -325,11 +359,15 @@ impl Client {
 
     /// Writes an answer of our own.
     pub(super) async fn answer(&mut self, answer: Answer, to: Recipient) -> Next {
+        self.answer_with(answer, &[], to).await
+    }
+
+    async fn answer_with(&mut self, answer: Answer, fields: &[u8], to: Recipient) -> Next {
         let to = Recipient {
             keep_alive: to.keep_alive && !self.worker.draining.get(),
             ..to
         };
-        answer.write(to, &[], &mut self.conn.output);
+        answer.write(to, fields, &mut self.conn.output);
         self.flush(to).await
     }
 

@@ -38,6 +38,13 @@ impl Conn {
         }
     }
 
+    /// Wraps a connection of which something was read already.
+    pub fn begun(stream: Stream, read: &[u8]) -> Self {
+        let mut conn = Self::new(stream);
+        conn.input.push(read);
+        conn
+    }
+
     /// Bytes read and written so far: as long as this grows, the connection is not stalled.
     pub fn moved(&self) -> u64 {
         self.received + self.sent
@@ -76,6 +83,7 @@ impl Conn {
             self.written += count;
             self.sent += count as u64;
         }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.output.clear();
         self.written = 0;
         Poll::Ready(Ok(()))

@@ -78,6 +78,8 @@ pub struct Exchange<'a> {
     backend: Conn,
     to: Recipient,
     call: Call,
+    trailers: bool,
+    converses: bool,
     permit: Permit,
     /// What is left of the request's body.
     body: &'a mut Pump,
@@ -105,6 +107,10 @@ pub struct Sides<'a> {
     pub permit: Permit,
     /// Its state.
     pub call: Call,
+    /// Whether fields after the answer's body are of use to the client.
+    pub trailers: bool,
+    /// Whether the client may wait for the answer before it sends more of its body.
+    pub converses: bool,
 }
 
 impl<'a> Exchange<'a> {
@@ -126,6 +132,8 @@ impl<'a> Exchange<'a> {
             backend: sides.backend,
             permit: sides.permit,
             call: sides.call,
+            trailers: sides.trailers,
+            converses: sides.converses,
             pace: Pace::new(config.min_rate, config.grace),
             config,
             to,
@@ -153,6 +161,9 @@ impl<'a> Exchange<'a> {
             self.permit.report(sign);
         }
         let mut answer = Pump::answer(response.framing, response.encoder);
+        if self.trailers {
+            answer = answer.with_trailers();
+        }
         let passed = if response.collected {
             self.collect(&mut answer, start).await
         } else {
@@ -403,9 +414,10 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// Whether more of the request's body is wanted and none of it is there: the client is to send.
+    /// Whether more of the request's body is wanted and none of it is there: the client is to send. In a
+    /// conversation it is as likely the backend's turn, whose times are counted then.
     fn body_is_awaited(&self) -> bool {
-        !self.body.waits_for_sink() && self.backend.unsent() == 0
+        !self.converses && !self.body.waits_for_sink() && self.backend.unsent() == 0
     }
 
     /// All of the answer has come.

@@ -84,7 +84,8 @@ impl Client {
                 Err(Some(refusal)) => return self.turn_away(refusal, refusable, to).await,
             };
             let backend = permit.backend;
-            let broke = match self.attempt(permit, tried.is_some(), to, &mut body).await {
+            let attempt = self.attempt(permit, tried.is_some(), (request, to), &mut body);
+            let broke = match attempt.await {
                 Ok(done) => return done.ended(),
                 Err(broke) => broke,
             };
@@ -117,7 +118,7 @@ impl Client {
         &mut self,
         mut permit: Permit,
         fresh: bool,
-        to: Recipient,
+        (request, to): (Request, Recipient),
         body: &mut Body,
     ) -> Result<Done, Broke> {
         self.record.backend = Some(permit.backend);
@@ -156,6 +157,8 @@ impl Client {
             backend,
             permit,
             call,
+            trailers: self.origin.http2,
+            converses: request.converses,
         };
         let done = Exchange::new(sides, to, &mut body.pump).run().await;
         self.record.served = Some(Instant::now());
@@ -193,7 +196,8 @@ impl Client {
                 .min(self.config.buffer_request),
             _ => self.config.buffer_request,
         };
-        if request.framing == Framing::Empty || most == 0 || !body.share.grow(most) {
+        let at_once = request.framing == Framing::Empty || request.converses || most == 0;
+        if at_once || !body.share.grow(most) {
             return Ok(body);
         }
         let config = &self.config;

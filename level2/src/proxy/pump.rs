@@ -71,6 +71,8 @@ pub struct Pump {
     most: u64,
     finished: bool,
     full: bool,
+    /// The fields after the body, if they are passed on.
+    trailers: Option<Vec<u8>>,
 }
 
 impl Pump {
@@ -95,7 +97,14 @@ impl Pump {
             most,
             finished: false,
             full: false,
+            trailers: None,
         }
+    }
+
+    /// The fields after the body are passed on, too.
+    pub fn with_trailers(mut self) -> Self {
+        self.trailers = Some(Vec::new());
+        self
     }
 
     /// Whether all of the body has been received.
@@ -173,7 +182,8 @@ impl Pump {
     fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>) -> Result<(), Broken> {
         while !self.finished {
             if self.decoder.done() {
-                self.encoder.finish(out);
+                self.encoder
+                    .finish(self.trailers.as_deref().unwrap_or_default(), out);
                 self.finished = true;
                 return Ok(());
             }
@@ -183,6 +193,9 @@ impl Pump {
                 return Err(Broken::TooLarge);
             }
             let used = piece.skip + piece.data;
+            if let Some(trailers) = &mut self.trailers {
+                trailers.extend_from_slice(&unread[piece.skip - piece.trailers..piece.skip]);
+            }
             self.encoder.push(out, &unread[piece.skip..used]);
             input.consume(used);
             if used == 0 && !self.decoder.done() {

@@ -14,6 +14,7 @@ use crate::health::{Change, Health, Sign};
 use crate::notes::Notes;
 use crate::policy::ClientKey;
 use crate::stats::WorkerStats;
+use crate::tls::Tls;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Shared {
     pub stats: Vec<WorkerStats>,
     /// The access log.
     pub log: Log,
+    /// Certificates and keys.
+    pub tls: Tls,
     /// For whoever runs the proxy.
     pub notes: Notes,
     /// Memory for buffered bodies.
@@ -40,7 +43,7 @@ pub struct Shared {
 
 impl Shared {
     /// The shared state of a proxy with these settings.
-    pub fn new(config: Config, notes: Notes) -> Self {
+    pub fn new(config: Config, tls: Tls, notes: Notes) -> Self {
         Self {
             gate: Gate::new(config.policy.clone()),
             health: Mutex::new(Health::new(config.backends.len())),
@@ -49,6 +52,7 @@ impl Shared {
                 .map(|_| WorkerStats::default())
                 .collect(),
             log: Log::new(config.access_log),
+            tls,
             notes,
             memory: Budget::new(config.buffer_total),
             started: Instant::now(),

@@ -6,9 +6,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::conn::Conn;
+use super::handshakes::Handshakes;
+use super::multiplexed::Multiplexed;
 use super::peers::Peers;
 use super::pool::Pool;
 use super::retry::RetryBudget;
@@ -16,6 +19,7 @@ use super::shared::Shared;
 use super::timer::{Millis, Timer};
 use crate::config::Config;
 use crate::http::response::Date;
+use crate::http2::{self, AskedStream};
 use crate::net::Stream;
 use crate::stats::WorkerStats;
 use crate::trust::Peer;
@@ -32,15 +36,20 @@ pub struct Worker {
     /// The settings, as of this generation.
     config: RefCell<(u64, Rc<Config>)>,
     pool: RefCell<Pool>,
+    multiplexed: RefCell<Multiplexed>,
     timers: RefCell<Vec<(Weak<Timer>, Option<Peer>)>>,
     clock: Cell<Millis>,
     date: Cell<Date>,
     /// Whether the proxy is closing.
     pub draining: Cell<bool>,
+    /// Wakes whoever has to know of that at once.
+    pub closing: Notify,
     /// Tasks that serve somebody or wait for a backend: the worker ends with the last of them.
     pub tasks: TaskTracker,
     /// Who has how many connections.
     pub peers: Rc<Peers>,
+    /// Handshakes of TLS under way.
+    pub handshakes: Rc<Handshakes>,
     /// How many second attempts are allowed now.
     pub retry_budget: RefCell<RetryBudget>,
 }
@@ -54,12 +63,15 @@ impl Worker {
             config: RefCell::new((shared.generation(), Rc::new(config))),
             shared,
             pool: RefCell::default(),
+            multiplexed: RefCell::default(),
             timers: RefCell::default(),
             clock: Cell::new(0),
             date: Cell::new(Date::new(SystemTime::now())),
             draining: Cell::new(false),
+            closing: Notify::new(),
             tasks: TaskTracker::new(),
             peers: Rc::default(),
+            handshakes: Rc::default(),
             retry_budget: RefCell::default(),
         }
     }
@@ -122,14 +134,20 @@ impl Worker {
         })
     }
 
-    /// An idle connection to a backend, if there is one that still stands.
+    /// A connection to a backend that has room for a request, if there is one that still stands.
     pub fn pooled(&self, backend: usize) -> Option<Conn> {
+        if self.config.borrow().1.backends[backend].http2 {
+            let connection = self.multiplexed.borrow_mut().room(backend)?;
+            return Some(Conn::new(AskedStream::new(connection).into()));
+        }
         self.pool.borrow_mut().take(backend, self.clock())
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request. (One stream of HTTP/2 is for one request; what it is part of
+    /// is kept anyway.)
     pub fn keep(&self, backend: usize, conn: Conn) {
-        if !self.config.borrow().1.retired.contains(&backend) {
+        let is_plain = !matches!(conn.stream, Stream::Layered(_));
+        if is_plain && !self.config.borrow().1.retired.contains(&backend) {
             self.pool.borrow_mut().keep(backend, conn, self.clock());
         }
     }
@@ -137,7 +155,8 @@ impl Worker {
     /// Calls a backend.
     pub async fn connect(&self, backend: usize) -> io::Result<Conn> {
         let config = self.config();
-        let call = || Stream::connect(&config.backends[backend]);
+        let address = &config.backends[backend];
+        let call = || Stream::connect(&address.address);
         let mut called = tokio::time::timeout(config.connect_timeout, call()).await?;
         if called.as_ref().is_err_and(is_shortage) {
             // What is only kept for later is given up for what is needed now.
@@ -145,7 +164,14 @@ impl Worker {
             self.close_idlest(None);
             called = tokio::time::timeout(config.connect_timeout, call()).await?;
         }
-        Ok(Conn::new(called?))
+        let stream = called?;
+        if !address.http2 {
+            return Ok(Conn::new(stream));
+        }
+        let connection =
+            tokio::time::timeout(config.connect_timeout, http2::begin(stream)).await??;
+        self.multiplexed.borrow_mut().keep(backend, &connection);
+        Ok(Conn::new(AskedStream::new(connection).into()))
     }
 
     /// Looks at all deadlines, for ever.
@@ -166,6 +192,9 @@ impl Worker {
                     None => false,
                 });
             self.pool.borrow_mut().sweep(self.clock());
+            self.multiplexed
+                .borrow_mut()
+                .sweep(&self.config.borrow().1.retired);
         }
     }
 }

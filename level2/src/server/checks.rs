@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::config::Config;
 use crate::gate::{Entry, Wanted};
 use crate::health::{Checker, Found};
+use crate::http2::{self, AskedStream};
 use crate::net::Stream;
 use crate::policy::Outcome;
 use crate::proxy::{Shared, is_shortage};
@@ -97,7 +98,7 @@ async fn reach(config: &Config, backend: usize) -> Found {
 }
 
 async fn connect(config: &Config, backend: usize) -> Result<Stream, Found> {
-    let call = Stream::connect(&config.backends[backend]);
+    let call = Stream::connect(&config.backends[backend].address);
     match tokio::time::timeout(config.connect_timeout, call).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if is_shortage(&error) => Err(Found::Unknown),
@@ -112,6 +113,12 @@ async fn ask(config: &Config, backend: usize, path: &str) -> Found {
         Ok(stream) => stream,
         Err(found) => return found,
     };
+    if config.backends[backend].http2 {
+        stream = match http2::begin(stream).await {
+            Ok(connection) => AskedStream::new(connection).into(),
+            Err(error) => return Found::Unwell(error.to_string()),
+        };
+    }
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: level2\r\nConnection: close\r\n\r\n"
     );

@@ -15,13 +15,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin;
-use crate::config::{Config, Flags};
-use crate::net::{self, Address, Bound, OwnSocket};
+use crate::config::{Config, Flags, Inherited};
+use crate::net::{self, Bound, ListenAddress, OwnSocket};
 use crate::notes::Notes;
 use crate::proxy::{self, Shared};
+use crate::tls::{Fingerprint, Tls, TlsError};
 
 /// How often waiting requests are looked at for having waited too long.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How often files of certificates and keys are looked at for changes.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the proxy could not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +34,13 @@ pub enum ServerError {
     #[error("cannot listen on {address}: {}", describe(error))]
     Listen {
         /// The address.
-        address: Address,
+        address: ListenAddress,
         /// Why.
         error: io::Error,
     },
+    /// A certificate or a key is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread, a runtime or a signal could not be had.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -54,7 +61,7 @@ fn describe(error: &io::Error) -> String {
 struct Sockets {
     /// By worker.
     workers: Vec<Vec<Bound>>,
-    addresses: Vec<Address>,
+    addresses: Vec<ListenAddress>,
     /// Removed at the end.
     own: Vec<OwnSocket>,
 }
@@ -79,7 +86,7 @@ impl Sockets {
             match net::bind(address, config.threads) {
                 Ok(copies) => {
                     sockets.add(copies)?;
-                    sockets.own.extend(OwnSocket::at(address));
+                    sockets.own.extend(OwnSocket::at(&address.address));
                 }
                 Err(error) if needed => {
                     return Err(ServerError::Listen {
@@ -193,25 +200,34 @@ pub fn run(
     notes: &Notes,
 ) -> Result<(), ServerError> {
     limits::fit(&mut config, notes);
-    let inherits = inherited.len();
+    let inherits = Inherited::of(&inherited);
+    let tls = Tls::default();
+    let seen = Fingerprint::of(&config.tls);
+    for warning in tls.load(&config.tls)? {
+        notes.write(format_args!("warning: {warning}"));
+    }
     let sockets = Sockets::bind(&config, inherited)?;
     let admin = config.admin.clone();
     let admin = admin
         .map(|address| {
-            let bound = net::bind(&address, 1).and_then(|mut bound| {
+            let listen = ListenAddress::from(address.clone());
+            let bound = net::bind(&listen, 1).and_then(|mut bound| {
                 bound
                     .pop()
                     .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
             });
             bound
                 .map(|bound| (bound, OwnSocket::at(&address)))
-                .map_err(|error| ServerError::Listen { address, error })
+                .map_err(|error| ServerError::Listen {
+                    address: listen,
+                    error,
+                })
         })
         .transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let shared = Arc::new(Shared::new(config, notes.clone()));
+    let shared = Arc::new(Shared::new(config, tls, notes.clone()));
     let mut workers = Workers::start(&shared, sockets.workers)?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
@@ -227,7 +243,12 @@ pub fn run(
         for address in &sockets.addresses {
             notes.write(format_args!("listening on {address}"));
         }
-        attend(&shared, flags, inherits, &mut signals, &mut workers).await;
+        let settings = Settings {
+            flags,
+            inherits,
+            seen,
+        };
+        attend(&shared, settings, &mut signals, &mut workers).await;
         drain(&shared, &mut signals, &mut workers).await;
         Ok::<(), io::Error>(())
     });
@@ -240,16 +261,24 @@ pub fn run(
     Ok(outcome?)
 }
 
+/// Where the settings come from.
+struct Settings<'a> {
+    flags: &'a Flags,
+    inherits: Inherited,
+    /// The certificates' and keys' files, as they were when they were last read.
+    seen: Fingerprint,
+}
+
 /// What the main thread does while the workers serve. Ends with a signal, or if a worker ends.
 async fn attend(
     shared: &Arc<Shared>,
-    flags: &Flags,
-    inherits: usize,
+    mut settings: Settings<'_>,
     signals: &mut Signals,
     workers: &mut Workers,
 ) {
     let mut watched = 0;
     let mut tick = tokio::time::interval(TICK);
+    let mut look = tokio::time::interval(LOOK);
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
         let backends = shared.config().backends.len();
@@ -261,32 +290,68 @@ async fn attend(
         tokio::select! {
             () = signals.end.recv() => return,
             _ = workers.ended.recv() => return,
-            _ = signals.hangup.recv() => reload(shared, flags, inherits),
+            _ = signals.hangup.recv() => settings.reload(shared),
+            _ = look.tick() => settings.look(shared),
             _ = tick.tick() => shared.gate.tick(),
         }
     }
 }
 
-/// Reads the settings again and takes them over.
-fn reload(shared: &Shared, flags: &Flags, inherits: usize) {
-    let notes = &shared.notes;
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
-    }
-    match flags.clone().resolve(inherits) {
-        Ok(mut config) => {
-            limits::fit(&mut config, notes);
-            let lines = shared.reload(config);
-            for line in &lines {
-                notes.write(format_args!("reload: {line}"));
-            }
-            notes.write(format_args!("reloaded: {} changes", lines.len()));
+impl Settings<'_> {
+    /// Reads the settings again and takes them over.
+    fn reload(&mut self, shared: &Shared) {
+        let notes = &shared.notes;
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
         }
-        Err(error) => notes.write(format_args!(
-            "reload refused, the settings stay as they are: {error}"
-        )),
+        match self.read_again(shared) {
+            Ok(config) => {
+                let lines = shared.reload(config);
+                for line in &lines {
+                    notes.write(format_args!("reload: {line}"));
+                }
+                notes.write(format_args!("reloaded: {} changes", lines.len()));
+            }
+            Err(error) => notes.write(format_args!(
+                "reload refused, the settings stay as they are: {error:#}"
+            )),
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
     }
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+
+    /// The settings as they are now, with certificates and keys in use already.
+    fn read_again(&mut self, shared: &Shared) -> anyhow::Result<Config> {
+        let mut config = self.flags.clone().resolve(self.inherits)?;
+        limits::fit(&mut config, &shared.notes);
+        self.seen = Fingerprint::of(&config.tls);
+        for warning in shared.tls.load(&config.tls)? {
+            shared.notes.write(format_args!("warning: {warning}"));
+        }
+        Ok(config)
+    }
+
+    /// Takes over certificates and keys whose files have changed.
+    fn look(&mut self, shared: &Shared) {
+        let files = &shared.config().tls;
+        let found = Fingerprint::of(files);
+        if found == self.seen {
+            return;
+        }
+        self.seen = found;
+        match shared.tls.load(files) {
+            Ok(warnings) => {
+                shared
+                    .notes
+                    .write(format_args!("certificates changed: they are read again"));
+                for warning in warnings {
+                    shared.notes.write(format_args!("warning: {warning}"));
+                }
+            }
+            Err(error) => shared.notes.write(format_args!(
+                "certificates changed, and those read before stay in use: {error}"
+            )),
+        }
+    }
 }
 
 /// Lets requests in flight end: until the last has, time is up, or a second signal comes.

@@ -42,6 +42,7 @@ impl Proxy {
         while address.is_none() || admin.is_none() {
             let line = lines.next().expect("the proxy ended at its start").unwrap();
             if let Some(text) = line.strip_prefix("level2: listening on ") {
+                let text = text.strip_prefix("tls:").unwrap_or(text);
                 address = Some(text.parse().unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()));
             }
             if let Some(text) = line.strip_prefix("level2: metrics on ") {

@@ -205,6 +205,8 @@ pub fn check_request(input: &[u8], trusted: bool) {
     let hop = Hop {
         sender: SENDER,
         trusted,
+        secure: false,
+        http2: false,
     };
     head.write(hop, &mut out);
     check_passed(&out, &oracle, trusted);
@@ -413,7 +415,7 @@ pub fn check_chunks(input: &[u8], cut: usize) {
         assert_eq!((&content, used), (&expected, length));
         let mut again = Vec::new();
         Encoder::Chunked.push(&mut again, &content);
-        Encoder::Chunked.finish(&mut again);
+        Encoder::Chunked.finish(b"", &mut again);
         assert_eq!(chunks(&again), Some((expected, again.len())));
     } else if let Some((_, length)) = oracle {
         // Only for the sake of a bound on what is not content.
