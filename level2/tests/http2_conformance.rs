@@ -63,9 +63,9 @@ fn errors_of_a_connection_end_it_with_their_code() {
             size,
         ),
         (
-            "a window too large in SETTINGS (6.5.2)",
+            "a window too large in SETTINGS (6.5.2; rather FLOW_CONTROL_ERROR)",
             frame(SETTINGS, 0, 0, &[0, 4, 255, 255, 255, 255]),
-            flow,
+            protocol,
         ),
         (
             "a frame size too small in SETTINGS (6.5.2)",

@@ -41,13 +41,16 @@ impl Outgoing {
         let mut used = 0;
         while used < text.len() && !self.done {
             let rest = &text[used..];
+            if self.stream.capacity() < rest.len() {
+                // What is left of an earlier wish would make a frame of its own.
+                self.stream.reserve_capacity(rest.len());
+            }
             let room = self.stream.capacity();
             let mut trial = self.decoder;
             let piece = trial
                 .next(&rest[..rest.len().min(room.max(1))])
                 .map_err(|_| broken("no such body"))?;
             if piece.data > room {
-                self.stream.reserve_capacity(rest.len());
                 match self.stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(_))) => continue,
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),

@@ -143,15 +143,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             let next = poll_fn(|cx| {
                 let polled = self.connection.poll_accept(cx);
                 self.pass_time(&mut looked);
+                if self.live.meter.exhausted() {
+                    return Poll::Ready(Next::Leave(Reason::ENHANCE_YOUR_CALM));
+                }
                 match polled {
                     Poll::Ready(Some(Ok(opened))) => {
                         return Poll::Ready(Next::Stream(Box::new(opened)));
                     }
                     Poll::Ready(_) => return Poll::Ready(Next::Over),
                     Poll::Pending => {}
-                }
-                if self.live.meter.exhausted() {
-                    return Poll::Ready(Next::Leave(Reason::ENHANCE_YOUR_CALM));
                 }
                 if !leaving && closing.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::Leave(Reason::NO_ERROR));

@@ -27,13 +27,16 @@ impl Tls {
             .clone()
     }
 
-    /// Reads the files and takes them over. Returns what is to be warned of; after an error everything
-    /// is as before.
+    /// Reads the files and takes them over. Returns what is to be warned of; after an error, or where no
+    /// files are named, everything is as before.
     pub fn load(&self, files: &TlsFiles) -> Result<Vec<String>, TlsError> {
         let before = self.current();
-        let loaded = Credentials::load(files, before.as_deref())?;
-        let warnings = loaded.as_ref().map_or(Vec::new(), Credentials::warnings);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = loaded.map(Arc::new);
+        let Some(loaded) = Credentials::load(files, before.as_deref())? else {
+            // Where to listen does not change while the proxy runs: whoever still comes is still served.
+            return Ok(Vec::new());
+        };
+        let warnings = loaded.warnings();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(loaded));
         Ok(warnings)
     }
 }
