@@ -10,6 +10,9 @@
 #                                        for each request, without resumption (TLS 1.3, P-256)
 #   level2/benches/compare.sh --h2       HTTP/2 over TLS, 10 streams on each connection (h2load)
 #
+# Requests of one client, 640 at once with --h2, are not to be turned away here: level2 is told that the backend can take
+# them (--max-in-flight), which it would find out to be false.
+#
 # Debian packages: nginx-light, haproxy, wrk; openssl for --tls and --h2, nghttp2-client for --h2. A peer that
 # is not installed is left out.
 set -euo pipefail
@@ -42,6 +45,8 @@ trap stop EXIT
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 backend=$(port) by_level2=$(port) by_nginx=$(port) by_haproxy=$(port)
 
+open=()
+[ "${kinds[0]}" != streams ] || open=(--max-in-flight 1024)
 tls=() nginx_tls="" haproxy_tls="" scheme=http
 if [ "${kinds[0]}" != plain ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
@@ -85,7 +90,8 @@ CONF
 
 nginx -p "$folder" -c "$folder/backend.conf" & pids+=($!)
 nginx -p "$folder" -c "$folder/proxy.conf" & pids+=($!)
-"$BINARY" --listen "${tls:+tls:}127.0.0.1:$by_level2" "${tls[@]}" --backend "127.0.0.1:$backend" --threads "$THREADS" 2>/dev/null & pids+=($!)
+"$BINARY" --listen "${tls:+tls:}127.0.0.1:$by_level2" "${tls[@]}" --backend "127.0.0.1:$backend" --threads "$THREADS" \
+    "${open[@]}" 2>/dev/null & pids+=($!)
 names=(level2 nginx) ports=("$by_level2" "$by_nginx")
 if have haproxy; then
     haproxy -f "$folder/haproxy.cfg" >/dev/null 2>&1 & pids+=($!)

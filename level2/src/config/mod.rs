@@ -360,6 +360,13 @@ mod tests {
             &["--client-ca", "a"],
             &["--client-naming", "san"],
             &["--redirect-to-https=x"],
+            &[
+                "--listen",
+                ":1",
+                "--backend",
+                "127.0.0.1:2",
+                "--redirect-to-https=0",
+            ],
             &["--health", "healthz"],
             &["--health", "/a b"],
             &["--in-port", "70000"],

@@ -41,6 +41,10 @@ impl Options {
             let message = format!("`{path}` is not a path such as /healthz");
             return Err(value("health", message));
         }
+        if self.redirect_to_https == Some(0) {
+            let message = "a port is a number from 1 to 65535".into();
+            return Err(value("redirect-to-https", message));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let max_connections = within(
             "max-connections",
