@@ -39,6 +39,9 @@ pub enum Error {
     /// A program cannot be shut in; the text says what is missing.
     #[error("no sandbox: {0}")]
     NoSandbox(String),
+    /// There can be no machines; the text says what is missing.
+    #[error("no machines: {0}")]
+    NoMachines(String),
     /// Small disks exist on Linux only.
     #[error("small disks (the fulldisk monkey) need Linux")]
     NoSmallDisks,

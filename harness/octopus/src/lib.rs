@@ -8,6 +8,8 @@
 //!   out on any [`Stage`], in real time or in a test's.
 //! - [`ProcessGroup`] and [`WorkDir`] are processes and folders that never outlive their owner,
 //!   with a [`watcher`] not even when it is killed; [`interrupt`] turns Ctrl-C into an orderly end, and [`random`] has streams of random numbers.
+//! - [`Transport::Machines`] gives each node a whole [`Machine`]: a network of its own with addresses and
+//!   names, on which any program runs as it is, and packets between them.
 //! - [`sandbox`] runs a program in namespaces of its own, where it cannot see, reach or use up what
 //!   is not given to it.
 //! - [`trace`] reads what any distributed program wrote down of a run, and draws it in space and time.
@@ -60,7 +62,10 @@
 mod error;
 mod events;
 pub mod interrupt;
+mod machines;
 mod monkeys;
+#[cfg(target_os = "linux")]
+mod netlink;
 mod network;
 mod nodes;
 mod process;
@@ -76,14 +81,17 @@ pub use events::{
     ActEvent, EVENTS_SCHEMA, Event, EventLog, LinkNow, NodeAddress, NodeNow, Own, PeerAddress,
     Record, Sample, Start,
 };
+pub use machines::{LEAST_MTU, MOST_MACHINES, MOST_MTU, Machine, MachineAddress, MachineSettings};
 pub use monkeys::{
-    Act, Intensity, Monkey, MonkeySettings, News, Pace, Performer, Progress, Schedule, Stage, What,
+    Act, BadSchedule, Intensity, Monkey, MonkeySettings, News, Pace, Performer, Progress, Schedule,
+    Stage, What,
 };
 pub use network::{
-    CHUNK_BYTES, Change, Deliverable, Direction, DirectionTraffic, Endpoint, LinkState, Moment,
-    Network, NetworkConfig, NodeId, Pair, Pipe, Route, Traffic, UNDER_DELAY, WAITING, pairs,
+    CHUNK_BYTES, Change, Deliverable, Device, Direction, DirectionTraffic, Down, Endpoint,
+    LinkState, Moment, Network, NetworkConfig, NodeId, PacketRules, Pair, Pipe, Route,
+    SwitchConfig, Traffic, UNDER_DELAY, WAITING, pairs,
 };
-pub use nodes::{Echo, NodeSpec, NodeState, Nodes, SmallDisk};
+pub use nodes::{Echo, NodePlan, NodeSpec, NodeState, Nodes, ProcessSpec, SmallDisk};
 pub use process::{ProcessGroup, Signal, watcher};
 pub use simulation::{Config, Octopus, Place, Transport};
 pub use socket_file::{SocketFile, SocketFileError};

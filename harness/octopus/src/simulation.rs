@@ -26,11 +26,13 @@ use crate::{
         ActEvent, EVENTS_SCHEMA, Event, EventLog, LinkNow, NodeAddress, PeerAddress, Sample, Start,
         object,
     },
+    machines::{Machine, MachineAddress, MachineSettings, Machines},
     monkeys::{Monkey, MonkeySettings, News, Performer, Progress, Schedule, Stage},
     network::{
-        Change, Endpoint, LinkState, Network, NetworkConfig, NodeId, Pair, Route, Traffic, pairs,
+        Change, Device, Endpoint, LinkState, Network, NetworkConfig, NodeId, Pair, Route,
+        SwitchConfig, Traffic, pairs,
     },
-    nodes::{Echo, NodeSpec, NodeState, Nodes, SmallDisk},
+    nodes::{Echo, NodePlan, NodeState, Nodes, SmallDisk},
 };
 
 /// The longest path of a unix socket, in bytes.
@@ -40,13 +42,18 @@ const SOCKET_PATH_BYTES: usize = 107;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What the nodes' links are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transport {
     /// Unix sockets in the nodes' folders.
     Unix,
     /// TCP on the loopback interface.
     Tcp,
+    /// IP packets: each node has a machine of its own, and so have the clients. Linux, as root.
+    Machines(MachineSettings),
 }
+
+/// The port at which a node on a machine of its own is said to listen: it may listen at any others.
+const MACHINE_PORT: u16 = 7700;
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -85,6 +92,7 @@ pub struct Place {
 pub struct Octopus {
     network: Arc<Network>,
     nodes: Arc<Nodes>,
+    machines: Option<Machines>,
     log: Arc<EventLog>,
     schedule: Schedule,
     monkeys: Option<Monkeys>,
@@ -134,10 +142,22 @@ enum Order {
 impl Octopus {
     /// Lays out the folders below `root`, starts the network, and prepares the nodes; `spec` says
     /// how to start the one at a place.
-    pub fn new(
+    pub fn new<S: Into<NodePlan>>(
         config: &Config,
         root: &Path,
-        spec: impl Fn(&Place) -> NodeSpec,
+        spec: impl Fn(&Place) -> S,
+    ) -> Result<Self, Error> {
+        let duration_us = config.duration.as_micros() as u64;
+        let schedule = Schedule::new(config.seed, config.nodes, duration_us, &config.monkeys);
+        Self::with_schedule(config, schedule, root, spec)
+    }
+
+    /// The same with a schedule of one's own in place of the seed's; it is for the nodes of `config`.
+    pub fn with_schedule<S: Into<NodePlan>>(
+        config: &Config,
+        schedule: Schedule,
+        root: &Path,
+        spec: impl Fn(&Place) -> S,
     ) -> Result<Self, Error> {
         if config.nodes == 0 {
             return Err(Error::NoNodes);
@@ -158,42 +178,50 @@ impl Octopus {
         let listens = match config.transport {
             Transport::Unix => unix_endpoints(&folders)?,
             Transport::Tcp => free_ports(config.nodes, &mut reserved)?,
+            Transport::Machines(_) => machine_endpoints(config.nodes),
         };
-        let duration_us = config.duration.as_micros() as u64;
-        let schedule = Schedule::new(config.seed, config.nodes, duration_us, &config.monkeys);
-        let network = Network::start(NetworkConfig {
-            nodes: config.nodes,
-            seed: config.seed,
-            links: schedule.links.clone(),
-            routes: routes(config, &folders, &listens),
-        })
-        .doing(|| "cannot set up the network".to_owned())?;
+        let (machines, network) = match &config.transport {
+            Transport::Machines(settings) => {
+                let (machines, devices) = Machines::new(config.nodes, root, settings)?;
+                (Some(machines), switch(config, settings, &schedule, devices))
+            }
+            Transport::Unix | Transport::Tcp => {
+                (None, sockets(config, &schedule, &folders, &listens))
+            }
+        };
+        let network = network.doing(|| "cannot set up the network".to_owned())?;
         drop(reserved);
         let places: Vec<Place> = (0..config.nodes)
-            .map(|node| place(node, &network, &folders[node], &listens[node]))
+            .map(|node| place(node, &network, &folders[node], &listens))
             .collect();
-        let specs: Vec<NodeSpec> = places.iter().map(spec).collect();
-        let addresses = places.iter().zip(&specs);
+        let mut plans: Vec<NodePlan> = places.iter().map(|place| spec(place).into()).collect();
+        for (node, plan) in plans.iter_mut().enumerate() {
+            plan.machine = machines
+                .as_ref()
+                .map(|machines| Arc::clone(&machines.nodes[node]));
+        }
+        let addresses = places.iter().zip(&plans);
         log.note(Event::Start(Box::new(Start {
             schema: EVENTS_SCHEMA,
             seed: config.seed,
             nodes: config.nodes,
-            duration_us,
+            duration_us: config.duration.as_micros() as u64,
             monkeys: config.monkeys.clone(),
             addresses: addresses
-                .map(|(place, spec)| address(place, spec, root))
+                .map(|(place, plan)| address(place, plan, root))
                 .collect(),
             links: links_now(&network),
             schedule: schedule.acts.clone(),
         })));
         let echo = heard_by(&log, config.nodes, config.echo.clone());
-        let nodes = Nodes::new(specs, root, Some(echo));
+        let nodes = Nodes::new(plans, root, Some(echo));
         for (node, disk) in disks.into_iter().enumerate() {
             nodes.give_disk(node, disk);
         }
         Ok(Self {
             network: Arc::new(network),
             nodes: Arc::new(nodes),
+            machines,
             log,
             schedule,
             monkeys: None,
@@ -204,11 +232,24 @@ impl Octopus {
 
     /// Starts the nodes.
     pub fn start(&self) -> Result<(), Error> {
-        self.nodes.start()?;
-        for node in 0..self.nodes.count() {
-            self.log.note(Event::Node(self.nodes.now(node)));
-        }
+        (0..self.nodes.count()).try_for_each(|node| self.start_one(node))
+    }
+
+    /// Starts one of the nodes.
+    pub fn start_one(&self, node: NodeId) -> Result<(), Error> {
+        self.nodes.start_one(node)?;
+        self.log.note(Event::Node(self.nodes.now(node)));
         Ok(())
+    }
+
+    /// The machine for clients, if nodes have machines: it is joined to each of theirs by a link without trouble.
+    pub fn client_machine(&self) -> Option<&Arc<Machine>> {
+        self.machines.as_ref().map(|machines| &machines.client)
+    }
+
+    /// The machine of a node, if nodes have machines.
+    pub fn machine(&self, node: NodeId) -> Option<&Arc<Machine>> {
+        self.machines.as_ref()?.nodes.get(node)
     }
 
     /// The network.
@@ -229,6 +270,17 @@ impl Octopus {
     /// What the monkeys will do.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
+    }
+
+    /// Links and nodes, for whoever breaks them by hand; what changes is written down.
+    pub fn stage(&self) -> impl Stage + Send + use<> {
+        LiveStage {
+            network: Arc::clone(&self.network),
+            nodes: Arc::clone(&self.nodes),
+            log: Arc::clone(&self.log),
+            fault: Arc::clone(&self.fault),
+            progress: Progress::default,
+        }
     }
 
     /// Lets the monkeys loose; their time starts now.
@@ -336,25 +388,70 @@ impl Drop for Octopus {
     }
 }
 
-fn place(node: NodeId, network: &Network, folder: &Path, listen: &Endpoint) -> Place {
+/// The place of a node. Machines find each other directly, without anybody who listens on their behalf.
+fn place(node: NodeId, network: &Network, folder: &Path, listens: &[Endpoint]) -> Place {
     let routes = network.routes().iter().filter(|route| route.from == node);
+    let mut peers: Vec<(NodeId, Endpoint)> = routes
+        .map(|route| (route.to, route.listen.clone()))
+        .collect();
+    if network.routes().is_empty() {
+        let others = listens.iter().cloned().enumerate();
+        peers = others.filter(|(peer, _)| *peer != node).collect();
+    }
     Place {
         node,
         folder: folder.to_owned(),
-        listen: listen.clone(),
-        peers: routes
-            .map(|route| (route.to, route.listen.clone()))
-            .collect(),
+        listen: listens[node].clone(),
+        peers,
     }
 }
 
-fn address(place: &Place, spec: &NodeSpec, root: &Path) -> NodeAddress {
+fn sockets(
+    config: &Config,
+    schedule: &Schedule,
+    folders: &[PathBuf],
+    listens: &[Endpoint],
+) -> io::Result<Network> {
+    Network::start(NetworkConfig {
+        nodes: config.nodes,
+        seed: config.seed,
+        links: schedule.links.clone(),
+        routes: routes(config, folders, listens),
+    })
+}
+
+fn switch(
+    config: &Config,
+    settings: &MachineSettings,
+    schedule: &Schedule,
+    devices: Vec<Device>,
+) -> io::Result<Network> {
+    Network::start_switch(SwitchConfig {
+        nodes: config.nodes,
+        seed: config.seed,
+        links: schedule.links.clone(),
+        rules: settings.rules,
+        devices,
+    })
+}
+
+fn machine_endpoints(nodes: usize) -> Vec<Endpoint> {
+    let address = |node| SocketAddr::from((MachineAddress::of_node(node).v4, MACHINE_PORT));
+    (0..nodes)
+        .map(|node| Endpoint::Tcp(address(node)))
+        .collect()
+}
+
+fn address(place: &Place, plan: &NodePlan, root: &Path) -> NodeAddress {
     let peers = place.peers.iter().map(|(node, endpoint)| PeerAddress {
         node: *node,
         address: endpoint.to_string(),
     });
-    let program = spec.program.as_os_str();
-    let command = std::iter::once(program).chain(spec.arguments.iter().map(OsString::as_os_str));
+    // Of several processes the first stands for the node.
+    let command = plan.processes.first().into_iter().flat_map(|spec| {
+        let program = spec.program.as_os_str();
+        std::iter::once(program).chain(spec.arguments.iter().map(OsString::as_os_str))
+    });
     NodeAddress {
         node: place.node,
         listen: place.listen.to_string(),
@@ -407,7 +504,7 @@ fn routes(config: &Config, folders: &[PathBuf], listens: &[Endpoint]) -> Vec<Rou
         for to in (0..config.nodes).filter(|&to| to != from) {
             let listen = match config.transport {
                 Transport::Unix => Endpoint::Unix(folder.join(format!("node{to}.sock"))),
-                Transport::Tcp => Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+                _ => Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             };
             routes.push(Route {
                 from,

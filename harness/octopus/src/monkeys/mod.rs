@@ -6,9 +6,11 @@
 //! end of each of its acts is a run-time event.
 
 mod act;
+mod parse;
 mod schedule;
 mod settings;
 
 pub use act::{News, Performer, Progress, Stage};
+pub use parse::BadSchedule;
 pub use schedule::{Act, Schedule, What};
 pub use settings::{Intensity, Monkey, MonkeySettings, Pace};

@@ -14,7 +14,7 @@ pub struct DirectionTraffic {
     pub bytes_read: u64,
     /// Bytes handed to the receiving node; those lost on the way make the difference.
     pub bytes_written: u64,
-    /// Chunks handed to the receiving node, each of at most 1,024 bytes.
+    /// Chunks handed to the receiving node, each of at most 1,024 bytes; between machines, packets.
     pub chunks: u64,
     /// Connects in this direction that were not refused.
     pub connections: u64,
@@ -74,6 +74,10 @@ impl Counters {
             nodes,
             directions: (0..nodes * nodes).map(|_| LiveTally::default()).collect(),
         }
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.nodes
     }
 
     pub fn direction(&self, from: NodeId, to: NodeId) -> &LiveTally {

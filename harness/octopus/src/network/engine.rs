@@ -31,7 +31,7 @@ const FIRST_LISTENER: usize = 2;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Streams of the seed from here on belong to the links.
-const LINK_STREAMS: u64 = 1 << 32;
+pub(super) const LINK_STREAMS: u64 = 1 << 32;
 
 /// What the users of a network ask of its thread.
 #[derive(Debug)]

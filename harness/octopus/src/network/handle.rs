@@ -10,6 +10,7 @@ use super::config::{NetworkConfig, Route};
 use super::counters::{Counters, Traffic};
 use super::engine::{Engine, Order};
 use super::link::{Change, LinkState, Pair, pairs};
+use super::packets::{Switch, SwitchConfig};
 
 /// A running network. Dropping it stops it.
 #[derive(Debug)]
@@ -32,16 +33,48 @@ impl Network {
         }
         let counters = Arc::new(Counters::new(config.nodes));
         let (orders, inbox) = mpsc::channel();
-        let links = Mutex::new(config.links.clone());
-        let nodes = config.nodes;
+        let links = config.links.clone();
         let (engine, routes, waker) = Engine::new(config, Arc::clone(&counters), inbox)?;
+        Self::on_thread(
+            move || engine.run(),
+            links,
+            routes,
+            (orders, waker, counters),
+        )
+    }
+
+    /// Starts the thread of a network that carries IP packets between devices. It has no routes.
+    pub fn start_switch(config: SwitchConfig) -> io::Result<Self> {
+        if config.links.len() != pairs(config.nodes).len() || config.devices.len() < config.nodes {
+            return Err(io::Error::other(
+                "a network needs the state of every link and all devices",
+            ));
+        }
+        let counters = Arc::new(Counters::new(config.nodes));
+        let (orders, inbox) = mpsc::channel();
+        let links = config.links.clone();
+        let (switch, waker) = Switch::new(config, Arc::clone(&counters), inbox)?;
+        Self::on_thread(
+            move || switch.run(),
+            links,
+            Vec::new(),
+            (orders, waker, counters),
+        )
+    }
+
+    fn on_thread(
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+        links: Vec<LinkState>,
+        routes: Vec<Route>,
+        (orders, waker, counters): (mpsc::Sender<Order>, Waker, Arc<Counters>),
+    ) -> io::Result<Self> {
         let thread = std::thread::Builder::new()
             .name("network".to_owned())
-            .spawn(move || engine.run())?;
+            .spawn(run)?;
         Ok(Self {
-            nodes,
+            nodes: counters.nodes(),
             routes,
-            links,
+            links: Mutex::new(links),
             orders,
             waker: Arc::new(waker),
             counters,

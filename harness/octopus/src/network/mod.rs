@@ -8,6 +8,9 @@
 //! One thread (`engine`) owns every socket and every timer; the rules are plain values without
 //! I/O or clocks (`link`, `pipe`) so that tests drive them in virtual time. Callers hold a
 //! [`Network`], which sends commands to the thread and reads counters.
+//!
+//! Between whole machines another thread (`packets`) takes its place, which carries IP packets over the
+//! same links.
 
 mod config;
 mod connection;
@@ -16,6 +19,7 @@ mod end;
 mod engine;
 mod handle;
 mod link;
+mod packets;
 mod pipe;
 mod socket;
 mod timer;
@@ -24,5 +28,6 @@ pub use config::{NetworkConfig, Route};
 pub use counters::{DirectionTraffic, Traffic};
 pub use handle::Network;
 pub use link::{Change, Direction, LinkState, Moment, NodeId, Pair, pairs};
+pub use packets::{Device, Down, PacketRules, SwitchConfig};
 pub use pipe::{CHUNK_BYTES, Deliverable, Pipe, UNDER_DELAY, WAITING};
 pub use socket::Endpoint;

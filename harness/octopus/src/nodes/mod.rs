@@ -11,14 +11,16 @@ mod output;
 use std::{
     ffi::OsString,
     io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     error::{Doing, Error},
     events::NodeNow,
+    machines::Machine,
     network::NodeId,
     process::{self, ProcessGroup, Signal},
 };
@@ -37,6 +39,45 @@ pub struct NodeSpec {
     pub arguments: Vec<OsString>,
     /// The folder that it runs in, which exists.
     pub folder: PathBuf,
+}
+
+/// A process of a node.
+#[derive(Clone, Debug)]
+pub struct ProcessSpec {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables in its environment, besides ours.
+    pub environment: Vec<(String, String)>,
+    /// The user and group that it runs as, if not as we do; that takes the rights of root.
+    pub user: Option<u32>,
+}
+
+/// A node in full: several processes that live and die together, and the machine that they are on.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// The folder that they run in, which exists.
+    pub folder: PathBuf,
+    /// They are started in this order.
+    pub processes: Vec<ProcessSpec>,
+    /// Where they run, if not where we do.
+    pub machine: Option<Arc<Machine>>,
+}
+
+impl From<NodeSpec> for NodePlan {
+    fn from(spec: NodeSpec) -> Self {
+        Self {
+            folder: spec.folder,
+            processes: vec![ProcessSpec {
+                program: spec.program,
+                arguments: spec.arguments,
+                environment: Vec::new(),
+                user: None,
+            }],
+            machine: None,
+        }
+    }
 }
 
 /// What a node does at the moment.
@@ -74,9 +115,10 @@ pub struct Nodes {
 
 #[derive(Debug)]
 struct Node {
-    spec: NodeSpec,
+    plan: NodePlan,
     life: Lifecycle,
-    process: Option<ProcessGroup>,
+    /// Empty while it is dead.
+    processes: Vec<ProcessGroup>,
     disk: Option<SmallDisk>,
     /// How often its disk was filled and not yet freed.
     fillings: u32,
@@ -86,19 +128,19 @@ struct Node {
 impl Nodes {
     /// Nodes that are not started yet. Their output goes to `ROOT/nodeI.log`, and to `echo`, line
     /// by line.
-    pub fn new(specs: Vec<NodeSpec>, root: &Path, echo: Option<Echo>) -> Self {
-        let node = |spec| {
+    pub fn new(plans: Vec<NodePlan>, root: &Path, echo: Option<Echo>) -> Self {
+        let node = |plan| {
             Mutex::new(Node {
-                spec,
+                plan,
                 life: Lifecycle::default(),
-                process: None,
+                processes: Vec::new(),
                 disk: None,
                 fillings: 0,
                 exited: None,
             })
         };
         Self {
-            nodes: specs.into_iter().map(node).collect(),
+            nodes: plans.into_iter().map(node).collect(),
             output: Collector::new(root, echo),
         }
     }
@@ -115,15 +157,22 @@ impl Nodes {
 
     /// Starts them, one right after the other.
     pub fn start(&self) -> Result<(), Error> {
-        for node in 0..self.count() {
-            let mut guard = self.lock(node);
-            let deed = guard.life.start();
-            self.perform(node, &mut guard, deed).doing(|| {
-                let program = guard.spec.program.display();
-                format!("cannot start node {node} ({program})")
-            })?;
-        }
-        Ok(())
+        (0..self.count()).try_for_each(|node| self.start_one(node))
+    }
+
+    /// Starts one of them.
+    pub fn start_one(&self, node: NodeId) -> Result<(), Error> {
+        let mut guard = self.lock(node);
+        let deed = guard.life.start();
+        self.perform(node, &mut guard, deed).doing(|| {
+            let programs = guard
+                .plan
+                .processes
+                .iter()
+                .map(|process| process.program.display().to_string());
+            let programs: Vec<String> = programs.collect();
+            format!("cannot start node {node} ({})", programs.join(", "))
+        })
     }
 
     /// Stops a node once more.
@@ -147,7 +196,7 @@ impl Nodes {
             let mut guard = self.lock(node);
             guard.look()?;
             if guard.life.kill() == Deed::Kill {
-                dying.extend(guard.process.take());
+                dying.append(&mut guard.processes);
             }
         }
         process::kill_together(dying)
@@ -205,7 +254,7 @@ impl Nodes {
             node,
             state: guard.life.state(),
             incarnation: guard.life.incarnation(),
-            pid: guard.process.as_ref().map(ProcessGroup::id),
+            pid: guard.processes.first().map(ProcessGroup::id),
         }
     }
 
@@ -227,7 +276,8 @@ impl Nodes {
 
     /// Kills them all, and waits until their output is collected.
     pub fn stop(&self) {
-        let dying = (0..self.count()).filter_map(|node| self.lock(node).process.take());
+        let dying =
+            (0..self.count()).flat_map(|node| std::mem::take(&mut self.lock(node).processes));
         // Errors mean that processes are gone; that is what we want.
         let _gone = process::kill_together(dying.collect());
         // A daemon that hides its descent would hold the output open.
@@ -236,27 +286,47 @@ impl Nodes {
     }
 
     fn perform(&self, node: NodeId, guard: &mut Node, deed: Deed) -> io::Result<()> {
-        match (deed, &mut guard.process) {
-            (Deed::Stop, Some(process)) => process.stop(),
-            (Deed::Continue, Some(process)) => process.signal(Signal::CONT),
-            (Deed::Launch, _) => self.launch(node, guard),
-            _ => Ok(()),
+        match deed {
+            // All are told before any is waited for.
+            Deed::Stop => {
+                let tell = |process: &ProcessGroup| process.signal(Signal::STOP);
+                guard.processes.iter().try_for_each(tell)?;
+                guard.processes.iter().try_for_each(ProcessGroup::stop)
+            }
+            Deed::Continue => {
+                let tell = |process: &ProcessGroup| process.signal(Signal::CONT);
+                guard.processes.iter().try_for_each(tell)
+            }
+            Deed::Launch => self.launch(node, guard),
+            Deed::Kill | Deed::Nothing => Ok(()),
         }
     }
 
     fn launch(&self, node: NodeId, guard: &mut Node) -> io::Result<()> {
-        let (reader, writer) = io::pipe()?;
-        let mut command = Command::new(&guard.spec.program);
-        command
-            .args(&guard.spec.arguments)
-            .current_dir(&guard.spec.folder)
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
-        guard.process = Some(ProcessGroup::spawn(&mut command)?);
-        // The command holds our copies of the writing end: the reader would never see its end.
-        drop(command);
-        self.output.collect(node, reader)
+        for spec in &guard.plan.processes {
+            let (reader, writer) = io::pipe()?;
+            let mut command = Command::new(&spec.program);
+            command
+                .args(&spec.arguments)
+                .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+                .current_dir(&guard.plan.folder)
+                .stdin(Stdio::null())
+                .stdout(writer.try_clone()?)
+                .stderr(writer);
+            if let Some(user) = spec.user {
+                command.uid(user).gid(user);
+            }
+            // The command holds our copies of the writing end: with them the reader would never see its
+            // end, so it goes as soon as it has done its work.
+            let mut spawn = move || ProcessGroup::spawn(&mut command);
+            let process = match &guard.plan.machine {
+                Some(machine) => machine.run(spawn)??,
+                None => spawn()?,
+            };
+            guard.processes.push(process);
+            self.output.collect(node, reader)?;
+        }
+        Ok(())
     }
 
     fn lock(&self, node: NodeId) -> MutexGuard<'_, Node> {
@@ -269,13 +339,15 @@ impl Nodes {
 impl Node {
     /// Looks whether it has ended by itself.
     fn look(&mut self) -> io::Result<()> {
-        if self.exited.is_none()
-            && let Some(process) = &mut self.process
-        {
-            self.exited = process.try_wait()?;
-            if self.exited.is_some() {
-                self.life.exit();
+        for process in &mut self.processes {
+            if self.exited.is_none() {
+                self.exited = process.try_wait()?;
             }
+        }
+        // They live and die together: the others are no node without the one that ended.
+        if self.exited.is_some() && !self.processes.is_empty() {
+            self.life.exit();
+            process::kill_together(std::mem::take(&mut self.processes))?;
         }
         Ok(())
     }
@@ -293,7 +365,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             folder: root.path().to_owned(),
         };
-        Nodes::new(vec![spec], root.path(), None)
+        Nodes::new(vec![spec.into()], root.path(), None)
     }
 
     fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
@@ -311,7 +383,7 @@ mod tests {
     /// The state letter of a process: `T` is stopped.
     #[cfg(target_os = "linux")]
     fn letter(nodes: &Nodes) -> String {
-        let id = nodes.lock(0).process.as_ref().unwrap().id();
+        let id = nodes.lock(0).processes[0].id();
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
         stat.rsplit(") ").next().unwrap()[..1].to_owned()
     }

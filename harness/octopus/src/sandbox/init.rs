@@ -17,8 +17,11 @@ use rustix::{
     thread::CapabilitySet,
 };
 
-use super::{EXIT_NO_SANDBOX, EXIT_SIGNALLED, Limits, Reach, Sandbox, loopback, memory, root};
-use crate::error::{Doing, Error};
+use super::{EXIT_NO_SANDBOX, EXIT_SIGNALLED, Limits, Reach, Sandbox, memory, root};
+use crate::{
+    error::{Doing, Error},
+    netlink,
+};
 
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,7 +37,8 @@ pub(super) fn run(sandbox: &Sandbox, words: &[OsString], user: Option<u32>) -> R
     };
     root::enter(sandbox)?;
     if sandbox.reach == Reach::Loopback {
-        loopback::raise().doing(|| "cannot raise the loopback device".to_owned())?;
+        netlink::raise(netlink::LOOPBACK)
+            .doing(|| "cannot raise the loopback device".to_owned())?;
     }
     let _name_stays = rustix::system::sethostname(b"sandbox");
     limit(sandbox.limits).doing(|| "cannot set limits".to_owned())?;
