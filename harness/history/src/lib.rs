@@ -4,8 +4,10 @@
 //! A [`History`] is what the clients recorded: operations with the times at which they were sent,
 //! sent again and answered. It knows nothing of what they mean. A [`Model`] does; [`check`] asks it
 //! and gives one of three verdicts ([`Verdict`]): *right*, *wrong* with a minimal [`Explanation`],
-//! or *undecided*, where the search took more than its [`Budget`]. There is one model so far,
-//! [`sql_counter`]; how it decides, and why that is complete, is told in `DESIGN.md`.
+//! or *undecided*, where the search took more than its [`Budget`]. [`sql_counter`] is the model of level 4's
+//! table; how it decides, and why that is complete, is told in `DESIGN.md`. [`Linearizable`] is one of whatever
+//! can be told as a state and steps, such as a [`Register`]. Sets, lists, queues and accounts have checks of their
+//! own that need no search ([`check_set`] and those beside it).
 //!
 //! ```
 //! use history::{check, sql_counter::{self, SqlCounter, Statement, Update}, Budget, History, Verdict};
@@ -34,10 +36,17 @@
 
 mod budget;
 mod check;
+mod collections;
+mod linearizable;
 mod minimal;
 mod operations;
 pub mod sql_counter;
 
 pub use budget::{Budget, Exhausted};
 pub use check::{Decision, Description, Explanation, Model, Prepared, Verdict, check};
+pub use collections::{
+    AppendInput, AppendOutput, Bank, BankInput, BankOutput, QueueInput, QueueOutput, SetInput,
+    SetOutput, check_append, check_bank, check_queue, check_set,
+};
+pub use linearizable::{Linearizable, Register, RegisterInput, RegisterOutput, Specification};
 pub use operations::{Answered, History, Operation, OperationId, Time};
