@@ -13,7 +13,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use serde_json::{Map, Value};
 
 /// Flags that say where results go; a replay must not overwrite them.
-const OUTPUTS: [&str; 5] = ["json", "root", "write", "events", "report"];
+const OUTPUTS: [&str; 7] = [
+    "json", "root", "write", "events", "report", "history", "ctl",
+];
 
 /// What the solution gets, after `--`.
 const ARGUMENTS: &str = "arguments";

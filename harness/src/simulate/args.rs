@@ -1,11 +1,20 @@
 //! The flags of `harness network`, and the command line of each node.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{duration, monkey_args::MonkeyArgs, solution};
-use octopus::{Endpoint, Monkey, MonkeySettings, Place};
+use super::{ctl::CtlArgs, judge_args::JudgeArgs, machine_args::MachineArgs};
+use crate::{
+    duration,
+    monkey_args::MonkeyArgs,
+    solution,
+    system::{self, System},
+};
+use octopus::{Monkey, MonkeySettings, Place, Schedule, Transport};
+
+/// How many nodes there are, unless flags or a system say otherwise.
+const DEFAULT_NODES: u16 = 3;
 
 /// Runs any program as N nodes on a network that lags, splits and breaks.
 ///
@@ -14,19 +23,30 @@ use octopus::{Endpoint, Monkey, MonkeySettings, Place};
 /// without that argument), and {peers} where it finds all others, as `1=ADDRESS,2=ADDRESS`.
 /// Addresses are unix sockets such as `./node2.sock`, or with --tcp `host:port`. Whatever a node
 /// says to another goes through these addresses.
+///
+/// With --machines each node has a network of its own, and whatever it says to another is on the links. There
+/// are also {ip}, {ip6}, {host}, and {peers:FORMAT} and {all:FORMAT}, as in {all:{host}=http://{ip}:2380}.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   harness network --nodes 3 -- ./node --id {id} --listen {listen} --peers {peers}
   harness network --nodes 5 --tcp --duration 1m -- etcd-like {dir} {listen} --join={join}
   harness network --nodes 3 --monkeys oneway,link --monkey-offset 0 --intensity 1 -- ./node {id}
-  harness network --nodes 3 --dry-run              only show what would go wrong, and when")]
+  harness network --system etcd --report run.html  a database, its clients, and a verdict
+  harness network --machines -- ping -c 5 node0                   real packets, real names
+  harness network --nodes 3 --dry-run              only show what would go wrong, and when"
+)]
 pub struct Args {
-    /// How many nodes
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 3,
-        value_parser = clap::value_parser!(u16).range(1..=50))]
-    pub(super) nodes: u16,
+    #[command(subcommand)]
+    pub(super) sub: Option<Sub>,
+
+    /// How many nodes [default: 3, or as many as the system has]
+    #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(super) nodes: Option<u16>,
 
     /// Seed of links and monkeys
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -38,11 +58,21 @@ pub struct Args {
     pub(super) duration: Duration,
 
     /// TCP on the loopback interface instead of unix sockets
-    #[arg(long)]
+    #[arg(long, conflicts_with = "machines")]
     pub(super) tcp: bool,
 
     #[command(flatten)]
+    pub(super) machines: MachineArgs,
+
+    #[command(flatten)]
+    pub(super) judge: JudgeArgs,
+
+    #[command(flatten)]
     pub(super) monkeys: MonkeyArgs,
+
+    /// Acts written by hand, in the format that --dry-run prints, in place of the seed's
+    #[arg(long, value_name = "FILE")]
+    pub(super) schedule: Option<PathBuf>,
 
     /// Print the schedule of the monkeys and its digest, and run nothing
     #[arg(short = 'n', long)]
@@ -60,6 +90,10 @@ pub struct Args {
     #[arg(short, long)]
     pub(super) quiet: bool,
 
+    /// Listen at this unix socket for `harness network ctl SOCKET`, which breaks things by hand
+    #[arg(long, value_name = "SOCKET")]
+    pub(super) ctl: Option<PathBuf>,
+
     /// Write the event log, JSON lines
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
@@ -72,9 +106,16 @@ pub struct Args {
     #[arg(
         last = true,
         value_name = "COMMAND",
-        required_unless_present = "dry_run"
+        required_unless_present_any = ["dry_run", "system"]
     )]
     command: Vec<OsString>,
+}
+
+/// What is done to a run that goes on.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(super) enum Sub {
+    /// Break links and nodes of a run by hand
+    Ctl(CtlArgs),
 }
 
 /// A program and the templates of its arguments.
@@ -86,13 +127,45 @@ pub(super) struct Command {
 impl Args {
     /// The monkeys that act: spof, which waits for a client's answers, cannot.
     pub(super) fn monkey_settings(&self) -> Result<MonkeySettings> {
+        let has_clients = self.judge.has_clients();
         ensure!(
-            !self.monkeys.asks_for(Monkey::Spof),
-            "the spof monkey waits for answers to a client, which `harness network` does not have"
+            has_clients || !self.monkeys.asks_for(Monkey::Spof),
+            "the spof monkey waits for answers to a client, which `harness network` has with --system only"
         );
         let mut settings = self.monkeys.settings().clone();
-        settings.enabled.remove(&Monkey::Spof);
+        if !has_clients {
+            settings.enabled.remove(&Monkey::Spof);
+        }
         Ok(settings)
+    }
+
+    /// What the links are made of.
+    pub(super) fn transport(&self) -> Transport {
+        if self.machines.machines || self.judge.has_clients() {
+            Transport::Machines(self.machines.settings())
+        } else if self.tcp {
+            Transport::Tcp
+        } else {
+            Transport::Unix
+        }
+    }
+
+    /// How many nodes there are, of a system or of any program.
+    pub(super) fn nodes(&self, system: Option<&System>) -> usize {
+        let own = system.map_or(DEFAULT_NODES, |system| system.description.nodes);
+        self.nodes.unwrap_or(own).into()
+    }
+
+    /// The schedule: of a file, or of the seed.
+    pub(super) fn schedule(&self, nodes: usize, monkeys: &MonkeySettings) -> Result<Schedule> {
+        let Some(path) = &self.schedule else {
+            let duration_us = self.duration.as_micros() as u64;
+            return Ok(Schedule::new(self.seed, nodes, duration_us, monkeys));
+        };
+        let shown = path.display();
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the schedule {shown}"))?;
+        Schedule::parse(&text, nodes).with_context(|| format!("in the schedule {shown}"))
     }
 
     /// The command, whose program is found now: the nodes run in other folders.
@@ -116,98 +189,15 @@ impl Command {
     }
 
     /// The arguments of the node at a place.
-    pub fn arguments(&self, place: &Place) -> Vec<OsString> {
-        self.templates
+    pub fn arguments(&self, place: &Place, nodes: usize) -> Vec<OsString> {
+        let filled = self
+            .templates
             .iter()
-            .filter_map(|template| fill_in(template, place))
-            .collect()
-    }
-}
-
-/// An argument with its braces filled in; `None` for `{join}` on node 0.
-fn fill_in(template: &OsString, place: &Place) -> Option<OsString> {
-    // A name that is no text has no braces that we know.
-    let Some(text) = template.to_str() else {
-        return Some(template.clone());
-    };
-    let to_node_0 = place.peers.iter().find(|(peer, _)| *peer == 0);
-    if text.contains("{join}") && place.node == 0 {
-        return None;
-    }
-    let peers: Vec<String> = place
-        .peers
-        .iter()
-        .map(|(peer, endpoint)| format!("{peer}={}", shown(endpoint)))
-        .collect();
-    let join = to_node_0
-        .map(|(_, endpoint)| shown(endpoint))
-        .unwrap_or_default();
-    let filled = text
-        .replace("{id}", &place.node.to_string())
-        .replace("{dir}", &place.folder.to_string_lossy())
-        .replace("{listen}", &shown(&place.listen))
-        .replace("{join}", &join)
-        .replace("{peers}", &peers.join(","));
-    Some(filled.into())
-}
-
-/// An endpoint as a node in its own folder names it.
-fn shown(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Unix(path) => {
-            format!(
-                "./{}",
-                path.file_name().unwrap_or_default().to_string_lossy()
-            )
-        }
-        Endpoint::Tcp(address) => address.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(node: usize, tcp: bool) -> Place {
-        let endpoint = |name: usize| {
-            if tcp {
-                Endpoint::Tcp(([127, 0, 0, 1], 4000 + name as u16).into())
-            } else {
-                Endpoint::Unix(format!("/r/node{node}/node{name}.sock").into())
-            }
-        };
-        Place {
-            node,
-            folder: format!("/r/node{node}").into(),
-            listen: endpoint(node),
-            peers: (0..3)
-                .filter(|&p| p != node)
-                .map(|peer| (peer, endpoint(peer)))
-                .collect(),
-        }
-    }
-
-    fn filled(line: &str, place: &Place) -> String {
-        let templates = line.split(' ').map(OsString::from).collect();
-        let command = Command {
-            program: "x".into(),
-            templates,
-        };
-        let arguments = command.arguments(place);
-        arguments.join(" ".as_ref()).into_string().unwrap()
-    }
-
-    #[test]
-    fn braces_are_filled_in() {
-        let line = "-i{id} {dir}/data -l {listen} --join={join} {peers} {other}";
-        assert_eq!(
-            filled(line, &place(2, false)),
-            "-i2 /r/node2/data -l ./node2.sock --join=./node0.sock \
-             0=./node0.sock,1=./node1.sock {other}"
-        );
-        assert_eq!(
-            filled(line, &place(0, true)),
-            "-i0 /r/node0/data -l 127.0.0.1:4000 1=127.0.0.1:4001,2=127.0.0.1:4002 {other}"
-        );
+            .filter_map(|template| match template.to_str() {
+                Some(text) => system::fill(text, place, nodes).map(OsString::from),
+                // A name that is no text has no braces that we know.
+                None => Some(template.clone()),
+            });
+        filled.collect()
     }
 }

@@ -173,7 +173,11 @@ fn foreign(path: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-fn own(level: u8) -> Result<PathBuf> {
+/// The program of our own solution to a level, built now if it was not yet.
+///
+/// # Errors
+/// There is neither a workspace nor a program beside the harness, or it cannot be built.
+pub fn own(level: u8) -> Result<PathBuf> {
     let name = format!("level{level}");
     if let Some(workspace) = workspace() {
         ensure!(

@@ -49,6 +49,20 @@ fn answers<'a>(log: &Log<'a>) -> Vec<(f64, f64, &'a Value)> {
 
 fn told(request: &Value) -> String {
     let status = text(&request["status"]);
+    let what = match request["what"].as_str() {
+        Some(what) => format!(
+            "{what} (operation {}, process {})",
+            request["query"], request["process"]
+        ),
+        None => format!("query {} attempt {}", request["query"], request["attempt"]),
+    };
+    let reply = match &request["reply"] {
+        Value::Null => String::new(),
+        reply => format!(
+            " {}",
+            reply.to_string().chars().take(200).collect::<String>()
+        ),
+    };
     let end = match request["end_us"].as_u64() {
         Some(_) => format!("{:.6} s", seconds(&request["end_us"])),
         None => "the end of the run".into(),
@@ -60,9 +74,7 @@ fn told(request: &Value) -> String {
         .as_str()
         .map_or_else(String::new, |why| format!(": {why}"));
     format!(
-        "query {} attempt {} at node {}, {:.6} s to {end}: {status}{number}{why}",
-        request["query"],
-        request["attempt"],
+        "{what} at node {}, {:.6} s to {end}: {status}{reply}{number}{why}",
         request["node"],
         seconds(&request["t_us"])
     )
@@ -258,9 +270,11 @@ pub(super) fn violation(log: &Log<'_>) -> Option<(Band, Panel)> {
     for request in log.of("request").filter(|request| proves(request)) {
         let mut proof = span(log, request);
         (proof.colour, proof.strength) = ("bad", 0.9);
-        let number = request["number"]
-            .as_u64()
-            .map_or_else(|| "no number".into(), |number| format!("number {number}"));
+        let number = match (request["number"].as_u64(), request["what"].as_str()) {
+            (Some(number), _) => format!("number {number}"),
+            (None, Some(what)) => what.chars().take(24).collect(),
+            (None, None) => "no number".into(),
+        };
         proof.lane = lanes.own(format!("{number}, n{}", request["node"]));
         spans.push(proof);
     }

@@ -1,0 +1,104 @@
+//! The flags of systems and of what clients ask of them.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    duration,
+    system::System,
+    workload::{ClientSettings, Kind},
+};
+
+/// Flags about systems and their clients.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Systems")]
+pub(super) struct JudgeArgs {
+    /// Run a system: etcd, redis-sentinel, level4, or a file that describes one
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "command")]
+    pub system: Option<String>,
+
+    /// What clients ask of it [default: the first that the system names]
+    #[arg(long, value_name = "KIND", requires = "system")]
+    workload: Option<Kind>,
+
+    /// A workload of your own: a shell's command, run on the clients' machine, that writes JSON lines
+    #[arg(long, value_name = "COMMAND", conflicts_with = "workload")]
+    pub workload_command: Option<String>,
+
+    /// How many clients
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    clients: u16,
+
+    /// How many operations all of them begin in a second at most
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: u32,
+
+    /// How long an answer may take; after that nobody knows whether it was done
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
+    answer_within: Duration,
+
+    /// Let each node answer reads from its own copy, where a system has such reads
+    #[arg(long, requires = "system")]
+    stale_reads: bool,
+
+    /// Undo everything at this time, and let clients go on [default: at the end]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub heal_at: Option<Duration>,
+
+    /// How soon after that everything has to work again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    pub recover_within: Duration,
+
+    /// Write what clients asked and were answered, JSON lines in Jepsen's vocabulary
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+impl JudgeArgs {
+    /// Whether there are clients, whose answers are judged.
+    pub fn has_clients(&self) -> bool {
+        self.system.is_some() || self.workload_command.is_some()
+    }
+
+    /// The system, if one is asked for.
+    pub fn system(&self) -> Result<Option<System>> {
+        self.system.as_deref().map(System::find).transpose()
+    }
+
+    /// How the clients of a system ask; none if a program does that.
+    pub fn clients(
+        &self,
+        system: &System,
+        nodes: usize,
+        seed: u64,
+    ) -> Result<Option<ClientSettings>> {
+        if self.workload_command.is_some() {
+            return Ok(None);
+        }
+        let name = &system.name;
+        let Some(driver) = system.description.driver else {
+            bail!("{name} has no driver: say with --workload-command who asks it");
+        };
+        let first = system.description.workloads.first().copied();
+        let kind = self
+            .workload
+            .or(first)
+            .context("no workload: name one with --workload")?;
+        ensure!(
+            driver.can(kind),
+            "{name} cannot be asked for that: --workload {} is not in its protocol",
+            kind.name()
+        );
+        Ok(Some(ClientSettings {
+            driver,
+            kind,
+            clients: usize::from(self.clients),
+            rate: f64::from(self.rate),
+            timeout: self.answer_within.max(Duration::from_millis(1)),
+            stale_reads: self.stale_reads,
+            seed,
+            nodes,
+        }))
+    }
+}

@@ -1,0 +1,207 @@
+//! One run: nodes are started, monkeys and clients let loose, and everything is taken down again.
+
+use std::{cell::RefCell, path::Path, process::ExitStatus, sync::Arc, thread, time::Duration};
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{
+    Args, Program,
+    ctl::Ctl,
+    judged::{Asking, Judgement, progress},
+    traffic,
+};
+use crate::{console, live::Screen, workload::Recorder};
+use octopus::{
+    Config, Event, EventLog, MonkeySettings, NodePlan, NodeSpec, Octopus, Place, Progress,
+    Schedule, interrupt,
+};
+
+/// How often the state of a run is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often it is recorded.
+const SAMPLE_US: u64 = 250_000;
+
+/// What is left of a run.
+pub(super) struct Played {
+    pub log: Arc<EventLog>,
+    /// The nodes that ended by themselves.
+    pub exits: Vec<(usize, ExitStatus)>,
+    /// Beginnings and ends of acts.
+    pub acts: usize,
+    /// The verdict on what clients saw, if there were any.
+    pub judgement: Option<Judgement>,
+}
+
+/// Runs it in a folder.
+pub(super) fn play(
+    args: &Args,
+    program: &Program,
+    monkeys: MonkeySettings,
+    folder: &Path,
+) -> Result<Played> {
+    let nodes = program.nodes();
+    let schedule = args.schedule(nodes, &monkeys)?;
+    let mut screen = Screen::new("network", args.duration, args.plain);
+    let config = Config {
+        nodes,
+        seed: args.seed,
+        duration: args.duration,
+        monkeys,
+        transport: args.transport(),
+        disk_bytes: args.monkeys.disk_bytes()?,
+        echo: (!args.quiet).then(|| screen.echo()),
+    };
+    let (mut octopus, places) = set_up(&config, schedule, folder, program)?;
+    let recorder = Arc::new(Recorder::new(Arc::clone(octopus.log())));
+    let asking = start(args, program, &octopus, &places, folder, &recorder)?;
+    let ctl = args.ctl.as_deref();
+    let ctl = ctl
+        .map(|socket| Ctl::listen(socket, &octopus))
+        .transpose()?;
+    let begun = octopus.log().elapsed();
+    if asking.is_some() {
+        let recorder = Arc::clone(&recorder);
+        octopus.start_monkeys(move || progress(&recorder))?;
+    } else {
+        octopus.start_monkeys(Progress::default)?;
+    }
+    if let Some(at) = args.judge.heal_at.filter(|&at| at < args.duration) {
+        look_after(begun + at, &octopus, &recorder, &mut screen)?;
+        octopus.heal();
+    }
+    let mut exits = look_after(begun + args.duration, &octopus, &recorder, &mut screen)?;
+    let judgement = asking.map(|asking| {
+        octopus.heal();
+        ctl.iter().for_each(Ctl::heal);
+        let words = json!({ "text": "the clients ask what decides" });
+        octopus.log().record("probe", words);
+        asking.finish(&octopus, &recorder, args.judge.recover_within)
+    });
+    drop(ctl);
+    if judgement.is_some() {
+        exits = octopus.exited()?;
+    }
+    if let (Some(path), Some(judgement)) = (&args.judge.history, &judgement) {
+        judgement.write(path)?;
+    }
+    let log = octopus.log().clone();
+    let seconds = log.elapsed().as_secs_f64();
+    let acts = log.count(|event| matches!(event, Event::Act(_)));
+    let carried = octopus.stop()?;
+    let history = judgement.as_ref().map(Judgement::told);
+    log.record("end", json!({ "links": carried, "history": history }));
+    traffic::print(&carried, seconds, acts);
+    for (node, status) in &exits {
+        console::print(&format!("node {node} ended by itself: {status}"));
+    }
+    Ok(Played {
+        log,
+        exits,
+        acts,
+        judgement,
+    })
+}
+
+/// Network and nodes, which are not started yet, and where each is.
+fn set_up(
+    config: &Config,
+    schedule: Schedule,
+    folder: &Path,
+    program: &Program,
+) -> Result<(Octopus, Vec<Place>)> {
+    let places: RefCell<Vec<Place>> = RefCell::default();
+    let failed: RefCell<Option<anyhow::Error>> = RefCell::default();
+    let octopus = Octopus::with_schedule(config, schedule, folder, |place| {
+        places.borrow_mut().push(place.clone());
+        plan(program, place, config.nodes).unwrap_or_else(|error| {
+            failed.borrow_mut().get_or_insert(error);
+            NodePlan {
+                folder: place.folder.clone(),
+                processes: Vec::new(),
+                machine: None,
+            }
+        })
+    })?;
+    match failed.take() {
+        Some(error) => Err(error),
+        None => Ok((octopus, places.take())),
+    }
+}
+
+/// Starts the nodes, waits until they are ready, and lets clients begin, if there are any.
+fn start(
+    args: &Args,
+    program: &Program,
+    octopus: &Octopus,
+    places: &[Place],
+    folder: &Path,
+    recorder: &Arc<Recorder>,
+) -> Result<Option<Asking>> {
+    let settings = match program {
+        Program::Command(..) => None,
+        Program::System(system, nodes) => args.judge.clients(system, *nodes, args.seed)?,
+    };
+    match program {
+        Program::Command(..) => octopus.start()?,
+        Program::System(system, _) => system.start(octopus, places)?,
+    }
+    if !args.judge.has_clients() {
+        return Ok(None);
+    }
+    let command = args.judge.workload_command.as_deref();
+    Asking::start(settings, command, octopus, folder, recorder).map(Some)
+}
+
+fn plan(program: &Program, place: &Place, nodes: usize) -> Result<NodePlan> {
+    match program {
+        Program::System(system, _) => system.node(place, nodes),
+        Program::Command(command, _) => Ok(NodeSpec {
+            program: command.program.clone(),
+            arguments: command.arguments(place, nodes),
+            folder: place.folder.clone(),
+        }
+        .into()),
+    }
+}
+
+/// Waits until a time of the log, or until every node has ended by itself.
+fn look_after(
+    until: Duration,
+    octopus: &Octopus,
+    recorder: &Recorder,
+    screen: &mut Screen,
+) -> Result<Vec<(usize, ExitStatus)>> {
+    let log = octopus.log();
+    let mut next_sample_us = log.now_us();
+    let facts = || {
+        let (answered, not_done, unknown) = recorder.counts();
+        if answered + not_done + unknown == 0 {
+            return Vec::new();
+        }
+        vec![
+            format!("{answered} answered"),
+            format!("{not_done} not done"),
+            format!("{unknown} unknown"),
+        ]
+    };
+    loop {
+        octopus.check()?;
+        if interrupt::requested() {
+            return Ok(Vec::new());
+        }
+        let exits = octopus.exited()?;
+        if exits.len() == octopus.nodes().count() || log.elapsed() >= until {
+            // The last state stays on the screen.
+            screen.show(octopus, facts());
+            return Ok(exits);
+        }
+        if log.now_us() >= next_sample_us {
+            next_sample_us += SAMPLE_US;
+            octopus.sample(json!({}));
+            screen.show(octopus, facts());
+        }
+        thread::sleep(TICK);
+    }
+}

@@ -1,0 +1,176 @@
+//! Systems: programs that run as the nodes of one, described in a file.
+//!
+//! `description` is the file, as it is written; `system` is one that is ready to be run here: its programs are
+//! found, and nodes are made of it. `template` fills in what stands in braces.
+
+mod description;
+mod nodes;
+mod template;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use description::{Description, Ready};
+pub use template::fill;
+
+use crate::solution;
+
+/// The largest description, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Those that come along, by name.
+const OWN: [(&str, &str); 3] = [
+    ("etcd", include_str!("../../systems/etcd.toml")),
+    (
+        "redis-sentinel",
+        include_str!("../../systems/redis-sentinel.toml"),
+    ),
+    ("level4", include_str!("../../systems/level4.toml")),
+];
+
+/// A system whose programs are here.
+#[derive(Debug)]
+pub struct System {
+    /// Its name: of one that comes along, or its file's.
+    pub name: String,
+    /// What its file says.
+    pub description: Description,
+    /// Where its programs are.
+    programs: BTreeMap<String, PathBuf>,
+}
+
+impl System {
+    /// The system of a name, or of a file.
+    ///
+    /// # Errors
+    /// There is none, the file cannot be read or understood, or a program is missing: the line says which package
+    /// has it.
+    pub fn find(name: &str) -> Result<Self> {
+        let own = OWN.iter().find(|(own, _)| *own == name);
+        let (name, text) = match own {
+            Some((name, text)) => ((*name).to_owned(), (*text).to_owned()),
+            None => read(name)?,
+        };
+        let description =
+            Description::read(&text).with_context(|| format!("in the system {name}"))?;
+        let mut programs = BTreeMap::new();
+        let mut lacking = Vec::new();
+        for program in description.programs() {
+            match find_program(program) {
+                Ok(path) => {
+                    programs.insert(program.to_owned(), path);
+                }
+                Err(error) => match description.packages.get(program) {
+                    Some(package) => lacking.push((program, package.as_str())),
+                    None => return Err(error),
+                },
+            }
+        }
+        if !lacking.is_empty() {
+            let names: Vec<&str> = lacking.iter().map(|(program, _)| *program).collect();
+            let mut packages: Vec<&str> = lacking.iter().map(|(_, package)| *package).collect();
+            packages.dedup();
+            bail!(
+                "{name} needs {}, which is not installed: on Debian, apt-get install {}",
+                names.join(", "),
+                packages.join(" ")
+            );
+        }
+        Ok(Self {
+            name,
+            description,
+            programs,
+        })
+    }
+}
+
+/// The names of those that come along, with a line about each.
+pub fn own() -> Vec<(&'static str, String)> {
+    let about = |text| Description::read(text).map(|description| description.about);
+    OWN.iter()
+        .map(|(name, text)| (*name, about(text).unwrap_or_default()))
+        .collect()
+}
+
+fn read(file: &str) -> Result<(String, String)> {
+    let path = Path::new(file);
+    let names: Vec<&str> = OWN.iter().map(|(name, _)| *name).collect();
+    let found = fs::metadata(path).with_context(|| {
+        format!(
+            "no system {file}: name one of {}, or a file",
+            names.join(", ")
+        )
+    })?;
+    ensure!(found.is_file(), "{file} is not a file");
+    ensure!(
+        found.len() <= MOST_BYTES,
+        "{file} is larger than {MOST_BYTES} bytes"
+    );
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok((name.into_owned(), text))
+}
+
+/// A program by its path or its name; daemons may be where only root's path leads, and our own solution is
+/// built if it is not there.
+fn find_program(name: &str) -> Result<PathBuf> {
+    if name == "level4" {
+        return solution::own(4);
+    }
+    let found = solution::find_program(name.as_ref());
+    if found.is_ok() || name.contains('/') {
+        return found;
+    }
+    for folder in ["/usr/sbin", "/sbin", "/usr/local/sbin"] {
+        let path = Path::new(folder).join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_come_along_can_be_read() {
+        for (name, text) in OWN {
+            let description =
+                Description::read(text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            assert!(!description.workloads.is_empty(), "{name}");
+            for program in description.programs() {
+                let known = description.packages.contains_key(program) || program == "level4";
+                assert!(known, "{name}: which package has {program}?");
+            }
+        }
+        assert_eq!(own().len(), OWN.len());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let none = System::find("no/such").unwrap_err();
+        assert!(
+            format!("{none:#}").contains("etcd, redis-sentinel"),
+            "{none:#}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        let text = "about = 'x'\nnodes = 2\n[packages]\nno-such-program = 'some-package'\n\
+                    [[process]]\ncommand = ['no-such-program']\n";
+        fs::write(&path, text).unwrap();
+        let lacking = System::find(path.to_str().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            lacking.contains("apt-get install some-package"),
+            "{lacking}"
+        );
+    }
+}

@@ -1,0 +1,342 @@
+//! `harness network` with whole machines: nothing is left behind, workloads are judged, systems run. Where there
+//! are no rights to make machines, or a system is not installed, tests are skipped, with a message.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node that does nothing, and one line about it.
+const IDLE: &str = "echo born; while :; do sleep 1; done";
+
+/// A run of the harness in a folder of its own, whose temporary folders are made there too.
+struct Bed {
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    /// None where there can be no machines.
+    fn new() -> Option<Self> {
+        let bed = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(bed.path("tmp")).unwrap();
+        let tried = bed.run(&[
+            "--machines",
+            "--nodes",
+            "1",
+            "--duration",
+            "1ms",
+            "--",
+            "true",
+        ]);
+        let said = text(&tried.stderr);
+        if let Some(line) = said.lines().find(|line| line.contains("no machines")) {
+            eprintln!("SKIPPED: {line}");
+            return None;
+        }
+        assert!(tried.status.success(), "{said}");
+        Some(bed)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command
+            .args(["--no-history", "network"])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("TMPDIR", self.path("tmp"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Processes that name our folder in their environment.
+    fn processes(&self) -> usize {
+        let own = self.folder.path().to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mention = processes.filter(|process| {
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(own)
+        });
+        mention.count()
+    }
+
+    fn folders(&self) -> usize {
+        fs::read_dir(self.path("tmp")).unwrap().count()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn nothing_is_left_after_sigkill() {
+    let Some(bed) = Bed::new() else { return };
+    let script = ["--", "sh", "-c", IDLE];
+    let flags = [
+        "--machines",
+        "--duration",
+        "5m",
+        "--monkeys",
+        "murder,freeze",
+        "--intensity",
+        "1",
+    ];
+    let mut harness = bed.command(&[&flags[..], &script[..]].concat());
+    let mut harness = harness
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The harness and its watcher, and three nodes.
+    wait_until("nodes", || bed.processes() >= 5);
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    wait_until("all are gone", || {
+        bed.processes() == 0 && bed.folders() == 0
+    });
+}
+
+#[test]
+fn links_and_nodes_are_broken_by_hand() {
+    let Some(bed) = Bed::new() else { return };
+    let flags = [
+        "--machines",
+        "--nodes",
+        "3",
+        "--duration",
+        "5m",
+        "--monkeys",
+        "none",
+        "--ctl",
+        "ctl",
+    ];
+    let mut harness = bed.command(&[&flags[..], &["--", "sh", "-c", IDLE]].concat());
+    let mut harness = harness
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("a socket", || bed.path("ctl").exists());
+    let say = |words: &[&str]| {
+        let run = bed.run(&[&["ctl", "ctl"], words].concat());
+        (run.status.code(), text(&run.stdout) + &text(&run.stderr))
+    };
+    wait_until("an answer", || say(&["status"]).0 == Some(0));
+    for (words, line) in [
+        (&["down", "0-2"][..], "link 0-2 down"),
+        (&["freeze", "1"], "node 1 frozen"),
+        (&["kill", "0"], "node 0 killed"),
+        (&["up", "0-2"], "link 0-2 up"),
+        (&["heal"], "node 1 running"),
+        (&["status"], "node 0 running"),
+    ] {
+        let (status, said) = say(words);
+        assert!(
+            status == Some(0) && said.contains(line),
+            "{words:?}: {said}"
+        );
+    }
+    for (words, why) in [
+        (&["down", "0-3"][..], "3 is none of the 3 nodes"),
+        (&["up", "0-1"], "not done by hand"),
+        (&["explode"], "is none of"),
+    ] {
+        let (status, said) = say(words);
+        assert!(status == Some(2) && said.contains(why), "{words:?}: {said}");
+    }
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    wait_until("all are gone", || bed.processes() == 0);
+}
+
+#[test]
+fn machines_know_each_other_by_name_and_number() {
+    let Some(bed) = Bed::new() else { return };
+    let script = "echo $0 '{peers:{host}@{ip}|;}'; cat /etc/hosts | grep -c node; hostname";
+    let run = bed.run(&[
+        "--machines",
+        "--duration",
+        "10s",
+        "--monkeys",
+        "none",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "{ip6}",
+    ]);
+    let said = text(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    for line in [
+        "[node1] fd77::11 node0@10.77.0.10;node2@10.77.0.12",
+        "[node2] node2",
+        "[node0] 6",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+/// Judges what a program says that its clients saw.
+fn verdict_on(bed: &Bed, lines: &[&str]) -> (Option<i32>, String) {
+    let script = format!("cat <<'END'\n{}\nEND\n", lines.join("\n"));
+    let node = ["--", "sh", "-c", IDLE];
+    let flags = [
+        "--duration",
+        "300ms",
+        "--monkeys",
+        "none",
+        "--quiet",
+        "--workload-command",
+        &script,
+    ];
+    let run = bed.run(&[&flags[..], &node[..]].concat());
+    (run.status.code(), text(&run.stdout) + &text(&run.stderr))
+}
+
+#[test]
+fn what_a_program_saw_is_judged() {
+    let Some(bed) = Bed::new() else { return };
+    let wrote = [
+        r#"{"process":0,"type":"invoke","f":"write","key":1,"value":5,"time":1}"#,
+        r#"{"process":0,"type":"ok","f":"write","key":1,"value":5,"time":2}"#,
+        r#"{"process":1,"type":"invoke","f":"read","key":1,"time":3}"#,
+    ];
+    let right = r#"{"process":1,"type":"ok","f":"read","key":1,"value":5,"time":4}"#;
+    let (status, said) = verdict_on(&bed, &[&wrote[..], &[right]].concat());
+    assert_eq!(status, Some(0), "{said}");
+    let wrong = r#"{"process":1,"type":"ok","f":"read","key":1,"value":6,"time":4}"#;
+    let (status, said) = verdict_on(&bed, &[&wrote[..], &[wrong]].concat());
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("register 1: no order"), "{said}");
+    let (status, said) = verdict_on(&bed, &["hello"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("line 1 of the workload"), "{said}");
+    assert_eq!(bed.processes(), 0);
+}
+
+#[test]
+fn set_up_errors_say_what_is_wrong() {
+    let bed = Bed {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    fs::create_dir(bed.path("tmp")).unwrap();
+    fs::write(
+        bed.path("acts"),
+        "1 s link link 0-1 down for 1 s\n1 s link link 0-7 down for 1 s\n",
+    )
+    .unwrap();
+    fs::write(bed.path("x.toml"), "about = 'x'\ncolour = 1\n").unwrap();
+    for (flags, words) in [
+        (&["--loss", "0.1", "--", "true"][..], "--machines"),
+        (&["--machines", "--loss", "2", "--", "true"], "from 0 to 1"),
+        (
+            &["--machines", "--mtu", "10", "--", "true"],
+            "10 is not in 576..=65000",
+        ),
+        (
+            &["--machines", "--down", "up", "--", "true"],
+            "drop, reject",
+        ),
+        (&["--system", "no-such"], "redis-sentinel"),
+        (&["--system", "x.toml"], "unknown field `colour`"),
+        (&["--system", "etcd", "--", "true"], "cannot be used with"),
+        (
+            &["--schedule", "acts", "--dry-run"],
+            "line 2: 7 is none of the 3 nodes",
+        ),
+        (
+            &["--schedule", "missing", "--", "true"],
+            "cannot read the schedule missing",
+        ),
+    ] {
+        let run = bed.run(flags);
+        let said = text(&run.stderr);
+        assert_eq!(run.status.code(), Some(2), "{flags:?}: {said}");
+        assert!(said.contains(words), "{flags:?}: {said}");
+    }
+}
+
+/// Runs a system for 20 s; the first result, none if the system is not installed.
+fn system(name: &str, workload: &str) -> Option<Value> {
+    let bed = Bed::new()?;
+    let run = bed.run(&[
+        "--system",
+        name,
+        "--workload",
+        workload,
+        "--duration",
+        "20s",
+        "--seed",
+        "1",
+        "--quiet",
+        "--json",
+        "result.json",
+        "--report",
+        "run.html",
+    ]);
+    let said = text(&run.stderr);
+    if let Some(line) = said.lines().find(|line| line.contains("apt-get install")) {
+        eprintln!("SKIPPED: {line}");
+        return None;
+    }
+    let written = fs::read(bed.path("result.json")).unwrap_or_else(|_| panic!("{said}"));
+    let json: Value = serde_json::from_slice(&written).unwrap();
+    assert!(fs::metadata(bed.path("run.html")).unwrap().len() > 10_000);
+    assert_eq!(bed.processes(), 0, "{said}");
+    Some(json["results"][0].clone())
+}
+
+#[test]
+fn etcd_is_linearizable() {
+    let Some(result) = system("etcd", "register") else {
+        return;
+    };
+    assert_eq!(result["figures"]["history"], "right", "{result:#}");
+    assert!(
+        result["figures"]["operations_answered"].as_u64().unwrap() > 10,
+        "{result:#}"
+    );
+}
+
+#[test]
+fn redis_is_asked_and_judged() {
+    // Whether it loses anything in a run depends on the moment of a failover; that it is noticed does not.
+    let Some(result) = system("redis-sentinel", "set") else {
+        return;
+    };
+    assert_ne!(result["figures"]["history"], "undecided", "{result:#}");
+    assert!(
+        result["figures"]["operations_answered"].as_u64().unwrap() > 10,
+        "{result:#}"
+    );
+}
