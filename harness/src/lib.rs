@@ -63,5 +63,6 @@ pub mod system;
 pub mod texts;
 pub mod timeline;
 pub mod trace;
+mod traced;
 pub mod web;
 pub mod workload;

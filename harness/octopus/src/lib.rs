@@ -88,8 +88,8 @@ pub use monkeys::{
 };
 pub use network::{
     CHUNK_BYTES, Change, Deliverable, Device, Direction, DirectionTraffic, Down, Endpoint,
-    LinkState, Moment, Network, NetworkConfig, NodeId, PacketRules, Pair, Pipe, Route,
-    SwitchConfig, Traffic, UNDER_DELAY, WAITING, pairs,
+    LinkState, Moment, Network, NetworkConfig, NodeId, PacketRules, Pair, Passage, Passages, Pipe,
+    Route, Step, SwitchConfig, Traffic, UNDER_DELAY, WAITING, Way, monotonic_ns, pairs,
 };
 pub use nodes::{Echo, NodePlan, NodeSpec, NodeState, Nodes, ProcessSpec, SmallDisk};
 pub use process::{ProcessGroup, Signal, watcher};

@@ -17,6 +17,7 @@ Examples:
   harness level4 --case level4-4aBG47QsMH.json    an original case, with its reference
   harness level4 --solution ./mine --duration 5s --intensity 1 --monkey-offset 0 --monkey-gap 0.1
   harness level4 --report run.html --events run.jsonl --enable-murder-monkey=true
+  harness level4 --trace run && harness trace run --html run.html    the run in space and time
   harness level4 -seed 7 -r ./mine -c 3 -w result.json     as in 2014")]
 pub struct Args {
     #[command(flatten)]
@@ -71,6 +72,13 @@ pub struct Args {
     /// Write the event log, JSON lines
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
+
+    /// Write what happened into this folder, for `harness trace DIR`
+    ///
+    /// Every node is told by the variable OCTOPUS_TRACE where to write its share, as
+    /// harness/docs/trace.md says; between nodes that write none the bytes are drawn.
+    #[arg(long, value_name = "DIR")]
+    pub(super) trace: Option<PathBuf>,
 
     /// Write a report as one HTML page
     #[arg(long, value_name = "FILE")]

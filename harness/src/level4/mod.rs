@@ -36,7 +36,7 @@ use crate::{
     recording::{Recording, write_page},
     report::{CaseResult, Failure, Report, Unit},
     solution::Solution,
-    timeline,
+    timeline, traced,
 };
 use octopus::{Schedule, WorkDir, interrupt};
 
@@ -71,6 +71,9 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
                 output_file::check(what, &named(args, task, path))?;
             }
         }
+        if let Some(folder) = &args.trace {
+            traced::check(&named(args, task, folder))?;
+        }
     }
     let disk_bytes = args.monkeys.disk_bytes()?;
     let solution = Solution::find(4, &args.solution)?;
@@ -82,6 +85,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             solution: &solution,
             seed: task.seed as u64,
             disk_bytes,
+            trace: args.trace.as_deref().map(|path| named(args, task, path)),
         };
         let outcome = run::play(&setup, workdir.path())?;
         let result = report.staged(judged(args, task, &solution, &outcome));

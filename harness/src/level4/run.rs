@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use octopus::sandbox::Folder;
+use octopus::trace::Header;
 use octopus::{
     ActEvent, Config, Echo, Endpoint, Event, EventLog, NodeId, NodeSpec, Octopus, Place, Traffic,
     Transport, interrupt,
@@ -37,6 +38,7 @@ use crate::{
     report::Failure,
     solution::Solution,
     solution_log,
+    traced::{self, Traced},
 };
 
 /// How often the state is recorded for the report.
@@ -55,6 +57,8 @@ pub(super) struct Setup<'a> {
     pub solution: &'a Solution,
     pub seed: u64,
     pub disk_bytes: Option<u64>,
+    /// The folder for a trace.
+    pub trace: Option<PathBuf>,
 }
 
 /// What the judge has found when the run's time is over.
@@ -138,8 +142,16 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
         disk_bytes: setup.disk_bytes,
         echo: args.verbose.then(|| Echo::new(console::log_node)),
     };
-    let octopus = Octopus::new(&config, root, |place| spec(setup.solution, place))?;
+    let share = |place: &Place| {
+        let is_traced = setup.trace.is_some();
+        is_traced.then(|| traced::share(root, place.node))
+    };
+    let octopus = Octopus::new(&config, root, |place| {
+        spec(setup.solution, place, share(place).as_deref())
+    })?;
     let log = Arc::clone(octopus.log());
+    let trace = setup.trace.as_deref();
+    let trace = trace.map(|folder| Traced::begin(folder, &octopus));
     log.record(
         "level4",
         json!({
@@ -168,6 +180,17 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
         .map_err(|_panic| anyhow!("the judge panicked"))??;
     seen.disqualified = bench.disqualified();
     seen.noise = noise.stop();
+    if let Some(trace) = trace {
+        let (seed, nodes) = (setup.seed as i64, args.nodes);
+        let header = Header {
+            title: Some(format!("Level 4, seed {seed}, {nodes} nodes")),
+            replay: Some(format!(
+                "harness level4 --seed {seed} -c {nodes} --trace run"
+            )),
+            ..Header::default()
+        };
+        trace.write(header, root, &seen.log)?;
+    }
     Ok(Outcome::new(seen))
 }
 
@@ -384,8 +407,8 @@ impl Rate {
     }
 }
 
-/// How a node is started, as in 2014.
-fn spec(solution: &Solution, place: &Place) -> NodeSpec {
+/// How a node is started, as in 2014; told where to write its share of a trace, if it is to.
+fn spec(solution: &Solution, place: &Place, share: Option<&Path>) -> NodeSpec {
     let node = place.node;
     let listen = match &place.listen {
         // Relative to the node's folder, as the solutions of 2014 expect.
@@ -399,7 +422,9 @@ fn spec(solution: &Solution, place: &Place) -> NodeSpec {
         arguments.push("--join=./node0.sock".into());
     }
     // Its socket is what the others reach it by.
-    let mut words = solution.words(arguments, Folder::Shared).into_iter();
+    let told = share.into_iter().flat_map(traced::told);
+    let words = solution.words(arguments, Folder::Shared);
+    let mut words = told.chain(words);
     NodeSpec {
         program: words.next().unwrap_or_default().into(),
         arguments: words.collect(),

@@ -98,6 +98,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
 
+    /// Write what happened into this folder, for `harness trace DIR`
+    ///
+    /// Every node is told by the variable OCTOPUS_TRACE where to write its share, as
+    /// harness/docs/trace.md says; between nodes that write none the bytes are drawn.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["machines", "system"])]
+    pub(super) trace: Option<PathBuf>,
+
     /// Write a report as one HTML page
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,

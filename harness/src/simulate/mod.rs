@@ -29,7 +29,7 @@ use crate::{
     report::{CaseResult, Failure, Report},
     solution_log,
     system::System,
-    timeline,
+    timeline, traced,
 };
 use octopus::{WorkDir, interrupt};
 
@@ -56,6 +56,9 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         if let Some(path) = path {
             output_file::check(what, path)?;
         }
+    }
+    if let Some(folder) = &args.trace {
+        traced::check(folder)?;
     }
     let program = Program::new(args)?;
     let mut workdir = WorkDir::new(args.root.as_deref())?;

@@ -11,7 +11,13 @@ use super::{
     judged::{Asking, Judgement, progress},
     traffic,
 };
-use crate::{console, live::Screen, workload::Recorder};
+use crate::{
+    console,
+    live::Screen,
+    traced::{self, Traced},
+    workload::Recorder,
+};
+use octopus::trace::Header;
 use octopus::{
     Config, Event, EventLog, MonkeySettings, NodePlan, NodeSpec, Octopus, Place, Progress,
     Schedule, interrupt,
@@ -53,7 +59,9 @@ pub(super) fn play(
         disk_bytes: args.monkeys.disk_bytes()?,
         echo: (!args.quiet).then(|| screen.echo()),
     };
-    let (mut octopus, places) = set_up(&config, schedule, folder, program)?;
+    let trace = args.trace.as_deref();
+    let (mut octopus, places) = set_up(&config, schedule, folder, program, trace.is_some())?;
+    let trace = trace.map(|folder| Traced::begin(folder, &octopus));
     let recorder = Arc::new(Recorder::new(Arc::clone(octopus.log())));
     let asking = start(args, program, &octopus, &places, folder, &recorder)?;
     let ctl = args.ctl.as_deref();
@@ -92,6 +100,13 @@ pub(super) fn play(
     let carried = octopus.stop()?;
     let history = judgement.as_ref().map(Judgement::told);
     log.record("end", json!({ "links": carried, "history": history }));
+    if let Some(trace) = trace {
+        let header = Header {
+            title: Some(format!("{nodes} nodes on a network, seed {}", args.seed)),
+            ..Header::default()
+        };
+        trace.write(header, folder, &log)?;
+    }
     traffic::print(&carried, seconds, acts);
     for (node, status) in &exits {
         console::print(&format!("node {node} ended by itself: {status}"));
@@ -110,12 +125,14 @@ fn set_up(
     schedule: Schedule,
     folder: &Path,
     program: &Program,
+    is_traced: bool,
 ) -> Result<(Octopus, Vec<Place>)> {
     let places: RefCell<Vec<Place>> = RefCell::default();
     let failed: RefCell<Option<anyhow::Error>> = RefCell::default();
     let octopus = Octopus::with_schedule(config, schedule, folder, |place| {
         places.borrow_mut().push(place.clone());
-        plan(program, place, config.nodes).unwrap_or_else(|error| {
+        let share = is_traced.then(|| traced::share(folder, place.node));
+        plan(program, place, config.nodes, share.as_deref()).unwrap_or_else(|error| {
             failed.borrow_mut().get_or_insert(error);
             NodePlan {
                 folder: place.folder.clone(),
@@ -154,15 +171,21 @@ fn start(
     Asking::start(settings, command, octopus, folder, recorder).map(Some)
 }
 
-fn plan(program: &Program, place: &Place, nodes: usize) -> Result<NodePlan> {
+/// How a node is started; a command is told where to write its share of a trace, if it is to.
+fn plan(program: &Program, place: &Place, nodes: usize, share: Option<&Path>) -> Result<NodePlan> {
     match program {
         Program::System(system, _) => system.node(place, nodes),
-        Program::Command(command, _) => Ok(NodeSpec {
-            program: command.program.clone(),
-            arguments: command.arguments(place, nodes),
-            folder: place.folder.clone(),
+        Program::Command(command, _) => {
+            let told = share.into_iter().flat_map(traced::told);
+            let program = command.program.clone().into_os_string();
+            let mut words = told.chain([program]).chain(command.arguments(place, nodes));
+            Ok(NodeSpec {
+                program: words.next().unwrap_or_default().into(),
+                arguments: words.collect(),
+                folder: place.folder.clone(),
+            }
+            .into())
         }
-        .into()),
     }
 }
 

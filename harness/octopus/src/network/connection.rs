@@ -16,6 +16,7 @@ use rand_chacha::ChaCha12Rng;
 use super::counters::{Counters, LiveTally};
 use super::end::{End, PerEnd};
 use super::link::{Direction, LinkState, Moment, NodeId, Pair, PerDirection};
+use super::passage::Log;
 use super::pipe::{CHUNK_BYTES, Deliverable, Pipe};
 
 /// How many turns of reading and delivering one connection gets before the others are served.
@@ -114,6 +115,8 @@ pub(super) struct Connection<S> {
     closes: PerEnd<Option<Moment>>,
     /// The wake-up that is set, so that it is set once.
     pub armed: Option<Moment>,
+    /// What passes, for whoever wants it.
+    pub log: Option<Log>,
 }
 
 impl<S: Socket> Connection<S> {
@@ -136,6 +139,7 @@ impl<S: Socket> Connection<S> {
             pipes: PerEnd::default(),
             closes: PerEnd::default(),
             armed: None,
+            log: None,
         }
     }
 
@@ -208,6 +212,9 @@ impl<S: Socket> Connection<S> {
             return;
         }
         self.stage = Stage::Closing;
+        if let Some(log) = &mut self.log {
+            log.broken_off();
+        }
         for end in End::BOTH {
             self.pipes[end].sever();
             if self.sides[end].stream.is_some() {
@@ -238,6 +245,9 @@ impl<S: Socket> Connection<S> {
 
     /// Closes both sockets.
     pub fn close(mut self) {
+        if let Some(log) = &mut self.log {
+            log.closed();
+        }
         for end in End::BOTH {
             if let Some(stream) = self.sides[end].stream.take() {
                 stream.close();
@@ -278,6 +288,9 @@ impl<S: Socket> Connection<S> {
                 Deliverable::Bytes(bytes) => match stream.write(bytes) {
                     Ok(written) => {
                         add(&tally.bytes_written, written as u64);
+                        if let Some(log) = &mut self.log {
+                            log.written(sender, written);
+                        }
                         if pipe.took(written) {
                             add(&tally.chunks, 1);
                         }
@@ -325,6 +338,9 @@ impl<S: Socket> Connection<S> {
                 }
                 Ok(bytes) => {
                     add(&tally.bytes_read, bytes as u64);
+                    if let Some(log) = &mut self.log {
+                        log.read(sender, bytes);
+                    }
                     let now = clock();
                     let travel = link.travel(now, direction, bytes);
                     pipe.push(now, travel, &buffer[..bytes]);

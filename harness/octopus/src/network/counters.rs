@@ -1,11 +1,13 @@
 //! What the network carried, counted per direction of each link. The network's thread adds;
 //! anybody reads.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use super::link::NodeId;
+use super::passage::Passages;
 
 /// What went from one node to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -64,6 +66,8 @@ pub(super) struct LiveTally {
 /// The live counters of a network.
 #[derive(Debug)]
 pub(super) struct Counters {
+    /// There once somebody wants to know what passes, byte by byte.
+    pub passages: OnceLock<Passages>,
     nodes: usize,
     directions: Vec<LiveTally>,
 }
@@ -71,6 +75,7 @@ pub(super) struct Counters {
 impl Counters {
     pub fn new(nodes: usize) -> Self {
         Self {
+            passages: OnceLock::new(),
             nodes,
             directions: (0..nodes * nodes).map(|_| LiveTally::default()).collect(),
         }

@@ -262,8 +262,10 @@ impl Engine {
             let id = self.next_connection;
             self.next_connection += 1;
             add(&count.connections, 1);
-            self.connections
-                .insert(id, Connection::new(from, to, stream));
+            let mut connection = Connection::new(from, to, stream);
+            let passages = self.counters.passages.get();
+            connection.log = passages.map(|passages| passages.open(from, to));
+            self.connections.insert(id, connection);
             gate.hand = Hand::SettingUp(id);
         } else {
             add(&count.refused, 1);

@@ -11,6 +11,7 @@ use super::counters::{Counters, Traffic};
 use super::engine::{Engine, Order};
 use super::link::{Change, LinkState, Pair, pairs};
 use super::packets::{Switch, SwitchConfig};
+use super::passage::Passages;
 
 /// A running network. Dropping it stops it.
 #[derive(Debug)]
@@ -111,6 +112,14 @@ impl Network {
     pub fn link(&self, pair: Pair) -> LinkState {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         links[pair.index(self.nodes)].clone()
+    }
+
+    /// From now on, what passes on each new connection is written down, byte by byte in time.
+    pub fn passages(&self) -> Passages {
+        self.counters
+            .passages
+            .get_or_init(Passages::default)
+            .clone()
     }
 
     /// What it has carried so far.

@@ -8,8 +8,10 @@
 mod error;
 mod event;
 mod field;
+mod messages;
 mod page;
 mod reader;
+mod run;
 mod writer;
 
 use std::{collections::BTreeMap, path::Path};
@@ -18,6 +20,7 @@ pub use error::{LineFault, TraceError};
 pub use event::{Entry, Event, Header, KINDS, TRACE_SCHEMA};
 pub use page::{PAGE_BYTES, Page, page};
 pub use reader::{BYTES_MAX, EVENTS_MAX, LINE_BYTES_MAX, NODES_MAX};
+pub use run::{Pieces, Share, piece_together};
 pub use writer::Writer;
 
 /// A run as it was written down, in the order of time.
@@ -39,6 +42,14 @@ impl Trace {
     /// The file or a line of it cannot be read, or it is beyond one of the bounds.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         reader::open(path)
+    }
+
+    /// Reads one file of a run, of which the others are elsewhere: for [`piece_together`].
+    ///
+    /// # Errors
+    /// As for [`Trace::open`].
+    pub fn open_part(path: &Path) -> Result<Self, TraceError> {
+        reader::open_part(path)
     }
 
     /// Reads lines from anywhere; `name` is what errors call it.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Header, LineFault, Trace, TraceError, field};
+use super::{Header, LineFault, Trace, TraceError, field, messages};
 
 /// The longest line, in bytes.
 pub const LINE_BYTES_MAX: usize = 256 << 10;
@@ -49,6 +49,12 @@ pub fn open(path: &Path) -> Result<Trace, TraceError> {
         join(&mut whole, part);
     }
     Ok(ordered(whole))
+}
+
+/// A file as it is, which may be a part of a run only: in the order of its lines, and messages have the
+/// ids that it gives them.
+pub fn open_part(path: &Path) -> Result<Trace, TraceError> {
+    read_file(path, &mut Budget::default())
 }
 
 /// Lines from anywhere.
@@ -112,6 +118,7 @@ fn join(whole: &mut Trace, part: Trace) {
 
 fn ordered(mut trace: Trace) -> Trace {
     trace.events.sort_by_key(|event| event.t);
+    messages::number(&mut trace.events);
     trace
 }
 

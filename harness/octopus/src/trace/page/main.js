@@ -108,6 +108,7 @@ async function main() {
   listen(app);
   fromAddress(app);
   drawAll(app);
+  performance.mark("drawn");
   // Says that the script has come so far, and how long it took.
   document.documentElement.dataset.ready = Math.round(performance.now() - begun);
 }
