@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo bench -p level4 --bench throughput -- --seconds 10 --rounds 3
+//! cargo bench -p level4 --bench throughput -- --seconds 2 --traced    # what `--trace` costs
 //! level4/benches/compare.sh                        # starts etcd as well
 //! ```
 //!
@@ -40,6 +41,9 @@ struct Flags {
     /// Client addresses of a running etcd cluster, HOST:PORT, separated by commas
     #[arg(long, value_delimiter = ',')]
     etcd: Vec<String>,
+    /// Measure a second cluster as well, whose nodes write traces (`--trace`)
+    #[arg(long)]
+    traced: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -193,7 +197,20 @@ fn main() -> anyhow::Result<()> {
     let nodes = common::cluster(root.path(), 3);
     nodes[0].sql("CREATE TABLE t (client, number, text)");
     let ours: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
+    let traces = tempfile::tempdir()?;
+    let mut traced = Vec::new();
+    if flags.traced {
+        traced = common::cluster_with(&root.path().join("traced"), 3, |place| {
+            let path = traces.path().join(format!("{place}.jsonl"));
+            vec![format!("--trace={}", path.display())]
+        });
+        traced[0].sql("CREATE TABLE t (client, number, text)");
+    }
+    let watched: Vec<String> = traced.iter().map(|node| node.address.clone()).collect();
     let mut targets = vec![("level4", ours.as_slice(), false)];
+    if flags.traced {
+        targets.push(("traced", &watched, false));
+    }
     if !flags.etcd.is_empty() {
         targets.push(("etcd", &flags.etcd, true));
     }
@@ -210,12 +227,12 @@ fn main() -> anyhow::Result<()> {
         let mut figures = vec![Vec::new(); targets.len()];
         for round in 0..flags.rounds {
             for (target, found) in targets.iter().zip(&mut figures) {
-                let &(_, addresses, is_etcd) = target;
+                let &(name, addresses, is_etcd) = target;
                 let series = kind * flags.rounds + round;
                 let run = measure(addresses, is_etcd, clients, series, length);
                 let (of_round, count) = runtime.block_on(run)?;
                 found.push(of_round);
-                written += if is_etcd { 0 } else { count };
+                written += if name == "level4" { count } else { 0 };
             }
         }
         for ((name, ..), figures) in targets.iter().zip(&figures) {
@@ -235,5 +252,10 @@ fn main() -> anyhow::Result<()> {
         );
     }
     println!("all {written} rows are on all nodes");
+    for file in std::fs::read_dir(traces.path())? {
+        let file = file?;
+        let (name, size) = (file.file_name(), file.metadata()?.len());
+        println!("{} has {} KiB", name.display(), size / 1024);
+    }
     Ok(())
 }

@@ -41,7 +41,6 @@ mod settings;
 pub mod simulation;
 mod stack;
 pub mod statement;
-#[cfg(feature = "simulation")]
 mod trace;
 pub mod transport;
 
@@ -50,3 +49,4 @@ pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 pub use notes::{note, set_verbose};
 pub use server::run;
 pub use settings::{RunError, Settings};
+pub use trace::TraceError;

@@ -1,5 +1,6 @@
 //! `level4`: flags, the folder, signals.
 
+use std::env;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use level4::security::{SecurityFiles, TlsFiles};
 use level4::{Fault, RunError, Settings, note, run, set_verbose};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// A program that can write a trace is told by this variable where to.
+const TRACE: &str = "OCTOPUS_TRACE";
 
 /// SQLite, replicated: any node takes any SQL, every request runs exactly once, in one order.
 #[derive(Debug, Parser)]
@@ -68,6 +72,12 @@ struct Flags {
     /// Silence of the leader after which others stand for election, ms; several round trips at least
     #[arg(long, value_name = "MS", default_value_t = 400)]
     election: u64,
+    /// Write down what happens at this node, for `harness trace` [default: the variable OCTOPUS_TRACE]
+    ///
+    /// JSON lines, 128 MiB at most; a node that starts again goes on in the same file. The files of all
+    /// nodes in one folder are one run.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Say on stderr what happens between nodes
     #[arg(short, long)]
     verbose: bool,
@@ -86,7 +96,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let origin = std::env::current_dir();
+    let origin = env::current_dir();
     match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,9 +112,9 @@ fn main() -> ExitCode {
 /// Replaces the process by a new one with the same arguments; gives the reason why it cannot. A temporary
 /// folder goes with the old one, and is nothing that others would miss: its node was alone or has peers.
 fn start_again(origin: io::Result<PathBuf>) -> io::Error {
-    match origin.and_then(|origin| Ok((origin, std::env::current_exe()?))) {
+    match origin.and_then(|origin| Ok((origin, env::current_exe()?))) {
         Ok((origin, program)) => {
-            let arguments = std::env::args_os().skip(1);
+            let arguments = env::args_os().skip(1);
             Command::new(program)
                 .args(arguments)
                 .current_dir(origin)
@@ -141,6 +151,11 @@ fn reload() -> io::Result<watch::Receiver<()>> {
 fn start(flags: Flags) -> anyhow::Result<()> {
     set_verbose(flags.verbose);
     let security = security(&flags).context("the current folder is gone")?;
+    let trace = flags
+        .trace
+        .or_else(|| env::var_os(TRACE).map(PathBuf::from));
+    let trace = trace.map(std::path::absolute).transpose();
+    let trace = trace.context("the path of the trace cannot be used")?;
     let temporary;
     let folder = if let Some(folder) = flags.directory {
         std::fs::create_dir_all(&folder)
@@ -151,7 +166,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         temporary.path().to_owned()
     };
     // Relative socket paths are relative to the folder.
-    std::env::set_current_dir(&folder)
+    env::set_current_dir(&folder)
         .with_context(|| format!("cannot use the folder {}", folder.display()))?;
     let mut settings = Settings {
         listen: flags.listen,
@@ -162,13 +177,14 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         election: Duration::from_millis(flags.election),
         security,
         reload: None,
+        trace,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let folder = std::env::current_dir().context("the folder is gone")?;
+    let folder = env::current_dir().context("the folder is gone")?;
     let result = runtime.block_on(async {
         if !settings.security.is_empty() {
             settings.reload = Some(reload().context("cannot wait for SIGHUP")?);

@@ -24,6 +24,7 @@ use crate::node::{self, Node};
 use crate::notes::note;
 use crate::security::{Security, SecurityFiles};
 use crate::settings::{RunError, Settings, TICK, unreachable};
+use crate::trace::Tracer;
 use crate::transport::{self, Connected, FileId, Listener, MAGIC, Rewound, Transport};
 
 /// The first byte of a connection in TLS (RFC 8446, section 5.1).
@@ -70,6 +71,10 @@ pub async fn run(
             cause,
         })?;
     let identity = prepared.identity.clone();
+    let life = identity.incarnation;
+    let tracer = settings.trace.as_deref();
+    let tracer = tracer.map(|path| Tracer::open(path, identity.node, life));
+    let tracer = tracer.transpose()?;
     if !transport::is_path(&settings.listen) || security.is_open() {
         note(format_args!("{}", security.describe()));
     }
@@ -79,8 +84,9 @@ pub async fn run(
         "level4: node {} listens at {address}",
         identity.node
     );
-    let (node, transport, mut faults) = Node::start(prepared, TICK, |on_event| {
-        connect(&identity, &name, folder, security, on_event)
+    let (node, transport, mut faults) = Node::start(prepared, TICK, tracer.clone(), |on_event| {
+        let tracer = tracer.clone();
+        connect(&identity, &name, folder, security, tracer, on_event)
     });
     let candidate = Candidate {
         node: node.clone(),
@@ -115,7 +121,10 @@ pub async fn run(
     tokio::select! {
         () = shutdown => {}
         // At once: nothing that is under way can end well.
-        fault = faults.next() => return Err(fault.into()),
+        fault = faults.next() => {
+            finish(tracer.as_ref());
+            return Err(fault.into());
+        }
     }
     // Requests under way are answered by their results; no new ones are taken.
     ending.store(true, Relaxed);
@@ -133,7 +142,15 @@ pub async fn run(
         // Already gone, or another's, if somebody tidied up before.
         let _ = transport::remove_if_same(Path::new(&settings.listen), own);
     }
+    finish(tracer.as_ref());
     Ok(())
+}
+
+/// The last lines of a trace are written.
+fn finish(tracer: Option<&Tracer>) {
+    if let Some(tracer) = tracer {
+        tracer.finish();
+    }
 }
 
 /// Listens at `address`. A process that was killed just now may still hold it, and is waited for a little.
@@ -159,6 +176,7 @@ fn connect(
     name: &str,
     folder: &Path,
     security: Security,
+    tracer: Option<Tracer>,
     on_event: Box<dyn Fn(transport::Event) + Send + Sync>,
 ) -> Arc<Transport> {
     let who = transport::Identity {
@@ -176,7 +194,7 @@ fn connect(
             note(format_args!("the cluster's id cannot be saved: {error}"));
         }
     };
-    Transport::new(who, security, on_event, Box::new(on_cluster))
+    Transport::new(who, security, tracer, on_event, Box::new(on_cluster))
 }
 
 /// Reads secrets and certificates again whenever it is told to. What cannot be used changes nothing.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::consensus::Timing;
 use crate::node::{Fault, RecoverError};
 use crate::security::{SecurityError, SecurityFiles};
+use crate::trace::TraceError;
 use crate::transport::is_path;
 
 /// How a node is run.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub security: SecurityFiles,
     /// Whenever it changes, secrets and certificates are read again.
     pub reload: Option<watch::Receiver<()>>,
+    /// What happens at the node is written there, for `harness trace`.
+    pub trace: Option<PathBuf>,
 }
 
 /// Length of the core's tick. Short, because election timeouts are counted in them.
@@ -49,6 +52,7 @@ impl Settings {
             election: Duration::from_millis(400),
             security: SecurityFiles::default(),
             reload: None,
+            trace: None,
         }
     }
 
@@ -107,6 +111,9 @@ pub enum RunError {
     /// What peers prove themselves with cannot be used.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// What happens cannot be written down.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The folder is not whole, or cannot be used.
     #[error("cannot start from {}: {cause}", folder.display())]
     Recover {

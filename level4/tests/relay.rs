@@ -26,7 +26,13 @@ async fn node(folder: &Path, node: NodeId) -> (Arc<Transport>, UnboundedReceiver
         cluster: ClusterId::new(7),
     };
     let on_event = Box::new(move |event| drop(sender.send(event)));
-    let transport = Transport::new(identity, Security::default(), on_event, Box::new(|_| {}));
+    let transport = Transport::new(
+        identity,
+        Security::default(),
+        None,
+        on_event,
+        Box::new(|_| {}),
+    );
     let accepting = transport.clone();
     tokio::spawn(async move {
         while let Ok(socket) = listener.accept().await {

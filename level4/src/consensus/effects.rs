@@ -211,6 +211,17 @@ pub enum Removal {
     Live,
 }
 
+/// Where a core stands by Raft's rules, in short.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Raft's role.
+    pub role: &'static str,
+    /// Current term.
+    pub term: u64,
+    /// Of this node's log.
+    pub commit: u64,
+}
+
 /// What `GET /cluster/status` shows.
 #[derive(Debug, Clone)]
 pub struct Status {

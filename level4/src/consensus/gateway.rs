@@ -51,8 +51,8 @@ impl Gateway {
         }
     }
 
-    /// Takes a request for the client `token`.
-    pub fn take(&mut self, token: Token, key: Option<String>, command: Command) {
+    /// Takes a request for the client `token`; gives its id.
+    pub fn take(&mut self, token: Token, key: Option<String>, command: Command) -> RequestId {
         let counter = self.next;
         self.next += 1;
         let floor = self
@@ -80,6 +80,7 @@ impl Gateway {
             },
         );
         self.unsent = true;
+        id
     }
 
     /// Forgets how far requests have got: the next [`Self::due`] gives all of them.

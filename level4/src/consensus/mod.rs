@@ -36,7 +36,8 @@ pub use agreement::Standing;
 pub use comparison::asks_for_comparison;
 pub use digests::{Chain, Digests, Link};
 pub use effects::{
-    Answer, AnswerKind, Applied, Apply, Effects, Notice, Persist, Removal, Start, Status, Timing,
+    Answer, AnswerKind, Applied, Apply, Effects, Notice, Outline, Persist, Removal, Start, Status,
+    Timing,
 };
 pub use gateway::Token;
 pub use membership::{
@@ -47,7 +48,7 @@ pub use memory::MemoryLog;
 pub use transfer::{At, SnapshotMessage};
 
 use crate::ids::{Index, NodeId, Term};
-use crate::message::{Batch, Command, PeerMessage};
+use crate::message::{Batch, Command, PeerMessage, RequestId};
 use acks::Acks;
 use agreement::Agreement;
 use comparison::Comparisons;
@@ -358,9 +359,9 @@ impl Core {
         }
     }
 
-    /// A client wants `command` executed, once.
-    pub fn request(&mut self, token: Token, key: Option<String>, command: Command) {
-        self.gateway.take(token, key, command);
+    /// A client wants `command` executed, once. Gives the id that the request has from now on.
+    pub fn request(&mut self, token: Token, key: Option<String>, command: Command) -> RequestId {
+        self.gateway.take(token, key, command)
     }
 
     /// A client wants to read; the read's turn comes in [`Effects::reads`].
@@ -476,16 +477,9 @@ impl Core {
 
     /// For `GET /cluster/status`.
     pub fn status(&self) -> Status {
-        let raft = &self.raw.raft;
         Status {
             id: self.id(),
-            role: match raft.state {
-                StateRole::Leader => "leader",
-                StateRole::Follower if raft.promotable() => "follower",
-                StateRole::Follower if self.is_configured(self.id()) => "learner",
-                StateRole::Follower => "joining",
-                StateRole::Candidate | StateRole::PreCandidate => "candidate",
-            },
+            role: self.role(),
             term: self.term(),
             leader: self.leader(),
             last_index: self.last_index(),
@@ -503,6 +497,34 @@ impl Core {
             leader_silence: self.leader_silence(),
             changing: self.change_under_way(),
         }
+    }
+
+    fn role(&self) -> &'static str {
+        let raft = &self.raw.raft;
+        match raft.state {
+            StateRole::Leader => "leader",
+            StateRole::Follower if raft.promotable() => "follower",
+            StateRole::Follower if self.is_configured(self.id()) => "learner",
+            StateRole::Follower => "joining",
+            StateRole::Candidate | StateRole::PreCandidate => "candidate",
+        }
+    }
+
+    /// The core's view in short.
+    pub fn outline(&self) -> Outline {
+        Outline {
+            role: match self.raw.raft.state {
+                StateRole::PreCandidate => "precandidate",
+                _ => self.role(),
+            },
+            term: self.term().get(),
+            commit: self.committed().get(),
+        }
+    }
+
+    /// Its log, as it is in memory.
+    pub fn log(&self) -> &MemoryLog {
+        self.raw.store()
     }
 
     fn leader_silence(&self) -> Option<u64> {

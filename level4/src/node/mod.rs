@@ -24,6 +24,7 @@ use crate::ids::{Index, NodeId};
 use crate::message::Command;
 use crate::stack::Stack;
 use crate::statement::Statements;
+use crate::trace::{Tracer, Watch};
 use crate::transport::{Event, Transport};
 pub use applying::AppliedNow;
 use applying::Applying;
@@ -116,10 +117,12 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Node {
-    /// Starts the threads. `transport` makes the transport from what it has to tell.
+    /// Starts the threads, and tells `tracer` what happens. `transport` makes the transport from what it has
+    /// to tell.
     pub fn start(
         prepared: Prepared,
         tick: Duration,
+        tracer: Option<Tracer>,
         transport: impl FnOnce(Box<dyn Fn(Event) + Send + Sync>) -> Arc<Transport>,
     ) -> (Arc<Self>, Arc<Transport>, Faults) {
         let Prepared {
@@ -176,7 +179,11 @@ impl Node {
             let runtime = tokio::runtime::Handle::current();
             move || {
                 let _entered = runtime.enter();
+                let mut watch = tracer.map(|tracer| Watch::new(tracer, core.log()));
                 let mut first = core.flush(now_ms());
+                if let Some(watch) = &mut watch {
+                    watch.flushed(core.outline(), &first);
+                }
                 let out = Outputs {
                     node: &node,
                     transport: &transport,
@@ -184,7 +191,7 @@ impl Node {
                     state: &state,
                 };
                 out.carry_out(&mut first)?;
-                threads::consensus::run(core, &inputs, tick, &out)
+                threads::consensus::run(core, &inputs, tick, &out, watch)
             }
         });
         (node, transport, faults)

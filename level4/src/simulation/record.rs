@@ -4,17 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use raft::eraftpb::Entry;
-use raft::{GetEntriesContext, Storage as _};
-
 use super::cluster::Time;
 use crate::consensus::{Core, MemoryLog, Persist};
 use crate::ids::NodeId;
 use crate::message::{PeerMessage, Request};
-use crate::trace::{self, Line};
-
-/// Entries of its log that a node is said to start with.
-const SHOWN: u64 = 12;
+use crate::trace::{self, Line, Told};
 
 /// Where a run's trace is gathered. It outlives a run that fails.
 #[derive(Debug, Clone, Default)]
@@ -37,16 +31,6 @@ impl Trace {
     }
 }
 
-/// What was last told of a node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Told {
-    role: &'static str,
-    term: u64,
-    vote: u64,
-    vote_term: u64,
-    commit: u64,
-}
-
 /// A link or two nodes that somebody is told about.
 pub type Ends = (usize, usize);
 
@@ -64,8 +48,8 @@ pub struct Recorder {
 }
 
 /// Requests are called after what clients of the simulation write.
-fn name_of(request: &Request) -> String {
-    String::from_utf8_lossy(request.command.body()).into_owned()
+fn name_of(request: &Request, name: &mut String) {
+    name.push_str(&String::from_utf8_lossy(request.command.body()));
 }
 
 fn names(places: &[usize]) -> Vec<String> {
@@ -86,48 +70,32 @@ impl Recorder {
         }
     }
 
-    /// Tells what the run is; `flags` are what its replay needs beside the seed.
-    pub fn begin(&self, seed: u64, flags: &str, size: usize, title: &str) {
+    /// Tells what the run is; `flags` are what its replay needs.
+    pub fn begin(&self, flags: &str, size: usize, title: &str) {
         let Some(trace) = &self.trace else { return };
-        let replay = format!(
-            "cargo run --release -p level4 --example replay -- --seed {seed}{flags} --html run.html"
-        );
-        let mut header = Line::header("level4, simulated", title, &replay);
-        header.words("nodes", &names(&(0..size).collect::<Vec<_>>()));
+        let replay =
+            format!("cargo run --release -p level4 --example replay -- {flags} --html run.html");
+        let mut header = Line::header("level4, simulated", title);
+        header
+            .word("replay", &replay)
+            .words("nodes", &names(&(0..size).collect::<Vec<_>>()));
         trace.add(&header.end());
+    }
+
+    /// Gathers what happens in `trace` from now on.
+    pub fn begin_in(&mut self, trace: Option<Trace>) {
+        self.trace = trace;
     }
 
     /// A process begins at a place with what its disk has.
     pub fn restarted(&mut self, now: Time, place: usize, id: NodeId, log: &MemoryLog) {
         self.places.insert(id, place);
-        let state = log.initial_state().unwrap_or_default().hard_state;
-        let (first, last) = (
-            log.first_index().unwrap_or_default(),
-            log.last_index().unwrap_or_default(),
-        );
-        let first = first.max((last + 1).saturating_sub(SHOWN));
-        let context = GetEntriesContext::empty(false);
-        let entries = log.entries(first, last + 1, None, context);
-        self.told.insert(
-            place,
-            Told {
-                term: state.term,
-                vote: state.vote,
-                vote_term: state.term,
-                commit: state.commit,
-                ..Told::default()
-            },
-        );
-        let vote = self.name(state.vote);
+        let mut told = Told::default();
+        let node_name = |id| self.name(id);
         self.put(now, "restart", place, |line| {
-            line.number("term", state.term)
-                .number("index", last)
-                .number("commit", state.commit)
-                .entries(&entries.unwrap_or_default(), name_of);
-            if let Some(vote) = &vote {
-                line.word("for", vote);
-            }
+            told = Told::restarted(log, line, &node_name, name_of);
         });
+        self.told.insert(place, told);
     }
 
     /// A process ends.
@@ -175,43 +143,12 @@ impl Recorder {
         if self.trace.is_none() {
             return;
         }
-        let status = core.status();
-        let before = self.told.get(&place).copied().unwrap_or_default();
-        let mut after = Told {
-            role: status.role,
-            term: status.term.get(),
-            commit: status.commit_index.get(),
-            ..before
-        };
-        if (before.role, before.term) != (after.role, after.term) {
-            self.put(now, "become", place, |line| {
-                line.word("role", after.role).number("term", after.term);
-            });
-        }
-        for state in writes.iter().filter_map(|write| write.hard_state.as_ref()) {
-            let is_new = (state.vote, state.term) != (after.vote, after.vote_term);
-            (after.vote, after.vote_term) = (state.vote, state.term);
-            if let Some(vote) = self.name(state.vote).filter(|_| is_new) {
-                self.put(now, "vote", place, |line| {
-                    line.number("term", state.term).word("for", &vote);
-                });
-            }
-        }
-        let entries: Vec<Entry> = writes
-            .iter()
-            .flat_map(|write| write.entries.clone())
-            .collect();
-        if !entries.is_empty() {
-            self.put(now, "append", place, |line| {
-                line.entries(&entries, name_of);
-            });
-        }
-        if after.commit > before.commit {
-            self.put(now, "commit", place, |line| {
-                line.number("index", after.commit);
-            });
-        }
-        self.told.insert(place, after);
+        let mut told = self.told.get(&place).copied().unwrap_or_default();
+        let node_name = |id| self.name(id);
+        told.flushed(core.outline(), writes, &node_name, name_of, |kind, fill| {
+            self.put(now, kind, place, |line| fill(line))
+        });
+        self.told.insert(place, told);
     }
 
     /// Something is on disk.
@@ -221,10 +158,7 @@ impl Recorder {
             .rev()
             .find_map(|write| write.hard_state.as_ref());
         let vote = state.and_then(|state| self.name(state.vote));
-        let entries = group.iter().flat_map(|write| &write.entries);
-        let snapshots = group.iter().filter_map(|write| write.snapshot.as_ref());
-        let last = entries.last().map(|entry| entry.index);
-        let last = last.or_else(|| snapshots.last().map(|s| s.get_metadata().index));
+        let last = group.iter().filter_map(trace::last_of).next_back();
         self.put(now, "persist", place, |line| {
             if let Some(last) = last {
                 line.number("index", last);
@@ -252,7 +186,7 @@ impl Recorder {
         }
         self.put(now, "apply", place, |line| {
             line.number("index", index)
-                .words("requests", &trace::requests_in(data, name_of))
+                .requests(&trace::requests_in(data), name_of)
                 .queues(&[("to apply", waiting)]);
         });
     }
@@ -276,7 +210,7 @@ impl Recorder {
     /// Something goes wrong at once, at these places.
     pub fn fault(&mut self, now: Time, nodes: &[usize], links: &[Ends], text: &str) {
         let line = self.fault_line(now, nodes, links, text);
-        self.write(&line);
+        self.write(line);
     }
 
     /// Something is wrong for a time whose end is known.
@@ -286,7 +220,7 @@ impl Recorder {
         for (time, what) in [(now, "begin"), (until, "end")] {
             let mut line = self.fault_line(time, &[place], &[], text);
             line.word("what", what).word("id", &id);
-            self.write(&line);
+            self.write(line);
         }
     }
 
@@ -296,14 +230,14 @@ impl Recorder {
         if let Some((id, links)) = self.partition.take() {
             let mut line = self.fault_line(now, &[], &links, "links are back");
             line.word("what", "end").word("id", &id);
-            self.write(&line);
+            self.write(line);
         }
         if !links.is_empty() {
             self.faults += 1;
             let id = self.faults.to_string();
             let mut line = self.fault_line(now, &[], &links, "cut");
             line.word("what", "begin").word("id", &id);
-            self.write(&line);
+            self.write(line);
             self.partition = Some((id, links));
         }
     }
@@ -332,10 +266,10 @@ impl Recorder {
         let mut line = Line::new(now * 1_000, kind);
         line.word("node", &place.to_string());
         fill(&mut line);
-        self.write(&line);
+        self.write(line);
     }
 
-    fn write(&self, line: &Line) {
+    fn write(&self, line: Line) {
         if let Some(trace) = &self.trace {
             trace.add(&line.end());
         }

@@ -10,8 +10,7 @@ pub fn fields_of(message: &PeerMessage, line: &mut Line, name_of: NameOf) {
     match message {
         PeerMessage::Raft(message) => raft_fields(message, line, name_of),
         PeerMessage::Forward(requests) => {
-            let names: Vec<String> = requests.iter().map(name_of).collect();
-            line.word("type", "Forward").words("requests", &names);
+            line.word("type", "Forward").requests(requests, name_of);
         }
         PeerMessage::Ack { term, index } => {
             line.word("type", "Ack")
@@ -56,8 +55,7 @@ pub fn fields_of(message: &PeerMessage, line: &mut Line, name_of: NameOf) {
 /// Raft's own messages. An index is the last place in the log that a message tells of or acknowledges; a
 /// refusal acknowledges nothing.
 fn raft_fields(message: &RaftMessage, line: &mut Line, name_of: NameOf) {
-    let name = format!("{:?}", message.msg_type);
-    line.word("type", name.strip_prefix("Msg").unwrap_or(&name))
+    line.word("type", type_of(message.msg_type))
         .number("term", message.term);
     match message.msg_type {
         MessageType::MsgAppend => {
@@ -81,5 +79,26 @@ fn raft_fields(message: &RaftMessage, line: &mut Line, name_of: NameOf) {
     }
     if message.reject {
         line.word("text", "refused");
+    }
+}
+
+/// A type's name, without what all of them begin with.
+fn type_of(message: MessageType) -> &'static str {
+    match message {
+        MessageType::MsgAppend => "Append",
+        MessageType::MsgAppendResponse => "AppendResponse",
+        MessageType::MsgHeartbeat => "Heartbeat",
+        MessageType::MsgHeartbeatResponse => "HeartbeatResponse",
+        MessageType::MsgRequestVote => "RequestVote",
+        MessageType::MsgRequestVoteResponse => "RequestVoteResponse",
+        MessageType::MsgRequestPreVote => "RequestPreVote",
+        MessageType::MsgRequestPreVoteResponse => "RequestPreVoteResponse",
+        MessageType::MsgReadIndex => "ReadIndex",
+        MessageType::MsgReadIndexResp => "ReadIndexResp",
+        MessageType::MsgTimeoutNow => "TimeoutNow",
+        MessageType::MsgTransferLeader => "TransferLeader",
+        MessageType::MsgSnapshot => "RaftSnapshot",
+        // Within a node only.
+        _ => "Raft",
     }
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::course::{self, Course, Told};
 use super::wire::{BLOCK_LIMIT, Frame, Packer, Unpacker};
 use super::{Queue, Socket, Transport};
 use crate::ids::NodeId;
@@ -60,6 +61,9 @@ impl Outgoing {
     }
 }
 
+/// Something to send, and what is to be told of it then.
+pub type Queued = (Outgoing, Option<Box<Told>>);
+
 /// The queue of a running connection; dropping it (and all clones) ends the connection.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -78,7 +82,7 @@ struct Backlog {
 
 /// The other end of the queue.
 pub struct Outbox {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
+    queue: mpsc::UnboundedReceiver<Queued>,
     backlog: Arc<Backlog>,
 }
 
@@ -105,6 +109,11 @@ impl Connection {
 
     /// Queues, or drops if there is no room.
     pub fn send(&self, outgoing: Outgoing) {
+        self.send_told(outgoing, None);
+    }
+
+    /// Likewise; when it is sent, that is told.
+    pub fn send_told(&self, outgoing: Outgoing, told: Option<Box<Told>>) {
         let size = outgoing.size();
         if self.has_room(size) {
             self.backlog.bytes.fetch_add(size, Relaxed);
@@ -112,7 +121,7 @@ impl Connection {
                 self.backlog.bulk.fetch_add(1, Relaxed);
             }
             // Fails when the connection has just ended, which counts as lost on the way.
-            let _ = self.queue.send(outgoing);
+            let _ = self.queue.send((outgoing, told));
         }
     }
 }
@@ -121,14 +130,14 @@ impl Connection {
 pub async fn run(
     transport: Arc<Transport>,
     id: NodeId,
-    socket: Box<dyn Socket>,
+    (socket, course): (Box<dyn Socket>, Course),
     outbox: Outbox,
     heard: Arc<AtomicU64>,
 ) {
     let (read, write) = tokio::io::split(socket);
     let ended = tokio::select! {
-        result = write_loop(&transport, write, outbox) => result,
-        result = read_loop(&transport, id, read, &heard) => result,
+        result = write_loop(&transport, (write, course.clone()), outbox) => result,
+        result = read_loop(&transport, id, (read, course), &heard) => result,
     };
     if let Err(error) = ended {
         detail(format_args!("connection to {id} ended: {error}"));
@@ -137,20 +146,24 @@ pub async fn run(
 
 async fn write_loop(
     transport: &Transport,
-    mut socket: WriteHalf<Box<dyn Socket>>,
+    (mut socket, mut course): (WriteHalf<Box<dyn Socket>>, Course),
     mut outbox: Outbox,
 ) -> io::Result<()> {
     let mut packer = Packer::default();
-    let mut bulk: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut bulk: VecDeque<(Vec<u8>, Option<Box<Told>>)> = VecDeque::new();
+    let mut told = Vec::new();
     let mut sent = 0;
     loop {
         let mut frames = Vec::new();
         let mut size = 0;
-        let mut take = |outgoing: Outgoing, bulk: &mut VecDeque<Vec<u8>>| {
+        let mut take = |(outgoing, tells): Queued, bulk: &mut VecDeque<_>| {
             size += outgoing.size();
             match outgoing {
-                Outgoing::Frame(frame) => frames.push(frame),
-                Outgoing::Bulk(bytes) => bulk.push_back(bytes),
+                Outgoing::Frame(frame) => {
+                    frames.push(frame);
+                    told.extend(tells);
+                }
+                Outgoing::Bulk(bytes) => bulk.push_back((bytes, tells)),
             }
             size
         };
@@ -167,11 +180,12 @@ async fn write_loop(
             }
         }
         outbox.backlog.bytes.fetch_sub(size, Relaxed);
-        if let Some(bytes) = bulk.front() {
+        if let Some((bytes, tells)) = bulk.front_mut() {
             let end = bytes.len().min(sent + PART);
             let part = bytes[sent..end].to_vec();
             if end == bytes.len() {
                 frames.push(Frame::LastPart(part));
+                told.extend(tells.take());
                 bulk.pop_front();
                 outbox.backlog.bulk.fetch_sub(1, Relaxed);
                 sent = 0;
@@ -182,6 +196,10 @@ async fn write_loop(
         }
         let block = packer.pack(&frames);
         transport.traffic.0.fetch_add(block.len() as u64, Relaxed);
+        course.written += block.len() as u64;
+        for told in told.drain(..) {
+            transport.tell(|tracer| course::sent(tracer, &course, &told));
+        }
         socket.write_all(&block).await?;
         // TLS keeps what the socket would not take.
         socket.flush().await?;
@@ -191,7 +209,7 @@ async fn write_loop(
 async fn read_loop(
     transport: &Arc<Transport>,
     id: NodeId,
-    socket: ReadHalf<Box<dyn Socket>>,
+    (socket, mut course): (ReadHalf<Box<dyn Socket>>, Course),
     heard: &AtomicU64,
 ) -> io::Result<()> {
     let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
@@ -217,6 +235,7 @@ async fn read_loop(
             .traffic
             .1
             .fetch_add(u64::from(length) + 4, Relaxed);
+        course.read += u64::from(length) + 4;
         for frame in unpacker
             .unpack(&block)
             .map_err(|error| malformed(error.to_string()))?
@@ -227,7 +246,7 @@ async fn read_loop(
                 return Err(malformed("a message too long".to_owned()));
             }
             transport
-                .receive(id, frame, &mut parts)
+                .receive(id, frame, &mut parts, &course)
                 .map_err(malformed)?;
         }
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::greeting::{self, Greeting, Hello, Unread, printable};
+use super::course::Course;
+use super::greeting::{self, Greeting, Hello, Nonce, Unread, printable};
 use super::roster::{CONNECTED, Refused};
 use super::stream::{self, Connected, Socket};
 use super::{Transport, text};
@@ -24,12 +25,74 @@ const ELSEWHERE: &str =
 /// A peer whose greeting is over.
 pub(super) struct Greeted {
     pub socket: Box<dyn Socket>,
+    /// What the greeting took of it.
+    pub course: Course,
     pub hello: Hello,
     pub secret: Option<Secret>,
     /// By which it was let in.
     pub security: Arc<Security>,
     /// Of the membership that this node told.
     pub told: Index,
+}
+
+/// A connection during the greeting, and how much has been said on it.
+struct Spoken {
+    socket: Box<dyn Socket>,
+    written: u64,
+    read: u64,
+}
+
+impl Spoken {
+    fn new(socket: Box<dyn Socket>) -> Self {
+        Self {
+            socket,
+            written: 0,
+            read: 0,
+        }
+    }
+
+    async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.socket.write_all(bytes).await.map_err(text)?;
+        self.written += bytes.len() as u64;
+        self.socket.flush().await.map_err(text)
+    }
+
+    /// Tells the other end why, for its own log.
+    async fn turn_away(&mut self, reason: String) {
+        // It may be gone already.
+        let _ = self.say(&Greeting::Refusal(reason).encode()).await;
+    }
+
+    async fn hear(&mut self) -> Result<(Greeting, Vec<u8>), Unread> {
+        let heard = greeting::read(&mut self.socket).await?;
+        self.read += (greeting::HEAD + heard.1.len()) as u64;
+        Ok(heard)
+    }
+
+    /// Reads the proofs of the other end, which has this role; gives the secret that it knows.
+    async fn verify(
+        &mut self,
+        security: &Security,
+        role: Role,
+        transcript: &[u8],
+    ) -> Result<Secret, String> {
+        let shown = match self.hear().await.map_err(text)? {
+            (Greeting::Proofs(shown), _) => shown,
+            (Greeting::Refusal(reason), _) => return Err(reason),
+            (Greeting::Hello(_), _) => return Err(UNPROVED.to_owned()),
+        };
+        let known = security.secrets.iter().find(|secret| {
+            let mut shown = shown.iter();
+            shown.any(|proof| secret.verifies(role, transcript, proof))
+        });
+        known.cloned().ok_or_else(|| UNPROVED.to_owned())
+    }
+
+    /// The greeting is over; whoever dialled had drawn this nonce.
+    fn end(self, dialler: &Nonce) -> (Box<dyn Socket>, Course) {
+        let course = Course::new(dialler, self.written, self.read);
+        (self.socket, course)
+    }
 }
 
 impl Transport {
@@ -49,7 +112,7 @@ impl Transport {
                 "{address} is not on this machine, and this node can prove nothing to it: give all nodes a --secret-file or certificates"
             )));
         }
-        let mut socket = match &security.tls {
+        let socket = match &security.tls {
             Some(tls) => tls.dial(address, connected.socket).await.map_err(|error| {
                 self.refuse(format!(
                     "{address} is not taken for a peer, by TLS: {error}"
@@ -57,9 +120,10 @@ impl Transport {
             })?,
             None => connected.socket,
         };
+        let mut line = Spoken::new(socket);
         let said = Greeting::Hello(own.clone()).encode();
-        say(&mut socket, &said).await?;
-        let (hello, body) = match greeting::read(&mut socket).await {
+        line.say(&said).await?;
+        let (hello, body) = match line.hear().await {
             Ok((Greeting::Hello(hello), body)) => (hello, body),
             Ok((Greeting::Refusal(reason), _)) => {
                 let reason = format!("{address} refuses this node: {reason}");
@@ -79,14 +143,15 @@ impl Transport {
         let told = own.membership.as_of;
         let transcript = transcript(&said[greeting::HEAD..], &body);
         let secret = if own.proves && hello.proves {
-            let secret = match verify(&mut socket, &security, Role::Accepts, &transcript).await {
+            let secret = match line.verify(&security, Role::Accepts, &transcript).await {
                 Ok(secret) => secret,
                 Err(reason) => {
-                    turn_away(&mut socket, UNPROVED.to_owned()).await;
+                    line.turn_away(UNPROVED.to_owned()).await;
                     return Err(self.refuse(format!("{address}: {reason}")));
                 }
             };
-            say(&mut socket, &proofs(&security, Role::Dials, &transcript)).await?;
+            line.say(&proofs(&security, Role::Dials, &transcript))
+                .await?;
             Some(secret)
         } else {
             None
@@ -95,8 +160,10 @@ impl Transport {
             let reason = format!("{address} is not taken for a peer: {reason}");
             return Err(if passes { reason } else { self.refuse(reason) });
         }
+        let (socket, course) = line.end(&own.nonce);
         Ok(Greeted {
             socket,
+            course,
             hello,
             secret,
             security,
@@ -112,17 +179,18 @@ impl Transport {
             from,
         } = connected;
         let security = self.roster().security.clone();
-        let mut socket = match &security.tls {
+        let socket = match &security.tls {
             Some(tls) => tls.accept(socket).await.map_err(|error| {
                 self.refuse(format!("a peer from {from} was refused, by TLS: {error}"))
             })?,
             None => socket,
         };
-        let (hello, body) = match greeting::read(&mut socket).await {
+        let mut line = Spoken::new(socket);
+        let (hello, body) = match line.hear().await {
             Ok((Greeting::Hello(hello), body)) => (hello, body),
             Ok(_) => return Err("no greeting".to_owned()),
             Err(error @ Unread::Version(_)) => {
-                turn_away(&mut socket, error.to_string()).await;
+                line.turn_away(error.to_string()).await;
                 return Err(self.refuse(format!("a peer from {from} was refused: {error}")));
             }
             Err(error) => return Err(error.to_string()),
@@ -138,7 +206,7 @@ impl Transport {
         };
         if let Err(Refused { reason, passes }) = checked {
             let named = named(&reason);
-            turn_away(&mut socket, reason).await;
+            line.turn_away(reason).await;
             return Err(if passes { named } else { self.refuse(named) });
         }
         let own = self.roster().hello(None);
@@ -148,16 +216,18 @@ impl Transport {
         let mut secret = None;
         if own.proves && hello.proves {
             said.extend(proofs(&security, Role::Accepts, &transcript));
-            say(&mut socket, &said).await?;
-            match verify(&mut socket, &security, Role::Dials, &transcript).await {
+            line.say(&said).await?;
+            match line.verify(&security, Role::Dials, &transcript).await {
                 Ok(found) => secret = Some(found),
                 Err(reason) => return Err(self.refuse(named(&reason))),
             }
         } else {
-            say(&mut socket, &said).await?;
+            line.say(&said).await?;
         }
+        let (socket, course) = line.end(&hello.nonce);
         Ok(Greeted {
             socket,
+            course,
             hello,
             secret,
             security,
@@ -175,17 +245,6 @@ impl Transport {
     }
 }
 
-/// Tells the other end why, for its own log.
-async fn turn_away(socket: &mut Box<dyn Socket>, reason: String) {
-    // It may be gone already.
-    let _ = say(socket, &Greeting::Refusal(reason).encode()).await;
-}
-
-async fn say(socket: &mut Box<dyn Socket>, bytes: &[u8]) -> Result<(), String> {
-    socket.write_all(bytes).await.map_err(text)?;
-    socket.flush().await.map_err(text)
-}
-
 /// A proof by each secret.
 fn proofs(security: &Security, role: Role, transcript: &[u8]) -> Vec<u8> {
     let secrets = security.secrets.iter();
@@ -193,23 +252,4 @@ fn proofs(security: &Security, role: Role, transcript: &[u8]) -> Vec<u8> {
         .map(|secret| secret.prove(role, transcript))
         .collect();
     Greeting::Proofs(proofs).encode()
-}
-
-/// Reads the proofs of the other end, which has this role; gives the secret that it knows.
-async fn verify(
-    socket: &mut Box<dyn Socket>,
-    security: &Security,
-    role: Role,
-    transcript: &[u8],
-) -> Result<Secret, String> {
-    let shown = match greeting::read(socket).await.map_err(text)? {
-        (Greeting::Proofs(shown), _) => shown,
-        (Greeting::Refusal(reason), _) => return Err(reason),
-        (Greeting::Hello(_), _) => return Err(UNPROVED.to_owned()),
-    };
-    let known = security.secrets.iter().find(|secret| {
-        let mut shown = shown.iter();
-        shown.any(|proof| secret.verifies(role, transcript, proof))
-    });
-    known.cloned().ok_or_else(|| UNPROVED.to_owned())
 }

@@ -6,6 +6,7 @@
 //! decided in the greeting (`handshake.rs`, [`crate::security`]) and by `roster.rs`.
 
 mod connection;
+mod course;
 mod greeting;
 mod handshake;
 mod roster;
@@ -31,7 +32,9 @@ use crate::ids::{ClusterId, Index, NodeId};
 use crate::message::PeerMessage;
 use crate::notes::{detail, note};
 use crate::security::Security;
-use connection::{Connection, Outgoing};
+use crate::trace::Tracer;
+use connection::{Connection, Outgoing, Queued};
+use course::{Course, Hop, Told};
 use greeting::{NAME_LIMIT, Ticket};
 use handshake::Greeted;
 use roster::{Peer, Roster};
@@ -69,6 +72,8 @@ pub struct Transport {
     on_event: OnEvent,
     /// Called once, when the node learns which cluster it belongs to.
     on_cluster: OnCluster,
+    /// Hears of every message.
+    tracer: Option<Tracer>,
     connections_made: AtomicU64,
     started: Instant,
     /// Bytes written to and read from peers.
@@ -93,6 +98,7 @@ impl Transport {
     pub fn new(
         identity: Identity,
         security: Security,
+        tracer: Option<Tracer>,
         on_event: OnEvent,
         on_cluster: OnCluster,
     ) -> Arc<Self> {
@@ -100,6 +106,7 @@ impl Transport {
             roster: Mutex::new(Roster::new(identity, security)),
             on_event,
             on_cluster,
+            tracer,
             connections_made: AtomicU64::new(0),
             started: Instant::now(),
             traffic: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -144,14 +151,22 @@ impl Transport {
 
     /// Sends, directly or through a relay, or drops.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        let (connection, is_relayed) = {
+        let (connection, hop) = {
             let roster = self.roster();
+            let reaches = |(_, peer): &(&NodeId, &Peer)| peer.links.contains(&to);
             if let Some(peer) = roster.peers.get(&to) {
-                (peer.connection.clone(), false)
+                (peer.connection.clone(), Hop::direct(to))
             } else if message.size() < RELAY_LIMIT
-                && let Some(relay) = roster.peers.values().find(|peer| peer.links.contains(&to))
+                && let Some((&id, relay)) = roster.peers.iter().find(reaches)
             {
-                (relay.connection.clone(), true)
+                let beyond = Some(to);
+                (
+                    relay.connection.clone(),
+                    Hop {
+                        beyond,
+                        ..Hop::direct(id)
+                    },
+                )
             } else {
                 return;
             }
@@ -160,12 +175,24 @@ impl Transport {
         if !connection.has_room(message.size()) {
             return;
         }
+        let told = self.tracer.is_some().then(|| {
+            let message = message.clone();
+            Box::new(Told { hop, message })
+        });
         let message = message.encode();
-        connection.send(if is_relayed {
+        let outgoing = if hop.beyond.is_some() {
             Outgoing::Frame(Frame::Relay { to, message })
         } else {
             Outgoing::message(message)
-        });
+        };
+        connection.send_told(outgoing, told);
+    }
+
+    /// For whoever writes down what happens, if anybody does.
+    fn tell(&self, tell: impl FnOnce(&Tracer)) {
+        if let Some(tracer) = &self.tracer {
+            tell(tracer);
+        }
     }
 
     /// The membership is now this: dials newcomers, hangs up on who has left.
@@ -290,6 +317,7 @@ impl Transport {
     async fn run(self: &Arc<Self>, greeted: Greeted, origin: Origin) {
         let Greeted {
             socket,
+            course,
             hello,
             secret,
             security,
@@ -329,7 +357,7 @@ impl Transport {
         self.change_members(|roster| roster.learn(id, hello.membership));
         self.tell_links();
         (self.on_event)(Event::Found(id));
-        connection::run(self.clone(), id, socket, outgoing, heard).await;
+        connection::run(self.clone(), id, (socket, course), outgoing, heard).await;
         let lost = {
             let mut roster = self.roster();
             let current = roster
@@ -366,9 +394,10 @@ impl Transport {
         from: NodeId,
         frame: Frame,
         parts: &mut Vec<u8>,
+        course: &Course,
     ) -> Result<(), String> {
         match frame {
-            Frame::Message(bytes) => self.deliver(from, &bytes),
+            Frame::Message(bytes) => self.deliver(from, &bytes, Hop::direct(from), course),
             Frame::Part(_) | Frame::LastPart(_) if !self.roster().belongs(from) => {
                 Err(self.refuse(stranger(from)))
             }
@@ -378,7 +407,7 @@ impl Transport {
             }
             Frame::LastPart(bytes) => {
                 parts.extend_from_slice(&bytes);
-                self.deliver(from, &std::mem::take(parts))
+                self.deliver(from, &std::mem::take(parts), Hop::direct(from), course)
             }
             Frame::Links(nodes) => {
                 if let Some(peer) = self.roster().peers.get_mut(&from) {
@@ -391,8 +420,9 @@ impl Transport {
                 if roster.belongs(from)
                     && let Some(peer) = roster.peers.get(&to)
                 {
+                    let told = self.passed_on(from, to, &message, course);
                     let frame = Frame::Relayed { from, message };
-                    peer.connection.send(Outgoing::Frame(frame));
+                    peer.connection.send_told(Outgoing::Frame(frame), told);
                 }
                 Ok(())
             }
@@ -402,7 +432,11 @@ impl Transport {
             } => {
                 let known = self.roster().belongs(from);
                 if known && author != self.me() {
-                    self.deliver(author, &message)
+                    let hop = Hop {
+                        author: Some(author),
+                        ..Hop::direct(from)
+                    };
+                    self.deliver(author, &message, hop, course)
                 } else {
                     self.refuse(stranger(from));
                     Ok(())
@@ -419,8 +453,30 @@ impl Transport {
         }
     }
 
+    /// Tells that a message came that goes on to another node; gives what is to be told then.
+    fn passed_on(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        bytes: &[u8],
+        course: &Course,
+    ) -> Option<Box<Told>> {
+        let tracer = self.tracer.as_ref()?;
+        let message = PeerMessage::decode(bytes, from, to).ok()?;
+        let came = Hop {
+            beyond: Some(to),
+            ..Hop::direct(from)
+        };
+        course::delivered(tracer, course, &came, &message);
+        let hop = Hop {
+            author: Some(from),
+            ..Hop::direct(to)
+        };
+        Some(Box::new(Told { hop, message }))
+    }
+
     /// A message that `from` wrote. Who is no member may only ask to become one.
-    fn deliver(&self, from: NodeId, bytes: &[u8]) -> Result<(), String> {
+    fn deliver(&self, from: NodeId, bytes: &[u8], hop: Hop, course: &Course) -> Result<(), String> {
         let (me, belongs) = {
             let roster = self.roster();
             (roster.identity.node, roster.belongs(from))
@@ -432,6 +488,7 @@ impl Transport {
             _ => belongs,
         };
         if welcome {
+            self.tell(|tracer| course::delivered(tracer, course, &hop, &message));
             (self.on_event)(Event::Message(from, message));
         } else {
             self.refuse(stranger(from));
@@ -449,4 +506,4 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Sending half of a connection's queue.
-type Queue = mpsc::UnboundedSender<Outgoing>;
+type Queue = mpsc::UnboundedSender<Queued>;

@@ -260,15 +260,23 @@ pub fn request(
 
 /// A cluster of `count` nodes on TCP, in folders below `root`.
 pub fn cluster(root: &Path, count: usize) -> Vec<Node> {
-    let first = Node::start(&root.join("0"), "127.0.0.1:0", None);
-    let join = first.address.clone();
-    let mut nodes = vec![first];
-    for place in 1..count {
-        nodes.push(Node::start(
-            &root.join(place.to_string()),
-            "127.0.0.1:0",
-            Some(&join),
-        ));
+    cluster_with(root, count, |_| Vec::new())
+}
+
+/// The same, whose nodes have more arguments.
+pub fn cluster_with(
+    root: &Path,
+    count: usize,
+    arguments: impl Fn(usize) -> Vec<String>,
+) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for place in 0..count {
+        let first = nodes.first();
+        let join = first.map(|first| format!("--join={}", first.address));
+        let own = arguments(place);
+        let more: Vec<&str> = join.iter().chain(&own).map(String::as_str).collect();
+        let folder = root.join(place.to_string());
+        nodes.push(Node::start_with(&folder, "127.0.0.1:0", &more));
     }
     for node in &nodes {
         node.wait_for_members(count);

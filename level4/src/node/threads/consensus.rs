@@ -12,6 +12,7 @@ use super::super::{Node, locked};
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
 use crate::notes::note;
+use crate::trace::Watch;
 use crate::transport::{Event, Transport};
 
 /// Entries kept before a snapshot, for followers that are a little behind.
@@ -77,7 +78,7 @@ impl Outputs<'_> {
 }
 
 /// Tells the core what came in.
-fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
+fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>, watch: &mut Option<Watch>) {
     match input {
         Input::Peer(Event::Message(from, message)) => core.receive(from, message),
         Input::Peer(Event::Found(peer)) => core.peer_found(peer),
@@ -87,14 +88,37 @@ fn feed(core: &mut Core, input: Input, log: &Sender<LogWork>) {
             token,
             key,
             command,
-        } => core.request(token, key, command),
-        Input::Read(token) => core.read(token),
-        Input::Persisted(number) => core.persisted(number),
-        Input::Applied(applied) => core.applied(applied),
+        } => {
+            let id = core.request(token, key, command);
+            if let Some(watch) = watch {
+                watch.request(token, id);
+            }
+        }
+        Input::Read(token) => {
+            core.read(token);
+            if let Some(watch) = watch {
+                watch.read(token);
+            }
+        }
+        Input::Persisted(number) => {
+            core.persisted(number);
+            if let Some(watch) = watch {
+                watch.persisted(number);
+            }
+        }
+        Input::Applied(applied) => {
+            if let Some(watch) = watch {
+                watch.applied(&applied);
+            }
+            core.applied(applied);
+        }
         Input::Content(index, digest) => core.content(index, digest),
         Input::Skip(index) => core.skip(index),
         Input::Offer(snapshot) => core.offer_snapshot(snapshot),
         Input::Saved(index) => {
+            if let Some(watch) = watch {
+                watch.snapshot("taken", index.get());
+            }
             let gone = core.compact(index, SNAPSHOT_KEEP, SNAPSHOT_KEEP_BYTES);
             let _ = log.send(LogWork::Compact(gone));
         }
@@ -114,14 +138,15 @@ pub(in crate::node) fn run(
     inputs: &Receiver<Input>,
     tick: Duration,
     out: &Outputs,
+    mut watch: Option<Watch>,
 ) -> Result<(), Fault> {
     let mut next_tick = Instant::now() + tick;
     loop {
         match inputs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
             Ok(input) => {
-                feed(&mut core, input, out.log);
+                feed(&mut core, input, out.log, &mut watch);
                 for input in inputs.try_iter().take(INPUT_GROUP) {
-                    feed(&mut core, input, out.log);
+                    feed(&mut core, input, out.log, &mut watch);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -134,6 +159,9 @@ pub(in crate::node) fn run(
             next_tick = (next_tick + tick).max(Instant::now());
         }
         let mut effects = core.flush(now_ms());
+        if let Some(watch) = &mut watch {
+            watch.flushed(core.outline(), &effects);
+        }
         out.carry_out(&mut effects)?;
     }
 }

@@ -70,6 +70,11 @@ impl Cluster {
         }
         let place = self.rng.random_range(0..self.slots.len());
         let read = self.rng.random_bool(0.2);
+        self.ask_at(client, place, read);
+    }
+
+    /// A client asks a machine for something to be executed, or for what there is.
+    pub(super) fn ask_at(&mut self, client: usize, place: usize, read: bool) {
         let life = self.slots[place].life;
         if self.slots[place].process.is_none() {
             return self.schedule(30_000, Event::Client(client), 0);
@@ -94,9 +99,8 @@ impl Cluster {
                 self.poison = false;
                 text = Bytes::from_static(POISON);
             }
-            process
-                .core
-                .request(client as u64, None, Command::Shell(text));
+            let command = Command::Shell(text);
+            let _id = process.core.request(client as u64, None, command);
         }
         self.touch(place);
     }

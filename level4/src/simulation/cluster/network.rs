@@ -6,6 +6,20 @@ use super::{Cluster, Event};
 use crate::ids::NodeId;
 use crate::message::PeerMessage;
 
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// What becomes of all.
+    Usual,
+    /// It never arrives.
+    Lost,
+    /// It arrives later by so many milliseconds.
+    Late(u64),
+}
+
+/// Decides on each message, from one machine to another.
+pub type Wind = Box<dyn FnMut(usize, usize, &PeerMessage) -> Fate>;
+
 /// A message on its way.
 pub(super) struct Message {
     pub to: NodeId,
@@ -30,6 +44,14 @@ impl Cluster {
             let why = if is_cut { "the link is cut" } else { "lost" };
             return self.record.lost(self.now, (a, b), number, why);
         }
+        let mut late = 0;
+        if let Some(wind) = &mut self.wind {
+            match wind(a, b, message) {
+                Fate::Usual => {}
+                Fate::Lost => return self.record.lost(self.now, (a, b), number, "lost"),
+                Fate::Late(ms) => late = ms * 1_000,
+            }
+        }
         let connection = self.connection(a, b);
         let bytes = message.encode();
         let copies = if self.loss > 0.0 && self.rng.random_bool(0.05) {
@@ -38,7 +60,7 @@ impl Cluster {
             1
         };
         for _ in 0..copies {
-            let delay = self.rng.random_range(self.delay / 3..self.delay * 2);
+            let delay = late + self.rng.random_range(self.pace.message.clone());
             let message = Message {
                 to,
                 from,
