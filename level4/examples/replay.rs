@@ -1,7 +1,8 @@
-//! Runs one seed of the simulation and draws what happened, in space and time.
+//! Runs one seed of the simulation, or a story of `docs/stories/`, and draws what happened, in space and time.
 //!
 //! ```sh
 //! cargo run --release -p level4 --example replay -- --seed 7 --html run.html
+//! cargo run --release -p level4 --example replay -- --story write --html write.html
 //! cargo run --release -p level4 --example replay -- --seed 7 --trace run.jsonl   # for `harness trace`
 //! ```
 //!
@@ -14,19 +15,25 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
-use level4::simulation::{Cluster, Plant, Trace};
+use level4::simulation::{Cluster, Notes, Plant, Story, Trace};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
-/// Runs one seed of the simulation and writes down what happened.
+/// Runs one seed of the simulation, or a story, and writes down what happened.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   replay --seed 7 --html run.html
   replay --seed 7 --trace run.jsonl
-  replay --seed 0 --plant stale-read --html run.html")]
+  replay --seed 0 --plant stale-read --html run.html
+  replay --story write --html write.html")]
 struct Flags {
     /// The seed
-    #[arg(long)]
-    seed: u64,
-    /// A bug to plant into it: forgotten-vote, no-dedupe, stale-read or early-ack
+    #[arg(long, required_unless_present = "story")]
+    seed: Option<u64>,
+    /// A story instead: write, crash, pre-vote, cut-off, read, overheard, newcomer or appends
+    #[arg(long, value_name = "NAME", value_parser = story, conflicts_with_all = ["seed", "plant"])]
+    story: Option<Story>,
+    /// A bug to plant into the seed: forgotten-vote, no-dedupe, stale-read or early-ack
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
     /// Draw the run on a page
@@ -40,16 +47,24 @@ struct Flags {
 fn main() -> anyhow::Result<ExitCode> {
     let Flags {
         seed,
+        story,
         plant,
         html,
         trace,
     } = Flags::parse();
     let written = Trace::default();
+    let seed = seed.unwrap_or_default();
+    let name = story.map_or_else(|| format!("seed {seed}"), |story| story.title.to_owned());
+    let mut notes = Notes::default();
     let run = || {
-        let written = Some(written.clone());
-        match plant {
-            Some(plant) => Cluster::planted(seed, plant, written).run(),
-            None => Cluster::traced(seed, written).run(),
+        let trace = Some(written.clone());
+        match (story, plant) {
+            (Some(story), _) => {
+                notes = story.play(written.clone());
+                "a story".to_owned()
+            }
+            (None, Some(plant)) => format!("{:?}", Cluster::planted(seed, plant, trace).run()),
+            (None, None) => format!("{:?}", Cluster::traced(seed, trace).run()),
         }
     };
     let outcome = panic::catch_unwind(AssertUnwindSafe(run));
@@ -58,14 +73,14 @@ fn main() -> anyhow::Result<ExitCode> {
         write(path, &text)?;
     }
     if let Some(path) = &html {
-        write(path, &page(seed, &text)?)?;
+        write(path, &page(&name, &text)?)?;
+        if story.is_some() && outcome.is_ok() {
+            println!("open {}", address(path, &notes));
+        }
     }
     Ok(match outcome {
         Ok(summary) => {
-            println!(
-                "seed {seed}: {} events, {summary:?}",
-                text.lines().count() - 1
-            );
+            println!("{name}: {} events, {summary}", text.lines().count() - 1);
             ExitCode::SUCCESS
         }
         // What failed has been said already.
@@ -78,11 +93,39 @@ fn plant(name: &str) -> Result<Plant, String> {
         .ok_or_else(|| format!("there are {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
-fn page(seed: u64, text: &str) -> anyhow::Result<String> {
-    let name = format!("seed {seed}");
-    let trace = octopus::trace::Trace::read(text.as_bytes(), Path::new(&name))?;
+fn story(name: &str) -> Result<Story, String> {
+    Story::named(name).ok_or_else(|| {
+        format!(
+            "there are {}",
+            Story::ALL.map(|story| story.name).join(", ")
+        )
+    })
+}
+
+/// The page with the story in view, its marks set and its request lit.
+fn address(path: &Path, notes: &Notes) -> String {
+    let ns = |us: u64| us * 1_000;
+    let marks = notes.marks.iter().map(|(us, note)| json!([ns(*us), note]));
+    let marks: Vec<Value> = marks.collect();
+    let around = (notes.ends - notes.begins) / 20;
+    let from = ns(notes.begins.saturating_sub(around));
+    let to = ns(notes.ends + around);
+    let mut fields = format!("v={from}-{to}&t={}", ns(notes.begins));
+    if let Some(request) = &notes.request {
+        fields.push_str(&format!("&r={request}"));
+    }
+    let marks = utf8_percent_encode(&json!(marks).to_string(), NON_ALPHANUMERIC).to_string();
+    format!("file://{}#{fields}&b={marks}", absolute(path).display())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn page(name: &str, text: &str) -> anyhow::Result<String> {
+    let trace = octopus::trace::Trace::read(text.as_bytes(), Path::new(name))?;
     ensure!(!trace.events.is_empty(), "nothing happened");
-    let page = octopus::trace::page(&[(&name, &trace)]);
+    let page = octopus::trace::page(&[(name, &trace)]);
     if let Some(left_out) = page.left_out {
         eprintln!("the page would be too large, so it leaves out: {left_out}");
     }

@@ -11,10 +11,12 @@ mod ledger;
 mod plant;
 mod record;
 mod run;
+mod stories;
 
-pub use cluster::{Cluster, Summary};
+pub use cluster::{Cluster, Notes, Summary};
 pub use disk::SimulatedDisk;
 pub use ledger::{Defect, Ledger};
 pub use plant::Plant;
 pub use record::Trace;
 pub use run::{Outcome, Run};
+pub use stories::Story;
