@@ -112,7 +112,7 @@ fn address(path: &Path, notes: &Notes) -> String {
     let to = ns(notes.ends + around);
     let mut fields = format!("v={from}-{to}&t={}", ns(notes.begins));
     if let Some(request) = &notes.request {
-        fields.push_str(&format!("&r={request}"));
+        fields.extend(["&r=", request]);
     }
     let marks = utf8_percent_encode(&json!(marks).to_string(), NON_ALPHANUMERIC).to_string();
     format!("file://{}#{fields}&b={marks}", absolute(path).display())

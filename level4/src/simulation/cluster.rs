@@ -212,8 +212,6 @@ pub struct Cluster {
     cut: HashSet<(usize, usize)>,
     loss: f64,
     pace: Pace,
-    /// Nothing happens by itself but what nodes do: a script says the rest.
-    is_calm: bool,
     /// What becomes of messages, if a script says so.
     wind: Option<Wind>,
     /// How often inputs wait for others before the core is flushed, as under load.
@@ -315,7 +313,6 @@ impl Cluster {
             cut: HashSet::new(),
             loss: 0.0,
             pace,
-            is_calm: false,
             wind: None,
             busy: 0.0,
             connections: HashMap::new(),
@@ -415,12 +412,16 @@ impl Cluster {
             Event::Write(place) if alive(&self.slots, place) => self.write(place),
             Event::Apply(place) if alive(&self.slots, place) => self.apply(place),
             Event::Flush(place) if alive(&self.slots, place) => self.flush(place),
-            Event::Tick(_) | Event::Write(_) | Event::Apply(_) | Event::Flush(_) => {}
             Event::Connected(a, b) => self.connected(a, b),
-            Event::Client(client) if !self.is_calm => self.ask(client),
+            Event::Client(client) if !self.pace.is_calm => self.ask(client),
             Event::Fault => self.fault(),
             Event::Deliver(message) => self.deliver(&message),
-            Event::Client(_) => {}
+            // Of an earlier life; or nobody asks anything by himself.
+            Event::Tick(_)
+            | Event::Write(_)
+            | Event::Apply(_)
+            | Event::Flush(_)
+            | Event::Client(_) => {}
         }
         true
     }

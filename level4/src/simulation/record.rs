@@ -146,7 +146,7 @@ impl Recorder {
         let mut told = self.told.get(&place).copied().unwrap_or_default();
         let node_name = |id| self.name(id);
         told.flushed(core.outline(), writes, &node_name, name_of, |kind, fill| {
-            self.put(now, kind, place, |line| fill(line))
+            self.put(now, kind, place, fill);
         });
         self.told.insert(place, told);
     }

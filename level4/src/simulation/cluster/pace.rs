@@ -19,6 +19,8 @@ pub(super) struct Pace {
     pub group: Range<usize>,
     /// Entries between two snapshots.
     pub snapshot: Range<u64>,
+    /// Nothing happens by itself but what nodes do: a script says the rest.
+    pub is_calm: bool,
 }
 
 impl Pace {
@@ -32,6 +34,7 @@ impl Pace {
             install: 0..1_000_000,
             group: 1..4,
             snapshot: 5..60,
+            is_calm: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Pace {
             install: always(1_000),
             group: 64..65,
             snapshot: always(snapshot),
+            is_calm: true,
         }
     }
 }

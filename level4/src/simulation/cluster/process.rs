@@ -21,7 +21,7 @@ impl Cluster {
     pub(super) fn start(&mut self, place: usize) {
         let mut tick = self.rng.random_range(0..TICK);
         let snapshot_every = self.rng.random_range(self.pace.snapshot.clone());
-        if self.is_calm {
+        if self.pace.is_calm {
             tick = place as Time * TICK / self.slots.len() as Time;
         }
         let seed = self.rng.random();
@@ -36,7 +36,7 @@ impl Cluster {
             self.begun += 1;
             // Not in the order of places, so that ranks are mixed; but where a script counts on it.
             let id = self.begun * 1_000 + self.rng.random_range(0..1_000);
-            let number = if self.is_calm { self.begun } else { id };
+            let number = if self.pace.is_calm { self.begun } else { id };
             slot.id = NodeId::new(number);
             slot.incarnation = Incarnation::new(1);
             slot.parted = None;

@@ -49,7 +49,6 @@ impl Stage {
         trace: Trace,
     ) -> Self {
         let mut cluster = Cluster::empty(ChaCha8Rng::seed_from_u64(1), Pace::calm(snapshot));
-        cluster.is_calm = true;
         for place in 0..size {
             cluster.add(0);
             if place + down < size {
