@@ -4,8 +4,10 @@
 Every node sends each peer a number of greetings and answers those that come,
 and writes both down, until it is ended.
 
-    harness network --nodes 3 -- harness/examples/trace.py {id} {listen} {peers} /tmp/greetings
-    harness trace /tmp/greetings --html greetings.html
+    harness network --nodes 3 --trace greetings -- harness/examples/trace.py {id} {listen} {peers}
+    harness trace greetings --html greetings.html
+
+By hand, without the harness, the folder for the traces comes last.
 """
 
 import json
@@ -22,9 +24,9 @@ PAUSE = 0.02
 class Trace:
     """Events as JSON lines, each whole: threads take turns."""
 
-    def __init__(self, folder, node):
-        os.makedirs(folder, exist_ok=True)
-        self.file = open(os.path.join(folder, f"{node}.jsonl"), "w", buffering=1)
+    def __init__(self, path, node):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self.file = open(path, "w", buffering=1)
         self.node, self.turn = node, threading.Lock()
         self.line({"trace": 1, "program": "trace.py", "title": "Greetings", "nodes": [node]})
 
@@ -98,8 +100,10 @@ def greet(trace, peer, place):
 
 
 def main():
-    node, listen, peers, folder = sys.argv[1:5]
-    trace = Trace(folder, node)
+    node, listen, peers, *folder = sys.argv[1:]
+    # The harness says where to write, if it wants a trace.
+    path = os.environ.get("OCTOPUS_TRACE") or os.path.join(*folder, f"{node}.jsonl")
+    trace = Trace(path, node)
     trace.event("restart")
     threading.Thread(target=serve, args=(trace, listen), daemon=True).start()
     greeters = [

@@ -94,6 +94,90 @@ fn a_node_in_python_writes_what_is_drawn() {
     assert!(told.contains("sent: Hello "), "{told}");
 }
 
+/// Two nodes: 1 says hello to 0, which answers; and both write that down, if they are told where.
+const HELLO: &str = r#"
+import json, os, socket, sys, time
+node, listen, peers = sys.argv[1:4]
+path = os.environ.get("OCTOPUS_TRACE") if sys.argv[4] == "tells" else None
+trace = open(path, "a", buffering=1) if path else None
+def tell(kind, **fields):
+    if trace:
+        trace.write(json.dumps({"t": time.monotonic_ns(), "kind": kind, "node": "n" + node, **fields}) + "\n")
+if trace:
+    trace.write(json.dumps({"trace": 1, "program": "hello"}) + "\n")
+where = {"connection": "c", "bytes": 5}
+if node == "0":
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(listen)
+    server.listen()
+    peer, _ = server.accept()
+    peer.recv(5, socket.MSG_WAITALL)
+    tell("deliver", type="Hello", **where, **{"from": "n1"})
+    tell("send", type="Welcome", to="n1", **where)
+    peer.sendall(b"you!!")
+    peer.recv(1)
+else:
+    while True:
+        peer = socket.socket(socket.AF_UNIX)
+        try:
+            peer.connect("./node0.sock")
+            tell("send", type="Hello", to="n0", **where)
+            peer.sendall(b"hello")
+            if len(peer.recv(5, socket.MSG_WAITALL)) == 5:
+                break
+        except OSError:
+            pass
+        time.sleep(0.01)
+    tell("deliver", type="Welcome", **where, **{"from": "n0"})
+"#;
+
+#[test]
+fn a_run_on_the_network_is_drawn_with_its_messages_or_with_its_bytes() {
+    for (tells, sent) in [("tells", ["Hello", "Welcome"]), ("silent", ["bytes", "bytes"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["--no-history", "network", "--nodes", "2", "--monkeys", "latency"])
+            .args(["--monkey-offset", "600", "--duration", "2m", "--trace", "run", "--"])
+            .args(["python3", "-c", HELLO, "{id}", "{listen}", "{peers}", tells])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let trace = Trace::open(&folder.path().join("run")).unwrap();
+        let of = |kind: &str| -> Vec<(&str, &str, u64)> {
+            let events = trace.events.iter().filter(|event| event.kind == kind);
+            let shown = events.map(|event| {
+                let node = event.node.as_deref().unwrap();
+                (node, event.message.as_deref().unwrap(), event.t)
+            });
+            shown.collect()
+        };
+        // Before node 0 listens, node 1 may have tried in vain.
+        let (was_sent, came) = (of("send"), of("deliver"));
+        let [hello, welcome] = sent;
+        let [(zero, first, _), (one, second, at)] = came[..] else {
+            panic!("{came:?}");
+        };
+        assert_eq!((zero, first, one, second), ("0", hello, "1", welcome));
+        let last = was_sent.last().unwrap();
+        assert_eq!((last.0, last.1), ("0", welcome));
+        assert!(at > last.2, "a message takes time");
+        assert!(was_sent[0].0 == "1" && was_sent[0].1 == hello);
+        assert_eq!(trace.nodes(), ["0", "1"]);
+        // A second run would be mixed with the first one's files.
+        fs::write(folder.path().join("run/other.jsonl"), "").unwrap();
+        let again = Command::new(env!("CARGO_BIN_EXE_harness"))
+            .args(["network", "--trace", "run", "--", "true"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert_eq!(again.status.code(), Some(2), "{said}");
+        assert!(said.contains("run has a trace already, other.jsonl"), "{said}");
+    }
+}
+
 #[test]
 fn what_is_no_trace_is_refused_in_a_line_that_says_where() {
     let folder = tempfile::tempdir().unwrap();
