@@ -133,11 +133,29 @@ else:
 
 #[test]
 fn a_run_on_the_network_is_drawn_with_its_messages_or_with_its_bytes() {
-    for (tells, sent) in [("tells", ["Hello", "Welcome"]), ("silent", ["bytes", "bytes"])] {
+    for (tells, sent) in [
+        ("tells", ["Hello", "Welcome"]),
+        ("silent", ["bytes", "bytes"]),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let ran = Command::new(env!("CARGO_BIN_EXE_harness"))
-            .args(["--no-history", "network", "--nodes", "2", "--monkeys", "latency"])
-            .args(["--monkey-offset", "600", "--duration", "2m", "--trace", "run", "--"])
+            .args([
+                "--no-history",
+                "network",
+                "--nodes",
+                "2",
+                "--monkeys",
+                "latency",
+            ])
+            .args([
+                "--monkey-offset",
+                "600",
+                "--duration",
+                "2m",
+                "--trace",
+                "run",
+                "--",
+            ])
             .args(["python3", "-c", HELLO, "{id}", "{listen}", "{peers}", tells])
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -174,7 +192,10 @@ fn a_run_on_the_network_is_drawn_with_its_messages_or_with_its_bytes() {
             .unwrap();
         let said = String::from_utf8_lossy(&again.stderr).into_owned();
         assert_eq!(again.status.code(), Some(2), "{said}");
-        assert!(said.contains("run has a trace already, other.jsonl"), "{said}");
+        assert!(
+            said.contains("run has a trace already, other.jsonl"),
+            "{said}"
+        );
     }
 }
 
