@@ -3,7 +3,7 @@
 //! A word of at most 15 bytes is folded to lower case, filled up with zeros, and its length is put
 //! into the sixteenth byte. Two words are equal exactly if their keys are: without the length,
 //! `a` and `a` followed by a NUL byte would be the same. The key of the empty word is zero. The key
-//! of a longer word is a digest, which can tell that a word is unknown but not that it is known.
+//! of a longer word is a digest, which tells where to look for it; up to 31 bytes a [`LongKey`] holds it.
 
 use crate::sixteen::Sixteen;
 
@@ -73,6 +73,46 @@ pub(crate) fn is_empty(key: &[u8; 16]) -> bool {
 
 /// Stands for the length in the key of a word that has none of its own.
 const LONG: u64 = 0xFF;
+
+/// Longest word in bytes that a long key can hold whole.
+pub(crate) const LONG_KEY_BYTES: usize = 31;
+
+/// A folded word of 16 to 31 bytes; the last byte is its length.
+#[derive(Clone, Copy)]
+pub(crate) struct LongKey([Sixteen; 2]);
+
+impl LongKey {
+    /// The key of the word of `len` bytes, 16 to 31, from `start` on.
+    #[inline]
+    pub(crate) fn of(text: &[u8], start: usize, len: usize) -> Self {
+        let rest = folded(text, start + 16, len - 16);
+        let mut length = [0; 16];
+        length[15] = len as u8;
+        Self([folded(text, start, 16), rest.or(Sixteen::new(length))])
+    }
+
+    /// The key as it lies in memory.
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (place, half) in bytes.as_chunks_mut::<16>().0.iter_mut().zip(self.0) {
+            *place = Key(half).to_bytes();
+        }
+        bytes
+    }
+
+    /// Whether this is the key that lies in memory.
+    #[inline]
+    pub(crate) fn is(self, bytes: &[u8; 32]) -> bool {
+        let halves = bytes.as_chunks::<16>().0;
+        self.0[0].is(Sixteen::new(halves[0])) && self.0[1].is(Sixteen::new(halves[1]))
+    }
+
+    /// Whether these bytes are no key, which marks a free place in a table.
+    #[inline]
+    pub(crate) fn is_empty(key: &[u8; 32]) -> bool {
+        key[LONG_KEY_BYTES] == 0
+    }
+}
 
 /// For each length of a short word, what is added to its bytes.
 const LENGTHS: [[u8; 16]; 16] = {

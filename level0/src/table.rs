@@ -3,11 +3,10 @@
 //! Words of up to 15 bytes, nearly all there are, lie as [`Key`]s in buckets of four, a cache line
 //! each; a full bucket overflows into the next. The word itself is what is compared, so a match
 //! needs no second look elsewhere, and a miss needs none either. Which line a word needs is known
-//! long before it is used, so it is prefetched. Of a longer word the table holds
-//! a digest, which refuses nearly all unknown ones; the few that are left are looked up in an
-//! ordinary hash set.
+//! long before it is used, so it is prefetched. Words of 16 to 31 bytes lie likewise in buckets of two.
+//! Longer ones are in an ordinary hash set.
 
-use crate::key::{KEY_BYTES, Key, is_empty};
+use crate::key::{KEY_BYTES, Key, LONG_KEY_BYTES, LongKey, is_empty};
 use crate::simd::{is_separator, prefetch};
 use memmap2::MmapMut;
 use rustc_hash::FxHashSet;
@@ -16,11 +15,17 @@ use std::alloc::{Layout, handle_alloc_error};
 /// Bytes of a bucket: a cache line.
 const BUCKET_BYTES: usize = 64;
 
-/// A bucket's places; what is not used is zero.
+/// A bucket's places for words of up to 15 bytes; what is not used is zero.
 type Bucket = [[u8; 16]; BUCKET_KEYS];
 
 /// Keys to a bucket.
 const BUCKET_KEYS: usize = BUCKET_BYTES / 16;
+
+/// A bucket's places for words of 16 to 31 bytes; what is not used is zero.
+type LongBucket = [[u8; 32]; LONG_BUCKET_KEYS];
+
+/// Keys of long words to a bucket.
+const LONG_BUCKET_KEYS: usize = BUCKET_BYTES / 32;
 
 /// Keys to a bucket on average. Fewer would make the table leave the cache, more would make
 /// buckets overflow; between one and a half and three it hardly matters.
@@ -30,14 +35,12 @@ const MEAN_BUCKET_KEYS: usize = 2;
 /// than a core can wait for at once.
 const AHEAD: usize = 16;
 
-/// A longer word than this is folded on the heap.
-const STACK_BYTES: usize = 64;
-
 /// Collects entries for a [`Table`].
 #[derive(Default)]
 pub(crate) struct TableBuilder {
     keys: Vec<Key>,
-    long: FxHashSet<Box<[u8]>>,
+    long_keys: Vec<(Key, LongKey)>,
+    longer: FxHashSet<Box<[u8]>>,
     longest: usize,
 }
 
@@ -53,10 +56,17 @@ impl TableBuilder {
             return;
         }
         self.longest = self.longest.max(entry.len());
-        if entry.len() > KEY_BYTES {
-            self.long.insert(entry.into());
+        let key = Key::of(entry, 0, entry.len());
+        match entry.len() {
+            0..=KEY_BYTES => self.keys.push(key),
+            16..=LONG_KEY_BYTES => {
+                let long_key = LongKey::of(entry, 0, entry.len());
+                self.long_keys.push((key, long_key));
+            }
+            _ => {
+                self.longer.insert(entry.into());
+            }
         }
-        self.keys.push(Key::of(entry, 0, entry.len()));
     }
 
     /// Adds a word, of ASCII, in whatever case, unless no word can match it.
@@ -73,24 +83,39 @@ impl TableBuilder {
         let mut memory = allocate((self.keys.len() / MEAN_BUCKET_KEYS + 1) * BUCKET_BYTES);
         let buckets = buckets_mut(&mut memory);
         for key in self.keys {
-            let mut index = bucket_of(key, buckets.len());
-            // There are more places than keys, so a free one is found.
-            loop {
-                let free = buckets[index]
-                    .iter_mut()
-                    .find(|place| is_empty(place) || key.is(place));
-                if let Some(place) = free {
-                    *place = key.to_bytes();
-                    break;
-                }
-                index = following(index, buckets.len());
-            }
+            let is_free = |place: &[u8; 16]| is_empty(place) || key.is(place);
+            put(buckets, key, key.to_bytes(), is_free);
+        }
+        let mut long_memory = allocate((self.long_keys.len() + 1) * BUCKET_BYTES);
+        let buckets = long_buckets_mut(&mut long_memory);
+        for (key, long_key) in self.long_keys {
+            let is_free = |place: &[u8; 32]| LongKey::is_empty(place) || long_key.is(place);
+            put(buckets, key, long_key.to_bytes(), is_free);
         }
         Table {
             memory,
-            long: self.long,
+            long_memory,
+            longer: self.longer,
             longest: self.longest,
         }
+    }
+}
+
+/// Puts `bytes` at the first free place from the bucket of `key` on. There are more places than keys, so
+/// there is one.
+fn put<const BYTES: usize, const KEYS: usize>(
+    buckets: &mut [[[u8; BYTES]; KEYS]],
+    key: Key,
+    bytes: [u8; BYTES],
+    is_free: impl Fn(&[u8; BYTES]) -> bool,
+) {
+    let mut index = bucket_of(key, buckets.len());
+    loop {
+        if let Some(place) = buckets[index].iter_mut().find(|place| is_free(place)) {
+            *place = bytes;
+            return;
+        }
+        index = following(index, buckets.len());
     }
 }
 
@@ -126,11 +151,24 @@ fn buckets(memory: &[u8]) -> &[Bucket] {
     keys.as_chunks::<BUCKET_KEYS>().0
 }
 
+fn long_buckets_mut(memory: &mut [u8]) -> &mut [LongBucket] {
+    let (keys, _) = memory.as_chunks_mut::<32>();
+    keys.as_chunks_mut::<LONG_BUCKET_KEYS>().0
+}
+
+fn long_buckets(memory: &[u8]) -> &[LongBucket] {
+    let (keys, _) = memory.as_chunks::<32>();
+    keys.as_chunks::<LONG_BUCKET_KEYS>().0
+}
+
 /// A set of dictionary entries, made for long documents.
 pub(crate) struct Table {
     /// The buckets. A page begins with one, so that each lies in one cache line.
     memory: MmapMut,
-    long: FxHashSet<Box<[u8]>>,
+    /// Those of words of 16 to 31 bytes, one for each entry.
+    long_memory: MmapMut,
+    /// Entries of more bytes.
+    longer: FxHashSet<Box<[u8]>>,
     longest: usize,
 }
 
@@ -187,9 +225,17 @@ impl Table {
     #[inline]
     pub(crate) fn request(&self, text: &[u8], start: usize, end: usize) -> Request {
         let key = Key::of(text, start, end);
-        let buckets = buckets(&self.memory);
-        let bucket = bucket_of(key, buckets.len());
-        prefetch(buckets, bucket);
+        let bucket = if end - start <= KEY_BYTES {
+            let buckets = buckets(&self.memory);
+            let bucket = bucket_of(key, buckets.len());
+            prefetch(buckets, bucket);
+            bucket
+        } else {
+            let buckets = long_buckets(&self.long_memory);
+            let bucket = bucket_of(key, buckets.len());
+            prefetch(buckets, bucket);
+            bucket
+        };
         Request { key, bucket }
     }
 
@@ -198,11 +244,11 @@ impl Table {
     #[expect(clippy::inline_always, reason = "the loops around it are the program")]
     #[inline(always)]
     pub(crate) fn answer(&self, request: Request, text: &[u8], start: usize, end: usize) -> bool {
-        let found = self.holds(request);
-        if end - start > KEY_BYTES {
-            return found && self.holds_long(&text[start..end]);
+        if end - start <= KEY_BYTES {
+            self.holds(request)
+        } else {
+            self.holds_long(request.bucket, text, start, end)
         }
-        found
     }
 
     #[expect(clippy::inline_always, reason = "the loops around it are the program")]
@@ -224,20 +270,28 @@ impl Table {
         }
     }
 
-    /// Whether the table holds a word of more than `KEY_BYTES` bytes whose key it holds.
+    /// Whether the table holds the word `text[start..end]` of more than `KEY_BYTES` bytes.
     #[inline(never)]
-    fn holds_long(&self, word: &[u8]) -> bool {
-        if word.len() > self.longest {
+    fn holds_long(&self, mut bucket: usize, text: &[u8], start: usize, end: usize) -> bool {
+        if end - start > self.longest {
             return false;
         }
-        if word.len() > STACK_BYTES {
-            return self.long.contains(word.to_ascii_lowercase().as_slice());
+        if end - start > LONG_KEY_BYTES {
+            let word = text[start..end].to_ascii_lowercase();
+            return self.longer.contains(word.as_slice());
         }
-        let mut folded = [0; STACK_BYTES];
-        let folded = &mut folded[..word.len()];
-        folded.copy_from_slice(word);
-        folded.make_ascii_lowercase();
-        self.long.contains(&*folded)
+        let key = LongKey::of(text, start, end - start);
+        let buckets = long_buckets(&self.long_memory);
+        loop {
+            let places = &buckets[bucket];
+            if places.iter().any(|place| key.is(place)) {
+                return true;
+            }
+            if LongKey::is_empty(&places[LONG_BUCKET_KEYS - 1]) {
+                return false;
+            }
+            bucket = following(bucket, buckets.len());
+        }
     }
 }
 
@@ -266,23 +320,23 @@ mod tests {
     use std::collections::HashSet;
 
     proptest! {
-            #[test]
-            fn a_table_knows_exactly_its_entries(
-                entries in prop::collection::vec("[a-d]{0,5}|[a-c]{14,18}|[a-b]{62,66}|\\PC{0,6}", 0..300),
-                others in prop::collection::vec("[a-dA-D]{0,5}|[a-cC]{14,18}|[aA]{62,66}|\\PC{0,6}", 0..100),
-            ) {
-                let mut builder = TableBuilder::default();
-                for entry in &entries {
-     builder.add(entry.as_bytes());
-    }
-                let table = builder.build();
-                let set: HashSet<&str> = entries.iter().map(String::as_str).collect();
-                for word in entries.iter().chain(&others) {
-                    let expected = !word.is_empty()
-                        && !word.contains(' ')
-                        && set.contains(word.to_ascii_lowercase().as_str());
-                    prop_assert_eq!(table.knows(word.as_bytes()), expected, "{:?}", word);
-                }
+        #[test]
+        fn a_table_knows_exactly_its_entries(
+            entries in prop::collection::vec("[a-d]{0,5}|a{14,18}|[ab]{14,17}|[b]{14,15}[ab]{15,18}|\\PC{0,6}", 0..300),
+            others in prop::collection::vec("[a-dA-D]{0,5}|[aA]{14,18}|[aB]{14,17}|[bB]{14,15}[ab]{15,18}|\\PC{0,6}", 0..100),
+        ) {
+            let mut builder = TableBuilder::default();
+            for entry in &entries {
+                builder.add(entry.as_bytes());
+            }
+            let table = builder.build();
+            let set: HashSet<&str> = entries.iter().map(String::as_str).collect();
+            for word in entries.iter().chain(&others) {
+                let expected = !word.is_empty()
+                    && !word.contains(' ')
+                    && set.contains(word.to_ascii_lowercase().as_str());
+                prop_assert_eq!(table.knows(word.as_bytes()), expected, "{:?}", word);
             }
         }
+    }
 }
