@@ -11,7 +11,8 @@ export class Refusal extends Error {
 }
 
 async function ask(path, parameters, signal) {
-  const response = await fetch(`${path}?${parameters}`, { signal });
+  // What may change at any moment is not worth the browser's looking for it in its cache.
+  const response = await fetch(`${path}?${parameters}`, { signal, cache: "no-store" });
   if (response.ok) return response;
   throw new Refusal(await response.json().catch(() => null), response.status);
 }

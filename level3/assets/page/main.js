@@ -42,13 +42,12 @@ function fill({ query: text, regex, case: isExact, context, sort }) {
 
 // Goes to a place: a new entry of the history, or the newest one changed.
 function go(to, { isNew = true } = {}) {
-  if (isNew) {
-    remember();
-    history.pushState({ isInside: true }, "", write(to));
-  } else {
-    history.replaceState(history.state, "", write(to));
-  }
+  // How it was left has to be kept before anything changes; the address can wait until the server
+  // has been asked.
+  if (isNew) remember();
   show(to);
+  if (isNew) history.pushState({ isInside: true }, "", write(to));
+  else history.replaceState(history.state, "", write(to));
 }
 
 // Keeps in the history where this place was left.
@@ -63,9 +62,10 @@ async function show(to, left = null) {
   searchView.hidden = to.view !== "search";
   views.file.place.hidden = to.view !== "file";
   views.folder.place.hidden = to.view !== "folder";
+  const shown = (views[to.view] ?? search).show(to);
   document.title = [to.path || to.query, "level3 code search"].filter(Boolean).join(" – ");
-  if (to.view !== "search") return views[to.view].show(to);
-  await search.show(to);
+  await shown;
+  if (to.view !== "search") return;
   if (!left || place !== to) return;
   window.scrollTo(0, left.scroll ?? 0);
   const link = search.results.links().find((link) => link.getAttribute("href") === left.focus);

@@ -1,7 +1,7 @@
 // The list of hits: a section for each file, with lines around them merged and gaps marked.
 //
 // Hits come in pages, each behind the one before; a file may go on in the next page.
-import { write } from "./address.js";
+import { write, writeLines } from "./address.js";
 import { button, byId, count, element, visible } from "./dom.js";
 import { copy } from "./copy.js";
 import { paint } from "./lines.js";
@@ -74,10 +74,11 @@ export class Results {
 class FileHits {
   constructor({ file, root }, asked) {
     Object.assign(this, { file, root });
-    this.place = { ...asked, view: "file", path: file, root };
+    this.context = asked.context;
+    this.address = write({ ...asked, view: "file", path: file, root });
     const cut = file.lastIndexOf("/") + 1;
     const link = element("a", "", ...visible(file.slice(0, cut)), element("b", "", ...visible(file.slice(cut))));
-    link.href = write(this.place);
+    link.href = this.address;
     link.dataset.place = file;
     this.link = link;
     const title = element("h2", "", ...(root ? [element("span", "root", root), " "] : []), link);
@@ -105,14 +106,14 @@ class FileHits {
     this.rows.set(number, row);
     if (known) return known.replaceWith(row);
     const left = number - this.end - 1;
-    if (this.end > 0 && left > 0 && this.place.context > 0) this.list.append(gap(left));
+    if (this.end > 0 && left > 0 && this.context > 0) this.list.append(gap(left));
     this.list.append(row);
     this.end = Math.max(this.end, number);
   }
 
   hit(hit) {
     const link = element("a", "open", element("span", "number", String(hit.line)), shownText(hit));
-    link.href = write({ ...this.place, lines: { from: hit.line, to: hit.line } });
+    link.href = this.address + writeLines({ from: hit.line, to: hit.line });
     link.draggable = false;
     link.dataset.place = `${this.file}:${hit.line}`;
     link.dataset.column = hit.column;
