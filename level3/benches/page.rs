@@ -132,9 +132,12 @@ fn main() {
 /// server is asked, until its answer begins, until the results are there.
 type Sample = (String, f64, u64, f64, f64, f64);
 
+/// A time of a sample, in milliseconds.
+type Time = fn(&Sample) -> f64;
+
 fn report(mut samples: Vec<Sample>) {
     samples.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let quantile = |share: f64, of: fn(&Sample) -> f64| {
+    let quantile = |share: f64, of: Time| {
         let mut times: Vec<f64> = samples.iter().map(of).collect();
         times.sort_by(f64::total_cmp);
         times[(times.len() as f64 * share) as usize]
@@ -150,7 +153,7 @@ fn report(mut samples: Vec<Sample>) {
         "worst      {:>8.1} ms (goal {WORST_GOAL} ms)",
         samples[samples.len() - 1].1
     );
-    let parts: [(&str, fn(&Sample) -> f64); 3] = [
+    let parts: [(&str, Time); 3] = [
         ("key to request", |sample| sample.3),
         ("request to answer", |sample| sample.4),
         ("answer to results", |sample| sample.5),
