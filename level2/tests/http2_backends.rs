@@ -130,7 +130,9 @@ fn clients_of_http_1_reach_backends_of_http_2_which_are_checked_too() {
     let answer = proxy.talk(b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_eq!(status(&answer), 200);
     assert!(String::from_utf8_lossy(&answer).contains("http://h/x"));
-    assert!(asked.load(Ordering::SeqCst) >= 2);
-    assert_eq!(proxy.status("/backends/0/healthy"), true);
+    // The check has a connection of its own, and may come behind the request.
+    proxy.wait_for("/backends/0/healthy", |healthy| {
+        asked.load(Ordering::SeqCst) >= 2 && *healthy == true
+    });
     assert_eq!(proxy.status("/backends/0/address"), name);
 }

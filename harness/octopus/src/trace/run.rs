@@ -215,6 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_before_the_network_takes_the_connection_is_found_all_the_same() {
+        let sent = "{\"t\":2000,\"kind\":\"send\",\"node\":\"aa\",\"to\":\"1\",\"type\":\"M\",\"connection\":\"c\",\"bytes\":90}\n";
+        let late = |opened_ns, read_ns| Passage {
+            opened_ns,
+            forth: Way {
+                read: steps(&[(read_ns, 90)]),
+                written: steps(&[(read_ns + 10, 90)]),
+            },
+            ..passage()
+        };
+        let trace = together(vec![share(0, sent)], vec![late(2_005, 2_010)]);
+        let found = [
+            "0 send 0 1 M",
+            "20 drop 1 0 it was handed over, and never looked at",
+        ];
+        assert_eq!(shown(&trace), found);
+        // Nobody waits in a backlog for two seconds: that is another connection.
+        let other = late(2_000_002_005, 2_000_002_010);
+        let trace = together(vec![share(0, sent)], vec![other]);
+        assert!(shown(&trace).iter().any(|event| event.ends_with("bytes")));
+    }
+
+    #[test]
     fn between_nodes_that_tell_nothing_the_bytes_are_drawn() {
         let trace = together(Vec::new(), vec![passage()]);
         assert_eq!(

@@ -10,6 +10,10 @@ use crate::network::{NodeId, Passage, Way};
 /// So many of a connection's messages are looked for in what passed.
 const LOOKED_AT: usize = 16;
 
+/// So long after its first bytes were sent a connection may be accepted: until then they wait in the
+/// listener's backlog. In nanoseconds.
+const BACKLOG_NS: u64 = 1_000_000_000;
+
 /// Where messages ended that nobody got; and what passed between nodes that tell of no messages.
 pub fn events(told: &[Event], located: &[Located], passages: &[Passage]) -> Vec<Event> {
     let mut connections: BTreeMap<&str, Vec<&Located>> = BTreeMap::new();
@@ -60,7 +64,7 @@ fn likeness(told: &[Event], messages: &[&Located], passage: &Passage) -> Option<
         let sent = told[message.event].t;
         let same =
             (from, to) == (passage.from, passage.to) || (to, from) == (passage.from, passage.to);
-        if !same || passage.opened_ns > sent {
+        if !same || passage.opened_ns > sent.saturating_add(BACKLOG_NS) {
             return None;
         }
         let read = &passage.way_from(from).read;
