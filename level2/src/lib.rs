@@ -48,7 +48,7 @@ mod tls;
 mod trust;
 
 pub use config::{AccessLog, Config, ConfigError, Flags, Inherited};
-pub use net::{Address, BackendAddress, Bound, ListenAddress, inherited};
+pub use net::{Address, BackendAddress, Bound, ListenAddress, inherited, proxy_protocol};
 pub use notes::Notes;
 pub use server::{ServerError, run};
 pub use tls::{ClientNaming, Pair, TlsError, TlsFiles};

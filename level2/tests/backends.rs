@@ -218,6 +218,27 @@ fn a_second_attempt_goes_elsewhere_and_there_is_no_third() {
     assert_eq!(proxy.status("/totals/retries"), 1);
 }
 
+/// The beginning of a long body is kept, and the rest is gone once it was sent.
+#[test]
+fn what_is_not_all_in_memory_is_not_sent_twice() {
+    let backends = [(), ()].map(|()| {
+        Backend::new(|stream| {
+            // Closes instead of answering.
+            let _ = read_message(&mut BufReader::new(stream), false);
+        })
+    });
+    let names = [backends[0].name(), backends[1].name()];
+    let proxy = Proxy::start(&[&names[0], &names[1]], &[]);
+    for (size, retries) in [(200_000, 0), (2_000, 1)] {
+        let head = format!(
+            "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+        );
+        let request = [head.as_bytes(), &vec![b'x'; size]].concat();
+        assert_eq!(status(&proxy.talk(&request)), 502);
+        assert_eq!(proxy.status("/totals/retries"), retries);
+    }
+}
+
 #[test]
 fn second_attempts_are_a_part_of_all() {
     let kills: Arc<AtomicUsize> = Arc::default();

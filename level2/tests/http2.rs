@@ -170,6 +170,49 @@ fn answers_in_chunks_and_until_the_close_end_properly_and_trailers_and_103_pass(
     });
 }
 
+/// With a length too, which in HTTP/1.1 would leave no room for them.
+#[test]
+fn announced_fields_after_a_request_reach_backends_of_http_1() {
+    let (sender, seen) = channel();
+    let backend = Backend::new(move |mut stream| {
+        let mut all = Vec::new();
+        let mut part = [0; 1024];
+        while !all.windows(8).any(|w| w == b"\r\n0\r\nx-s") || !all.ends_with(b"\r\n\r\n") {
+            match std::io::Read::read(&mut stream, &mut part) {
+                Ok(count @ 1..) => all.extend_from_slice(&part[..count]),
+                // It was a check.
+                _ => return,
+            }
+        }
+        sender.send(String::from_utf8(all).unwrap()).unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let proxy = start(&backend.name(), &[]);
+    run(async {
+        let mut client = client::client(proxy.address).await;
+        let request = Request::post("http://h/")
+            .header("content-length", "4")
+            .header("trailer", "x-sum, cookie");
+        let (answer, mut out) = client
+            .send_request(request.body(()).unwrap(), false)
+            .unwrap();
+        out.send_data(Bytes::from_static(b"body"), false).unwrap();
+        let mut trailers = http::HeaderMap::new();
+        for name in ["cookie", "x-silent", "x-sum"] {
+            trailers.insert(name, "1".parse().unwrap());
+        }
+        out.send_trailers(trailers).unwrap();
+        assert_eq!(whole(answer).await.unwrap().status(), 200);
+    });
+    let seen = seen.recv_timeout(common::LONG).unwrap();
+    assert_eq!(field(&seen, "trailer").as_deref(), Some("x-sum"));
+    assert_eq!(field(&seen, "content-length"), None);
+    assert!(
+        seen.ends_with("\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\n\r\n"),
+        "{seen}"
+    );
+}
+
 #[test]
 fn what_http_1_refuses_is_refused_here_too() {
     let backend = Backend::echo();

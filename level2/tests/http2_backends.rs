@@ -136,3 +136,57 @@ fn clients_of_http_1_reach_backends_of_http_2_which_are_checked_too() {
     });
     assert_eq!(proxy.status("/backends/0/address"), name);
 }
+
+/// Answers with the names of the fields after the request's body, and has one of its own.
+fn names_trailers(request: Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    tokio::spawn(async move {
+        let mut body = request.into_body();
+        while let Some(Ok(part)) = body.data().await {
+            body.flow_control().release_capacity(part.len()).unwrap();
+        }
+        let trailers = body.trailers().await.unwrap().unwrap_or_default();
+        let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+        let text = names.join(" ");
+        let answer = http::Response::builder()
+            .header("content-length", text.len())
+            .header("trailer", "x-own")
+            .body(())
+            .unwrap();
+        let mut out = respond.send_response(answer, false).unwrap();
+        out.send_data(text.into(), false).unwrap();
+        let mut own = http::HeaderMap::new();
+        own.insert("x-own", "1".parse().unwrap());
+        let _ = out.send_trailers(own);
+    });
+}
+
+/// Where both sides speak HTTP/2, fields after a body need no announcement; what they must not be they are not.
+#[test]
+fn fields_after_a_request_reach_backends_of_http_2() {
+    let (name, _) = h2_backend(names_trailers);
+    let proxy = Proxy::start(&[&name], &["--h2c"]);
+    let answer = run(async {
+        let mut client = client::client(proxy.address).await;
+        let request = Request::post("http://h/").body(()).unwrap();
+        let (answer, mut out) = client.send_request(request, false).unwrap();
+        out.send_data(Bytes::from_static(b"body"), false).unwrap();
+        let mut trailers = http::HeaderMap::new();
+        for name in ["x-sum", "x-forwarded-for", "authorization", "x-other"] {
+            trailers.insert(name, "1".parse().unwrap());
+        }
+        out.send_trailers(trailers).unwrap();
+        client::whole(answer).await.unwrap()
+    });
+    assert_eq!(answer.text(), "x-sum x-other");
+    assert_eq!(answer.trailers.unwrap()["x-own"], "1");
+    // From HTTP/1.1 those that were announced.
+    let answer = proxy.talk(
+        b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
+          Trailer: X-Sum\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nX-Other: 1\r\n\r\n",
+    );
+    assert_eq!(status(&answer), 200);
+    assert!(
+        answer.windows(9).any(|w| w == b"x-sum\r\n0\r"),
+        "{answer:?}"
+    );
+}

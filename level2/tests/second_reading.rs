@@ -6,7 +6,7 @@ mod oracle;
 use proptest::prelude::*;
 
 /// Pieces of which heads are made, right and wrong.
-const PIECES: [&str; 44] = [
+const PIECES: [&str; 46] = [
     "GET",
     "POST",
     " ",
@@ -42,6 +42,8 @@ const PIECES: [&str; 44] = [
     "Expect: 100-continue",
     "Upgrade: h2c",
     "TE: trailers",
+    "Trailer: x-a, X-Sum, Host",
+    "Trailer: X_Forwarded_For, a b,,x-sum",
     "Max-Forwards: 0",
     ": x",
     " folded",
@@ -103,6 +105,46 @@ const CHUNKS: [&str; 18] = [
     "\0",
 ];
 
+const SOURCES: [&str; 18] = [
+    "PROXY ",
+    "PROXY TCP4 192.0.2.1 10.0.0.1 5 80\r\n",
+    "PROXY TCP6 2001:db8::1 ::1 5 80\r\n",
+    "PROXY TCP4 192.0.2.1 10.0.0.1 ",
+    "PROXY UNKNOWN",
+    "\r\n\r\n\0\r\nQUIT\n",
+    "TCP4 ",
+    "192.0.2.1 ",
+    "192.0.2.01 ",
+    "::1 ",
+    "5 80",
+    "+5",
+    " 05",
+    "65536",
+    "\r\n",
+    " ",
+    "\n",
+    "a line that grows too long for a header of any kind, ",
+];
+
+const TRAILERS: [&str; 16] = [
+    "\r\n",
+    "\r\n",
+    "X-Sum: 1\r\n",
+    "x-sum:2 \r\n",
+    "Host: evil\r\n",
+    "Content-Length: 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "X_Forwarded_For: 1\r\n",
+    "X-Forwarded-For: 1\r\n",
+    "A : b\r\n",
+    " folded\r\n",
+    "A: b\n",
+    ":",
+    "\r",
+    "\0",
+    "GET / HTTP/1.1\r\n",
+];
+
 fn made_of(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     let made = prop::collection::vec(prop::sample::select(pieces), 0..24);
     let noise = (
@@ -117,6 +159,26 @@ fn made_of(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
             bytes[place] = byte;
         }
         bytes
+    })
+}
+
+/// Headers of the PROXY protocol's version 2, right and wrong, with something behind them.
+fn binary_headers() -> impl Strategy<Value = Vec<u8>> {
+    let family = prop::sample::select(&[0x00, 0x10, 0x11, 0x12, 0x21, 0x22, 0x31, 0x13, 0x41][..]);
+    let command = prop::sample::select(&[0x20, 0x21, 0x22, 0x11][..]);
+    let length = prop_oneof![0..50_u16, 210..220_u16, 4_090..4_100_u16];
+    let body = prop::collection::vec(any::<u8>(), 0..50);
+    (command, family, length, body, -3..3_isize).prop_map(|(command, family, length, body, off)| {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+        header.extend([command, family]);
+        header.extend(length.to_be_bytes());
+        header.extend(
+            body.iter()
+                .cycle()
+                .take(usize::from(length) * usize::from(!body.is_empty())),
+        );
+        header.resize(header.len().saturating_add_signed(off), 0);
+        header
     })
 }
 
@@ -160,6 +222,20 @@ proptest! {
         http11 in any::<bool>(),
     ) {
         oracle::check_response(&input, is_head, http11);
+    }
+
+    #[test]
+    fn fields_after_a_body_mean_nothing_but_themselves(
+        input in prop_oneof![made_of(&TRAILERS), prop::collection::vec(any::<u8>(), 0..60)],
+    ) {
+        oracle::check_trailers(&input);
+    }
+
+    #[test]
+    fn a_connections_source_is_the_same_to_both_readings_wherever_it_is_cut(
+        input in prop_oneof![made_of(&SOURCES), binary_headers(), prop::collection::vec(any::<u8>(), 0..60)],
+    ) {
+        oracle::source::check_source(&input);
     }
 
     #[test]

@@ -323,3 +323,56 @@ fn empty_lines_do_not_keep_a_connection_open() {
     drop(stream);
     drip.join().unwrap();
 }
+
+/// A backend that answers with all that it was sent, up to the empty line after a body in chunks.
+fn verbatim() -> Backend {
+    Backend::new(|mut stream| {
+        let (mut seen, mut part) = (Vec::new(), vec![0; 65_536]);
+        while !(seen.ends_with(b"\r\n\r\n") && seen.windows(5).any(|w| w == b"\r\n0\r\n")) {
+            match stream.read(&mut part) {
+                Ok(count @ 1..) => seen.extend_from_slice(&part[..count]),
+                _ => return,
+            }
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", seen.len());
+        let _ = stream.write_all(&[head.as_bytes(), &seen].concat());
+    })
+}
+
+/// RFC 9110, 6.5: in what is gathered first, and in what is passed on as it comes.
+#[test]
+fn fields_after_a_body_reach_the_backend_if_they_were_announced_and_claim_nothing() {
+    let backend = verbatim();
+    let proxy = Proxy::start(&[&backend.name()], &[]);
+    for size in [3, 100_000] {
+        let body = "x".repeat(size);
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close, X-Hop\r\n\
+             Trailer: X-Sum, Host, x-forwarded-for\r\nTrailer: X-Hop, X-Other, X-Absent\r\n\r\n\
+             {size:x}\r\n{body}\r\n0\r\nx-sum:  7 \r\nHost: evil\r\nX-Forwarded-For: 1.2.3.4\r\n\
+             X-Hop: 1\r\nX-Silent: 1\r\nX-Other: 2\r\n\r\n"
+        );
+        let answer = proxy.talk(request.as_bytes());
+        assert_eq!(status(&answer), 200);
+        let (head, body) = split(&split(&answer).1);
+        assert_eq!(
+            field(&head, "trailer").as_deref(),
+            Some("X-Sum, X-Other, X-Absent")
+        );
+        let end = String::from_utf8_lossy(&body[body.len().saturating_sub(60)..]).into_owned();
+        assert!(
+            end.ends_with("x\r\n0\r\nx-sum: 7\r\nX-Other: 2\r\n\r\n"),
+            "{end:?}"
+        );
+    }
+    // Without an announcement, and without a sense.
+    for trailers in ["X-Sum: 7\r\n", "X-Sum 7\r\n"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             1\r\nx\r\n0\r\n{trailers}\r\n"
+        );
+        let answer = proxy.talk(request.as_bytes());
+        assert_eq!(status(&answer), 200);
+        assert!(answer.ends_with(b"x\r\n0\r\n\r\n"));
+    }
+}

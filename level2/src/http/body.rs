@@ -1,5 +1,7 @@
 //! Bodies: how long they are, how they are taken apart and put together again (RFC 9112, 6 and 7).
 
+use super::trailers::{self, Passing};
+
 /// How a message's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -270,15 +272,11 @@ impl Encoder {
         }
     }
 
-    /// Appends what marks the end, with trailers (and the empty line after them) if there are any.
-    pub fn finish(self, trailers: &[u8], out: &mut Vec<u8>) {
+    /// Appends what marks the end, with those fields of a section after the body that may pass.
+    pub fn finish(self, section: &[u8], passing: Passing<'_>, out: &mut Vec<u8>) {
         if self == Self::Chunked {
             out.extend_from_slice(b"0\r\n");
-            out.extend_from_slice(if trailers.is_empty() {
-                b"\r\n"
-            } else {
-                trailers
-            });
+            trailers::push(section, passing, out);
         }
     }
 }
@@ -329,7 +327,7 @@ mod tests {
             for part in &parts {
                 Encoder::Chunked.push(&mut wire, part);
             }
-            Encoder::Chunked.finish(b"", &mut wire);
+            Encoder::Chunked.finish(b"", Passing::All, &mut wire);
             wire.extend_from_slice(b"GET next");
             let (content, left) = decode(Framing::Chunked, &wire, &cuts).unwrap();
             prop_assert_eq!(content, parts.concat());

@@ -12,3 +12,4 @@ pub mod fields;
 pub mod request;
 pub mod response;
 pub mod target;
+pub mod trailers;

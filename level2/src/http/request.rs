@@ -11,6 +11,7 @@ use super::fields::{
     FieldError, Fields, Storage, decimal, for_each_element, push_decimal, push_field, push_via,
 };
 use super::target::{Target, TargetError, is_host};
+use super::trailers;
 
 /// What is wrong with a request: the status to refuse it with, and one line saying why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -329,7 +330,10 @@ impl<'a> Head<'a, '_> {
         }
         match self.request.framing {
             Framing::Sized(length) => push_number(out, "Content-Length", length),
-            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Framing::Chunked => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                trailers::push_announcement(&self.fields, out);
+            }
             _ if self.fields.length.is_some() => out.extend_from_slice(b"Content-Length: 0\r\n"),
             _ => {}
         }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::{Method, Response};
-use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::broken;
 use super::incoming::Incoming;
 use super::message::{Parsed, parse_request, push_response};
 use super::outgoing::Outgoing;
+use super::writing::Writing;
 use crate::http::body::Framing;
 use crate::net::{Layer, Stream};
 
@@ -46,49 +46,22 @@ pub async fn begin(stream: Stream) -> io::Result<SendRequest<Bytes>> {
 /// A stream on which one request is asked: it is written as text of HTTP/1.1, and the answer read so.
 #[derive(Debug)]
 pub struct AskedStream {
-    asking: Asking,
+    asking: Writing<SendRequest<Bytes>>,
     method: Method,
     answer: Option<ResponseFuture>,
     /// What was read of the answer.
     incoming: Incoming,
 }
 
-#[derive(Debug)]
-enum Asking {
-    /// The beginning of a head that was not written whole.
-    Head(SendRequest<Bytes>, Vec<u8>),
-    Body(Outgoing),
-}
-
 impl AskedStream {
     /// A stream of this connection, which has room for one.
     pub fn new(connection: SendRequest<Bytes>) -> Self {
         Self {
-            asking: Asking::Head(connection, Vec::new()),
+            asking: Writing::new(connection),
             method: Method::GET,
             answer: None,
             incoming: Incoming::new(Vec::new(), false, None),
         }
-    }
-
-    /// Sends the head at the start of the text, if it is whole. Returns how much of the text was used.
-    fn send_head(&mut self, text: &[u8]) -> io::Result<usize> {
-        let Asking::Head(connection, begun) = &mut self.asking else {
-            return Ok(0);
-        };
-        let before = begun.len();
-        begun.extend_from_slice(text);
-        let Some(end) = memmem::find(begun, b"\r\n\r\n").map(|at| at + 4) else {
-            return Ok(text.len());
-        };
-        let Parsed { head, framing } = parse_request(&begun[..end])
-            .ok_or_else(|| broken("a request that HTTP/2 has no words for"))?;
-        self.method = head.method().clone();
-        let ends = framing == Framing::Empty;
-        let (answer, stream) = connection.send_request(head, ends).map_err(broken)?;
-        self.answer = Some(answer);
-        self.asking = Asking::Body(Outgoing::new(stream, framing));
-        Ok(end - before)
     }
 
     /// Gets more of the answer's heads to read, as text.
@@ -130,7 +103,7 @@ impl AsyncRead for AskedStream {
                     return Poll::Ready(Ok(()));
                 }
             }
-            if this.answer.is_none() && matches!(this.asking, Asking::Body(_)) {
+            if this.answer.is_none() && matches!(this.asking, Writing::Body(_)) {
                 // The answer was read whole.
                 return Poll::Ready(Ok(()));
             }
@@ -145,20 +118,21 @@ impl AsyncWrite for AskedStream {
         cx: &mut Context<'_>,
         text: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let mut used = 0;
-        while used < text.len() {
-            match &mut this.asking {
-                Asking::Head(..) => used += this.send_head(&text[used..])?,
-                Asking::Body(body) if !body.done() => match body.poll_write(cx, &text[used..]) {
-                    Poll::Ready(written) => used += written?,
-                    Poll::Pending if used > 0 => break,
-                    Poll::Pending => return Poll::Pending,
-                },
-                Asking::Body(_) => return Poll::Ready(Err(broken("more than one request"))),
-            }
-        }
-        Poll::Ready(Ok(used))
+        let Self {
+            asking,
+            method,
+            answer,
+            ..
+        } = self.get_mut();
+        asking.poll_write(cx, text, |connection, head| {
+            let Parsed { head, framing } = parse_request(head)
+                .ok_or_else(|| broken("a request that HTTP/2 has no words for"))?;
+            *method = head.method().clone();
+            let ends = framing == Framing::Empty;
+            let (awaited, stream) = connection.send_request(head, ends).map_err(broken)?;
+            *answer = Some(awaited);
+            Ok(Some(Outgoing::new(stream, framing)))
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -167,7 +141,7 @@ impl AsyncWrite for AskedStream {
 
     /// Gives the request up: that is what the close of a connection would say.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Asking::Body(body) = &mut self.get_mut().asking {
+        if let Writing::Body(body) = &mut self.get_mut().asking {
             body.reset(Reason::CANCEL);
         }
         Poll::Ready(Ok(()))

@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, Uri, request};
 
 use crate::http::body::Framing;
 use crate::http::fields::{decimal, is_one_of, push_field, storage};
+use crate::http::trailers::{self, Passing};
 
 /// Fields that belong to a connection of HTTP/1.1 and do not exist here (RFC 9113, 8.2.2).
 fn is_of_connection(name: &str) -> bool {
@@ -19,6 +20,12 @@ fn is_of_connection(name: &str) -> bool {
             "upgrade",
         ],
     )
+}
+
+/// Whether fields will follow the body. In text there is room for them after chunks only, so that a length that
+/// is given besides (here it is no framing, RFC 9113, 8.1.1) is not passed on.
+fn announces_trailers(fields: &HeaderMap, ends: bool) -> bool {
+    !ends && fields.contains_key(http::header::TRAILER)
 }
 
 /// Appends a request's head as text. Returns whether its body goes in chunks.
@@ -40,11 +47,13 @@ pub fn push_request(parts: &request::Parts, ends: bool, out: &mut Vec<u8>) -> bo
     let said = authority.unwrap_or_default().as_bytes();
     let mut cookies = Vec::new();
     let mut chunked = !ends;
+    let announced = announces_trailers(&parts.headers, ends);
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str(), value.as_bytes());
         match name {
             // Of two that differ the reader of the text will say so.
             "host" if authority.is_some() && value.eq_ignore_ascii_case(said) => continue,
+            "content-length" if announced => continue,
             "content-length" => chunked = false,
             "cookie" => {
                 // Clients may part it, for the sake of compression (RFC 9113, 8.2.3).
@@ -76,8 +85,13 @@ pub fn push_response(answer: &Response<()>, to: &Method, ends: bool, out: &mut V
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.extend_from_slice(b" \r\n");
-    push_fields(answer.headers(), out);
-    let sized = answer.headers().contains_key(http::header::CONTENT_LENGTH);
+    let announced = announces_trailers(answer.headers(), ends);
+    for (name, value) in answer.headers() {
+        if !(announced && name == http::header::CONTENT_LENGTH) {
+            push_one(name, value, out);
+        }
+    }
+    let sized = answer.headers().contains_key(http::header::CONTENT_LENGTH) && !announced;
     let bodiless =
         to == Method::HEAD || status.is_informational() || matches!(status.as_u16(), 204 | 304);
     let chunked = !ends && !sized;
@@ -93,9 +107,13 @@ pub fn push_response(answer: &Response<()>, to: &Method, ends: bool, out: &mut V
 /// Appends fields as text, such as those after a body in chunks.
 pub fn push_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in fields {
-        if !is_of_connection(name.as_str()) {
-            push_field(out, name.as_str(), value.as_bytes());
-        }
+        push_one(name, value, out);
+    }
+}
+
+fn push_one(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    if !is_of_connection(name.as_str()) {
+        push_field(out, name.as_str(), value.as_bytes());
     }
 }
 
@@ -119,7 +137,8 @@ pub fn parse_response(text: &[u8], bodiless: bool) -> Option<Parsed<Response<()>
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     let said = take_fields(parsed.headers, response.headers_mut())?;
-    let framing = if bodiless || matches!(status, 100..=199 | 204 | 304) {
+    let bodiless = bodiless || matches!(status, 100..=199 | 204 | 304);
+    let framing = if bodiless || said == Framing::Sized(0) {
         Framing::Empty
     } else {
         said
@@ -179,28 +198,16 @@ fn take_fields(fields: &[httparse::Header<'_>], into: &mut HeaderMap) -> Option<
     Some(framing)
 }
 
-/// Reads the fields after a body in chunks, up to the empty line.
-pub fn parse_trailers(text: &[u8]) -> Option<HeaderMap> {
-    let mut storage = [httparse::EMPTY_HEADER; 64];
-    let httparse::Status::Complete((_, fields)) =
-        httparse::parse_headers(text, &mut storage).ok()?
-    else {
-        return None;
-    };
+/// Reads the fields after a body in chunks, up to the empty line: those that may stand there.
+pub fn parse_trailers(text: &[u8]) -> HeaderMap {
     let mut map = HeaderMap::new();
-    take_fields(fields, &mut map)?;
-    // What says how a message is to be read comes too late here (RFC 9110, 6.5.1).
-    for name in [
-        "content-length",
-        "host",
-        "te",
-        "trailer",
-        "set-cookie",
-        "authorization",
-    ] {
-        map.remove(name);
-    }
-    Some(map)
+    trailers::for_each(text, Passing::All, |name, value| {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    });
+    map
 }
 
 #[cfg(test)]
@@ -236,6 +243,13 @@ mod tests {
         assert_eq!(
             text(request, false),
             "POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\n"
+        );
+        let request = Request::post("/")
+            .header("content-length", "3")
+            .header("trailer", "x-sum");
+        assert_eq!(
+            text(request, false),
+            "POST / HTTP/1.1\r\ntrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         let request = Request::options("*").header("host", "h");
         assert_eq!(text(request, true), "OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n");
@@ -294,10 +308,15 @@ mod tests {
             text(answer(), &Method::GET, false),
             "HTTP/1.1 200 \r\nx: y\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
-        let sized = answer().header("content-length", "3");
+        let sized_answer = || answer().header("content-length", "3");
         assert_eq!(
-            text(sized, &Method::GET, false),
+            text(sized_answer(), &Method::GET, false),
             "HTTP/1.1 200 \r\nx: y\r\ncontent-length: 3\r\n\r\n"
+        );
+        let announced = sized_answer().header("trailer", "x-sum");
+        assert_eq!(
+            text(announced, &Method::GET, false),
+            "HTTP/1.1 200 \r\nx: y\r\ntrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
     }
 
@@ -305,11 +324,11 @@ mod tests {
     fn trailers_say_nothing_of_how_to_read_the_message() {
         let text =
             b"Grpc-Status: 0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\n";
-        let trailers = parse_trailers(text).unwrap();
+        let trailers = parse_trailers(text);
         assert_eq!(trailers.len(), 1);
         assert_eq!(trailers["grpc-status"], "0");
-        assert!(parse_trailers(b"").is_none() && parse_trailers(b"no field\r\n\r\n").is_none());
-        assert!(parse_trailers(b"\r\n").unwrap().is_empty());
+        assert!(parse_trailers(b"").is_empty() && parse_trailers(b"no field\r\n\r\n").is_empty());
+        assert!(parse_trailers(b"\r\n").is_empty());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Frames, windows and compressed fields are the `h2` crate's. A stream of it is made to look like a connection
 //! ([`Layer`](crate::net::Layer)) on which one message of HTTP/1.1 goes each way, so that a request has the same
 //! way through the proxy whichever version it came in: the same checks, the same policy, the same limits.
-//! `incoming` turns what a stream brings into text, `outgoing` text into what a stream takes, `message`
-//! knows heads, and [`Meter`] is what a connection may spend on frames that carry nothing.
+//! `incoming` turns what a stream brings into text, `writing` text into what a stream takes (`outgoing` its body),
+//! `message` knows heads, and [`Meter`] is what a connection may spend on frames that carry nothing.
 
 mod client;
 mod incoming;
@@ -12,6 +12,7 @@ mod message;
 mod meter;
 mod outgoing;
 mod server;
+mod writing;
 
 pub use client::{AskedStream, begin};
 pub use meter::{Meter, Metered};

@@ -88,10 +88,11 @@ impl Outgoing {
 
     fn end(&mut self) -> io::Result<()> {
         self.done = true;
-        let trailers = parse_trailers(&self.trailers).filter(|trailers| !trailers.is_empty());
-        match trailers {
-            Some(trailers) => self.stream.send_trailers(trailers).map_err(broken),
-            None => self.stream.send_data(Bytes::new(), true).map_err(broken),
+        let trailers = parse_trailers(&self.trailers);
+        if trailers.is_empty() {
+            self.stream.send_data(Bytes::new(), true).map_err(broken)
+        } else {
+            self.stream.send_trailers(trailers).map_err(broken)
         }
     }
 

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::Request;
-use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::broken;
 use super::incoming::Incoming;
 use super::message::{Parsed, parse_response, push_request};
 use super::outgoing::Outgoing;
+use super::writing::Writing;
 use crate::http::body::Framing;
 use crate::net::Layer;
 
@@ -23,18 +23,10 @@ use crate::net::Layer;
 #[derive(Debug)]
 pub struct ServedStream {
     incoming: Incoming,
-    answering: Answering,
+    answering: Writing<SendResponse<Bytes>>,
     /// Whether the answer has no body whatever its head says.
     is_head: bool,
     failed: bool,
-}
-
-#[derive(Debug)]
-enum Answering {
-    /// The beginning of a head that was not written whole.
-    Head(SendResponse<Bytes>, Vec<u8>),
-    Body(Outgoing),
-    Done,
 }
 
 impl ServedStream {
@@ -46,43 +38,10 @@ impl ServedStream {
         let chunked = push_request(&parts, ends, &mut head);
         Self {
             incoming: Incoming::new(head, chunked, (!ends).then_some(body)),
-            answering: Answering::Head(respond, Vec::new()),
+            answering: Writing::new(respond),
             is_head: parts.method == http::Method::HEAD,
             failed: false,
         }
-    }
-
-    /// Sends the head at the start of the text, if it is whole. Returns how much of the text was used.
-    fn send_head(&mut self, text: &[u8]) -> io::Result<usize> {
-        let Answering::Head(respond, begun) = &mut self.answering else {
-            return Ok(0);
-        };
-        let before = begun.len();
-        if before > 0 {
-            begun.extend_from_slice(text);
-        }
-        let head = if before > 0 { &begun[..] } else { text };
-        let Some(end) = memmem::find(head, b"\r\n\r\n").map(|at| at + 4) else {
-            if before == 0 {
-                begun.extend_from_slice(text);
-            }
-            return Ok(text.len());
-        };
-        let Parsed { head, framing } = parse_response(&head[..end], self.is_head)
-            .ok_or_else(|| broken("an answer that HTTP/2 has no words for"))?;
-        begun.clear();
-        if head.status().is_informational() {
-            respond.send_informational(head).map_err(broken)?;
-        } else {
-            let ends = matches!(framing, Framing::Empty | Framing::Sized(0));
-            let stream = respond.send_response(head, ends).map_err(broken)?;
-            self.answering = if ends {
-                Answering::Done
-            } else {
-                Answering::Body(Outgoing::new(stream, framing))
-            };
-        }
-        Ok(end - before)
     }
 }
 
@@ -102,9 +61,8 @@ impl AsyncRead for ServedStream {
         }
         // The request is at its end, which is not the client's: that is when it gives up.
         match &mut this.answering {
-            Answering::Head(respond, _) => ready!(respond.poll_reset(cx)).map_or((), |_| ()),
-            Answering::Body(body) => ready!(body.poll_reset(cx)),
-            Answering::Done => {}
+            Writing::Head(respond, _) => ready!(respond.poll_reset(cx)).map_or((), |_| ()),
+            Writing::Body(body) => ready!(body.poll_reset(cx)),
         }
         Poll::Ready(Ok(()))
     }
@@ -116,20 +74,20 @@ impl AsyncWrite for ServedStream {
         cx: &mut Context<'_>,
         text: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let mut used = 0;
-        while used < text.len() {
-            match &mut this.answering {
-                Answering::Head(..) => used += this.send_head(&text[used..])?,
-                Answering::Body(body) if !body.done() => match body.poll_write(cx, &text[used..]) {
-                    Poll::Ready(written) => used += written?,
-                    Poll::Pending if used > 0 => break,
-                    Poll::Pending => return Poll::Pending,
-                },
-                _ => return Poll::Ready(Err(broken("more than one answer"))),
+        let Self {
+            answering, is_head, ..
+        } = self.get_mut();
+        answering.poll_write(cx, text, |respond, head| {
+            let Parsed { head, framing } = parse_response(head, *is_head)
+                .ok_or_else(|| broken("an answer that HTTP/2 has no words for"))?;
+            if head.status().is_informational() {
+                respond.send_informational(head).map_err(broken)?;
+                return Ok(None);
             }
-        }
-        Poll::Ready(Ok(used))
+            let ends = framing == Framing::Empty;
+            let stream = respond.send_response(head, ends).map_err(broken)?;
+            Ok(Some(Outgoing::new(stream, framing)))
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -140,9 +98,8 @@ impl AsyncWrite for ServedStream {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         Poll::Ready(match &mut this.answering {
-            Answering::Head(..) => Err(broken("there is no answer")),
-            Answering::Body(body) => body.finish(),
-            Answering::Done => Ok(()),
+            Writing::Head(..) => Err(broken("there is no answer")),
+            Writing::Body(body) => body.finish(),
         })
     }
 }
@@ -166,9 +123,9 @@ impl Drop for ServedStream {
             Reason::CANCEL
         };
         match &mut self.answering {
-            Answering::Head(respond, _) => respond.send_reset(reason),
-            Answering::Body(body) if !body.done() => body.reset(reason),
-            _ => {}
+            Writing::Head(respond, _) => respond.send_reset(reason),
+            Writing::Body(body) if !body.done() => body.reset(reason),
+            Writing::Body(_) => {}
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::health::Sign;
 use crate::http::body::Framing;
 use crate::http::response::{self, Answer, Recipient, Response};
+use crate::http::trailers::Passing;
 use crate::policy::Outcome;
 
 /// Most bytes read ahead from a client that sends its next requests before the answer.
@@ -78,7 +79,8 @@ pub struct Exchange<'a> {
     backend: Conn,
     to: Recipient,
     call: Call,
-    trailers: bool,
+    asks: Passing<'a>,
+    hears: Passing<'static>,
     converses: bool,
     permit: Permit,
     /// What is left of the request's body.
@@ -107,8 +109,10 @@ pub struct Sides<'a> {
     pub permit: Permit,
     /// Its state.
     pub call: Call,
-    /// Whether fields after the answer's body are of use to the client.
-    pub trailers: bool,
+    /// Which fields after the request's body the backend gets.
+    pub asks: Passing<'a>,
+    /// Which of those after the answer's the client gets.
+    pub hears: Passing<'static>,
     /// Whether the client may wait for the answer before it sends more of its body.
     pub converses: bool,
 }
@@ -132,7 +136,8 @@ impl<'a> Exchange<'a> {
             backend: sides.backend,
             permit: sides.permit,
             call: sides.call,
-            trailers: sides.trailers,
+            asks: sides.asks,
+            hears: sides.hears,
             converses: sides.converses,
             pace: Pace::new(config.min_rate, config.grace),
             config,
@@ -161,9 +166,6 @@ impl<'a> Exchange<'a> {
             self.permit.report(sign);
         }
         let mut answer = Pump::answer(response.framing, response.encoder);
-        if self.trailers {
-            answer = answer.with_trailers();
-        }
         let passed = if response.collected {
             self.collect(&mut answer, start).await
         } else {
@@ -275,7 +277,7 @@ impl<'a> Exchange<'a> {
         let mut window = Window::fixed();
         let sent = self
             .body
-            .poll(cx, self.client, &mut self.backend, &mut window);
+            .poll(cx, self.client, &mut self.backend, &mut window, self.asks);
         sent.map(|sent| match sent {
             // If writing failed, it may have answered before it closed: that is worth having.
             Ok(()) | Err(Broken::Sink) => Ok(()),
@@ -343,7 +345,8 @@ impl<'a> Exchange<'a> {
                 // An answer may come before all of the request was sent; what is left still goes.
                 sending = self.poll_send(cx).is_pending();
             }
-            let polled = answer.poll(cx, &mut self.backend, self.client, &mut self.window);
+            let (client, window) = (&mut *self.client, &mut self.window);
+            let polled = answer.poll(cx, &mut self.backend, client, window, self.hears);
             if answer.received() {
                 self.whole();
             } else if !begun && self.well {

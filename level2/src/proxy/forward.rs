@@ -22,6 +22,7 @@ use crate::health::Sign;
 use crate::http::body::Framing;
 use crate::http::request::Request;
 use crate::http::response::Recipient;
+use crate::http::trailers::Passing;
 use crate::policy::{ClientKey, Reason};
 use crate::stats::count;
 
@@ -29,8 +30,10 @@ use crate::stats::count;
 struct Body {
     /// As a backend gets it.
     buffered: Vec<u8>,
-    /// What takes the rest, if that was not all.
+    /// What takes the rest, if that was not all, and writes the end.
     pump: Pump,
+    /// Whether it was all.
+    whole: bool,
     /// The memory it takes.
     share: super::budget::Share,
 }
@@ -58,7 +61,7 @@ impl Client {
         };
         // Without its body the request can only be refused on a connection that will be closed.
         let refusable = Request {
-            framing: if body.pump.received() {
+            framing: if body.whole {
                 Framing::Empty
             } else {
                 request.framing
@@ -104,7 +107,7 @@ impl Client {
         let harmless = match broke.event {
             // Nothing was sent.
             Event::Unreachable => true,
-            Event::BackendClosed => request.idempotent && body.pump.received(),
+            Event::BackendClosed => request.idempotent && body.whole,
             _ => false,
         };
         harmless
@@ -149,6 +152,19 @@ impl Client {
         };
         backend.output.extend_from_slice(&self.head);
         backend.output.extend_from_slice(&body.buffered);
+        body.pump.again();
+        // Only HTTP/2 has a place of its own for them on both sides, where nobody takes them for the head's.
+        let config = self.worker.config();
+        let asks = if self.origin.http2 && config.backends[permit.backend].http2 {
+            Passing::All
+        } else {
+            Passing::AnnouncedBy(&self.head)
+        };
+        let hears = if self.origin.http2 {
+            Passing::All
+        } else {
+            Passing::Nothing
+        };
         let worker = self.worker.clone();
         let sides = Sides {
             worker: &worker,
@@ -157,7 +173,8 @@ impl Client {
             backend,
             permit,
             call,
-            trailers: self.origin.http2,
+            asks,
+            hears,
             converses: request.converses,
         };
         let done = Exchange::new(sides, to, &mut body.pump).run().await;
@@ -182,6 +199,7 @@ impl Client {
         let mut body = Body {
             buffered: Vec::new(),
             pump: Pump::request(request.framing, self.config.max_body),
+            whole: request.framing == Framing::Empty,
             share: self.worker.shared.memory.share(),
         };
         if request.expects_continue {
@@ -229,6 +247,7 @@ impl Client {
             Poll::Pending
         })
         .await?;
+        body.whole = body.pump.received();
         Ok(body)
     }
 

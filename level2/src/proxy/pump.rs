@@ -6,6 +6,7 @@ use super::budget::Share;
 use super::conn::Conn;
 use crate::http::body::{Decoder, Encoder, Framing};
 use crate::http::buffer::Buffer;
+use crate::http::trailers::Passing;
 
 /// Bytes that may wait to be written on any connection, without asking for more.
 const BASE: usize = 64 * 1024;
@@ -71,8 +72,8 @@ pub struct Pump {
     most: u64,
     finished: bool,
     full: bool,
-    /// The fields after the body, if they are passed on.
-    trailers: Option<Vec<u8>>,
+    /// The section of fields after the body.
+    trailers: Vec<u8>,
 }
 
 impl Pump {
@@ -97,14 +98,13 @@ impl Pump {
             most,
             finished: false,
             full: false,
-            trailers: None,
+            trailers: Vec::new(),
         }
     }
 
-    /// The fields after the body are passed on, too.
-    pub fn with_trailers(mut self) -> Self {
-        self.trailers = Some(Vec::new());
-        self
+    /// Has the end written once more, after what was gathered of the body.
+    pub fn again(&mut self) {
+        self.finished = false;
     }
 
     /// Whether all of the body has been received.
@@ -129,11 +129,13 @@ impl Pump {
         from: &mut Conn,
         to: &mut Conn,
         window: &mut Window,
+        passing: Passing<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
             self.full = !window.has_room(to.unsent());
             if !self.full {
                 self.take(&mut from.input, &mut to.output)?;
+                self.finish(passing, &mut to.output);
             }
             let flushed = to.poll_flush(cx).map_err(|_| Broken::Sink)?;
             if self.finished {
@@ -152,7 +154,7 @@ impl Pump {
     }
 
     /// Turns all input there is into output, for a body that is gathered in memory. Ready when it is
-    /// complete, or when there are `most` bytes.
+    /// complete but for what marks its end, or when there are `most` bytes.
     pub fn poll_gather(
         &mut self,
         cx: &mut Context<'_>,
@@ -162,7 +164,7 @@ impl Pump {
     ) -> Poll<Result<(), Broken>> {
         loop {
             self.take(&mut from.input, out)?;
-            if self.finished || out.len() >= most {
+            if self.decoder.done() || out.len() >= most {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_source(cx, from))?;
@@ -180,29 +182,30 @@ impl Pump {
 
     /// Turns input into output, as far as there is any.
     fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>) -> Result<(), Broken> {
-        while !self.finished {
-            if self.decoder.done() {
-                self.encoder
-                    .finish(self.trailers.as_deref().unwrap_or_default(), out);
-                self.finished = true;
-                return Ok(());
-            }
+        while !self.decoder.done() {
             let unread = input.unread();
             let piece = self.decoder.next(unread).map_err(|_| Broken::Malformed)?;
             if self.decoder.content() > self.most {
                 return Err(Broken::TooLarge);
             }
             let used = piece.skip + piece.data;
-            if let Some(trailers) = &mut self.trailers {
-                trailers.extend_from_slice(&unread[piece.skip - piece.trailers..piece.skip]);
-            }
+            self.trailers
+                .extend_from_slice(&unread[piece.skip - piece.trailers..piece.skip]);
             self.encoder.push(out, &unread[piece.skip..used]);
             input.consume(used);
-            if used == 0 && !self.decoder.done() {
+            if used == 0 {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Writes what marks the end, once all of the body was taken.
+    fn finish(&mut self, passing: Passing<'_>, out: &mut Vec<u8>) {
+        if self.decoder.done() && !self.finished {
+            self.encoder.finish(&self.trailers, passing, out);
+            self.finished = true;
+        }
     }
 }
 

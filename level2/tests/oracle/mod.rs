@@ -6,10 +6,13 @@
 
 #![allow(dead_code)] // Each of its users needs a part.
 
+pub mod source;
+
 use level2::http::body::{Decoder, Encoder, Framing};
 use level2::http::fields::{MAX_FIELDS, storage};
 use level2::http::request::{self, Hop};
 use level2::http::response::{self, Answer, Date, Recipient};
+use level2::http::trailers::{self, Passing};
 
 /// A head, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,23 @@ pub struct Head {
     /// Bytes of the head, with the empty line.
     pub length: usize,
 }
+
+/// Names that a field after a body must not have (RFC 9110, 6.5.1), and two by which its sender would claim to be
+/// somebody else.
+const MEANINGFUL: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x_forwarded_for",
+];
 
 /// What the sender of requests is called.
 const SENDER: &str = "192.0.2.1";
@@ -231,6 +251,7 @@ fn check_passed(out: &[u8], oracle: &Head, trusted: bool) {
             "content-length",
             "transfer-encoding",
             "max-forwards",
+            "trailer",
         ];
         let known = oracle.fields.iter().any(|(n, v)| n == name && v == value);
         assert!(
@@ -246,6 +267,7 @@ fn check_passed(out: &[u8], oracle: &Head, trusted: bool) {
             "transfer-encoding",
             "x-forwarded-for",
             "max-forwards",
+            "trailer",
         ];
         assert!(
             stays.contains(&hop.as_str()) || passed.values(&hop).is_empty(),
@@ -256,12 +278,18 @@ fn check_passed(out: &[u8], oracle: &Head, trusted: bool) {
         "connection",
         "keep-alive",
         "te",
-        "trailer",
         "upgrade",
         "proxy-connection",
         "expect",
     ] {
         assert!(passed.values(name).is_empty(), "{name} passed");
+    }
+    // What is announced for after the body was, and says nothing of the message or of its sender.
+    let said = oracle.elements("trailer");
+    for name in passed.elements("trailer") {
+        assert!(said.contains(&name) && is_token(name.as_bytes()));
+        assert!(!oracle.elements("connection").contains(&name));
+        assert!(!MEANINGFUL.contains(&name.as_str()), "{name} is announced");
     }
     let chain = passed.values("x-forwarded-for");
     assert!(chain.len() == 1 && chain[0].ends_with(SENDER.as_bytes()));
@@ -388,6 +416,27 @@ fn chunks(input: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
+/// What must hold of any bytes between the last chunk and the next message: what goes out are fields that came, none
+/// of which means anything but itself.
+pub fn check_trailers(input: &[u8]) {
+    let mut out = Vec::new();
+    trailers::push(input, Passing::All, &mut out);
+    assert!(out.ends_with(b"\r\n") && !out.windows(2).any(|w| w[1] == b'\n' && w[0] != b'\r'));
+    if out.len() == 2 {
+        return;
+    }
+    let came = lines(input).expect("no section became one").0;
+    let came: Vec<_> = came.iter().map(|line| field(line, false)).collect();
+    let (went, length) = lines(&out).expect("it has an end");
+    assert_eq!(length, out.len());
+    for line in went {
+        let (name, value) = field(line, false).expect("a malformed field goes out");
+        assert!(!MEANINGFUL.contains(&name.as_str()), "{name} passed");
+        assert!(came.contains(&Ok((name, value))), "it came from nowhere");
+    }
+    assert!(came.iter().all(Result::is_ok), "a malformed section passed");
+}
+
 /// What must hold of the decoding of any bytes as chunks, wherever they are cut.
 pub fn check_chunks(input: &[u8], cut: usize) {
     let mut decoder = Decoder::new(Framing::Chunked);
@@ -415,7 +464,7 @@ pub fn check_chunks(input: &[u8], cut: usize) {
         assert_eq!((&content, used), (&expected, length));
         let mut again = Vec::new();
         Encoder::Chunked.push(&mut again, &content);
-        Encoder::Chunked.finish(b"", &mut again);
+        Encoder::Chunked.finish(b"", Passing::All, &mut again);
         assert_eq!(chunks(&again), Some((expected, again.len())));
     } else if let Some((_, length)) = oracle {
         // Only for the sake of a bound on what is not content.
