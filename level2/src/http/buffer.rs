@@ -3,6 +3,9 @@
 /// Size of a fresh buffer: holds nearly every head, and keeps idle connections cheap.
 const SMALL: usize = 8 * 1024;
 
+/// Size of one that is used for one message, of which most are nothing but a head.
+const SMALLEST: usize = 1024;
+
 /// Size up to which a buffer grows while a body streams through it.
 const LARGE: usize = 128 * 1024;
 
@@ -17,8 +20,17 @@ pub struct Buffer {
 impl Buffer {
     /// An empty buffer.
     pub fn new() -> Self {
+        Self::of(SMALL)
+    }
+
+    /// An empty one for one message.
+    pub fn for_one() -> Self {
+        Self::of(SMALLEST)
+    }
+
+    fn of(size: usize) -> Self {
         Self {
-            storage: vec![0; SMALL],
+            storage: vec![0; size],
             start: 0,
             end: 0,
         }

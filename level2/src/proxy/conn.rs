@@ -28,9 +28,18 @@ pub struct Conn {
 impl Conn {
     /// Wraps a fresh connection.
     pub fn new(stream: Stream) -> Self {
+        Self::with(stream, Buffer::new())
+    }
+
+    /// Wraps one on which there will be one message each way.
+    pub fn for_one(stream: Stream) -> Self {
+        Self::with(stream, Buffer::for_one())
+    }
+
+    fn with(stream: Stream, input: Buffer) -> Self {
         Self {
             stream,
-            input: Buffer::new(),
+            input,
             output: Vec::new(),
             written: 0,
             received: 0,

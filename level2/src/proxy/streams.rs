@@ -224,7 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let stream = ServedStream::new(request, respond).into();
         let worker = self.worker.clone();
         let timer = worker.timer();
-        let serving = client::serve_stream(worker, timer, Conn::new(stream), self.origin.clone());
+        let serving =
+            client::serve_stream(worker, timer, Conn::for_one(stream), self.origin.clone());
         let live = live.clone();
         self.worker.tasks.spawn_local(async move {
             let status = serving.await;

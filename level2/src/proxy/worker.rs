@@ -138,7 +138,7 @@ impl Worker {
     pub fn pooled(&self, backend: usize) -> Option<Conn> {
         if self.config.borrow().1.backends[backend].http2 {
             let connection = self.multiplexed.borrow_mut().room(backend)?;
-            return Some(Conn::new(AskedStream::new(connection).into()));
+            return Some(Conn::for_one(AskedStream::new(connection).into()));
         }
         self.pool.borrow_mut().take(backend, self.clock())
     }
@@ -171,7 +171,7 @@ impl Worker {
         let connection =
             tokio::time::timeout(config.connect_timeout, http2::begin(stream)).await??;
         self.multiplexed.borrow_mut().keep(backend, &connection);
-        Ok(Conn::new(AskedStream::new(connection).into()))
+        Ok(Conn::for_one(AskedStream::new(connection).into()))
     }
 
     /// Looks at all deadlines, for ever.
