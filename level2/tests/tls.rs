@@ -73,6 +73,43 @@ fn both_versions_are_spoken_and_the_backend_is_told() {
 }
 
 #[test]
+fn the_cheapest_cipher_is_agreed_on_unless_the_client_has_no_instructions_for_it() {
+    use rustls::CipherSuite as Suite;
+    use rustls::version::{TLS12, TLS13};
+    let authority = Authority::new();
+    authority.issue("site", &["localhost"]);
+    let backend = mirror();
+    let proxy = start(&authority, &backend.name(), &[]);
+    for (version, liked, agreed) in [
+        (
+            &TLS13,
+            Suite::TLS13_AES_256_GCM_SHA384,
+            Suite::TLS13_AES_128_GCM_SHA256,
+        ),
+        (
+            &TLS13,
+            Suite::TLS13_CHACHA20_POLY1305_SHA256,
+            Suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ),
+        (
+            &TLS12,
+            Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ),
+        (
+            &TLS12,
+            Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        ),
+    ] {
+        let config = Arc::new(authority.client_liking(version, liked));
+        let stream = secure(proxy.address, &config, "localhost").unwrap();
+        let suite = stream.conn.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, agreed, "{liked:?}");
+    }
+}
+
+#[test]
 fn a_trusted_proxy_in_front_says_how_its_client_came() {
     let authority = Authority::new();
     authority.issue("site", &["localhost"]);

@@ -59,9 +59,11 @@ pub async fn handshake(
     let begun = in_time(timer, hello).await.and_then(Result::ok);
     let found = match (begun, worker.shared.tls.current()) {
         (Some(begun), Some(credentials)) => {
-            let identity = credentials.identity(begun.client_hello().server_name());
+            let hello = begun.client_hello();
+            let identity = credentials.identity(hello.server_name());
+            let config = credentials.config(hello.cipher_suites());
             let turn = under_way.turn().await;
-            let mut accepting = pin!(begun.into_stream(credentials.config.clone()));
+            let mut accepting = pin!(begun.into_stream(config));
             let mut turn = Some(turn);
             let first = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
             let accepted = match first {

@@ -65,11 +65,18 @@ impl Authority {
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+        self.builder_with(rustls::crypto::aws_lc_rs::default_provider(), versions)
+    }
+
+    fn builder_with(
+        &self,
+        provider: rustls::crypto::CryptoProvider,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())
             .unwrap();
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
         ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
@@ -84,6 +91,20 @@ impl Authority {
     /// One that speaks this version only.
     pub fn client_of(&self, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
         self.builder(&[version]).with_no_client_auth()
+    }
+
+    /// One that speaks this version and likes this cipher best.
+    pub fn client_liking(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+        suite: rustls::CipherSuite,
+    ) -> ClientConfig {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider
+            .cipher_suites
+            .sort_by_key(|other| other.suite() != suite);
+        self.builder_with(provider, &[version])
+            .with_no_client_auth()
     }
 
     /// One that shows NAME.pem.
