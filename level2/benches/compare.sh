@@ -10,6 +10,9 @@
 #                                        for each request, without resumption (TLS 1.3, P-256)
 #   level2/benches/compare.sh --h2       HTTP/2 over TLS, 10 streams on each connection (h2load)
 #
+#   OLD=before/level2 level2/benches/compare.sh        another build of level2 in the same run, as "old": whether a
+#                                        change costs anything shows only beside what was before
+#
 # Requests of one client, 640 at once with --h2, are not to be turned away here: level2 is told that the backend can take
 # them (--max-in-flight), which it would find out to be false.
 #
@@ -32,6 +35,7 @@ for tool in "${tools[@]}"; do
     have "$tool" || { echo "skipped: $tool is not installed"; exit 0; }
 done
 [ -x "$BINARY" ] || { echo "build first: cargo build --release -p level2"; exit 1; }
+[ -z "${OLD:-}" ] || [ -x "$OLD" ] || { echo "compare.sh: OLD=$OLD is no program" >&2; exit 2; }
 
 folder=$(mktemp -d)
 pids=()
@@ -43,7 +47,7 @@ stop() {
 trap stop EXIT
 
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-backend=$(port) by_level2=$(port) by_nginx=$(port) by_haproxy=$(port)
+backend=$(port) by_level2=$(port) by_old=$(port) by_nginx=$(port) by_haproxy=$(port)
 
 open=()
 [ "${kinds[0]}" != streams ] || open=(--max-in-flight 1024)
@@ -90,9 +94,14 @@ CONF
 
 nginx -p "$folder" -c "$folder/backend.conf" & pids+=($!)
 nginx -p "$folder" -c "$folder/proxy.conf" & pids+=($!)
-"$BINARY" --listen "${tls:+tls:}127.0.0.1:$by_level2" "${tls[@]}" --backend "127.0.0.1:$backend" --threads "$THREADS" \
-    "${open[@]}" 2>/dev/null & pids+=($!)
-names=(level2 nginx) ports=("$by_level2" "$by_nginx")
+names=(level2 nginx) ports=("$by_level2" "$by_nginx") binaries=("$BINARY")
+if [ -n "${OLD:-}" ]; then
+    names=(level2 old nginx) ports=("$by_level2" "$by_old" "$by_nginx") binaries+=("$OLD")
+fi
+for index in "${!binaries[@]}"; do
+    "${binaries[$index]}" --listen "${tls:+tls:}127.0.0.1:${ports[$index]}" "${tls[@]}" --backend "127.0.0.1:$backend" \
+        --threads "$THREADS" "${open[@]}" 2>/dev/null & pids+=($!)
+done
 if have haproxy; then
     haproxy -f "$folder/haproxy.cfg" >/dev/null 2>&1 & pids+=($!)
     names+=(haproxy) ports+=("$by_haproxy")
