@@ -72,7 +72,7 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
     let shell = |sql: &str| Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
     let mut database = Database::new()?;
     database.execute(MOMENT, &shell(costly::SETUP))?;
-    let start = database.save().to_bytes();
+    let start = database.save().to_bytes()?;
     let budget = Budget {
         steps: flags.steps,
         ..Budget::default()

@@ -1,7 +1,9 @@
-//! How long a node that has applied a million entries takes from its start to its first answer.
+//! How long a node that has applied a million entries takes from its start to its first answer; and what a
+//! database of some size costs, in memory and on disk.
 //!
 //! ```sh
 //! cargo bench -p level4 --bench restart
+//! cargo bench -p level4 --bench restart -- --mib 2000
 //! ```
 //!
 //! The folder is written through the crate's own log and state machine, with the node's rules for
@@ -11,10 +13,14 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use clap::Parser;
 use common::Node;
 use level4::Identity;
 use level4::consensus::{Apply, Members, Persist, founding_entry};
@@ -33,6 +39,20 @@ const GROUP: u64 = 1_000;
 const STARTS: usize = 5;
 const NODE: NodeId = NodeId::new(1);
 const TERM: Term = Term::new(1);
+
+/// Measures restarts, or a database of some size.
+#[derive(Parser)]
+struct Flags {
+    /// Measure a database of so many MiB of rows, in memory and on disk
+    #[arg(long)]
+    mib: Option<u64>,
+    /// With --mib, only on disk: it may be larger than the memory
+    #[arg(long, requires = "mib")]
+    disk_only: bool,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn insert(index: u64) -> Entry {
     let sql = match index {
@@ -111,7 +131,7 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
         }])?;
         if last >= snapshotted + SNAPSHOT_EVERY {
             snapshotted = last;
-            log.save_snapshot(&machine.snapshot())?;
+            log.save_snapshot(&machine.snapshot()?)?;
             log.compact(Index::new(last - SNAPSHOT_KEEP))?;
         }
         first = last + 1;
@@ -119,7 +139,183 @@ fn fill(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A client's connection, which stays.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn new(node: &Node) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(&node.address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn post(&mut self, path: &str, body: &str) -> anyhow::Result<String> {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: level4\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let (mut line, mut length) = (String::new(), 0);
+        loop {
+            line.clear();
+            self.0.read_line(&mut line)?;
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = text.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        let body = String::from_utf8(body)?;
+        ensure!(!body.contains("\"error\""), "{body}");
+        Ok(body)
+    }
+}
+
+/// A line of the process's status, in MiB.
+fn memory(node: &Node, name: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.context("no such line")?;
+    let number = line.trim_start_matches(':').trim().split(' ').next();
+    Ok(number.unwrap_or_default().parse::<u64>()? / 1024)
+}
+
+/// Rows of a KiB in one request of the filling.
+const ROWS: u64 = 8_192;
+/// How long reads are measured.
+const READS: Duration = Duration::from_secs(3);
+
+/// Point reads a second by two clients, of rows in the first `share` hundredths.
+fn reads(node: &Node, rows: u64, share: u64) -> anyhow::Result<f64> {
+    let done = AtomicBool::new(false);
+    let begun = Instant::now();
+    let count = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|place| {
+                let done = &done;
+                scope.spawn(move || -> anyhow::Result<u64> {
+                    let mut client = Client::new(node)?;
+                    let (mut count, mut row) = (0, place);
+                    while !done.load(Relaxed) {
+                        row = (row * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407)
+                            % (rows * share / 100).max(1);
+                        let body = format!(
+                            "[[\"SELECT length(body) FROM t WHERE id = ?\", {}]]",
+                            row + 1
+                        );
+                        client.post("/db/query?level=none", &body)?;
+                        count += 1;
+                    }
+                    Ok(count)
+                })
+            })
+            .collect();
+        std::thread::sleep(READS);
+        done.store(true, Relaxed);
+        let counts = clients.into_iter().map(|client| {
+            let count = client
+                .join()
+                .map_err(|_| anyhow::anyhow!("a client panicked"))?;
+            count.map(|count| count as f64)
+        });
+        counts.sum::<anyhow::Result<f64>>()
+    })?;
+    Ok(count / begun.elapsed().as_secs_f64())
+}
+
+/// A snapshot while one client writes and another one reads: how long it takes, and the slowest write.
+fn snapshot(node: &Node, rows: u64) -> anyhow::Result<(Duration, Duration)> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| -> anyhow::Result<Duration> {
+            let mut client = Client::new(node)?;
+            let mut slowest = Duration::ZERO;
+            while !done.load(Relaxed) {
+                let begun = Instant::now();
+                client.post("/db/execute", "[\"UPDATE n SET a = a + 1\"]")?;
+                slowest = slowest.max(begun.elapsed());
+            }
+            Ok(slowest)
+        });
+        let reader = scope.spawn(|| -> anyhow::Result<()> {
+            let mut client = Client::new(node)?;
+            while !done.load(Relaxed) {
+                let body = format!(
+                    "[[\"SELECT max(length(body)) FROM t WHERE id < ?\", {}]]",
+                    rows / 10
+                );
+                client.post("/db/query?level=none&budget=100", &body)?;
+            }
+            Ok(())
+        });
+        let begun = Instant::now();
+        let saved = Client::new(node)?.post("/snapshot", "");
+        let took = begun.elapsed();
+        done.store(true, Relaxed);
+        let slowest = writer
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        saved?;
+        Ok((took, slowest))
+    })
+}
+
+fn measure(mib: u64, form: &[&str]) -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut node = Node::start_with(root.path(), "127.0.0.1:0", form);
+    node.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, body); CREATE TABLE n (a); INSERT INTO n VALUES (0)");
+    let mut client = Client::new(&node)?;
+    let rows = mib * 1024 / ROWS * ROWS;
+    let fill = format!(
+        "[\"INSERT INTO t (body) WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT {ROWS}) \
+         SELECT randomblob(1000) FROM r\"]"
+    );
+    let begun = Instant::now();
+    for _ in 0..rows / ROWS {
+        client.post("/db/execute?budget=10", &fill)?;
+    }
+    let filled = begun.elapsed();
+    let anonymous = memory(&node, "RssAnon")?;
+    let (first, _) = snapshot(&node, rows)?;
+    let change = format!(
+        "[\"UPDATE t SET body = randomblob(1000) WHERE id % 1000 < 10 AND id % 8000 < 1000 AND id < {rows}\"]"
+    );
+    client.post("/db/execute?budget=1000", &change)?;
+    let (second, slowest) = snapshot(&node, rows)?;
+    let cached = reads(&node, rows, 1)?;
+    let spread = reads(&node, rows, 100)?;
+    let after = memory(&node, "RssAnon")?;
+    client.post("/db/execute", "[\"UPDATE n SET a = a + 1\"]")?;
+    node.kill();
+    let begun = Instant::now();
+    node.restart();
+    let answer = node.sql("SELECT count(*) FROM n");
+    let restarted = begun.elapsed();
+    ensure!(answer.ends_with("\n1\n"), "{answer}");
+    println!(
+        "{mib} MiB {form:?}: filled at {:.0} MiB/s; RssAnon {anonymous} MiB, {after} MiB after reads; \
+         snapshot {first:.2?}, after few changes {second:.2?}, slowest write meanwhile {slowest:.1?}; \
+         point reads {cached:.0}/s in a hundredth, {spread:.0}/s everywhere; \
+         first answer {restarted:.2?} after kill -9",
+        mib as f64 / filled.as_secs_f64(),
+    );
+    Ok(())
+}
+
 fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    if let Some(mib) = flags.mib {
+        if !flags.disk_only {
+            measure(mib, &[])?;
+        }
+        return measure(mib, &["--on-disk"]);
+    }
     let root = tempfile::tempdir()?;
     fill(root.path())?;
     let expected = ENTRIES - 2;

@@ -293,7 +293,7 @@ fn digest(node: &Node) -> u64 {
     database
         .execute(moment, &Request::Load(bytes.into()))
         .unwrap();
-    Database::digest(&database.save().to_bytes()).unwrap()
+    Database::digest(&database.save().to_bytes().unwrap()).unwrap()
 }
 
 /// Three nodes, one of them with a small disk where there may be one.

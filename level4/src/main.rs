@@ -78,6 +78,12 @@ struct Flags {
     /// nodes in one folder are one run.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Keep the database in the node's folder, and not in memory: it may be larger than that
+    ///
+    /// A process that starts again executes nothing a second time. A folder can be used with and without it
+    /// in turn.
+    #[arg(long)]
+    on_disk: bool,
     /// Say on stderr what happens between nodes
     #[arg(short, long)]
     verbose: bool,
@@ -178,6 +184,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         security,
         reload: None,
         trace,
+        on_disk: flags.on_disk,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

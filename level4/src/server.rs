@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::api::{self, Api, Counters, Queue, router};
 use crate::identity::Identity;
 use crate::joining::Candidate;
-use crate::node::{self, Node};
+use crate::node::{self, Form, Node, Prepared};
 use crate::notes::note;
 use crate::security::{Security, SecurityFiles};
 use crate::settings::{RunError, Settings, TICK, unreachable};
@@ -64,12 +64,7 @@ pub async fn run(
         let address = name;
         return Err(RunError::Advertise { address, what });
     }
-    let joins = settings.join.is_some();
-    let prepared = node::prepare(folder, &name, joins, settings.timing(), security.proves())
-        .map_err(|cause| RunError::Recover {
-            folder: folder.to_owned(),
-            cause,
-        })?;
+    let prepared = prepare(&settings, folder, &name, security.proves())?;
     let identity = prepared.identity.clone();
     let life = identity.incarnation;
     let tracer = settings.trace.as_deref();
@@ -144,6 +139,26 @@ pub async fn run(
     }
     finish(tracer.as_ref());
     Ok(())
+}
+
+/// The parts of the node in `folder`, which its peers know by `name`.
+fn prepare(
+    settings: &Settings,
+    folder: &Path,
+    name: &str,
+    proved: bool,
+) -> Result<Prepared, RunError> {
+    let form = if settings.on_disk {
+        Form::Disk
+    } else {
+        Form::Memory
+    };
+    let joins = settings.join.is_some();
+    let timing = settings.timing();
+    node::prepare(folder, name, joins, timing, proved, form).map_err(|cause| RunError::Recover {
+        folder: folder.to_owned(),
+        cause,
+    })
 }
 
 /// The last lines of a trace are written.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub reload: Option<watch::Receiver<()>>,
     /// What happens at the node is written there, for `harness trace`.
     pub trace: Option<PathBuf>,
+    /// The database is kept in the node's folder, and not in memory.
+    pub on_disk: bool,
 }
 
 /// Length of the core's tick. Short, because election timeouts are counted in them.
@@ -53,6 +55,7 @@ impl Settings {
             security: SecurityFiles::default(),
             reload: None,
             trace: None,
+            on_disk: false,
         }
     }
 

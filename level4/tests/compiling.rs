@@ -22,7 +22,7 @@ fn on_old_and_new(script: &[String]) -> Vec<String> {
     let mut old = database();
     let both = |sql: &String| {
         let mut new = database();
-        new.restore(&old.save().to_bytes()).unwrap();
+        new.restore(&old.save().to_bytes().unwrap()).unwrap();
         let left = (run(&mut old, sql), old.used().steps);
         let right = (run(&mut new, sql), new.used().steps);
         assert_eq!(left, right, "{sql:.200}");

@@ -212,7 +212,7 @@ fn readers_change_nothing() {
     for _ in 0..5 {
         run(&mut db, "INSERT INTO f VALUES ('some words')");
     }
-    let before = db.save().to_bytes();
+    let before = db.save().to_bytes().unwrap();
     for sql in [
         "SELECT optimize(f) FROM f LIMIT 1",
         "PRAGMA user_version = 3",
@@ -222,7 +222,7 @@ fn readers_change_nothing() {
         "BEGIN",
     ] {
         query(&db, sql);
-        assert_eq!(db.save().to_bytes(), before, "{sql}");
+        assert_eq!(db.save().to_bytes().unwrap(), before, "{sql}");
     }
     assert_eq!(run(&mut db, "PRAGMA foreign_keys"), "0\n");
 }
@@ -250,7 +250,7 @@ fn what_a_connection_remembers_makes_no_difference() {
     let mut old = database();
     for sql in script {
         let mut new = database();
-        new.restore(&old.save().to_bytes()).unwrap();
+        new.restore(&old.save().to_bytes().unwrap()).unwrap();
         assert_eq!(run(&mut old, sql), run(&mut new, sql), "{sql}");
         let (left, right) = (content(&mut old), content(&mut new));
         assert!(left == right, "the files differ after {sql}");
@@ -259,7 +259,7 @@ fn what_a_connection_remembers_makes_no_difference() {
 
 /// The database file without the header's counters of changes and schema changes, which no SQL sees.
 fn content(db: &mut Database) -> Vec<u8> {
-    let mut file = db.view().to_vec();
+    let mut file = db.view().to_vec().unwrap();
     for counter in [24..28, 40..44, 92..96] {
         file[counter].fill(0);
     }
@@ -278,7 +278,7 @@ fn randomblob_takes_its_length_as_sqlites_own_does() {
 fn files_are_checked_before_they_replace_the_database() {
     let mut db = database();
     run(&mut db, "CREATE TABLE t (a); INSERT INTO t VALUES (1);");
-    let mut wal = db.view().to_vec();
+    let mut wal = db.view().to_vec().unwrap();
     wal[18..20].fill(2);
     let mut other = database();
     let load = |db: &mut Database, file: Vec<u8>| {
@@ -313,14 +313,14 @@ fn a_snapshot_carries_everything() {
         &mut db,
         "CREATE TABLE t (a); INSERT INTO t VALUES (1), ('two')",
     );
-    let file = db.save().to_bytes();
+    let file = db.save().to_bytes().unwrap();
     let mut copy = database();
     copy.restore(&file).unwrap();
     assert_eq!(
         run(&mut copy, "INSERT INTO t VALUES (3); SELECT * FROM t"),
         "1\ntwo\n3\n"
     );
-    let empty = database().save().to_bytes();
+    let empty = database().save().to_bytes().unwrap();
     copy.restore(&empty).unwrap();
     assert_eq!(run(&mut copy, "SELECT count(*) FROM sqlite_schema"), "0\n");
 }
@@ -570,7 +570,7 @@ fn work_on_a_whole_database_has_a_budget_of_its_own() {
     assert_eq!(run(&mut db, fill), "");
     let shell = |sql: &str| Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
     let bulk = "VACUUM, CREATE INDEX or REINDEX";
-    let file = db.view().to_vec();
+    let file = db.view().to_vec().unwrap();
     let load = Command::Load(file.clone().into());
     for (command, name) in [
         (shell("CREATE INDEX j ON t (b || a)"), bulk),

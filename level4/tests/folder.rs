@@ -128,7 +128,12 @@ fn every_combination_of_damage_to_the_log_is_recovered_from_or_refused() {
 
 /// How a node ends that does not start from `folder`; `None`: it starts.
 fn refusal(folder: &Path) -> Option<String> {
+    refusal_with(folder, &[])
+}
+
+fn refusal_with(folder: &Path, arguments: &[&str]) -> Option<String> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_level4"))
+        .args(arguments)
         .args(["-l", "127.0.0.1:0", "-d"])
         .arg(folder)
         .stdout(std::process::Stdio::piped())
@@ -190,5 +195,84 @@ fn a_founder_with_a_damaged_folder_never_founds_a_second_cluster() {
                 }
             }
         }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The files of a database on disk: the pages are needed as far as the snapshot refers to them; all else is
+/// made anew.
+#[test]
+fn a_damaged_database_on_disk_is_rebuilt_or_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let original = root.path().join("original");
+    let mut node = Node::start_with(&original, "127.0.0.1:0", &["--on-disk"]);
+    node.sql("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)");
+    node.sql("CREATE TABLE u AS SELECT zeroblob(60000) AS a");
+    let (status, saved) = node.request("POST", "/snapshot", "", b"").unwrap();
+    assert_eq!(status, 200, "{saved}");
+    node.sql("INSERT INTO t VALUES (3)");
+    node.kill();
+    let changes = |name: &str| name.starts_with("changes-");
+    let names = fs::read_dir(original.join("database")).unwrap();
+    let names: Vec<String> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().any(|name| changes(name)), "{names:?}");
+    let (mut started, mut refused) = (0, 0);
+    for pages in DAMAGES {
+        for rest in DAMAGES {
+            for boot in [Damage::None, Damage::Missing, Damage::Zeroed] {
+                let folder = root.path().join("case");
+                let _ = fs::remove_dir_all(&folder);
+                copy_folder(&original, &folder);
+                for name in &names {
+                    let damage = match name.as_str() {
+                        "pages" => pages,
+                        "boot" => boot,
+                        _ => rest,
+                    };
+                    let file = folder.join("database").join(name);
+                    match damage.apply(&fs::read(&file).unwrap()) {
+                        Some(left) => fs::write(file, left).unwrap(),
+                        None => fs::remove_file(file).unwrap(),
+                    }
+                }
+                let story = format!("pages {pages:?}, changes {rest:?}, boot {boot:?}");
+                if pages == Damage::None {
+                    let node = Node::start_with(&folder, "127.0.0.1:0", &["--on-disk"]);
+                    let answer =
+                        node.sql("SELECT count(*), sum(a), (SELECT length(a) FROM u) FROM t");
+                    assert!(answer.ends_with("\n3|6|60000\n"), "{story}: {answer}");
+                    started += 1;
+                } else {
+                    let lines = refusal_with(&folder, &["--on-disk"]).expect(&story);
+                    let last = lines.lines().last().unwrap();
+                    assert!(last.contains("restore"), "{story}: {lines}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((started, refused), (15, 60));
+    // The pages are read into memory as well as used where they are, and back again.
+    for arguments in [&[][..], &["--on-disk"], &[], &["--on-disk"]] {
+        let mut node = Node::start_with(&original, "127.0.0.1:0", arguments);
+        assert!(node.sql("SELECT sum(a) FROM t").ends_with("\n6\n"));
+        node.sql("UPDATE u SET a = zeroblob(70000)");
+        let (status, saved) = node.request("POST", "/snapshot", "", b"").unwrap();
+        assert_eq!(status, 200, "{saved}");
+        node.kill();
     }
 }

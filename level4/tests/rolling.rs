@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use common::{cluster, eventually, request};
+use common::{cluster_with, eventually, request};
 
 const CLIENTS: usize = 64;
 
@@ -55,8 +55,19 @@ fn client(
 
 #[test]
 fn clients_lose_nothing_while_every_node_is_restarted() {
+    restarts(&[]);
+}
+
+/// What the killed process has applied, the next one finds and does not execute.
+#[test]
+fn clients_lose_nothing_while_nodes_with_databases_on_disk_are_restarted() {
+    restarts(&["--on-disk"]);
+}
+
+fn restarts(arguments: &[&str]) {
     let root = tempfile::tempdir().unwrap();
-    let mut nodes = cluster(root.path(), 3);
+    let arguments = |_| arguments.iter().map(|&a| a.to_owned()).collect();
+    let mut nodes = cluster_with(root.path(), 3, arguments);
     nodes[0].sql("CREATE TABLE t (client, row, UNIQUE (client, row))");
     let addresses = RwLock::new(nodes.iter().map(|node| node.address.clone()).collect());
     let (done, numbers) = (&AtomicBool::new(false), &Mutex::new(HashSet::new()));
@@ -70,6 +81,10 @@ fn clients_lose_nothing_while_every_node_is_restarted() {
         for round in 0.. {
             for (place, node) in nodes.iter_mut().enumerate() {
                 let before = numbers.lock().unwrap().len();
+                if place == round {
+                    let saved = node.request("POST", "/snapshot", "", b"");
+                    assert_eq!(saved.unwrap().0, 200);
+                }
                 // Every other time the hard way.
                 if (round + place) % 2 == 0 {
                     assert_eq!(node.terminate(), Some(0));
@@ -99,8 +114,11 @@ fn clients_lose_nothing_while_every_node_is_restarted() {
         "{written} rows and {restarts} restarts in {:.1?}",
         start.elapsed()
     );
+    let mut contents = Vec::new();
     for node in &nodes {
         let answer = node.sql("SELECT count(*) FROM t");
         assert_eq!(answer.lines().nth(1), Some(&*written.to_string()));
+        contents.push(node.get("/db/backup?fmt=sql"));
     }
+    assert!(contents.iter().all(|content| *content == contents[0]));
 }

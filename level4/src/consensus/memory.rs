@@ -45,7 +45,8 @@ impl MemoryLog {
         self.base.0 + self.entries.len() as u64
     }
 
-    fn entry(&self, index: Index) -> Option<&Entry> {
+    /// The entry at `index`, if it is held.
+    pub fn entry(&self, index: Index) -> Option<&Entry> {
         let first = self.base.0.next();
         let place = (index >= first).then(|| index.since(first))?;
         self.entries.get(usize::try_from(place).ok()?)
@@ -57,6 +58,13 @@ impl MemoryLog {
         let keep = Index::new(first.index).since(self.base.0.next());
         self.entries.truncate(keep as usize);
         self.entries.extend(entries.iter().cloned());
+    }
+
+    /// Entries up to `index` are applied, and so committed, whatever is on disk about that; `conf_state` is the
+    /// configuration there.
+    pub fn begin_from(&mut self, index: Index, conf_state: ConfState) {
+        self.hard_state.commit = self.hard_state.commit.max(index.get());
+        self.conf_state = conf_state;
     }
 
     /// Remembers term, vote and commit index.

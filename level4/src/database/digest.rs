@@ -9,7 +9,7 @@ use super::engine::image::Image;
 use super::engine::vfs::File;
 use super::guard::Access;
 use super::session::Session;
-use super::{Database, DatabaseError, parts};
+use super::{Budget, Content, Database, DatabaseError, parts};
 use crate::codec::Writer;
 
 /// Digests values in order: CRC32C of each, mixed into 64 bits.
@@ -52,50 +52,65 @@ fn quoted(name: &str) -> String {
 }
 
 impl Database {
-    /// Digests a database as [`crate::machine::Executor::save`] gives it: the budget, the schema, and all
-    /// rows of all tables with their row ids.
+    /// Digests a database as [`crate::machine::Executor::save`] gives it in bytes.
     ///
     /// # Errors
     ///
     /// If it is not a usable database.
     pub fn digest(state: &[u8]) -> Result<u64, DatabaseError> {
-        let mut digest = Digest::default();
         let (budget, _, file) = parts(state)?;
-        let mut encoded = Writer::new();
-        budget.encode(&mut encoded);
-        digest.bytes(6, &encoded.finish());
-        let file = File::new(Image::new(file));
-        let session = Session::open(&file, Access::Read)?;
-        let connection = session.connection();
-        // A loaded file may have values that no request could make.
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
-        digest.rows(
-            connection,
-            "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name",
-        )?;
-        // Virtual tables keep their rows in ordinary ones.
-        let sql = "SELECT name FROM sqlite_schema \
-                   WHERE type = 'table' AND rootpage > 0 ORDER BY name";
-        let mut statement = connection.prepare(sql)?;
-        let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
-        for table in tables {
-            let table = table?;
-            digest.bytes(5, table.as_bytes());
-            // What is computed when it is read is not content.
-            let sql = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 2";
-            let mut statement = connection.prepare(sql)?;
-            let columns = statement.query_map([&table], |row| row.get::<_, String>(0))?;
-            let columns: Result<Vec<String>, _> =
-                columns.map(|name| name.map(|name| quoted(&name))).collect();
-            let columns = columns?.join(", ");
-            let rest = format!("{columns} FROM {} NOT INDEXED", quoted(&table));
-            let with_row_id = format!("SELECT rowid, {rest}");
-            if connection.prepare(&with_row_id).is_ok() {
-                digest.rows(connection, &with_row_id)?;
-            } else {
-                digest.rows(connection, &format!("SELECT {rest}"))?;
-            }
-        }
-        Ok(digest.0)
+        digest(budget, Image::new(file))
     }
+}
+
+impl Content {
+    /// Digests the database: the budget, the schema, and all rows of all tables with their row ids.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a usable database.
+    pub fn digest(&self) -> Result<u64, DatabaseError> {
+        let (budget, ..) = parts(&self.head)?;
+        digest(budget, self.image.clone())
+    }
+}
+
+fn digest(budget: Budget, image: Image) -> Result<u64, DatabaseError> {
+    let mut digest = Digest::default();
+    let mut encoded = Writer::new();
+    budget.encode(&mut encoded);
+    digest.bytes(6, &encoded.finish());
+    let file = File::new(image);
+    let session = Session::open(&file, Access::Read)?;
+    let connection = session.connection();
+    // A loaded file may have values that no request could make.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
+    digest.rows(
+        connection,
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name",
+    )?;
+    // Virtual tables keep their rows in ordinary ones.
+    let sql = "SELECT name FROM sqlite_schema \
+                   WHERE type = 'table' AND rootpage > 0 ORDER BY name";
+    let mut statement = connection.prepare(sql)?;
+    let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for table in tables {
+        let table = table?;
+        digest.bytes(5, table.as_bytes());
+        // What is computed when it is read is not content.
+        let sql = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 2";
+        let mut statement = connection.prepare(sql)?;
+        let columns = statement.query_map([&table], |row| row.get::<_, String>(0))?;
+        let columns: Result<Vec<String>, _> =
+            columns.map(|name| name.map(|name| quoted(&name))).collect();
+        let columns = columns?.join(", ");
+        let rest = format!("{columns} FROM {} NOT INDEXED", quoted(&table));
+        let with_row_id = format!("SELECT rowid, {rest}");
+        if connection.prepare(&with_row_id).is_ok() {
+            digest.rows(connection, &with_row_id)?;
+        } else {
+            digest.rows(connection, &format!("SELECT {rest}"))?;
+        }
+    }
+    Ok(digest.0)
 }

@@ -25,7 +25,7 @@ fn start() -> Vec<u8> {
         WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 60)
         INSERT INTO t SELECT n, zeroblob(300), 'c' || n FROM r";
     assert_eq!(database.execute(MOMENT, &shell(sql)).unwrap(), Bytes::new());
-    database.save().to_bytes()
+    database.save().to_bytes().unwrap()
 }
 
 fn commands() -> Vec<Command> {
@@ -54,7 +54,7 @@ fn commands() -> Vec<Command> {
              rtrim(c, 1), c LIKE b, c GLOB 'c*', c = 'C7' COLLATE NOCASE, randomblob(9) FROM t",
         ),
         Command::Statements(statements.encode().into()),
-        Command::Load(file.view().to_vec().into()),
+        Command::Load(file.view().to_vec().unwrap().into()),
     ]
 }
 
@@ -80,7 +80,7 @@ fn a_failing_environment_is_never_an_answer() {
         };
         let (expected, mut database, calls) = run(0);
         let expected = expected.unwrap();
-        let content = database.save().to_bytes();
+        let content = database.save().to_bytes().unwrap();
         assert!(calls > 4, "only {calls} calls");
         // Every call where there are few, and a spread of them where there are many.
         let step = (calls / 1500).max(1) as usize;
@@ -89,7 +89,7 @@ fn a_failing_environment_is_never_an_answer() {
                 (Ok(answer), mut database, _) => {
                     assert!(answer == expected, "{command:?} at call {place}");
                     assert!(
-                        database.save().to_bytes() == content,
+                        database.save().to_bytes().unwrap() == content,
                         "{command:?} at call {place}"
                     );
                 }
@@ -100,7 +100,7 @@ fn a_failing_environment_is_never_an_answer() {
         // And after all that, a replica that starts again is equal.
         let (again, mut database, _) = run(0);
         assert_eq!(again.unwrap(), expected);
-        assert!(database.save().to_bytes() == content);
+        assert!(database.save().to_bytes().unwrap() == content);
     }
 }
 
@@ -112,7 +112,7 @@ fn a_loaded_file_may_be_damaged() {
         WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 300)
         INSERT INTO t SELECT n, 'b' || n, zeroblob(n * 9) FROM r; INSERT INTO w SELECT b, c FROM t";
     origin.execute(MOMENT, &shell(sql)).unwrap();
-    let whole = origin.view().to_vec();
+    let whole = origin.view().to_vec().unwrap();
     let mut taken = 0;
     let mut state = 1;
     for _ in 0..100 {
@@ -138,7 +138,7 @@ fn a_loaded_file_may_be_damaged() {
             "DROP TABLE t; PRAGMA integrity_check; VACUUM",
         ] {
             let mut copy = Database::new().unwrap();
-            copy.restore(&database.save().to_bytes()).unwrap();
+            copy.restore(&database.save().to_bytes().unwrap()).unwrap();
             let answer = database.execute(MOMENT, &shell(sql)).unwrap();
             assert_eq!(copy.execute(MOMENT, &shell(sql)).unwrap(), answer);
         }
@@ -185,7 +185,7 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
             old.execute(MOMENT, &shell(other)).unwrap();
         }
         let mut fed = Database::new().unwrap();
-        fed.restore(&old.save().to_bytes()).unwrap();
+        fed.restore(&old.save().to_bytes().unwrap()).unwrap();
         let first = fresh.run(MOMENT, budget, &shell(sql)).unwrap();
         let used = fresh.used();
         for other in [&mut old, &mut fed] {
@@ -208,7 +208,7 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
 
 /// The file without the header's counters of changes, which no SQL sees.
 fn content(database: &mut Database) -> Vec<u8> {
-    let mut file = database.view().to_vec();
+    let mut file = database.view().to_vec().unwrap();
     for counter in [24..28, 40..44, 92..96] {
         file[counter].fill(0);
     }

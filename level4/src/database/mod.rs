@@ -1,12 +1,14 @@
-//! The SQLite database behind the log: deterministic execution, in memory.
+//! The SQLite database behind the log: deterministic execution, in memory or in a file.
 //!
-//! The database lives in memory and is rebuilt from snapshot and log; durability is the log's. Each
-//! request behaves as in a fresh `sqlite3` process: an open transaction is rolled back at its end, and
+//! The database is rebuilt from snapshot and log; durability is the log's. In a file it need not be rebuilt
+//! after the end of a process (`disk`); to SQLite both forms are the same. Each request behaves as in a fresh `sqlite3` process: an open transaction is rolled back at its end, and
 //! a connection that remembers more of the request than the data is replaced. Readers work on copies of
 //! the file as it was between two requests, on threads of their own.
 
+mod changes;
 mod complete;
 mod digest;
+mod disk;
 mod dump;
 mod engine;
 mod guard;
@@ -17,14 +19,19 @@ mod shell;
 mod statements;
 mod tokens;
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::machine::{Executor, Moment, Saved};
+use crate::ids::{Index, Term};
+use crate::machine::{Executor, Moment, Recorded, Saved};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
+use changes::Ran;
+use disk::{Disk, Map, Reference};
 use engine::image::Image;
 use engine::meter;
 use engine::vfs::File;
@@ -32,6 +39,7 @@ use guard::Access;
 use nesting::TooLong;
 use session::Session;
 
+pub use disk::Shelf;
 pub use dump::DumpError;
 pub use engine::meter::{Budget, Exceeded, Scope};
 pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
@@ -45,6 +53,10 @@ pub struct Database {
     generation: u64,
     /// What a request may use that asks for no more.
     budget: Budget,
+    /// What the form in a file has besides.
+    disk: Option<Disk>,
+    /// A database in memory may begin from a snapshot whose pages are there.
+    folder: Option<PathBuf>,
 }
 
 /// Raised whenever the same entry is executed in another way than before: the replicas of programs with
@@ -88,6 +100,15 @@ pub enum DatabaseError {
     /// Every request to it would.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// Its files cannot be used.
+    #[error("the database's files cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// The pages of a snapshot are not there.
+    #[error("database/pages {0}; restore the folder from a backup, or empty it and join again")]
+    Pages(String),
+    /// A state that an earlier process has left does not fit the log, or one is referred to that is not here.
+    #[error("the state that is referred to is not here")]
+    Forgotten,
     /// What happened here need not have happened on other nodes: no answer may be made of it.
     #[error("while a request was executed: {0}")]
     Environment(&'static str),
@@ -107,7 +128,39 @@ impl Database {
             writer,
             generation: GENERATIONS.fetch_add(1, Relaxed),
             budget: Budget::default(),
+            disk: None,
+            folder: None,
         })
+    }
+
+    /// Another file is the database from now on.
+    fn replace(&mut self, image: Image) -> Result<(), DatabaseError> {
+        let Self {
+            file,
+            writer,
+            generation,
+            ..
+        } = Self::open(image).map_err(|error| self.explained(error))?;
+        (self.file, self.writer, self.generation) = (file, writer, generation);
+        Ok(())
+    }
+
+    /// What is not in the file, as in a snapshot.
+    fn head(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        self.budget.encode(&mut writer);
+        if self.writer.is_foreign {
+            writer.byte(FOREIGN);
+        }
+        writer.finish()
+    }
+
+    /// Takes over what [`Database::head`] gave.
+    fn set_head(&mut self, head: &[u8]) -> Result<(), DatabaseError> {
+        let (budget, is_foreign, _) = parts(head)?;
+        self.budget = budget;
+        self.writer.is_foreign = is_foreign;
+        Ok(())
     }
 
     /// The database as it is now, for readers.
@@ -174,17 +227,17 @@ impl Database {
         // A file in WAL mode that was closed well has all its content, but says that it needs a WAL.
         for version in FILE_FORMAT_VERSIONS {
             if file.get(version) == Some(&WAL) {
-                image.write(version, &[ROLLBACK_JOURNAL]);
+                image.write(version, &[ROLLBACK_JOURNAL])?;
             }
         }
-        let outcome = match check(&image, moment, budget) {
-            Ok(()) => Self::open(image).map(|database| {
-                let budget = self.budget;
-                *self = Self { budget, ..database };
-                self.writer.is_foreign = true;
-            }),
-            Err(error) => Err(error),
-        };
+        let outcome = check(&image, moment, budget).and_then(|()| {
+            if let Some(disk) = &self.disk {
+                image = self.file.with(|before| disk.adopt(image, Some(before)));
+            }
+            self.replace(image)?;
+            self.writer.is_foreign = true;
+            Ok(())
+        });
         if let Some(fault) = meter::end() {
             return Err(DatabaseError::Environment(fault));
         }
@@ -196,6 +249,9 @@ impl Database {
         Ok(Outcome::encode_all(&[outcome]).into())
     }
 }
+
+/// Bytes of a snapshot that are written to the file at a time.
+const RESTORED: usize = 1 << 20;
 
 /// Whether a file is a whole database.
 fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
@@ -236,6 +292,8 @@ pub struct Content {
     /// What is not in the file.
     head: Vec<u8>,
     image: Image,
+    /// It can be kept as a map.
+    reference: Option<Reference>,
 }
 
 impl Saved for Content {
@@ -243,9 +301,35 @@ impl Saved for Content {
         self.head.len() + self.image.len()
     }
 
-    fn append_to(&self, bytes: &mut Vec<u8>) {
+    fn append_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
         bytes.extend_from_slice(&self.head);
-        self.image.append_to(bytes);
+        self.image.append_to(bytes)
+    }
+
+    fn reference_size(&self) -> usize {
+        let map = |_: &Reference| self.head.len() + disk::map_size(&self.image);
+        self.reference.as_ref().map_or_else(|| self.size(), map)
+    }
+
+    fn append_reference_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        match &self.reference {
+            Some(reference) => {
+                bytes.extend_from_slice(&self.head);
+                reference.append_to(&self.image, bytes);
+                Ok(())
+            }
+            None => self.append_to(bytes),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.reference.as_ref().map_or(Ok(()), Reference::sync)
+    }
+
+    fn keep(&self) {
+        if let Some(reference) = &self.reference {
+            reference.keep(&self.image);
+        }
     }
 }
 
@@ -284,31 +368,77 @@ impl Executor for Database {
     }
 
     fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, DatabaseError> {
-        self.run(moment, self.budget, command)
+        let recalled = self
+            .disk
+            .as_mut()
+            .and_then(|disk| disk.recalled(moment.seed));
+        if let Some(recalled) = recalled {
+            let (body, changes) = recalled?;
+            self.writer.changes = changes;
+            return Ok(body);
+        }
+        let ran = self.run(moment, self.budget, command);
+        match (&ran, &mut self.disk) {
+            (Ok(body), Some(disk)) => disk.note(Ran {
+                seed: moment.seed,
+                changes: self.writer.changes,
+                body: body.clone(),
+            }),
+            (Err(_), _) => self.failed(),
+            _ => {}
+        }
+        ran
     }
 
     fn save(&mut self) -> Content {
-        let mut writer = Writer::new();
-        self.budget.encode(&mut writer);
-        if self.writer.is_foreign {
-            writer.byte(FOREIGN);
-        }
         Content {
-            head: writer.finish(),
+            head: self.head(),
             image: self.file.image(),
+            reference: None,
         }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        let (budget, is_foreign, file) = parts(state)?;
-        let database = Self::open(Image::new(file))?;
-        *self = Self { budget, ..database };
-        self.writer.is_foreign = is_foreign;
-        Ok(())
+        let (_, _, file) = parts(state)?;
+        let map = Map::read(file);
+        let image = match (&mut self.disk, map) {
+            (None, None) => Image::new(file),
+            (None, Some(map)) => self.load_map(&map)?,
+            (Some(disk), Some(map)) => disk.open(&map)?,
+            (Some(disk), None) => {
+                disk.replaced()?;
+                let mut image = self.file.with(|before| disk.empty(Some(before)));
+                // Piece by piece, as what is in memory is written before the next one comes.
+                for (number, piece) in file.chunks(RESTORED).enumerate() {
+                    image.write(number * RESTORED, piece)?;
+                }
+                image
+            }
+        };
+        self.replace(image)?;
+        self.set_head(state)
+    }
+
+    fn save_reference(&mut self) -> io::Result<Content> {
+        Self::save_reference(self)
+    }
+
+    fn commit(&mut self, at: (Index, Term), note: &[u8]) -> io::Result<()> {
+        self.note_changes(at, note)
+    }
+
+    fn recall(&mut self, applied: Index) -> Result<Vec<Recorded>, DatabaseError> {
+        Ok(self.begin_recall(applied)?)
+    }
+
+    fn recalled(&mut self) -> Result<(), DatabaseError> {
+        self.end_recall()
     }
 }
 
 #[cfg(test)]
 mod connections;
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod faults;

@@ -1,6 +1,7 @@
 //! Reads, on threads of their own: each works on a copy of the database as of one moment, so no read
 //! holds up the log, another read for long, or a backup; and each ends when nobody waits for it any more.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,12 +63,20 @@ impl View {
     }
 
     /// A part of the SQLite file from `offset` on; gives the bytes read, fewer at its end.
-    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// If it is on disk, and cannot be read.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> io::Result<usize> {
         self.image.read(offset, buffer)
     }
 
     /// All of the SQLite file.
-    pub fn to_vec(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// As [`View::read`].
+    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
         self.image.to_vec()
     }
 }
@@ -137,7 +146,7 @@ impl Readers {
     /// # Errors
     ///
     /// If the system gives no threads.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let count = thread::available_parallelism()
             .map_or(2, usize::from)
             .clamp(2, 8);

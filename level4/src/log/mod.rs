@@ -26,6 +26,9 @@ pub enum LogError {
     /// The disk failed, or is full.
     #[error("the log cannot be written or read: {0}")]
     Io(#[from] io::Error),
+    /// The same of the database's files.
+    #[error("the database's files cannot be written or read: {0}")]
+    Database(#[source] io::Error),
     /// What was once written whole is not whole any more.
     #[error(
         "{file} is damaged at offset {offset}; restore the folder from a backup, or empty it and join again"

@@ -1,7 +1,10 @@
 //! What a machine executes commands on: the database, or something simpler in tests.
 
+use std::io;
+
 use bytes::Bytes;
 
+use crate::ids::{Index, Term};
 use crate::message::Command;
 
 /// What varies from one execution to the next, the same on every node.
@@ -40,20 +43,99 @@ pub trait Executor {
     fn save(&mut self) -> Self::Saved;
     /// Replaces the whole state.
     fn restore(&mut self, state: &[u8]) -> Result<(), Self::Error>;
+
+    /// The whole state at the last commit, which can be kept by reference to the executor's own files.
+    ///
+    /// # Errors
+    ///
+    /// If these cannot be written. It can be tried again.
+    fn save_reference(&mut self) -> io::Result<Self::Saved> {
+        Ok(self.save())
+    }
+
+    /// Everything up to the entry `at` is applied: an executor with files of its own notes that there, and
+    /// with it `note`, so that the next process need not execute it again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written. It can be tried again, or be done with later entries.
+    fn commit(&mut self, _at: (Index, Term), _note: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What an earlier process has noted after the entry `applied`. Until [`Executor::recalled`], commands are
+    /// not executed, but give what they gave then.
+    ///
+    /// # Errors
+    ///
+    /// If the files cannot be used.
+    fn recall(&mut self, _applied: Index) -> Result<Vec<Recorded>, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    /// All that was noted has been gone through.
+    ///
+    /// # Errors
+    ///
+    /// If other commands were given than then.
+    fn recalled(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Entries whose effects an earlier process has noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The entry before them.
+    pub from: Index,
+    /// The last of them.
+    pub at: (Index, Term),
+    /// As given to [`Executor::commit`].
+    pub note: Bytes,
 }
 
 /// An executor's state as of one moment, to be turned into bytes wherever there is time for it.
 pub trait Saved: Send + 'static {
     /// How many bytes there are.
     fn size(&self) -> usize;
-    /// Appends them: what [`Executor::restore`] takes.
-    fn append_to(&self, bytes: &mut Vec<u8>);
+    /// Appends them: what [`Executor::restore`] takes, on any node.
+    ///
+    /// # Errors
+    ///
+    /// If they have to be read, and cannot be.
+    fn append_to(&self, bytes: &mut Vec<u8>) -> io::Result<()>;
+    /// How many bytes there are of a reference.
+    fn reference_size(&self) -> usize {
+        self.size()
+    }
+    /// Appends what the executor takes when it starts again on this node.
+    ///
+    /// # Errors
+    ///
+    /// As [`Saved::append_to`].
+    fn append_reference_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.append_to(bytes)
+    }
+    /// Makes what a reference refers to durable.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// The reference is durable, and the only one that is needed.
+    fn keep(&self) {}
 
     /// The bytes.
-    fn to_bytes(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Saved::append_to`].
+    fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.size());
-        self.append_to(&mut bytes);
-        bytes
+        self.append_to(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -62,7 +144,8 @@ impl Saved for Vec<u8> {
         self.len()
     }
 
-    fn append_to(&self, bytes: &mut Vec<u8>) {
+    fn append_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
         bytes.extend_from_slice(self);
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! was brought up to date by a snapshot still finds the answers its clients wait for.
 
 mod executor;
+mod recall;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,8 +22,9 @@ use crate::consensus::{Answer, AnswerKind, Apply, Chain, Link, Members};
 use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::message::{Batch, Command, Request, RequestId};
 
-pub use executor::{Executor, Moment, Saved};
-pub use snapshot::{Draft, executor_state};
+pub use executor::{Executor, Moment, Recorded, Saved};
+pub use recall::RecallError;
+pub use snapshot::{Draft, with_state};
 
 /// A client's `Idempotency-Key` is remembered for this many log entries,
 pub const KEY_LIFETIME: u64 = 100_000;
@@ -97,6 +99,14 @@ struct Keyed {
     request: [u8; 32],
 }
 
+/// A change of the configuration that was applied.
+#[derive(Debug)]
+struct MemberChange {
+    index: Index,
+    conf_state: ConfState,
+    members: Members,
+}
+
 /// The state that all nodes share.
 #[derive(Debug)]
 pub struct Machine<E> {
@@ -104,6 +114,8 @@ pub struct Machine<E> {
     applied: (Index, Term),
     conf_state: ConfState,
     members: Members,
+    /// Changes of the two since the last commit.
+    member_changes: Vec<MemberChange>,
     /// The next shell request's number.
     sequence: u64,
     time_ms: u64,
@@ -146,6 +158,7 @@ impl<E: Executor> Machine<E> {
             applied: (Index::START, Term::default()),
             conf_state: ConfState::default(),
             members: Members::new(),
+            member_changes: Vec::new(),
             sequence: 0,
             time_ms: 0,
             sessions: BTreeMap::new(),
@@ -163,6 +176,11 @@ impl<E: Executor> Machine<E> {
     /// Members as of the last applied entry.
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Raft's view of the members as of the last applied entry.
+    pub fn conf_state(&self) -> &ConfState {
+        &self.conf_state
     }
 
     /// The data, for reading.
@@ -259,12 +277,18 @@ impl<E: Executor> Machine<E> {
                 self.link(index);
                 self.links.push(self.chain);
                 self.sessions.retain(|node, _| members.contains_key(node));
+                self.member_changes.push(MemberChange {
+                    index,
+                    conf_state: conf_state.clone(),
+                    members: members.clone(),
+                });
                 self.conf_state = conf_state;
                 self.members = members;
                 Ok(Vec::new())
             }
             Apply::Restore(snapshot) => {
                 self.restore(&snapshot)?;
+                self.member_changes.clear();
                 self.links = vec![self.chain];
                 let sessions = self.sessions.iter();
                 Ok(sessions
@@ -549,7 +573,8 @@ mod tests {
         assert_eq!(other.kind, AnswerKind::OtherRequest);
         assert_eq!(machine.executor.0, 1);
         let mut copy = Machine::new(Counter::default());
-        copy.apply(Apply::Restore(machine.snapshot())).unwrap();
+        copy.apply(Apply::Restore(machine.snapshot().unwrap()))
+            .unwrap();
         assert_eq!(run(&mut copy, 4, b"b", 1), other);
     }
 
@@ -595,7 +620,7 @@ mod tests {
         }
         machine.forget_keys();
         assert_eq!(machine.keys.keys().collect::<Vec<_>>(), ["c", "d"]);
-        let snapshot = machine.snapshot();
+        let snapshot = machine.snapshot().unwrap();
         let mut copy = Machine::new(Counter::default());
         copy.apply(Apply::Restore(snapshot)).unwrap();
         assert_eq!(copy.key_bytes, machine.key_bytes);
@@ -606,7 +631,7 @@ mod tests {
         let mut machine = machine();
         apply(&mut machine, 1, request(1, 0, 0, Some("k")));
         apply(&mut machine, 2, request(1, 1, 0, None));
-        let snapshot = machine.snapshot();
+        let snapshot = machine.snapshot().unwrap();
         let mut copy = Machine::new(Counter::default());
         let answers = copy.apply(Apply::Restore(snapshot)).unwrap();
         assert_eq!(answers.len(), 2);

@@ -3,6 +3,8 @@
 //! Taking the state and putting its bytes together are two steps, for whoever applies entries waits for
 //! the first one only.
 
+use std::io;
+
 use bytes::Bytes;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Snapshot};
@@ -20,7 +22,8 @@ use crate::log::snapshot::assemble;
 pub struct Draft<S> {
     applied: (Index, Term),
     conf_state: ConfState,
-    /// All but the executor's state.
+    members: Vec<u8>,
+    /// All else but the executor's state.
     head: Vec<u8>,
     state: S,
 }
@@ -28,32 +31,90 @@ pub struct Draft<S> {
 impl<S: Saved> Draft<S> {
     /// How many bytes it has, about.
     pub fn size(&self) -> usize {
-        self.head.len() + self.state.size()
+        self.head.len() + self.state.reference_size()
+    }
+
+    /// The index that it stands at.
+    pub fn index(&self) -> Index {
+        self.applied.0
+    }
+
+    /// The executor's part.
+    pub fn state(&self) -> &S {
+        &self.state
     }
 
     /// The snapshot. This takes time in proportion to the state.
-    pub fn finish(self) -> Snapshot {
-        let mut data = self.head;
-        data.reserve_exact(self.state.size());
-        self.state.append_to(&mut data);
+    ///
+    /// # Errors
+    ///
+    /// If the state has to be read, and cannot be.
+    pub fn finish(&self) -> io::Result<Snapshot> {
+        let size = self.state.size();
+        self.with(size, |data| self.state.append_to(data))
+    }
+
+    /// The snapshot as this node can begin from it again, once [`Saved::sync`] is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Draft::finish`].
+    pub fn finish_reference(&self) -> io::Result<Snapshot> {
+        let size = self.state.reference_size();
+        self.with(size, |data| self.state.append_reference_to(data))
+    }
+
+    /// Puts it together; `append` appends the executor's state, of `size` bytes.
+    fn with(
+        &self,
+        size: usize,
+        append: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<Snapshot> {
+        let mut writer = Writer::new();
+        // The members come first, where the core finds them without the machine.
+        writer.raw(&self.members);
+        writer.uint(size as u64);
+        writer.raw(&self.head);
+        let mut data = writer.finish();
+        data.reserve_exact(size);
+        append(&mut data)?;
         let (index, term) = self.applied;
-        assemble(index, term, self.conf_state, Bytes::from(data))
+        let data = Bytes::from(data);
+        Ok(assemble(index, term, self.conf_state.clone(), data))
     }
 }
 
 impl<E: Executor> Machine<E> {
     /// The whole state at the last applied entry.
-    pub fn snapshot(&mut self) -> Snapshot {
+    ///
+    /// # Errors
+    ///
+    /// If the executor's part has to be read, and cannot be.
+    pub fn snapshot(&mut self) -> io::Result<Snapshot> {
         self.draft().finish()
     }
 
     /// The same, for another thread to finish.
     pub fn draft(&mut self) -> Draft<E::Saved> {
         let state = self.executor.save();
+        self.draft_with(state)
+    }
+
+    /// One that this node begins from after a restart, for another thread to finish.
+    ///
+    /// # Errors
+    ///
+    /// If the executor's files cannot be written. It can be tried again.
+    pub fn draft_reference(&mut self) -> io::Result<Draft<E::Saved>> {
+        self.commit()?;
+        let state = self.executor.save_reference()?;
+        Ok(self.draft_with(state))
+    }
+
+    fn draft_with(&self, state: E::Saved) -> Draft<E::Saved> {
+        let mut members = Writer::new();
+        encode_snapshot_members(&self.members, &mut members);
         let mut writer = Writer::new();
-        // The members come first, where the core finds them without the machine.
-        encode_snapshot_members(&self.members, &mut writer);
-        writer.uint(state.size() as u64);
         writer.uint(self.sequence);
         writer.uint(self.time_ms);
         writer.uint(self.chain.chain.engine);
@@ -84,6 +145,7 @@ impl<E: Executor> Machine<E> {
         Draft {
             applied: self.applied,
             conf_state: self.conf_state.clone(),
+            members: members.finish(),
             head: writer.finish(),
             state,
         }
@@ -149,16 +211,46 @@ impl<E: Executor> Machine<E> {
     }
 }
 
-/// The executor's part of a snapshot.
+/// The same snapshot with another form of the executor's state, which `state` makes; `None`: it stays as it
+/// is.
 ///
 /// # Errors
 ///
-/// If it is not in the format.
-pub fn executor_state(snapshot: &Snapshot) -> Result<&[u8], Malformed> {
-    let mut reader = Reader::new(&snapshot.data);
-    decode_snapshot_members(&mut reader)?;
-    let length = reader.length(snapshot.data.len())?;
-    Ok(&snapshot.data[snapshot.data.len() - length..])
+/// `state`'s, or if the snapshot is not in the format.
+pub fn with_state(
+    snapshot: Snapshot,
+    state: impl FnOnce(&[u8]) -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<Snapshot> {
+    let malformed = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
+    let data = &snapshot.data[..];
+    let mut reader = Reader::new(data);
+    decode_snapshot_members(&mut reader).map_err(malformed)?;
+    let length = reader.length(data.len()).map_err(malformed)?;
+    let head_and_state = reader.rest();
+    let members = &data[..data.len() - head_and_state.len()];
+    let members = &members[..members.len() - length_of(length)];
+    let at = head_and_state.len().checked_sub(length);
+    let at = at.ok_or_else(|| malformed(Malformed { at: data.len() }))?;
+    let (head, old) = head_and_state.split_at(at);
+    let Some(state) = state(old)? else {
+        return Ok(snapshot);
+    };
+    let mut writer = Writer::new();
+    writer.raw(members);
+    writer.uint(state.len() as u64);
+    writer.raw(head);
+    writer.raw(&state);
+    Ok(Snapshot {
+        data: Bytes::from(writer.finish()),
+        ..snapshot
+    })
+}
+
+/// How many bytes a length takes.
+fn length_of(length: usize) -> usize {
+    let mut writer = Writer::new();
+    writer.uint(length as u64);
+    writer.finish().len()
 }
 
 fn encode_answer(answer: &Answer, writer: &mut Writer) {

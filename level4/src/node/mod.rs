@@ -30,7 +30,7 @@ pub use applying::AppliedNow;
 use applying::Applying;
 use fault::FaultSender;
 pub use fault::{Fault, Faults};
-pub use recover::{Prepared, RecoverError, prepare};
+pub use recover::{Form, Prepared, RecoverError, prepare};
 use threads::consensus::Outputs;
 pub use threads::consensus::SNAPSHOT_KEEP;
 pub use threads::state::SNAPSHOT_EVERY;
@@ -168,7 +168,8 @@ impl Node {
         });
         spawn("snapshot", Stack::Usual, &reporter, {
             let (input, node) = (input.clone(), node.clone());
-            move || threads::snapshot::run(folder, &saves, &input, &node.figures)
+            let shelf = machine.look().shelf();
+            move || threads::snapshot::run(folder, shelf.as_deref(), &saves, &input, &node.figures)
         });
         spawn("state", Stack::Sql, &reporter, {
             let node = node.clone();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raft::eraftpb::{ConfState, HardState};
+use raft::eraftpb::{ConfState, HardState, Snapshot};
 
 use super::threads::now_ms;
 use super::trust::{self, Trust};
@@ -56,7 +56,7 @@ pub enum RecoverError {
     /// The snapshot cannot be used.
     #[error(transparent)]
     State(#[from] ApplyError<DatabaseError>),
-    /// SQLite does not even open an empty database.
+    /// The database's files cannot be used, or SQLite does not even open an empty database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// Raft finds the log inconsistent.
@@ -102,6 +102,15 @@ fn lock(home: &Path) -> Result<File, RecoverError> {
     }
 }
 
+/// Where the replicated database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In memory.
+    Memory,
+    /// In the node's folder.
+    Disk,
+}
+
 /// Recovers a node from its folder, or makes a new one. A node without state founds a cluster, unless it
 /// is going to join one.
 pub fn prepare(
@@ -110,6 +119,7 @@ pub fn prepare(
     joins: bool,
     timing: Timing,
     proved: bool,
+    form: Form,
 ) -> Result<Prepared, RecoverError> {
     let lock = lock(home)?;
     let folder = home.join("log");
@@ -148,12 +158,9 @@ pub fn prepare(
         save(&identity)?;
     }
     let parted = trust::load(home).map_err(RecoverError::file(&home.join("parted")))?;
+    let snapshot = recovered.snapshot.as_ref();
+    let machine = state(home, form, identity.node, snapshot, &mut recovered.log)?;
     let skipped = recovered.log.skips();
-    let mut machine = Machine::new(Database::new()?);
-    machine.skip(&skipped);
-    if let Some(snapshot) = recovered.snapshot {
-        machine.apply(Apply::Restore(snapshot))?;
-    }
     let core = Core::new(Start {
         id: identity.node,
         incarnation: identity.incarnation,
@@ -175,6 +182,43 @@ pub fn prepare(
         log,
         machine,
     })
+}
+
+/// The state as an earlier process has left it, or if that is not to be had, as of the last snapshot.
+fn state(
+    home: &Path,
+    form: Form,
+    node: NodeId,
+    snapshot: Option<&Snapshot>,
+    log: &mut MemoryLog,
+) -> Result<Machine<Database>, RecoverError> {
+    let folder = home.join("database");
+    let start = || -> Result<Machine<Database>, RecoverError> {
+        let database = match form {
+            Form::Memory => Database::beside(&folder)?,
+            Form::Disk => Database::on_disk(&folder, node)?,
+        };
+        let mut machine = Machine::new(database);
+        machine.skip(&log.skips());
+        if let Some(snapshot) = snapshot {
+            machine.apply(Apply::Restore(snapshot.clone()))?;
+        }
+        Ok(machine)
+    };
+    let mut machine = start()?;
+    if let Err(error) = machine.recall(|index| log.entry(index)) {
+        note(format_args!(
+            "{error}: the database is rebuilt from snapshot and log"
+        ));
+        drop(machine);
+        Database::distrust(&folder).map_err(RecoverError::file(&folder))?;
+        machine = start()?;
+        // Nothing is noted any more.
+        let again = machine.recall(|index| log.entry(index));
+        again.map_err(|error| RecoverError::file(&folder)(io::Error::other(error)))?;
+    }
+    log.begin_from(machine.applied(), machine.conf_state().clone());
+    Ok(machine)
 }
 
 /// Begins the log of a new cluster, whose only member is `node`.

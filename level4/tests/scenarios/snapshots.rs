@@ -45,7 +45,7 @@ fn a_snapshot_comes_in_pieces_and_resumes_where_it_broke_off() {
     pieces.set(0);
     story.node(1).core.peer_found(NodeId::new(3));
     story.node(3).core.peer_found(NodeId::new(1));
-    let size = story.node(1).machine.snapshot().data.len() as u64;
+    let size = story.node(1).machine.snapshot().unwrap().data.len() as u64;
     for _ in 0..60 {
         for node in &mut story.nodes {
             node.core.tick();

@@ -143,7 +143,7 @@ impl Story {
         node.notices.append(&mut effects.notices);
         node.standing = effects.standing.unwrap_or(node.standing);
         if effects.snapshot_wanted {
-            let snapshot = node.machine.snapshot();
+            let snapshot = node.machine.snapshot().unwrap();
             node.core.offer_snapshot(Some(snapshot));
         }
         let messages = effects.messages.drain(..);

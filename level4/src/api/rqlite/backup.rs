@@ -124,7 +124,7 @@ fn copy(view: &View, out: &mut dyn io::Write) -> Result<(), DumpError> {
     let mut chunk = vec![0; CHUNK];
     let mut sent = 0;
     while sent < view.size() {
-        let read = view.read(sent, &mut chunk);
+        let read = view.read(sent, &mut chunk)?;
         out.write_all(&chunk[..read])?;
         sent += read;
     }
@@ -236,19 +236,28 @@ pub fn body(view: View, permit: OwnedSemaphorePermit, limit: Duration) -> Body {
     })
 }
 
-/// The body breaks off.
+/// The client did not take it in time.
 #[derive(Debug, thiserror::Error)]
 #[error("budget exceeded: the client takes too long to take the backup")]
 struct TooSlow;
 
+/// The body breaks off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    TooSlow(#[from] TooSlow),
+    #[error("the database cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
 impl hyper::body::Body for Backup {
     type Data = Bytes;
-    type Error = TooSlow;
+    type Error = Broken;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TooSlow>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         if this.is_end_stream() {
             return Poll::Ready(None);
@@ -256,7 +265,11 @@ impl hyper::body::Body for Backup {
         let mut chunk = vec![0; CHUNK.min(this.length - this.sent)];
         let read = match &*locked(&this.held) {
             Some((view, _)) => view.read(this.sent, &mut chunk),
-            None => return Poll::Ready(Some(Err(TooSlow))),
+            None => return Poll::Ready(Some(Err(TooSlow.into()))),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => return Poll::Ready(Some(Err(error.into()))),
         };
         chunk.truncate(read);
         this.sent += read;
@@ -305,7 +318,7 @@ mod tests {
         assert!(permit(&backups).is_err());
         let sent = body.collect().await.unwrap().to_bytes();
         assert!(view.size() > 3 * CHUNK);
-        assert!(sent == view.to_vec());
+        assert!(sent == view.to_vec().unwrap());
         assert!(permit(&backups).is_ok());
         // Nothing waits for the end of its time any more.
         tokio::task::yield_now().await;

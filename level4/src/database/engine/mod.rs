@@ -1,6 +1,6 @@
 //! The one place that calls SQLite's C interface, and everything of SQLite that is replaced.
 //!
-//! [`vfs`] keeps files in memory as [`image`]s, [`random`] gives time and chance, [`allocator`] and
+//! [`vfs`] keeps files as [`image`]s, in memory or in [`pages`] of a file, [`random`] gives time and chance, [`allocator`] and
 //! [`cache`] count what a request uses on its [`meter`], [`functions`] replaces the built-in functions
 //! whose cost is not in proportion to what they are given, and [`statement`] runs SQL.
 
@@ -9,6 +9,7 @@ mod cache;
 pub mod functions;
 pub mod image;
 pub mod meter;
+pub mod pages;
 pub mod random;
 pub mod statement;
 pub mod vfs;

@@ -1,4 +1,4 @@
-//! Files in memory for SQLite: databases by name, their journals, and temporary files.
+//! Files for SQLite: databases by name, their journals, and temporary files. The latter two are in memory.
 //!
 //! A database is an [`Image`] that its owner has registered under a name; nothing else can be opened.
 //! Locks do nothing: one connection writes a database at a time, and readers have images of their own.
@@ -61,6 +61,11 @@ impl File {
     /// Its length as it is now, bytes.
     pub fn len(&self) -> usize {
         locked(&self.content).len()
+    }
+
+    /// Does something with its content. No connection may be in a transaction.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Image) -> T) -> T {
+        work(&mut locked(&self.content))
     }
 
     /// Replaces its content. No connection to it may be in a transaction.
@@ -235,7 +240,10 @@ unsafe extern "C" fn read(
         )
     };
     meter::page_read();
-    let there = locked(&state.content).read(offset as usize, buffer);
+    let Ok(there) = locked(&state.content).read(offset as usize, buffer) else {
+        meter::fail("a page of the database cannot be read, or is damaged");
+        return ffi::SQLITE_IOERR_READ;
+    };
     if there < buffer.len() {
         return ffi::SQLITE_IOERR_SHORT_READ;
     }
@@ -271,7 +279,13 @@ unsafe extern "C" fn write(
             return ffi::SQLITE_FULL;
         }
     }
-    locked(&state.content).write(offset as usize, bytes);
+    if locked(&state.content)
+        .write(offset as usize, bytes)
+        .is_err()
+    {
+        meter::fail("a page of the database cannot be read, or is damaged");
+        return ffi::SQLITE_IOERR_WRITE;
+    }
     ffi::SQLITE_OK
 }
 
@@ -282,7 +296,10 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: ffi::sqlite3_i
         meter::release(state.charged - size as u64);
         state.charged = size as u64;
     }
-    locked(&state.content).truncate(size as usize);
+    if locked(&state.content).truncate(size as usize).is_err() {
+        meter::fail("a page of the database cannot be read, or is damaged");
+        return ffi::SQLITE_IOERR_TRUNCATE;
+    }
     ffi::SQLITE_OK
 }
 

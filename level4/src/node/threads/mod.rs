@@ -111,7 +111,9 @@ fn retry(
     let mut told = false;
     while let Err(error) = write() {
         match &error {
-            LogError::Io(cause) if cause.kind() == std::io::ErrorKind::StorageFull => {
+            LogError::Io(cause) | LogError::Database(cause)
+                if cause.kind() == std::io::ErrorKind::StorageFull =>
+            {
                 if !std::mem::replace(&mut told, true) {
                     note(format_args!("{error}; waiting for room"));
                     figures.waiting_for_room.fetch_add(1, Relaxed);

@@ -2,20 +2,21 @@
 //! own beside the log, which must not wait for so much either; digests their content, to be compared with
 //! the other replicas'.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 
-use raft::eraftpb::Snapshot;
 use tokio::sync::oneshot;
 
 use super::super::Figures;
 use super::super::fault::Fault;
+use super::state::SNAPSHOT_EVERY;
 use super::{Input, retry};
-use crate::database::{Content, Database};
+use crate::database::{Content, Shelf};
 use crate::ids::Index;
 use crate::log::{Folder, LogError, snapshot};
-use crate::machine::{Draft, executor_state};
+use crate::machine::{Draft, Saved as _, with_state};
 use crate::notes::note;
 
 /// What is to be done.
@@ -42,9 +43,14 @@ pub(in crate::node) enum Purpose {
     Follower,
 }
 
-/// Saves until the state thread is gone.
+/// Contents are digested at every index where all nodes take a snapshot, as long as they have less than this;
+/// at every second one, if less than twice as much, and so on, bytes.
+const DIGESTED: usize = 1 << 30;
+
+/// Saves until the state thread is gone. `shelf` has what saved snapshots refer to.
 pub(in crate::node) fn run(
     folder: PathBuf,
+    shelf: Option<&Shelf>,
     saves: &Receiver<Save>,
     core: &Sender<Input>,
     figures: &Figures,
@@ -56,19 +62,26 @@ pub(in crate::node) fn run(
             Save::Keep(draft, done) => (draft, Purpose::Restart, Some(done)),
             Save::OfferSaved(before) => {
                 let saved = snapshot::load(&folder)?;
-                let whole = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
-                let _ = core.send(Input::Offer(whole));
+                let early = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
+                let whole = early.map(|saved| match shelf {
+                    Some(shelf) => with_state(saved, |state| shelf.whole(state)),
+                    None => Ok(saved),
+                });
+                let _ = core.send(Input::Offer(whole.and_then(readable)));
                 continue;
             }
         };
-        let snapshot = draft.finish();
         if purpose == Purpose::Follower {
-            let _ = core.send(Input::Offer(Some(snapshot)));
+            let _ = core.send(Input::Offer(readable(draft.finish())));
             continue;
         }
-        let index = Index::new(snapshot.get_metadata().index);
+        let index = draft.index();
         if purpose != Purpose::Doubt {
+            let state = draft.state();
+            retry(core, figures, || state.sync().map_err(LogError::Database))?;
+            let snapshot = draft.finish_reference().map_err(LogError::Database)?;
             retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
+            state.keep();
             figures.saved.store(index.get(), Relaxed);
             let _ = core.send(Input::Saved(index));
         }
@@ -76,17 +89,25 @@ pub(in crate::node) fn run(
             // Whoever asked may have gone.
             let _ = done.send(true);
         }
-        if matches!(purpose, Purpose::Compare | Purpose::Doubt) {
-            compare(&snapshot, index, core);
+        let rounds = draft.state().size() / DIGESTED + 1;
+        let is_turn = (index.get() / SNAPSHOT_EVERY).is_multiple_of(rounds as u64);
+        if purpose == Purpose::Doubt || purpose == Purpose::Compare && is_turn {
+            compare(draft.state(), index, core);
         }
     }
     Ok(())
 }
 
+/// A snapshot, if its pages could be read.
+fn readable<T>(snapshot: io::Result<T>) -> Option<T> {
+    snapshot
+        .inspect_err(|error| note(format_args!("no snapshot for a follower: {error}")))
+        .ok()
+}
+
 /// Digests the content of a snapshot.
-fn compare(snapshot: &Snapshot, index: Index, core: &Sender<Input>) {
-    let state = executor_state(snapshot).map_err(|error| error.to_string());
-    match state.and_then(|state| Database::digest(state).map_err(|error| error.to_string())) {
+fn compare(content: &Content, index: Index, core: &Sender<Input>) {
+    match content.digest() {
         Ok(digest) => {
             let _ = core.send(Input::Content(index, digest));
         }

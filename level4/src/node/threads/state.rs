@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::snapshot::{Purpose, Save};
-use super::{Input, StateWork};
+use super::{Input, StateWork, retry};
 use crate::consensus::{Applied, Apply, Standing, asks_for_comparison};
-use crate::database::{Database, Readers};
-use crate::machine::Machine;
+use crate::database::{Content, Database, Readers};
+use crate::log::LogError;
+use crate::machine::{Draft, Machine};
 
 /// A snapshot is taken at every multiple of this, on all nodes at the same index, so that their contents
 /// can be compared.
 pub const SNAPSHOT_EVERY: u64 = 50_000;
 /// Or when entries of so many bytes have come, and more than the last snapshot's.
 const SNAPSHOT_EVERY_BYTES: usize = 64 * 1024 * 1024;
+/// Or when a process that starts again would have to read so many bytes of what a database on disk notes.
+const SNAPSHOT_EVERY_NOTES: u64 = 64 * 1024 * 1024;
 /// Or when applying them has taken this long, and longer than writing the last snapshot may take: a node that
 /// restarts executes again what came after its snapshot, before it answers anybody.
 const SNAPSHOT_EVERY_TIME: Duration = Duration::from_secs(5);
@@ -53,12 +56,12 @@ pub(in crate::node) fn run(
                     apply(&mut machine, step, node, &mut pace, &mut applied)?;
                     let index = machine.applied();
                     if index.is_multiple_of(SNAPSHOT_EVERY) && !applied.restored {
-                        pace.take(&mut machine, save, node, Purpose::Compare);
+                        pace.take(&mut machine, save, core, node, Purpose::Compare)?;
                     } else if asked && !matches!(node.trust.get(), Standing::Parted(_)) {
                         let _ = save.send(Save::Finish(machine.draft(), Purpose::Doubt));
                     }
-                    if pace.is_due() {
-                        pace.take(&mut machine, save, node, Purpose::Restart);
+                    if pace.is_due() || machine.look().noted() > SNAPSHOT_EVERY_NOTES {
+                        pace.take(&mut machine, save, core, node, Purpose::Restart)?;
                     }
                 }
                 StateWork::Read(token) => {
@@ -86,7 +89,8 @@ pub(in crate::node) fn run(
                         if machine.applied().get() > node.figures.saved.load(Relaxed) =>
                     {
                         pace.begin();
-                        let _ = save.send(Save::Keep(machine.draft(), done));
+                        let draft = reference(&mut machine, core, node)?;
+                        let _ = save.send(Save::Keep(draft, done));
                     }
                     Standing::Sound => {
                         // Whoever asked may have gone.
@@ -109,9 +113,28 @@ pub(in crate::node) fn run(
             applied.index = index;
             applied.links = machine.take_links();
             let _ = core.send(Input::Applied(applied));
+            // Nobody waits for this: without it the next process would execute the entries again.
+            retry(core, &node.figures, || {
+                machine.commit().map_err(LogError::Database)
+            })?;
         }
     }
     Ok(())
+}
+
+/// A snapshot to begin from after a restart.
+fn reference(
+    machine: &mut Machine<Database>,
+    core: &Sender<Input>,
+    node: &Node,
+) -> Result<Draft<Content>, Fault> {
+    let mut draft = None;
+    retry(core, &node.figures, || {
+        draft = Some(machine.draft_reference().map_err(LogError::Database)?);
+        Ok(())
+    })?;
+    // It is there, unless the above failed.
+    Ok(draft.unwrap_or_else(|| machine.draft()))
 }
 
 /// Applies one step, unless it is an entry to be skipped.
@@ -128,7 +151,10 @@ fn apply(
         bytes = data.len();
         machine.skip(&node.applying.begin(*index, data));
     }
+    let restores = matches!(step, Apply::Restore(_));
     applied.executed.append(&mut machine.apply(step)?);
+    // The leader's snapshot has all pages once more, and would be read as a whole at the next start.
+    pace.is_owed |= restores && machine.look().shelf().is_some();
     node.applying.end();
     pace.applied(bytes, begun.elapsed());
     Ok(())
@@ -143,6 +169,8 @@ struct Pace {
     time: Duration,
     /// The last one's size, bytes.
     size: usize,
+    /// One is due as soon as the state can be trusted.
+    is_owed: bool,
 }
 
 impl Pace {
@@ -153,7 +181,8 @@ impl Pace {
 
     fn is_due(&self) -> bool {
         let writing = Duration::from_secs((self.size / SNAPSHOT_BYTES_A_SECOND) as u64);
-        self.bytes >= SNAPSHOT_EVERY_BYTES.max(self.size)
+        self.is_owed
+            || self.bytes >= SNAPSHOT_EVERY_BYTES.max(self.size)
             || self.time >= SNAPSHOT_EVERY_TIME.max(writing)
     }
 
@@ -167,19 +196,22 @@ impl Pace {
         &mut self,
         machine: &mut Machine<Database>,
         save: &Sender<Save>,
+        core: &Sender<Input>,
         node: &Node,
         purpose: Purpose,
-    ) {
+    ) -> Result<(), Fault> {
         self.begin();
         let purpose = match node.trust.get() {
             Standing::Sound => purpose,
             // Contents that agree end the doubt; until then this one is not kept.
             Standing::Doubtful(_) if purpose == Purpose::Compare => Purpose::Doubt,
-            Standing::Doubtful(_) | Standing::Parted(_) => return,
+            Standing::Doubtful(_) | Standing::Parted(_) => return Ok(()),
         };
-        let draft = machine.draft();
+        self.is_owed = false;
+        let draft = reference(machine, core, node)?;
         self.size = draft.size();
         let _ = save.send(Save::Finish(draft, purpose));
+        Ok(())
     }
 }
 

@@ -170,7 +170,7 @@ impl Cluster {
         }
         if snapshot_wanted {
             let snapshot = match process.core.standing() {
-                Standing::Sound => Some(process.machine.snapshot()),
+                Standing::Sound => process.machine.snapshot().ok(),
                 Standing::Doubtful(at) => {
                     let saved = process.log.saved_snapshot().expect("saved whole");
                     saved.filter(|saved| Index::new(saved.get_metadata().index) < at)
@@ -353,7 +353,7 @@ impl Cluster {
                 }
                 let is_sound = process.core.standing() == Standing::Sound;
                 if index >= process.snapshotted + process.snapshot_every && is_sound {
-                    let snapshot = process.machine.snapshot();
+                    let snapshot = process.machine.snapshot().expect("it is in memory");
                     process
                         .log
                         .save_snapshot(&snapshot)

@@ -1,0 +1,536 @@
+//! The database in a file: what it has beside the form in memory.
+//!
+//! `pages` holds the pages of the database as it is now, of the last snapshot and of every copy that
+//! somebody holds; a snapshot in the node's folder only says where its pages are (a *map*), after these have
+//! been synced; and [`super::changes`] says what came after it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::changes::{self, About, Boot, Changes, Doubt, Owner, Ran, Record};
+use super::engine::image::{Changes as Changed, Image};
+use super::engine::pages::{PAGE, Slot, Store};
+use super::{Content, Database, DatabaseError};
+use crate::ids::{Index, NodeId, Term};
+use crate::machine::{Executor as _, Recorded};
+use crate::notes::note;
+
+/// A map begins so; no SQLite file does. Its generation, length (u64 each), then slot and CRC32C (u32 each) of
+/// every page follow.
+const MAP: &[u8; 8] = b"L4MAP\x00\x00\x01";
+const MAP_HEADER: usize = 24;
+const ENTRY: usize = 8;
+
+/// Length of a copy's map, bytes.
+pub fn map_size(image: &Image) -> usize {
+    MAP_HEADER + image.len().div_ceil(PAGE) * ENTRY
+}
+
+/// Where the pages of a database are, as a snapshot says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Map<'a> {
+    generation: u64,
+    length: usize,
+    slots: &'a [u8],
+}
+
+impl<'a> Map<'a> {
+    /// Reads a map; `None`: it is none.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (header, slots) = bytes.split_at_checked(MAP_HEADER)?;
+        let number = |at: usize| header[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let map = Self {
+            generation: number(8)?,
+            length: usize::try_from(number(16)?).ok()?,
+            slots,
+        };
+        let is_whole = slots.len() == map.length.div_ceil(PAGE).checked_mul(ENTRY)?;
+        (header.starts_with(MAP) && is_whole).then_some(map)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> + 'a {
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
+        self.slots.chunks_exact(ENTRY).map(move |entry| Slot {
+            number: number(&entry[..4]),
+            sum: number(&entry[4..]),
+        })
+    }
+
+    /// The database, if its pages can be there.
+    fn image(&self, store: &Arc<Store>) -> Result<Image, DatabaseError> {
+        let end = store.end();
+        if self.slots().any(|slot| slot.number >= end) {
+            return Err(DatabaseError::Pages("is missing, or cut off".to_owned()));
+        }
+        Ok(Image::stored(store, self.slots(), self.length))
+    }
+
+    /// Whether all pages are on the disk as they were written.
+    fn verify(&self, store: &Store) -> Result<(), DatabaseError> {
+        let damaged = |error: io::Error| DatabaseError::Pages(error.to_string());
+        self.slots()
+            .try_for_each(|slot| store.check(slot))
+            .map_err(damaged)
+    }
+}
+
+/// The files, as far as other threads need them.
+#[derive(Debug)]
+pub struct Shelf {
+    folder: PathBuf,
+    store: Arc<Store>,
+    /// The snapshot that is on the disk, with its generation: its pages stay.
+    kept: Mutex<Option<(u64, Image)>>,
+}
+
+impl Shelf {
+    /// The pages of the snapshot that is on the disk.
+    fn kept(&self) -> Option<Image> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|(_, image)| image.clone())
+    }
+
+    /// A snapshot's state in the form for other nodes; `None`: it is in that form.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the one that is kept, or cannot be read.
+    pub fn whole(&self, state: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let (.., file) = super::parts(state).map_err(malformed)?;
+        let Some(map) = Map::read(file) else {
+            return Ok(None);
+        };
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, image) = kept
+            .as_ref()
+            .filter(|(generation, _)| *generation == map.generation)
+            .ok_or_else(|| io::Error::other("the snapshot's pages are not kept"))?;
+        let mut whole = state[..state.len() - file.len()].to_vec();
+        image.append_to(&mut whole)?;
+        Ok(Some(whole))
+    }
+
+    fn keep(&self, generation: u64, image: Image) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((generation, image));
+    }
+}
+
+/// A snapshot that may be kept as a map.
+#[derive(Debug)]
+pub struct Reference {
+    shelf: Arc<Shelf>,
+    generation: u64,
+}
+
+impl Reference {
+    /// Appends the map of a copy.
+    pub fn append_to(&self, image: &Image, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(MAP);
+        bytes.extend_from_slice(&self.generation.to_le_bytes());
+        bytes.extend_from_slice(&(image.len() as u64).to_le_bytes());
+        for slot in image.slots() {
+            bytes.extend_from_slice(&slot.number.to_le_bytes());
+            bytes.extend_from_slice(&slot.sum.to_le_bytes());
+        }
+    }
+
+    /// Makes the pages durable.
+    pub fn sync(&self) -> io::Result<()> {
+        let synced = self.shelf.store.sync();
+        if synced.is_err() {
+            // What was written may be gone from the page cache, too.
+            let _ = Database::distrust(&self.shelf.folder);
+        }
+        synced
+    }
+
+    /// The map is durable: its pages stay, and those of the one before may go.
+    pub fn keep(&self, image: &Image) {
+        self.shelf.keep(self.generation, image.clone());
+        if let Err(error) = changes::remove(&self.shelf.folder, Some(self.generation)) {
+            // They are only not needed.
+            note(format_args!("old lists of changes stay: {error}"));
+        }
+    }
+}
+
+/// What the database in a file has besides.
+#[derive(Debug)]
+pub struct Disk {
+    shelf: Arc<Shelf>,
+    /// `None`: it is not known which boot this is, and nothing is noted for the next process.
+    owner: Option<Owner>,
+    /// The boot is the one that wrote the files, as far as is known.
+    is_trusted: bool,
+    /// The state is that of the map of this generation, or of an empty database (0), until changes are noted.
+    base: Option<u64>,
+    /// The state is that which the node goes on with: no map is taken any more.
+    has_begun: bool,
+    changes: Option<Changes>,
+    /// The generation of the next snapshot.
+    next: u64,
+    /// The last entry that is noted.
+    noted: Index,
+    /// What requests gave since.
+    ran: Vec<Ran>,
+    recall: Option<Recall>,
+}
+
+/// A state that an earlier process has left, on its way back.
+#[derive(Debug)]
+struct Recall {
+    ran: VecDeque<Ran>,
+    image: Image,
+    head: Option<Bytes>,
+    changes: Changes,
+    at: Index,
+}
+
+impl Disk {
+    /// What the request with this seed gave, if the state is only being called back.
+    ///
+    /// # Errors
+    ///
+    /// If it is another request's turn.
+    pub fn recalled(&mut self, seed: u64) -> Option<Result<(Bytes, u64), DatabaseError>> {
+        let recall = self.recall.as_mut()?;
+        let next = recall.ran.pop_front();
+        Some(match next {
+            Some(ran) if ran.seed == seed => Ok((ran.body, ran.changes)),
+            _ => Err(DatabaseError::Forgotten),
+        })
+    }
+
+    /// A request was executed.
+    pub fn note(&mut self, ran: Ran) {
+        if self.owner.is_some() {
+            self.ran.push(ran);
+        }
+    }
+
+    /// Has changes of `image` written to the file; `before` is what the writer had.
+    pub fn adopt(&self, image: Image, before: Option<&Image>) -> Image {
+        image.write_to(&self.shelf.store, before)
+    }
+
+    /// An empty file.
+    pub fn empty(&self, before: Option<&Image>) -> Image {
+        self.adopt(Image::default(), before)
+    }
+
+    /// Takes a map's pages, before the node begins.
+    pub fn open(&mut self, map: &Map) -> Result<Image, DatabaseError> {
+        if self.has_begun {
+            // It came from somewhere else.
+            return Err(DatabaseError::Forgotten);
+        }
+        let image = map.image(&self.shelf.store)?;
+        if !self.is_trusted {
+            map.verify(&self.shelf.store)?;
+        }
+        self.base = Some(map.generation);
+        self.next = self.next.max(map.generation + 1);
+        self.shelf.keep(map.generation, image.clone());
+        Ok(image.write_to(&self.shelf.store, None))
+    }
+
+    /// The state is another one, which no list of changes goes on from.
+    pub fn replaced(&mut self) -> io::Result<()> {
+        self.base = None;
+        self.ran.clear();
+        if !self.has_begun {
+            // Nothing refers to the file any more.
+            return self.shelf.store.reclaim(std::iter::empty());
+        }
+        let generation = self.take_generation();
+        self.begin(generation, None)
+    }
+
+    fn take_generation(&mut self) -> u64 {
+        let generation = self.next;
+        self.next += 1;
+        generation
+    }
+
+    fn begin(&mut self, generation: u64, after: Option<u64>) -> io::Result<()> {
+        if let Some(owner) = &self.owner {
+            let folder = &self.shelf.folder;
+            self.changes = Some(Changes::create(folder, owner, generation, after)?);
+        }
+        Ok(())
+    }
+
+    /// Begins without what an earlier process may have left.
+    fn start_anew(&mut self, used: &Image) -> io::Result<()> {
+        changes::remove(&self.shelf.folder, None)?;
+        let kept = self.shelf.kept();
+        let slots = kept.iter().chain([used]).flat_map(Image::slots);
+        self.shelf.store.reclaim(slots.map(|slot| slot.number))?;
+        let generation = match self.base {
+            Some(generation) => generation,
+            None => self.take_generation(),
+        };
+        self.begin(generation, None)
+    }
+}
+
+impl Database {
+    /// The database in `folder`, as it is before a snapshot is restored and a former process's state is called
+    /// back ([`crate::machine::Machine::recall`]).
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be used.
+    pub fn on_disk(folder: &Path, node: NodeId) -> Result<Self, DatabaseError> {
+        fs::create_dir_all(folder)?;
+        let boot = Boot::now();
+        let shelf = Arc::new(Shelf {
+            folder: folder.to_owned(),
+            store: Store::open(&folder.join("pages"))?,
+            kept: Mutex::default(),
+        });
+        let disk = Disk {
+            is_trusted: boot.is_some() && Boot::noted(folder) == boot,
+            owner: boot.map(|boot| Owner { node, boot }),
+            base: Some(0),
+            has_begun: false,
+            changes: None,
+            next: changes::next(folder)?,
+            noted: Index::START,
+            ran: Vec::new(),
+            recall: None,
+            shelf,
+        };
+        let mut database = Self::open(disk.empty(None))?;
+        database.disk = Some(disk);
+        Ok(database)
+    }
+
+    /// The database in memory, which may begin from a snapshot that was taken by one on disk in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::new`].
+    pub fn beside(folder: &Path) -> Result<Self, DatabaseError> {
+        let mut database = Self::new()?;
+        database.folder = Some(folder.to_owned());
+        Ok(database)
+    }
+
+    /// Forgets what is in `folder` besides the snapshot's pages, because something about it is not as it has
+    /// to be.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub fn distrust(folder: &Path) -> io::Result<()> {
+        changes::remove(folder, None)?;
+        match fs::remove_file(folder.join("boot")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files, for other threads; `None`: the database is in memory.
+    pub fn shelf(&self) -> Option<Arc<Shelf>> {
+        self.disk.as_ref().map(|disk| disk.shelf.clone())
+    }
+
+    /// How many bytes of changes a process that starts again has to read.
+    pub fn noted(&self) -> u64 {
+        let changes = self.disk.as_ref().and_then(|disk| disk.changes.as_ref());
+        changes.map_or(0, Changes::size)
+    }
+
+    /// Why a file could not be opened: if its pages are not what was written, that is why.
+    pub(super) fn explained(&self, error: DatabaseError) -> DatabaseError {
+        match &self.disk {
+            Some(disk) if disk.shelf.store.is_damaged() => {
+                DatabaseError::Pages("is damaged".to_owned())
+            }
+            _ => error,
+        }
+    }
+
+    /// The environment failed. If the file of pages is not what was written, the next process must not go on
+    /// with it.
+    pub(super) fn failed(&self) {
+        if let Some(disk) = &self.disk
+            && disk.shelf.store.is_damaged()
+        {
+            let _ = Self::distrust(&disk.shelf.folder);
+        }
+    }
+
+    /// Slots that were written since the last sync, and what they held before.
+    #[cfg(test)]
+    pub(super) fn unsynced(&self) -> Vec<(u32, Box<super::engine::pages::Page>)> {
+        let store = &self.disk.as_ref().unwrap().shelf.store;
+        let unsynced = store.unsynced.lock().unwrap();
+        unsynced
+            .iter()
+            .map(|(&number, page)| (number, page.clone()))
+            .collect()
+    }
+
+    /// The pages of a map, for a database in memory.
+    pub(super) fn load_map(&mut self, map: &Map) -> Result<Image, DatabaseError> {
+        let folder = self.folder.take().ok_or(DatabaseError::Forgotten)?;
+        let store = Store::open(&folder.join("pages"))?;
+        let image = map.image(&store)?;
+        let damaged = |error: io::Error| DatabaseError::Pages(error.to_string());
+        Ok(Image::new(&image.to_vec().map_err(damaged)?))
+    }
+
+    /// The state at the last noted entry, for a snapshot that may be kept as a map.
+    pub(super) fn save_reference(&mut self) -> io::Result<Content> {
+        let mut content = self.save();
+        let Some(disk) = &mut self.disk else {
+            return Ok(content);
+        };
+        let generation = disk.take_generation();
+        let after = disk.changes.as_ref().map(|changes| changes.generation);
+        disk.begin(generation, after)?;
+        content.reference = Some(Reference {
+            shelf: disk.shelf.clone(),
+            generation,
+        });
+        Ok(content)
+    }
+
+    /// Notes everything up to the entry `at`.
+    pub(super) fn note_changes(&mut self, at: (Index, Term), note: &[u8]) -> io::Result<()> {
+        let head = self.head();
+        let Some(disk) = &mut self.disk else {
+            return Ok(());
+        };
+        let about = About {
+            from: disk.noted,
+            at,
+            note,
+            head: &head,
+            ran: &disk.ran,
+        };
+        let changes = &mut disk.changes;
+        self.file.with(|image| {
+            image.settle(|changed| match changes {
+                Some(changes) => changes.append(&about, &changed),
+                None => Ok(()),
+            })
+        })?;
+        disk.noted = at.0;
+        disk.ran.clear();
+        Ok(())
+    }
+
+    /// Begins to call back what an earlier process has left after the snapshot.
+    pub(super) fn begin_recall(&mut self, applied: Index) -> io::Result<Vec<Recorded>> {
+        let Some(disk) = &mut self.disk else {
+            return Ok(Vec::new());
+        };
+        disk.noted = applied;
+        let loaded = match (&disk.owner, disk.base, disk.is_trusted) {
+            (Some(owner), Some(base), true) => Changes::load(&disk.shelf.folder, owner, base),
+            _ => Err(Doubt::Nothing),
+        };
+        let (records, changes) = match loaded {
+            Ok(loaded) => loaded,
+            Err(doubt) => {
+                if !matches!(doubt, Doubt::Nothing) {
+                    note(format_args!(
+                        "{doubt}: the database is rebuilt from snapshot and log"
+                    ));
+                }
+                let (disk, file) = (disk, &self.file);
+                file.with(|image| disk.start_anew(image))?;
+                return Ok(Vec::new());
+            }
+        };
+        let mut recall = Recall {
+            ran: VecDeque::new(),
+            image: self.file.image(),
+            head: None,
+            changes,
+            at: applied,
+        };
+        let mut recorded = Vec::new();
+        for record in records {
+            let Record {
+                from, index, term, ..
+            } = record;
+            recall.image.redo(&Changed {
+                is_fresh: record.is_fresh,
+                length: record.length,
+                moves: &record.moves,
+            });
+            recall.ran.extend(record.ran);
+            recall.head = Some(record.head);
+            recall.at = index;
+            recorded.push(Recorded {
+                from,
+                at: (index, term),
+                note: record.note,
+            });
+        }
+        disk.recall = Some(recall);
+        Ok(recorded)
+    }
+
+    /// The state is called back.
+    pub(super) fn end_recall(&mut self) -> Result<(), DatabaseError> {
+        let Some(recall) = self.disk.as_mut().and_then(|disk| disk.recall.take()) else {
+            return self.trust();
+        };
+        if !recall.ran.is_empty() {
+            return Err(DatabaseError::Forgotten);
+        }
+        let (changes, at) = (recall.changes, recall.at);
+        let before = self.file.image();
+        if let Some(disk) = &mut self.disk {
+            let kept = before.slots().map(|slot| slot.number);
+            let store = &disk.shelf.store;
+            let end = store.end();
+            if recall.image.slots().any(|slot| slot.number >= end) {
+                return Err(DatabaseError::Forgotten);
+            }
+            let base: std::collections::BTreeSet<u32> = kept.collect();
+            let now = || recall.image.slots().map(|slot| slot.number);
+            store.reclaim(base.iter().copied().chain(now()))?;
+            store.renew(now().filter(|number| !base.contains(number)));
+            disk.next = disk.next.max(changes.generation + 1);
+            disk.changes = Some(changes);
+            disk.noted = at;
+        }
+        if let Some(head) = recall.head {
+            let image = recall.image;
+            let adopted = self.disk.as_ref().map(|disk| disk.adopt(image, None));
+            if let Some(image) = adopted {
+                self.replace(image)?;
+            }
+            self.set_head(&head)?;
+        }
+        self.trust()
+    }
+
+    /// From here on the files are those of this boot.
+    fn trust(&mut self) -> Result<(), DatabaseError> {
+        if let Some(folder) = self.folder.take() {
+            // No snapshot refers to it.
+            let _ = fs::remove_dir_all(folder);
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.has_begun = true;
+            if let Some(owner) = &disk.owner {
+                owner.boot.note(&disk.shelf.folder)?;
+            }
+        }
+        Ok(())
+    }
+}
