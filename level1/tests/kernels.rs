@@ -281,3 +281,74 @@ proptest! {
         }
     }
 }
+
+/// What `docs/two-levels.md` says, by the numbers that its picture shows.
+#[path = "../examples/two_levels/story.rs"]
+mod story;
+
+mod the_story_of_two_levels {
+    use super::story::{Piece, REACHED, SIDE, State, Work, tell};
+
+    fn hex(state: State) -> String {
+        state.map(|word| format!("{word:08x}")).concat()
+    }
+
+    #[test]
+    fn ends_with_the_ids_that_the_crate_computes() {
+        let story = tell();
+        let mut seen = 0;
+        for piece in &story.pieces {
+            if let Work::Hash { row, column } = piece.work {
+                let id = hex(piece.end().unwrap());
+                assert_eq!(id, story.ids[row][column].to_string(), "{row}, {column}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, SIDE * SIDE);
+        // One of them would be a coin if a zero were enough.
+        let ids = story.ids.iter().flatten().map(ToString::to_string);
+        assert_eq!(ids.filter(|id| id.starts_with('0')).count(), 1);
+    }
+
+    #[test]
+    fn does_each_piece_once_for_all_that_it_serves() {
+        let story = tell();
+        let of = |kind: &dyn Fn(Work) -> bool| -> Vec<&Piece> {
+            story
+                .pieces
+                .iter()
+                .filter(|piece| kind(piece.work))
+                .collect()
+        };
+        let carries = of(&|work| matches!(work, Work::Carry(_)));
+        let hashes = of(&|work| matches!(work, Work::Hash { .. }));
+        assert_eq!((carries.len(), hashes.len()), (SIDE, SIDE * SIDE));
+        for hash in hashes {
+            let Work::Hash { row, column } = hash.work else {
+                continue;
+            };
+            // It goes on where its row has come, whatever its column.
+            assert_eq!(hash.states[0], carries[row].states[REACHED]);
+            assert_eq!((hash.first, hash.states.len() - 1), (REACHED, 80 - REACHED));
+            // No column reaches the words before, and no row the words behind.
+            assert_eq!(hash.words[..REACHED], carries[row].words[..REACHED]);
+            let schedule = of(&|work| work == Work::Schedule(column))[0];
+            assert_eq!(hash.words, schedule.words);
+        }
+        let columns = of(&|work| matches!(work, Work::Schedule(_)));
+        assert!(
+            (1..SIDE).all(|column| columns[column].words[REACHED] != columns[0].words[REACHED])
+        );
+        // The digits stand where they are drawn.
+        let last = story.padded.len() - 64;
+        assert_eq!(
+            story.padded[last - 10..last],
+            *story.row_digits[0].as_bytes()
+        );
+        assert_eq!(
+            story.padded[last + 52..last + 55],
+            *story.column_digits[0].as_bytes()
+        );
+        assert_eq!(story.padded[last + 55], 0x80);
+    }
+}

@@ -382,3 +382,101 @@ fn classes_share_by_their_weights() {
     let served = report.answered * report.sent as f64;
     assert!((served - (5.0 * 58.0 + 10.0)).abs() <= 6.0, "{served}");
 }
+
+/// What `docs/flood.md` says, by the numbers that its picture shows.
+mod the_story_of_a_flood {
+    use super::world::story::{
+        CAPACITY, END, FIRST, LAST, NEWCOMER, QUIET, SECOND_FLOOD, Told, fair, first_come,
+    };
+    use super::{MS, SECOND};
+
+    /// Requests of a client that came within these seconds.
+    fn within(told: &[Told], client: usize, from: u64, until: u64) -> Vec<&Told> {
+        let came = |told: &&Told| (from * SECOND..until * SECOND).contains(&told.life.came);
+        let of = told.iter().filter(|told| told.client == client);
+        of.filter(came).collect()
+    }
+
+    /// Answers a second to what came within these seconds.
+    fn rate(told: &[Told], client: usize, from: u64, until: u64) -> f64 {
+        let asked = within(told, client, from, until);
+        let answered = asked.iter().filter(|told| told.wait().is_some()).count();
+        answered as f64 / (until - from) as f64
+    }
+
+    /// Part of the places' time in which they worked.
+    fn busy(told: &[Told], from: u64, until: u64) -> f64 {
+        let (from, until) = (from * SECOND, until * SECOND);
+        let of = |told: &Told| {
+            let (Some(began), Some(ended)) = (told.life.decided, told.life.worked) else {
+                return 0;
+            };
+            ended.min(until).saturating_sub(began.max(from))
+        };
+        let worked: u64 = told.iter().map(of).sum();
+        worked as f64 / (4 * (until - from)) as f64
+    }
+
+    #[test]
+    fn is_true_of_the_policy() {
+        let told = fair();
+        for client in 0..QUIET {
+            let mut waits: Vec<_> = within(&told, client, 0, END)
+                .iter()
+                .map(|told| told.wait().expect("a quiet client is always answered"))
+                .collect();
+            waits.sort_unstable();
+            assert!(
+                waits[waits.len() / 2] <= 20 * MS && waits[waits.len() - 1] <= 75 * MS,
+                "{waits:?}"
+            );
+        }
+        // One flood has what the others leave; two share it.
+        let left = CAPACITY - 12.0;
+        let alone = rate(&told, 3, FIRST + 1, SECOND_FLOOD);
+        assert!((alone / left - 1.0).abs() < 0.05, "{alone} of {left}");
+        let [first, second] = [3, 4].map(|flood| rate(&told, flood, SECOND_FLOOD + 1, NEWCOMER));
+        assert!((first / second - 1.0).abs() < 0.1, "{first} and {second}");
+        assert!(((first + second) / left - 1.0).abs() < 0.05);
+        // Whoever is new and asks for little is answered from the first request on.
+        for new in within(&told, 5, NEWCOMER, END) {
+            assert!(new.wait().is_some_and(|wait| wait <= 75 * MS), "{new:?}");
+        }
+        let busy = busy(&told, FIRST + 1, LAST);
+        assert!(busy > 0.98, "{busy}");
+        // Only floods are turned away, and nearly always at once.
+        let refused: Vec<_> = told.iter().filter(|told| told.wait().is_none()).collect();
+        assert!(
+            refused
+                .iter()
+                .all(|told| told.client == 3 || told.client == 4)
+        );
+        let waited = |told: &&&Told| {
+            told.life
+                .decided
+                .is_some_and(|at| at > told.life.came + 20 * MS)
+        };
+        let late = refused.iter().filter(waited).count();
+        assert!(late * 20 <= refused.len(), "{late} of {}", refused.len());
+    }
+
+    #[test]
+    fn is_true_of_first_come_first_served() {
+        let told = first_come();
+        for client in 0..QUIET {
+            let before = within(&told, client, 0, FIRST);
+            assert!(before.iter().all(|told| told.wait() == Some(0)));
+            let during = within(&told, client, SECOND_FLOOD, LAST);
+            let answered = during.iter().filter_map(|told| told.wait());
+            let waits: Vec<_> = answered.collect();
+            assert!(
+                waits.len() * 3 <= during.len(),
+                "{} of {}",
+                waits.len(),
+                during.len()
+            );
+            assert!(waits.iter().all(|wait| *wait > 800 * MS), "{waits:?}");
+        }
+        assert!(busy(&told, FIRST + 1, LAST) > 0.99);
+    }
+}

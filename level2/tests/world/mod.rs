@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod story;
 pub mod traffic;
 
 use std::cmp::Reverse;
@@ -14,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use level2::policy::{
-    ClientHasher, Decision, Effect, Flight, Outcome, Policy, Rank, Seconds, Settings,
+    Class, ClientHasher, Decision, Effect, Flight, Outcome, Policy, Rank, Seconds, Settings,
 };
 
 /// Nanoseconds since the start: whole, so that events have one order on every machine.
@@ -59,6 +60,8 @@ pub struct World {
     pub insist: Option<Nanos>,
     /// End of the count.
     pub end: Nanos,
+    /// Whether each request's life is written down.
+    pub records: bool,
     pub settings: Settings,
 }
 
@@ -77,6 +80,7 @@ impl World {
             patience: SECOND,
             insist: None,
             end: 20 * SECOND,
+            records: false,
             settings: Settings {
                 backends: 2,
                 ..Settings::default()
@@ -105,6 +109,22 @@ pub struct Tally {
     pub table_bytes: usize,
     /// The time of each answer and its client's name.
     pub answers: Vec<(Nanos, String)>,
+    /// What became of each request of the script, if that was to be written down.
+    pub lives: Vec<Life>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Life {
+    /// When the proxy had it, and when it let it go or turned it away.
+    pub came: Nanos,
+    pub decided: Option<Nanos>,
+    /// How its client looked.
+    pub class: Option<Class>,
+    /// The backend that it went to; none if it was turned away.
+    pub backend: Option<usize>,
+    /// When the backend was done with it.
+    pub worked: Option<Nanos>,
 }
 
 impl Tally {
@@ -185,6 +205,9 @@ pub fn play(world: &World, script: &[Request]) -> Tally {
         draw: ChaCha8Rng::seed_from_u64(script.len() as u64),
         tally: Tally::default(),
     };
+    if world.records {
+        run.tally.lives = vec![Life::default(); script.len()];
+    }
     if !script.is_empty() {
         run.at(script[0].at, Event::Send(0));
     }
@@ -225,6 +248,7 @@ impl Run<'_> {
             Event::ReachBackend(n) => self.reach_backend(n),
             Event::Worked(n) => {
                 let backend = self.backend_of[&n];
+                self.note(n, |life, now| life.worked = Some(now));
                 self.servers[backend].working -= 1;
                 let heard = self.hop();
                 self.at(heard, Event::ProxyHears(n, true));
@@ -328,6 +352,7 @@ impl Run<'_> {
     }
 
     fn reach_proxy(&mut self, n: usize) {
+        self.note(n, |life, now| life.came = now);
         let naming = &self.world.settings.naming;
         let key = self.hasher.key_in(naming, self.script[n].client.as_bytes());
         let mut effects = std::mem::take(&mut self.effects);
@@ -336,7 +361,7 @@ impl Run<'_> {
             Decision::Queue(rank) => {
                 self.ranks.insert(n, rank);
             }
-            Decision::Reject(..) => self.at(self.now + HOP, Event::Answered(n, false)),
+            Decision::Reject(class, _) => self.turn_away(n, class),
         }
         self.effects = effects;
         self.apply();
@@ -349,15 +374,34 @@ impl Run<'_> {
                     self.ranks.remove(&n);
                     self.go(n, flight);
                 }
-                Effect::Reject(n, ..) => {
+                Effect::Reject(n, class, _) => {
                     self.ranks.remove(&n);
-                    self.at(self.now + HOP, Event::Answered(n, false));
+                    self.turn_away(n, class);
                 }
             }
         }
     }
 
+    fn turn_away(&mut self, n: usize, class: Class) {
+        self.note(n, |life, now| {
+            (life.decided, life.class) = (Some(now), Some(class));
+        });
+        self.at(self.now + HOP, Event::Answered(n, false));
+    }
+
+    /// Writes something down of a request's life.
+    fn note(&mut self, n: usize, what: impl FnOnce(&mut Life, Nanos)) {
+        if let Some(life) = self.tally.lives.get_mut(n) {
+            what(life, self.now);
+        }
+    }
+
     fn go(&mut self, n: usize, flight: Flight) {
+        let (backend, class) = (flight.backend, flight.class);
+        self.note(n, |life, now| {
+            (life.decided, life.class) = (Some(now), Some(class));
+            life.backend = Some(backend);
+        });
         self.backend_of.insert(n, flight.backend);
         self.flights.insert(n, flight);
         let there = self.hop();
