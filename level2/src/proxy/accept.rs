@@ -112,13 +112,13 @@ async fn welcome(worker: &Rc<Worker>, accepted: io::Result<Accepted>) {
     };
     count(&worker.stats().connections);
     let timer = worker.client_timer(peer);
-    let serving = serve(worker.clone(), timer, accepted);
     let worker_of = worker.clone();
-    worker.tasks.spawn_local(async move {
-        serving.await;
+    // Made inside: a future that is handed on is copied each time, and this one has kilobytes.
+    worker.tasks.spawn_local(Box::pin(async move {
+        serve(worker_of.clone(), timer, accepted).await;
         count(&worker_of.stats().connections_closed);
         drop(counted);
-    });
+    }));
 }
 
 /// Whether a peer says by the PROXY protocol whom its connections come from.

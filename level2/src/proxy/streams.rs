@@ -221,15 +221,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             return;
         }
         live.open.set(live.open.get() + 1);
-        let stream = ServedStream::new(request, respond).into();
-        let worker = self.worker.clone();
-        let timer = worker.timer();
-        let serving =
-            client::serve_stream(worker, timer, Conn::for_one(stream), self.origin.clone());
-        let live = live.clone();
-        self.worker.tasks.spawn_local(async move {
-            let status = serving.await;
+        let stream = ServedStream::new(request, respond);
+        let (worker, origin) = (self.worker.clone(), self.origin.clone());
+        let (timer, live) = (worker.timer(), live.clone());
+        // Made inside, and in its place: a future that is handed on is copied each time, and this one has kilobytes.
+        self.worker.tasks.spawn_local(Box::pin(async move {
+            let conn = Conn::for_one(stream.into());
+            let status = client::serve_stream(worker, timer, conn, origin).await;
             live.ended(status);
-        });
+        }));
     }
 }
