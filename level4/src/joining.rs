@@ -25,8 +25,8 @@ pub struct Candidate {
     pub id: NodeId,
     /// Its address for its peers.
     pub name: String,
-    /// A member that its operator named; without one, it only tells its address.
-    pub through: Option<String>,
+    /// Members that its operator named; without any, it only tells its address.
+    pub through: Vec<String>,
 }
 
 /// What there is to ask for.
@@ -44,7 +44,7 @@ impl Candidate {
     /// wants that.
     pub async fn settle(self) {
         let mut told = None;
-        loop {
+        for turn in 0.. {
             match self.wish().await {
                 Wish::Moved(old) => {
                     if told.as_ref() != Some(&old) {
@@ -54,9 +54,9 @@ impl Candidate {
                         ));
                         told = Some(old);
                     }
-                    self.ask().await;
+                    self.ask(turn).await;
                 }
-                Wish::Join if self.through.is_some() => self.ask().await,
+                Wish::Join if !self.through.is_empty() => self.ask(turn).await,
                 Wish::Join | Wish::Nothing => sleep(LOOK_AGAIN).await,
             }
         }
@@ -77,13 +77,18 @@ impl Candidate {
     }
 
     /// Asks whoever it is connected to, or else becomes so. The connection made for that stays as the
-    /// connection to that member.
-    async fn ask(&self) {
+    /// connection to that member. If several were named, each has its turn.
+    async fn ask(&self, turn: usize) {
         self.node.join(self.id, self.name.clone());
         self.transport.ask_to_join(&self.name);
         let deadline = tokio::time::Instant::now() + ASK_AGAIN;
         while tokio::time::Instant::now() < deadline {
-            if let Some(through) = self.through.clone().filter(|_| self.is_alone()) {
+            let through = self
+                .through
+                .iter()
+                .cycle()
+                .nth(turn % self.through.len().max(1));
+            if let Some(through) = through.filter(|_| self.is_alone()).cloned() {
                 // A task of its own: the connection outlives the asking.
                 let transport = self.transport.clone();
                 let address = through.clone();

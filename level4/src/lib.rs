@@ -20,23 +20,34 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod addresses;
 mod api;
+pub mod backup;
 mod codec;
 pub mod consensus;
 pub mod database;
 #[doc(hidden)]
 pub mod decoders;
+mod doors;
+mod duration;
+mod fetch;
+mod founding;
 mod identity;
 pub mod ids;
 mod joining;
 pub mod log;
 pub mod machine;
 pub mod message;
+mod name;
 mod node;
 mod notes;
+mod program;
+mod reload;
+pub mod rqlited;
 pub mod security;
 mod server;
 mod settings;
+pub mod shell;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod stack;
@@ -44,9 +55,12 @@ pub mod statement;
 mod trace;
 pub mod transport;
 
+pub use fetch::{FetchError, Trust};
+pub use founding::{Discovery, Founders, NotAllCame};
 pub use identity::Identity;
 pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 pub use notes::{note, set_verbose};
+pub use program::{run_program, start_again};
 pub use server::run;
-pub use settings::{RunError, Settings};
+pub use settings::{QueueSettings, RunError, Settings};
 pub use trace::TraceError;

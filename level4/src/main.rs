@@ -1,18 +1,20 @@
-//! `level4`: flags, the folder, signals.
+//! `level4`: flags, and the folder.
+
+mod prompt;
 
 use std::env;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
-use level4::security::{SecurityFiles, TlsFiles};
-use level4::{Fault, RunError, Settings, note, run, set_verbose};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use clap::{Parser, Subcommand};
+use level4::backup::{BackupConfig, RestoreConfig};
+use level4::security::{HttpsFiles, SecurityFiles, TlsFiles};
+use level4::{
+    Fault, QueueSettings, RunError, Settings, note, run_program, set_verbose, start_again,
+};
 
 /// A program that can write a trace is told by this variable where to.
 const TRACE: &str = "OCTOPUS_TRACE";
@@ -25,21 +27,39 @@ const TRACE: &str = "OCTOPUS_TRACE";
   level4 -l 127.0.0.1:4001 -d /var/tmp/a
   level4 -l 127.0.0.1:4002 -d /var/tmp/b --join 127.0.0.1:4001
   level4 -l 10.0.0.2:4000 -d /var/lib/level4 --join 10.0.0.1:4000 --secret-file /etc/level4.secret
+  level4 shell http://127.0.0.1:4002
   curl -d 'CREATE TABLE t (a); SELECT 1;' http://127.0.0.1:4002/sql"
 )]
+#[command(args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, each on its own")]
 struct Flags {
+    #[command(subcommand)]
+    program: Option<Program>,
     /// Where to listen: HOST:PORT, or a unix socket's path, which begins with . or /
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
     listen: String,
     /// Folder of the node's state, made if missing [default: a temporary one, removed at the end]
     #[arg(short, long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// A member through which to join its cluster; without it, a node without state founds one
+    /// Listen for peers there, and for clients alone at --listen
     #[arg(long, value_name = "ADDRESS")]
-    join: Option<String>,
+    peers: Option<String>,
+    /// A member through which to join its cluster (several, with commas); without it, a node without state
+    /// founds one
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    join: Vec<String>,
+    /// What this node is called in /nodes and /status, besides its number
+    #[arg(long, value_name = "ID", value_parser = word)]
+    node_id: Option<String>,
+    /// Be a member that has everything, answers everything, and never votes: for more readers
+    #[arg(long, requires = "join")]
+    nonvoter: bool,
     /// Address at which peers reach this node, if not the one it listens at; needed with 0.0.0.0 or [::]
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
+    /// Address at which clients reach this node, if not the one it listens at
+    #[arg(long, value_name = "ADDRESS")]
+    advertise_api: Option<String>,
     /// Peers prove by it that they belong to the cluster: a line of 16 bytes or more, the same on all nodes
     ///
     /// Without a secret and without certificates, peers are accepted from this machine only. To change it
@@ -72,6 +92,41 @@ struct Flags {
     /// Silence of the leader after which others stand for election, ms; several round trips at least
     #[arg(long, value_name = "MS", default_value_t = 400)]
     election: u64,
+    /// Clients need a name and a password, as this file says (JSON, rqlite's format)
+    ///
+    /// `[{"username": "bob", "password": "secret", "perms": ["query", "execute"]}]`; the permissions are all,
+    /// execute, query, load, backup, snapshot, status, ready, remove, leader-ops and ui. The user * stands
+    /// for everybody. A password may be a bcrypt hash. Read again on SIGHUP. Give all nodes the same file, and
+    /// let peers prove themselves; passwords can be read on their way without --http-cert.
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
+    /// The certificate that clients are shown (PEM): they speak HTTPS, and plain HTTP is refused
+    ///
+    /// Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "http_key")]
+    http_cert: Option<PathBuf>,
+    /// The private key of --http-cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    http_key: Option<PathBuf>,
+    /// The authority that signs the certificates of clients (PEM)
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    http_ca_cert: Option<PathBuf>,
+    /// Clients have to show a certificate that --http-ca-cert has signed
+    #[arg(long, requires = "http_ca_cert")]
+    http_verify_client: bool,
+    /// Have the leader make backups by itself, as this file says (JSON, rqlite's format)
+    ///
+    /// `{"version": 1, "type": "file", "interval": "1h", "sub": {"dir": "/backups", "name": "db.sqlite.gz"}}`, or
+    /// "s3" with region, bucket, path, access_key_id, secret_access_key and endpoint. $NAME stands for a
+    /// variable of the environment.
+    #[arg(long, value_name = "FILE")]
+    auto_backup: Option<PathBuf>,
+    /// Begin a new cluster with a backup, from where this file says (likewise)
+    #[arg(long, value_name = "FILE")]
+    auto_restore: Option<PathBuf>,
+    /// Web pages of this origin may ask (CORS)
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Option<String>,
     /// Write down what happens at this node, for `harness trace` [default: the variable OCTOPUS_TRACE]
     ///
     /// JSON lines, 128 MiB at most; a node that starts again goes on in the same file. The files of all
@@ -89,6 +144,11 @@ struct Flags {
     verbose: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Program {
+    Shell(prompt::ShellFlags),
+}
+
 fn main() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
@@ -102,6 +162,17 @@ fn main() -> ExitCode {
             };
         }
     };
+    let mut flags = flags;
+    if let Some(Program::Shell(shell)) = flags.program.take() {
+        return match prompt::run(shell) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                note(format_args!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let origin = env::current_dir();
     match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,19 +186,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Replaces the process by a new one with the same arguments; gives the reason why it cannot. A temporary
-/// folder goes with the old one, and is nothing that others would miss: its node was alone or has peers.
-fn start_again(origin: io::Result<PathBuf>) -> io::Error {
-    match origin.and_then(|origin| Ok((origin, env::current_exe()?))) {
-        Ok((origin, program)) => {
-            let arguments = env::args_os().skip(1);
-            Command::new(program)
-                .args(arguments)
-                .current_dir(origin)
-                .exec()
-        }
-        Err(error) => error,
+/// A name without spaces.
+fn word(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it has to be 1 to 64 visible ASCII characters".to_owned());
     }
+    Ok(text.to_owned())
 }
 
 /// The files of secrets and certificates, by paths that stay right in another folder.
@@ -146,17 +210,30 @@ fn security(flags: &Flags) -> io::Result<SecurityFiles> {
     })
 }
 
-/// Changes on every SIGHUP.
-fn reload() -> io::Result<watch::Receiver<()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (sender, receiver) = watch::channel(());
-    tokio::spawn(async move { while hangup.recv().await.is_some() && sender.send(()).is_ok() {} });
-    Ok(receiver)
+/// The files of HTTPS, likewise.
+fn https(flags: &Flags) -> io::Result<Option<HttpsFiles>> {
+    let (Some(cert), Some(key)) = (&flags.http_cert, &flags.http_key) else {
+        return Ok(None);
+    };
+    let client_ca = flags.http_ca_cert.as_ref();
+    let client_ca = client_ca.filter(|_| flags.http_verify_client);
+    Ok(Some(HttpsFiles {
+        cert: std::path::absolute(cert)?,
+        key: std::path::absolute(key)?,
+        client_ca: client_ca.map(std::path::absolute).transpose()?,
+    }))
 }
 
 fn start(flags: Flags) -> anyhow::Result<()> {
     set_verbose(flags.verbose);
     let security = security(&flags).context("the current folder is gone")?;
+    let https = https(&flags).context("the current folder is gone")?;
+    let auth = flags.auth.map(std::path::absolute).transpose();
+    let auth = auth.context("the path of the file of users cannot be used")?;
+    let auto_backup = flags.auto_backup.as_deref().map(BackupConfig::load);
+    let auto_backup = auto_backup.transpose()?;
+    let auto_restore = flags.auto_restore.as_deref().map(RestoreConfig::load);
+    let auto_restore = auto_restore.transpose()?;
     let trace = flags
         .trace
         .or_else(|| env::var_os(TRACE).map(PathBuf::from));
@@ -174,38 +251,32 @@ fn start(flags: Flags) -> anyhow::Result<()> {
     // Relative socket paths are relative to the folder.
     env::set_current_dir(&folder)
         .with_context(|| format!("cannot use the folder {}", folder.display()))?;
-    let mut settings = Settings {
+    let settings = Settings {
         listen: flags.listen,
         advertise: flags.advertise,
+        peers: flags.peers,
+        advertise_api: flags.advertise_api,
         join: flags.join,
+        ends_if_removed: false,
+        leaves_at_end: false,
+        discovery: None,
+        founders: None,
+        label: flags.node_id,
+        nonvoter: flags.nonvoter,
         body_limit: flags.max_body.saturating_mul(1024 * 1024),
         heartbeat: Duration::from_millis(flags.heartbeat),
         election: Duration::from_millis(flags.election),
         security,
         reload: None,
+        queue: QueueSettings::default(),
+        https,
+        allow_origin: flags.allow_origin,
+        auth,
+        auto_backup,
+        auto_restore,
         trace,
         on_disk: flags.on_disk,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
     let folder = env::current_dir().context("the folder is gone")?;
-    let result = runtime.block_on(async {
-        if !settings.security.is_empty() {
-            settings.reload = Some(reload().context("cannot wait for SIGHUP")?);
-        }
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        Ok(run(settings, &folder, shutdown).await?)
-    });
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    result
+    Ok(run_program(settings, &folder)?)
 }

@@ -1,7 +1,4 @@
-//! Puts a node, its transport and its HTTP interface on one socket.
-//!
-//! A connection whose first byte is zero is a peer's, or one that begins as TLS does, where peers speak
-//! it; every other one speaks HTTP.
+//! Puts a node, its transport and its HTTP interface on one socket, or on two.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
@@ -9,26 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
-use bytes::BytesMut;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::{self, Api, Counters, Queue, router};
+use crate::addresses::Addresses;
+use crate::api::{self, Api, Counters, Kept, Queue, router};
+use crate::backup::{self, Backups};
+use crate::doors::{Door, House, accept};
+use crate::founding::{self, Part, agree};
 use crate::identity::Identity;
+use crate::ids::NodeId;
 use crate::joining::Candidate;
 use crate::node::{self, Form, Node, Prepared};
 use crate::notes::note;
-use crate::security::{Security, SecurityFiles};
-use crate::settings::{RunError, Settings, TICK, unreachable};
+use crate::reload::{Reloaded, Users};
+use crate::security::Security;
+use crate::settings::{RunError, Settings, TICK};
 use crate::trace::Tracer;
-use crate::transport::{self, Connected, FileId, Listener, MAGIC, Rewound, Transport};
+use crate::transport::{self, FileId, Listener, Meeting, Transport};
 
-/// The first byte of a connection in TLS (RFC 8446, section 5.1).
-const TLS_HANDSHAKE: u8 = 22;
 /// At the end, requests under way get this long.
 const GRACE: Duration = Duration::from_secs(5);
 /// Of these, for another node to take leadership over. It takes two round trips, where there is anybody.
@@ -37,6 +34,10 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// long as for its folder.
 const BIND_PATIENCE: Duration = Duration::from_secs(2);
 const BIND_PAUSE: Duration = Duration::from_millis(10);
+/// How often a node looks whether it has been removed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Passwords alone keep nobody out.
+const PEERS_WITHOUT_PROOF: &str = "WARNING: --auth asks clients for passwords, but peers prove nothing: a process that is taken for one may do everything. Give all nodes a --secret-file or certificates";
 
 /// Runs the node in `folder` until `shutdown` is done.
 ///
@@ -49,36 +50,33 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let security = settings.security.load()?;
-    let listener = listen(&settings.listen).await?;
-    let address = listener.address(&settings.listen);
-    let socket = if transport::is_path(&settings.listen) {
-        FileId::of(Path::new(&settings.listen)).unwrap_or_default()
-    } else {
-        None
+    let reloaded = Reloaded {
+        security: settings.security.clone(),
+        https: settings.https.clone(),
+        auth: settings.auth.clone(),
     };
-    let name = settings
-        .advertise
-        .clone()
-        .unwrap_or_else(|| address.clone());
-    if let Some(what) = unreachable(&name) {
-        let address = name;
-        return Err(RunError::Advertise { address, what });
-    }
-    let prepared = prepare(&settings, folder, &name, security.proves())?;
+    let current = reloaded.load()?;
+    let (users, https) = (current.users.subscribe(), current.https.subscribe());
+    tokio::pin!(shutdown);
+    let (mut ports, addresses) = entrance(&settings).await?;
+    let name = addresses.name.clone();
+    let is_new = !has_state(folder);
+    let through = tokio::select! {
+        through = members(&settings, is_new, &name, &security, &ports) => through?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let joins = !through.is_empty();
+    let restored = match &settings.auto_restore {
+        Some(config) if !(is_new && joins) => backup::fetch(config, folder, is_new).await?,
+        _ => None,
+    };
+    let prepared = prepare(&settings, folder, &name, joins, security.proves())?;
     let identity = prepared.identity.clone();
     let life = identity.incarnation;
     let tracer = settings.trace.as_deref();
     let tracer = tracer.map(|path| Tracer::open(path, identity.node, life));
     let tracer = tracer.transpose()?;
-    if !transport::is_path(&settings.listen) || security.is_open() {
-        note(format_args!("{}", security.describe()));
-    }
-    // Nobody may be reading.
-    let _ = writeln!(
-        io::stdout(),
-        "level4: node {} listens at {address}",
-        identity.node
-    );
+    announce(&settings, &security, identity.node, &ports[0].address);
     let (node, transport, mut faults) = Node::start(prepared, TICK, tracer.clone(), |on_event| {
         let tracer = tracer.clone();
         connect(&identity, &name, folder, security, tracer, on_event)
@@ -88,33 +86,39 @@ pub async fn run(
         transport: transport.clone(),
         id: identity.node,
         name: name.clone(),
-        through: settings.join.clone(),
+        through,
     };
     tokio::spawn(candidate.settle());
-    if let Some(reload) = settings.reload.clone() {
-        let (files, transport) = (settings.security.clone(), transport.clone());
-        tokio::spawn(reread(files, reload, transport));
+    if let Some(told) = settings.reload.clone() {
+        tokio::spawn(reloaded.keep(told, current, transport.clone()));
     }
-    let ending = Arc::new(AtomicBool::new(false));
-    let counters = Arc::new(Counters::default());
-    let queue = Queue::start(node.clone(), counters.clone());
-    let api = Api {
-        node: node.clone(),
-        transport: transport.clone(),
-        ending: ending.clone(),
-        backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
-        address: name.into(),
-        started: SystemTime::now(),
-        counters,
-        queue: queue.clone(),
-    };
+    let api = interface(&settings, addresses, &node, &transport, folder, users);
+    let (ending, queue) = (api.ending.clone(), api.queue.clone());
     let router = router(api, settings.body_limit);
+    if let Some(restored) = restored {
+        tokio::select! {
+            placed = backup::put_in_place(&node, restored) => placed?,
+            () = &mut shutdown => return Ok(()),
+            fault = faults.next() => return Err(fault.into()),
+        }
+    }
     let (ended, end) = watch::channel(());
-    // Closed when the last connection of a client has been.
-    let (client, mut clients) = mpsc::channel::<()>(1);
-    let serving = tokio::spawn(accept(listener, router, transport, end, client));
+    // Closed when the last connection has been.
+    let (open, mut opened) = mpsc::channel::<()>(1);
+    let house = House {
+        router,
+        transport,
+        https,
+        end,
+        open,
+    };
+    let served = serve(&mut ports, &house);
+    drop(house);
     tokio::select! {
-        () = shutdown => {}
+        () = &mut shutdown => {}
+        () = removed(&node), if settings.ends_if_removed => {
+            note(format_args!("this node was removed from its cluster, and ends"));
+        }
         // At once: nothing that is under way can end well.
         fault = faults.next() => {
             finish(tracer.as_ref());
@@ -123,19 +127,16 @@ pub async fn run(
     }
     // Requests under way are answered by their results; no new ones are taken.
     ending.store(true, Relaxed);
-    node.step_down();
     let deadline = Instant::now() + GRACE;
-    hand_over(&node).await;
-    while node.waiting() + queue.pending() > 0 && Instant::now() < deadline {
-        sleep(Duration::from_millis(10)).await;
-    }
+    wind_down(&node, &queue, settings.leaves_at_end, deadline).await;
     // The last answers are on their way through the connections' tasks.
-    serving.abort();
+    for serving in served {
+        serving.abort();
+    }
     drop(ended);
-    let _ = timeout_at(deadline, clients.recv()).await;
-    if let Some(own) = socket {
-        // Already gone, or another's, if somebody tidied up before.
-        let _ = transport::remove_if_same(Path::new(&settings.listen), own);
+    let _ = timeout_at(deadline, opened.recv()).await;
+    for port in ports {
+        port.tidy();
     }
     finish(tracer.as_ref());
     Ok(())
@@ -146,6 +147,7 @@ fn prepare(
     settings: &Settings,
     folder: &Path,
     name: &str,
+    joins: bool,
     proved: bool,
 ) -> Result<Prepared, RunError> {
     let form = if settings.on_disk {
@@ -153,7 +155,6 @@ fn prepare(
     } else {
         Form::Memory
     };
-    let joins = settings.join.is_some();
     let timing = settings.timing();
     node::prepare(folder, name, joins, timing, proved, form).map_err(|cause| RunError::Recover {
         folder: folder.to_owned(),
@@ -161,10 +162,164 @@ fn prepare(
     })
 }
 
+/// Where clients and peers come in, and how others reach that.
+async fn entrance(settings: &Settings) -> Result<(Vec<Port>, Addresses), RunError> {
+    let mut ports = vec![Port::open(&settings.listen).await?];
+    if let Some(peers) = &settings.peers {
+        ports.push(Port::open(peers).await?);
+    }
+    let peers = ports.get(1).map(|port| port.address.as_str());
+    let addresses = Addresses::of(settings, &ports[0].address, peers)?;
+    Ok((ports, addresses))
+}
+
+/// The members to join through: none for a node that founds its cluster. Those who found one together
+/// agree first on who does.
+async fn members(
+    settings: &Settings,
+    is_new: bool,
+    name: &str,
+    security: &Security,
+    ports: &[Port],
+) -> Result<Vec<String>, RunError> {
+    let discovery = settings.discovery.as_ref();
+    // The last port is that of peers.
+    let listener = ports.last().and_then(|port| port.listener.as_ref());
+    if is_new
+        && let Some(founders) = &settings.founders
+        && let Some(listener) = listener
+    {
+        let meeting = Meeting::new(name, security.clone());
+        let part = agree(meeting, founders, &settings.join, discovery, listener).await?;
+        return Ok(match part {
+            Part::Found => Vec::new(),
+            Part::Join(address) => vec![address],
+        });
+    }
+    Ok(founding::addresses(&settings.join, discovery).await)
+}
+
+/// Tells the operator who this is, and who is let in.
+fn announce(settings: &Settings, security: &Security, node: NodeId, address: &str) {
+    if !transport::is_path(&settings.listen) || security.is_open() {
+        note(format_args!("{}", security.describe()));
+    }
+    if settings.auth.is_some() && !security.proves() {
+        note(format_args!("{PEERS_WITHOUT_PROOF}"));
+    }
+    // Nobody may be reading.
+    let _ = writeln!(io::stdout(), "level4: node {node} listens at {address}");
+}
+
+/// What clients meet.
+fn interface(
+    settings: &Settings,
+    addresses: Addresses,
+    node: &Arc<Node>,
+    transport: &Arc<Transport>,
+    folder: &Path,
+    users: watch::Receiver<Users>,
+) -> Api {
+    let counters = Arc::new(Counters::default());
+    Api {
+        node: node.clone(),
+        transport: transport.clone(),
+        ending: Arc::new(AtomicBool::new(false)),
+        backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
+        addresses: Arc::new(addresses),
+        kept: Arc::new(Kept {
+            folder: folder.display().to_string(),
+            heartbeat: settings.heartbeat,
+            election: settings.election,
+        }),
+        started: SystemTime::now(),
+        counters: counters.clone(),
+        queue: Queue::start(node.clone(), counters, settings.queue),
+        auto_backups: auto_backups(settings, node, folder),
+        users,
+        hashing: Arc::new(Semaphore::new(1)),
+        allow_origin: settings.allow_origin.clone(),
+    }
+}
+
+/// Begins to make backups, if they are wanted.
+fn auto_backups(settings: &Settings, node: &Arc<Node>, folder: &Path) -> Option<Arc<Backups>> {
+    let backups = Arc::new(Backups::new(settings.auto_backup.clone()?));
+    tokio::spawn(backups.clone().keep(node.clone(), folder.to_owned()));
+    Some(backups)
+}
+
+/// Takes connections at all ports.
+fn serve(ports: &mut [Port], house: &House) -> Vec<JoinHandle<()>> {
+    let doors: &[Door] = if ports.len() > 1 {
+        &[Door::Clients, Door::Peers]
+    } else {
+        &[Door::Both]
+    };
+    ports
+        .iter_mut()
+        .zip(doors)
+        .filter_map(|(port, &door)| Some((port.listener.take()?, door)))
+        .map(|(listener, door)| tokio::spawn(accept(listener, door, house.clone())))
+        .collect()
+}
+
+/// Sees to it that others go on without this node, and that what is under way is answered.
+async fn wind_down(node: &Node, queue: &Queue, leaves: bool, deadline: Instant) {
+    node.step_down();
+    hand_over(node).await;
+    if leaves {
+        leave(node, deadline).await;
+    }
+    while node.waiting() + queue.pending() > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether the folder is that of a node which has run already. If it is damaged, recovering says so.
+fn has_state(folder: &Path) -> bool {
+    Identity::load(folder).is_ok_and(|identity| identity.is_some_and(|known| known.has_log))
+}
+
 /// The last lines of a trace are written.
 fn finish(tracer: Option<&Tracer>) {
     if let Some(tracer) = tracer {
         tracer.finish();
+    }
+}
+
+/// Where connections come in.
+struct Port {
+    given: String,
+    /// In a form that reaches it.
+    address: String,
+    listener: Option<Listener>,
+    /// The socket's file, if it has one.
+    socket: Option<FileId>,
+}
+
+impl Port {
+    async fn open(given: &str) -> Result<Self, RunError> {
+        let listener = listen(given).await?;
+        let socket = if transport::is_path(given) {
+            FileId::of(Path::new(given)).unwrap_or_default()
+        } else {
+            None
+        };
+        Ok(Self {
+            given: given.to_owned(),
+            address: listener.address(given),
+            listener: Some(listener),
+            socket,
+        })
+    }
+
+    /// Removes the socket's file.
+    fn tidy(self) {
+        if let Some(own) = self.socket {
+            // Already gone, or another's, if somebody tidied up before.
+            let _ = transport::remove_if_same(Path::new(&self.given), own);
+        }
     }
 }
 
@@ -212,19 +367,27 @@ fn connect(
     Transport::new(who, security, tracer, on_event, Box::new(on_cluster))
 }
 
-/// Reads secrets and certificates again whenever it is told to. What cannot be used changes nothing.
-async fn reread(files: SecurityFiles, mut reload: watch::Receiver<()>, transport: Arc<Transport>) {
-    while reload.changed().await.is_ok() {
-        match files.load() {
-            Ok(security) => {
-                let secrets = security.secrets.len();
-                transport.set_security(security);
-                note(format_args!(
-                    "secrets and certificates were read again: {secrets} secrets are accepted"
-                ));
-            }
-            Err(error) => note(format_args!("{error}; the earlier ones stay in force")),
-        }
+/// Waits until this node is no member any more.
+async fn removed(node: &Node) {
+    while node
+        .status()
+        .await
+        .is_ok_and(|status| status.removed.is_none())
+    {
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Has this node taken out of its cluster, if that goes on without it.
+async fn leave(node: &Node, deadline: Instant) {
+    while let Ok(status) = node.status().await
+        && status.members.contains_key(&status.id)
+        && status.members.len() > 1
+        && status.removed.is_none()
+        && Instant::now() < deadline
+    {
+        node.remove(status.id);
+        sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -237,80 +400,5 @@ async fn hand_over(node: &Node) {
         && Instant::now() < deadline
     {
         sleep(Duration::from_millis(5)).await;
-    }
-}
-
-async fn accept(
-    listener: Listener,
-    router: Router,
-    transport: Arc<Transport>,
-    end: watch::Receiver<()>,
-    client: mpsc::Sender<()>,
-) {
-    loop {
-        match listener.accept().await {
-            Ok(socket) => {
-                let serving = serve(socket, router.clone(), transport.clone(), end.clone());
-                let client = client.clone();
-                tokio::spawn(async move {
-                    serving.await;
-                    drop(client);
-                });
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: some connection will end.
-                note(format_args!("cannot accept a connection: {error}"));
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Serves a connection to its end, or until the sender of `end` is gone and its request is answered.
-async fn serve(
-    connected: Connected,
-    router: Router,
-    transport: Arc<Transport>,
-    mut end: watch::Receiver<()>,
-) {
-    let Connected {
-        mut socket,
-        local,
-        from,
-    } = connected;
-    let mut first = BytesMut::with_capacity(4096);
-    // An end or an error before the first byte is a connection that nobody needs.
-    let begun = tokio::select! {
-        read = socket.read_buf(&mut first) => matches!(read, Ok(1..)),
-        _ = end.changed() => false,
-    };
-    if !begun {
-        return;
-    }
-    let is_peer = first[0] == MAGIC[0] || first[0] == TLS_HANDSHAKE && transport.speaks_tls();
-    let stream = Rewound::new(first.freeze(), socket);
-    if is_peer {
-        let connected = Connected {
-            socket: Box::new(stream),
-            local,
-            from,
-        };
-        tokio::select! {
-            () = transport.accept(connected) => {}
-            _ = end.changed() => {}
-        }
-        return;
-    }
-    let service = TowerToHyperService::new(router);
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // Errors are a client's doing: it hung up, or spoke no HTTP and was told so.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = end.changed() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
     }
 }

@@ -7,21 +7,43 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::backup::{BackupConfig, RestoreConfig, RestoreError};
 use crate::consensus::Timing;
+use crate::founding::{Discovery, Founders, NotAllCame};
 use crate::node::{Fault, RecoverError};
-use crate::security::{SecurityError, SecurityFiles};
+use crate::security::{HttpsFiles, SecurityError, SecurityFiles};
 use crate::trace::TraceError;
 use crate::transport::is_path;
 
 /// How a node is run.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what an operator switches on, each on its own"
+)]
 pub struct Settings {
     /// Where it listens, for clients and peers: `host:port` or a socket's path.
     pub listen: String,
     /// Its address for its peers, if that differs.
     pub advertise: Option<String>,
-    /// A member to join through.
-    pub join: Option<String>,
+    /// Where it listens for peers, if not at the same address.
+    pub peers: Option<String>,
+    /// Its address for clients, if that differs.
+    pub advertise_api: Option<String>,
+    /// Members to join through, any of them; without one, a node without state founds a cluster.
+    pub join: Vec<String>,
+    /// It ends when it is removed from its cluster,
+    pub ends_if_removed: bool,
+    /// and leaves its cluster when it ends.
+    pub leaves_at_end: bool,
+    /// Where more members' addresses come from.
+    pub discovery: Option<Discovery>,
+    /// How many nodes found the cluster together, instead of the one that is to join nobody.
+    pub founders: Option<Founders>,
+    /// What the node is called besides its number; without it, that.
+    pub label: Option<String>,
+    /// It is a member that never votes.
+    pub nonvoter: bool,
     /// The longest request body, bytes.
     pub body_limit: usize,
     /// The leader's heartbeat.
@@ -32,10 +54,46 @@ pub struct Settings {
     pub security: SecurityFiles,
     /// Whenever it changes, secrets and certificates are read again.
     pub reload: Option<watch::Receiver<()>>,
+    /// How queued writes are put together.
+    pub queue: QueueSettings,
+    /// TLS towards clients; without it, they speak plain HTTP.
+    pub https: Option<HttpsFiles>,
+    /// Web pages of this origin may ask (CORS).
+    pub allow_origin: Option<String>,
+    /// Who may ask for what (rqlite's format); without it, everybody for everything.
+    pub auth: Option<PathBuf>,
+    /// Backups that the cluster makes by itself.
+    pub auto_backup: Option<BackupConfig>,
+    /// The backup that a new cluster begins with.
+    pub auto_restore: Option<RestoreConfig>,
     /// What happens at the node is written there, for `harness trace`.
     pub trace: Option<PathBuf>,
     /// The database is kept in the node's folder, and not in memory.
     pub on_disk: bool,
+}
+
+/// How queued writes are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Requests that wait, at most; whoever comes then has to wait for room.
+    pub capacity: usize,
+    /// Requests that are executed together, at most.
+    pub batch: usize,
+    /// The first of a batch waits so long for more.
+    pub flush_after: Duration,
+    /// A batch is executed as a whole or not at all.
+    pub transaction: bool,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            capacity: 1024,
+            batch: 128,
+            flush_after: Duration::from_millis(50),
+            transaction: false,
+        }
+    }
 }
 
 /// Length of the core's tick. Short, because election timeouts are counted in them.
@@ -48,12 +106,26 @@ impl Settings {
         Self {
             listen: listen.to_owned(),
             advertise: None,
-            join: None,
+            peers: None,
+            advertise_api: None,
+            join: Vec::new(),
+            ends_if_removed: false,
+            leaves_at_end: false,
+            discovery: None,
+            founders: None,
+            label: None,
+            nonvoter: false,
             body_limit: 64 * 1024 * 1024,
             heartbeat: Duration::from_millis(50),
             election: Duration::from_millis(400),
             security: SecurityFiles::default(),
             reload: None,
+            queue: QueueSettings::default(),
+            https: None,
+            allow_origin: None,
+            auth: None,
+            auto_backup: None,
+            auto_restore: None,
             trace: None,
             on_disk: false,
         }
@@ -101,11 +173,15 @@ pub enum RunError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// Peers are to reach the node by an address that leads nowhere.
+    /// Peers or clients are to reach the node by an address that leads nowhere.
     #[error(
-        "peers cannot reach this node by {address}, which {what}: say by which address they can, with --advertise HOST:PORT"
+        "{who} cannot reach this node by {address}, which {what}: say by which address they can, with {flag} HOST:PORT"
     )]
     Advertise {
+        /// Peers or clients.
+        who: &'static str,
+        /// The flag that helps.
+        flag: &'static str,
         /// As given.
         address: String,
         /// Why not.
@@ -125,6 +201,15 @@ pub enum RunError {
         /// What is wrong with it.
         cause: RecoverError,
     },
+    /// Those did not come with whom it was to found a cluster.
+    #[error(transparent)]
+    Founding(#[from] NotAllCame),
+    /// A new cluster was to begin with a backup.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The system gives no threads, or does not tell of signals.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
     /// It was running.
     #[error(transparent)]
     Fault(#[from] Fault),

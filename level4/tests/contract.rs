@@ -218,7 +218,7 @@ fn rqlites_interface_creates_fills_and_queries_through_any_node() {
     assert_eq!(status, 400, "{reason}");
     assert_eq!(
         nodes[1].get("/readyz"),
-        "[+]node ok\n[+]leader ok\n[+]store ok\n"
+        "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok\n"
     );
     assert!(nodes[1].get("/metrics").contains("level4_members 3"));
     assert!(nodes[1].get("/status").contains("\"leader\""));

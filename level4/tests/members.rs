@@ -39,7 +39,13 @@ fn wait_until_unready(node: &Node, reason: &str) {
 }
 
 fn wait_until_ready(node: &Node) {
-    eventually(|| ready(node) == (200, "[+]node ok\n[+]leader ok\n[+]store ok\n".to_owned()));
+    eventually(|| {
+        ready(node)
+            == (
+                200,
+                "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok\n".to_owned(),
+            )
+    });
 }
 
 /// Has `through` take the node with this address out.

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::params::{Parameters, flag, time};
 use super::{Api, ApiError, operate};
 use crate::ids::{ClusterId, NodeId};
+use crate::name::MemberName;
 
 /// A removal is asked for again this often, until it has happened.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -64,22 +65,26 @@ pub async fn status(
         .map(|(id, name)| {
             json!({
                 "id": id.to_string(),
-                "address": name,
+                "address": MemberName::parse(name).address,
                 "connected": connected.contains(id),
                 "voter": status.voters.contains(id),
             })
         })
         .collect();
     let leader = status.leader;
+    let address = |id| {
+        let name = status.members.get(&id);
+        name.map(|name| MemberName::parse(name).address)
+    };
     Ok(json_reply_as(
         &json!({
             "id": status.id.to_string(),
             "cluster": format!("{:016x}", ClusterId::number(api.transport.cluster())),
-            "address": status.members.get(&status.id),
+            "address": address(status.id),
             "role": status.role,
             "term": status.term.get(),
             "leader": leader.map(|id| id.to_string()),
-            "leader_address": leader.and_then(|id| status.members.get(&id)),
+            "leader_address": leader.and_then(address),
             "commit_index": status.commit_index.get(),
             "applied_index": status.applied_index.get(),
             "changing": status.changing,
@@ -124,9 +129,7 @@ async fn member(api: &Api, body: &[u8]) -> Result<NodeId, ApiError> {
         ));
     };
     let status = api.status().await?;
-    let mut members = status.members.iter();
-    let Some((&id, _)) = members.find(|(id, name)| *name == wanted || id.to_string() == wanted)
-    else {
+    let Some(id) = status.member(wanted) else {
         return Err(ApiError::NotFound(format!("{wanted} is not a member")));
     };
     if status.members.len() == 1 {

@@ -2,7 +2,9 @@
 
 mod budget;
 mod cluster;
+mod console;
 mod error;
+mod guard;
 mod metrics;
 mod operate;
 mod params;
@@ -17,17 +19,23 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::addresses::Addresses;
+use crate::backup::Backups;
 use crate::consensus::{Answer, AnswerKind, Status};
 use crate::database::ReadAnswer;
+use crate::ids::NodeId;
 use crate::message::Command;
+use crate::name::MemberName;
 use crate::node::{Node, PendingRead};
+use crate::reload::Users;
 use crate::transport::Transport;
 use error::ApiError;
-pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Queue};
+pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Format, Queue, write_backup};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -41,13 +49,34 @@ pub struct Api {
     /// One permit for each backup that may be under way.
     pub backups: Arc<Semaphore>,
     /// Where clients and peers reach this node.
-    pub address: Arc<str>,
+    pub addresses: Arc<Addresses>,
+    /// How it is kept.
+    pub kept: Arc<Kept>,
     /// When the process started.
     pub started: SystemTime,
     /// What it has been asked.
     pub counters: Arc<Counters>,
     /// Writes that nobody waits for.
     pub queue: Queue,
+    /// Those that are made by themselves.
+    pub auto_backups: Option<Arc<Backups>>,
+    /// Who may ask for what.
+    pub users: watch::Receiver<Users>,
+    /// Whoever has it compares a password with a hash.
+    pub hashing: Arc<Semaphore>,
+    /// Web pages of this origin may ask.
+    pub allow_origin: Option<String>,
+}
+
+/// What operators are told of how a node is run.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its folder.
+    pub folder: String,
+    /// The leader's heartbeat.
+    pub heartbeat: Duration,
+    /// Silence after which the leader is doubted.
+    pub election: Duration,
 }
 
 /// All routes. Bodies longer than `body_limit` bytes get 413.
@@ -61,12 +90,35 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/remove", delete(cluster::remove))
         .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
+        .route("/", get(console::go))
+        .route("/console", get(console::go))
+        .route("/console/", get(console::page))
+        .route("/console/console.css", get(console::style))
+        .route("/console/console.js", get(console::script))
         .route("/readyz", get(ready::ready))
         .route("/metrics", get(metrics::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
+}
+
+impl Status {
+    /// What the node is called.
+    fn called(&self, id: NodeId) -> String {
+        let name = self.members.get(&id);
+        name.map_or_else(|| id.to_string(), |name| MemberName::parse(name).id(id))
+    }
+
+    /// The member that is called so, has this number or this address.
+    fn member(&self, wanted: &str) -> Option<NodeId> {
+        let is_it = |(id, name): &(&NodeId, &String)| {
+            let name = MemberName::parse(name);
+            name.address == wanted || name.label == Some(wanted) || id.to_string() == wanted
+        };
+        self.members.iter().find(is_it).map(|(&id, _)| id)
+    }
 }
 
 impl Api {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 
 use super::ApiError;
+use crate::duration;
 
 /// The longest `Idempotency-Key`, bytes.
 const KEY_LIMIT: usize = 256;
@@ -34,7 +35,7 @@ pub fn time(parameters: &Parameters, name: &str) -> Result<Option<Duration>, Api
             "{name}={text} is not a duration such as 500ms, 5s or 1m30s"
         ))
     };
-    duration(text).ok_or_else(bad).map(Some)
+    duration::parse(text).ok_or_else(bad).map(Some)
 }
 
 /// The most times the usual budget that a request may ask for.
@@ -72,56 +73,5 @@ pub fn key(headers: &HeaderMap, kind: &str) -> Result<Option<String>, ApiError> 
         _ => Err(ApiError::bad(format!(
             "Idempotency-Key has to be 1 to {KEY_LIMIT} ASCII characters"
         ))),
-    }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    loop {
-        let digits = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
-        let (number, after) = rest.split_at(digits);
-        let unit = after.len() - after.trim_start_matches(char::is_alphabetic).len();
-        let (unit, after) = after.split_at(unit);
-        let factor = match unit {
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            // A bare number has no other parts.
-            "" if rest.len() == text.len() && after.is_empty() => 1.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * factor;
-        rest = after;
-        if rest.is_empty() {
-            return Duration::try_from_secs_f64(seconds).ok();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_gos_or_seconds() {
-        for (text, ms) in [
-            ("5s", 5_000),
-            ("200ms", 200),
-            ("1m30s", 90_000),
-            ("1.5h", 5_400_000),
-            ("2.5", 2_500),
-        ] {
-            assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
-        }
-        for text in [
-            "", "s", "soon", "5x", "1s2", "-1s", "1..2s", "1e400s", "5 s",
-        ] {
-            assert_eq!(duration(text), None, "{text}");
-        }
     }
 }

@@ -57,6 +57,7 @@ pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<Str
         // The read has seen everything that was committed before it.
         text.push_str("[+]sync ok\n");
     }
+    text.push_str("[+]db ok\n");
     Ok(text)
 }
 

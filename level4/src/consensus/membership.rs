@@ -2,9 +2,9 @@
 //!
 //! A change is a log entry that carries the names of the nodes it adds. One change is under way at a
 //! time; several newcomers share one, through Raft's joint configuration. A newcomer learns first, and
-//! is made a voter once it has caught up, so that nobody waits for it. One with the name of a member is
-//! that member after the loss of its disk: it takes the old one's place when it begins to vote, unless
-//! the old one is alive.
+//! is made a voter once it has caught up, so that nobody waits for it, unless its name says that it is
+//! never to vote. One with the address of a member is that member after the loss of its disk: it takes the
+//! old one's place when it begins to vote, unless the old one is alive.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use super::{Core, Removal};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::ids::{Index, NodeId};
 use crate::message::PeerMessage;
+use crate::name::MemberName;
 
 /// Names (addresses for peers) by id.
 pub type Members = BTreeMap<NodeId, String>;
@@ -113,6 +114,11 @@ pub fn decode_snapshot_members(reader: &mut Reader) -> Result<Members, Malformed
     decode_members(reader)
 }
 
+/// Whether two names stand for one member, before and after the loss of its disk.
+fn is_same(one: &str, other: &str) -> bool {
+    MemberName::parse(one).address == MemberName::parse(other).address
+}
+
 impl Core {
     /// `node` wants to be a member under `name`, which for a member is its new address. Asked again and
     /// again until it is one.
@@ -122,7 +128,7 @@ impl Core {
         }
         if self.is_leader() {
             // Who lost its disk while it was waiting asks under another id.
-            self.joins.retain(|_, waiting| *waiting != name);
+            self.joins.retain(|_, waiting| !is_same(waiting, &name));
             self.joins.insert(node, name);
         } else if let Some(leader) = self.leader() {
             self.outbox.push((leader, PeerMessage::Join { node, name }));
@@ -208,10 +214,10 @@ impl Core {
         }
     }
 
-    /// Other members with this name.
+    /// Other members with this name's address.
     fn namesakes(&self, node: NodeId, name: &str) -> Vec<NodeId> {
         let others = self.members.iter().filter(|&(&id, _)| id != node);
-        let namesakes = others.filter(|(_, other)| *other == name);
+        let namesakes = others.filter(|(_, other)| is_same(other, name));
         namesakes.map(|(&id, _)| id).collect()
     }
 
@@ -266,7 +272,7 @@ impl Core {
         raft.become_follower(raft.term, raft::INVALID_ID);
     }
 
-    /// Makes voters of those who have caught up.
+    /// Makes voters of those who have caught up and are to vote.
     fn promote(&mut self) {
         let raft = &self.raw.raft;
         let last = raft.raft_log.last_index();
@@ -281,6 +287,7 @@ impl Core {
         };
         let learners = self.members.iter();
         let vote: Members = learners
+            .filter(|(_, name)| !MemberName::parse(name).is_nonvoter)
             .filter(|&(&id, _)| !self.is_voter(id) && caught_up(id))
             .map(|(&id, name)| (id, name.clone()))
             .collect();
@@ -288,7 +295,8 @@ impl Core {
             return;
         }
         let replaced = self.members.iter().filter(|&(id, name)| {
-            !vote.contains_key(id) && vote.values().any(|new| new == name) && !self.is_alive(*id)
+            let has_successor = || vote.values().any(|new| is_same(new, name));
+            !vote.contains_key(id) && has_successor() && !self.is_alive(*id)
         });
         let replaced: Vec<NodeId> = replaced
             .map(|(&id, _)| id)

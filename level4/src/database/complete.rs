@@ -64,6 +64,21 @@ impl Completeness {
         self
     }
 
+    /// Takes a line up to the end of a statement, which is told, or the whole of it.
+    pub fn to_end(&mut self, line: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < line.len() {
+            at += self.take(&line[at..]);
+            if self.is_complete() {
+                return Some(at);
+            }
+        }
+        if self.open.is_none() {
+            self.advance(Token::Blank);
+        }
+        None
+    }
+
     fn advance(&mut self, token: Token) {
         self.state = NEXT[usize::from(self.state)][token as usize];
     }

@@ -39,6 +39,7 @@ use guard::Access;
 use nesting::TooLong;
 use session::Session;
 
+pub use complete::Completeness;
 pub use disk::Shelf;
 pub use dump::DumpError;
 pub use engine::meter::{Budget, Exceeded, Scope};

@@ -6,14 +6,18 @@
 //! unless an operator says otherwise. Secrets and certificates are read again on demand, so that they can
 //! be changed without a stop.
 
+mod credentials;
+mod https;
 mod secret;
 mod tls;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use credentials::{Credentials, Known, Permission};
+pub use https::{Https, HttpsFiles};
 pub use secret::{PROOF, Proof, Role, Secret, transcript};
-pub use tls::{Tls, TlsFiles};
+pub use tls::{Tls, TlsFiles, authorities, identity, is_peers_hello};
 
 /// What the nodes of this cluster prove themselves with, by file.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,14 @@ pub enum SecurityError {
     /// It holds no secret, or none that is one.
     #[error("{}: {what}", path.display())]
     Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It is no list of users.
+    #[error("{}: {what}", path.display())]
+    Credentials {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -123,6 +135,30 @@ impl Security {
                 "peers are accepted from this machine only (loopback and unix sockets): give all nodes a --secret-file or certificates to have others"
             }
         }
+    }
+}
+
+/// What is wrong with a file of JSON that holds secrets: names and places, and never a value.
+pub(crate) fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let names_only = [
+        "unknown field",
+        "unknown variant",
+        "missing field",
+        "duplicate field",
+    ];
+    if names_only.iter().any(|begin| text.starts_with(begin)) {
+        return text;
+    }
+    let what = if error.is_data() {
+        "a value is not of the kind that belongs there"
+    } else {
+        "no JSON"
+    };
+    match error.line() {
+        // A part that was read before.
+        0 => what.to_owned(),
+        line => format!("{what}, at line {line} column {}", error.column()),
     }
 }
 

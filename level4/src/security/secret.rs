@@ -78,7 +78,7 @@ impl Secret {
 }
 
 /// HMAC-SHA-256 with a key of any length.
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let mut block = Array::default();
     if key.len() <= block.len() {
         block[..key.len()].copy_from_slice(key);

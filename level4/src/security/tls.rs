@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -29,6 +29,10 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
+/// By which a node that dials another says what it wants, where clients speak TLS to the same port
+/// (RFC 7301).
+const PEERS_PROTOCOL: &[u8] = b"level4";
+
 /// Both roles of a node in TLS.
 #[derive(Clone)]
 pub struct Tls {
@@ -42,20 +46,71 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn bad(path: &Path, what: impl fmt::Display) -> SecurityError {
+pub(super) fn bad(path: &Path, what: impl fmt::Display) -> SecurityError {
     SecurityError::Certificate {
         path: path.to_owned(),
         what: what.to_string(),
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
     let bytes = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(bad(path, "there is no certificate in this file (PEM)")),
         Err(error) => Err(bad(path, format_args!("not a certificate: {error}"))),
+    }
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SecurityError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|error| bad(path, format_args!("not a private key: {error}")))
+}
+
+/// A certificate, with those between it and an authority's, and its private key.
+///
+/// # Errors
+///
+/// If a file cannot be read, or holds something else.
+pub fn identity(
+    cert: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SecurityError> {
+    Ok((certificates(cert)?, private_key(key)?))
+}
+
+/// The certificates of authorities.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds something else.
+pub fn authorities(path: &Path) -> Result<Arc<RootCertStore>, SecurityError> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path)? {
+        roots.add(authority).map_err(|error| bad(path, error))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Whether a connection that begins with these bytes, those of TLS, is a peer's; `None`: more are needed.
+pub fn is_peers_hello(bytes: &[u8]) -> Option<bool> {
+    let mut acceptor = Acceptor::default();
+    let mut rest = bytes;
+    loop {
+        match acceptor.accept() {
+            Ok(None) if rest.is_empty() => return None,
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let protocols = hello.alpn();
+                return Some(protocols.is_some_and(|mut all| all.any(|one| one == PEERS_PROTOCOL)));
+            }
+            Err(_) => return Some(false),
+        }
+        if !matches!(acceptor.read_tls(&mut rest), Ok(1..)) {
+            return Some(false);
+        }
     }
 }
 
@@ -67,15 +122,8 @@ impl Tls {
     /// If one cannot be read, or they do not belong together.
     pub fn load(files: &TlsFiles) -> Result<Self, SecurityError> {
         let chain = certificates(&files.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-            .map_err(|error| bad(&files.key, format_args!("not a private key: {error}")))?;
-        let mut roots = RootCertStore::empty();
-        for authority in certificates(&files.ca)? {
-            roots
-                .add(authority)
-                .map_err(|error| bad(&files.ca, error))?;
-        }
-        let roots = Arc::new(roots);
+        let key = private_key(&files.key)?;
+        let roots = authorities(&files.ca)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let client = Self::client(&provider, &roots, files, chain.clone(), key.clone_key())?;
         let server = Self::server(provider, roots, files, chain, key)?;
@@ -92,12 +140,14 @@ impl Tls {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<ClientConfig, SecurityError> {
-        ClientConfig::builder_with_provider(provider.clone())
+        let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(&files.cert, error))?
             .with_root_certificates(roots.clone())
             .with_client_auth_cert(chain, key)
-            .map_err(|error| bad(&files.cert, error))
+            .map_err(|error| bad(&files.cert, error))?;
+        config.alpn_protocols = vec![PEERS_PROTOCOL.to_vec()];
+        Ok(config)
     }
 
     fn server(

@@ -36,14 +36,14 @@ pub(super) struct Greeted {
 }
 
 /// A connection during the greeting, and how much has been said on it.
-struct Spoken {
+pub(super) struct Spoken {
     socket: Box<dyn Socket>,
     written: u64,
     read: u64,
 }
 
 impl Spoken {
-    fn new(socket: Box<dyn Socket>) -> Self {
+    pub(super) fn new(socket: Box<dyn Socket>) -> Self {
         Self {
             socket,
             written: 0,
@@ -51,26 +51,26 @@ impl Spoken {
         }
     }
 
-    async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.socket.write_all(bytes).await.map_err(text)?;
         self.written += bytes.len() as u64;
         self.socket.flush().await.map_err(text)
     }
 
     /// Tells the other end why, for its own log.
-    async fn turn_away(&mut self, reason: String) {
+    pub(super) async fn turn_away(&mut self, reason: String) {
         // It may be gone already.
         let _ = self.say(&Greeting::Refusal(reason).encode()).await;
     }
 
-    async fn hear(&mut self) -> Result<(Greeting, Vec<u8>), Unread> {
+    pub(super) async fn hear(&mut self) -> Result<(Greeting, Vec<u8>), Unread> {
         let heard = greeting::read(&mut self.socket).await?;
         self.read += (greeting::HEAD + heard.1.len()) as u64;
         Ok(heard)
     }
 
     /// Reads the proofs of the other end, which has this role; gives the secret that it knows.
-    async fn verify(
+    pub(super) async fn verify(
         &mut self,
         security: &Security,
         role: Role,
@@ -246,7 +246,7 @@ impl Transport {
 }
 
 /// A proof by each secret.
-fn proofs(security: &Security, role: Role, transcript: &[u8]) -> Vec<u8> {
+pub(super) fn proofs(security: &Security, role: Role, transcript: &[u8]) -> Vec<u8> {
     let secrets = security.secrets.iter();
     let proofs: Vec<Proof> = secrets
         .map(|secret| secret.prove(role, transcript))

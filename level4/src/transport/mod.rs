@@ -9,6 +9,7 @@ mod connection;
 mod course;
 mod greeting;
 mod handshake;
+mod meeting;
 mod roster;
 mod stream;
 mod wire;
@@ -23,13 +24,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use greeting::{Greeting, Hello, MAGIC};
+pub use meeting::{Meeting, Met};
 pub use roster::Identity;
-pub use stream::{Connected, FileId, Listener, Rewound, Socket, is_path, remove_if_same};
+pub use stream::{Connected, FileId, Listener, Rewound, Socket, connect, is_path, remove_if_same};
 pub use wire::{Frame, Packer, Unpacker};
 
 use crate::consensus::Membership;
 use crate::ids::{ClusterId, Index, NodeId};
 use crate::message::PeerMessage;
+use crate::name::MemberName;
 use crate::notes::{detail, note};
 use crate::security::Security;
 use crate::trace::Tracer;
@@ -227,10 +230,11 @@ impl Transport {
             let (patient, name) = {
                 let mut roster = self.roster();
                 // It may have moved.
-                let Some(name) = roster.members().get(&id).cloned() else {
+                let Some(name) = roster.members().get(&id) else {
                     roster.dialling.remove(&id);
                     return;
                 };
+                let name = MemberName::parse(name).address.to_owned();
                 let connected = roster.peers.contains_key(&id);
                 if connected {
                     apart_since = Instant::now();

@@ -104,20 +104,35 @@ pub async fn made(
 }
 
 fn make(view: &View, format: &Format, compress: bool, mut sink: Sink) -> Result<(), DumpError> {
+    write_backup(view, format, compress, &mut sink)?;
+    sink.flush()?;
+    Ok(())
+}
+
+/// Writes a copy of the database.
+///
+/// # Errors
+///
+/// If it cannot be made, or `out` takes no more.
+pub fn write_backup(
+    view: &View,
+    format: &Format,
+    compress: bool,
+    out: &mut dyn io::Write,
+) -> Result<(), DumpError> {
     let write = |out: &mut dyn io::Write| match format {
         Format::Sql(tables) => view.dump(tables, out),
         Format::File { vacuumed: true } => copy(&view.vacuumed()?, out),
         Format::File { vacuumed: false } => copy(view, out),
     };
     if compress {
-        let mut gzip = GzEncoder::new(sink, Compression::default());
+        let mut gzip = GzEncoder::new(out, Compression::default());
         write(&mut gzip)?;
-        sink = gzip.finish()?;
+        gzip.finish()?;
+        Ok(())
     } else {
-        write(&mut sink)?;
+        write(out)
     }
-    sink.flush()?;
-    Ok(())
 }
 
 fn copy(view: &View, out: &mut dyn io::Write) -> Result<(), DumpError> {

@@ -33,6 +33,10 @@ pub struct Counters {
     pub reaps: AtomicU64,
     /// Requests that needed a leader when there was none.
     pub leader_not_found: AtomicU64,
+    /// Requests of those who might, where there are users,
+    pub auth_ok: AtomicU64,
+    /// and of those who might not.
+    pub auth_fail: AtomicU64,
 }
 
 impl Counters {
@@ -49,6 +53,8 @@ impl Counters {
                 "loads": of(&self.loads),
                 "user_snapshots": of(&self.snapshots),
                 "user_reaps": of(&self.reaps),
+                "auth_ok": of(&self.auth_ok),
+                "auth_fail": of(&self.auth_fail),
                 "leader_not_found": of(&self.leader_not_found),
             },
             "store": {
@@ -63,6 +69,14 @@ impl Counters {
 /// `GET /debug/vars`: all of it, or with `?key=store` that part.
 pub async fn show(State(api): State<Api>, parameters: Parameters) -> impl IntoResponse {
     let mut counters = api.counters.to_json();
+    if let Some(backups) = &api.auto_backups {
+        let done = backups.done();
+        counters["uploader"] = json!({
+            "num_uploads_ok": done.uploaded,
+            "num_uploads_fail": done.failed,
+            "num_uploads_skipped": done.skipped,
+        });
+    }
     if let Some(key) = parameters.get("key") {
         counters = json!({ key: counters[key.as_str()].take() });
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError};
-use crate::transport::is_path;
+use crate::name::MemberName;
 
 /// In every answer, what it comes from.
 const VERSION: (HeaderName, HeaderValue) = (
@@ -20,6 +20,8 @@ const VERSION: (HeaderName, HeaderValue) = (
 const SERVED_BY: HeaderName = HeaderName::from_static("x-rqlite-served-by");
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, POST");
 const HEADERS: HeaderValue = HeaderValue::from_static("Content-Type");
+const HEADERS_WITH_USERS: HeaderValue = HeaderValue::from_static("Content-Type, Authorization");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// These may be answered by the leader alone, if a client wants so.
 const LEADERS: [&str; 5] = [
@@ -51,14 +53,24 @@ pub async fn front(
         }
     };
     let is_served = is_data && response.status().is_success();
-    name(response.headers_mut(), is_served.then_some(&*api.address));
+    let served_by = is_served.then_some(api.addresses.clients.as_str());
+    name(&api, response.headers_mut(), served_by);
     response
 }
 
-fn name(head: &mut HeaderMap, served_by: Option<&str>) {
+fn name(api: &Api, head: &mut HeaderMap, served_by: Option<&str>) {
     head.insert(VERSION.0, VERSION.1);
     head.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    head.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    if api.users.borrow().is_some() {
+        head.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS_WITH_USERS);
+        head.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+    } else {
+        head.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
+    }
+    let origin = api.allow_origin.as_deref().map(HeaderValue::from_str);
+    if let Some(Ok(origin)) = origin {
+        head.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
     // The path of a socket may be no header's value.
     if let Some(Ok(address)) = served_by.map(HeaderValue::from_str) {
         head.insert(SERVED_BY, address);
@@ -76,11 +88,11 @@ async fn elsewhere(
     }
     let status = api.status().await?;
     let leader = status.leader.ok_or_else(|| api.no_leader())?;
-    let address = status.members.get(&leader);
+    let name = status.members.get(&leader).filter(|_| leader != status.id);
     // One at a socket's path has no URL, and this one does as well.
-    let address = address.filter(|address| leader != status.id && !is_path(address));
+    let url = name.and_then(|name| MemberName::parse(name).url());
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Ok(address.map(|address| format!("http://{address}{path}")))
+    Ok(url.map(|url| format!("{url}{path}")))
 }
 
 impl Api {

@@ -15,6 +15,7 @@ use super::super::params::{Parameters, flag, time};
 use super::super::{Api, ApiError};
 use super::nodes::describe;
 use super::params::count;
+use crate::consensus::Status;
 use crate::ids::NodeId;
 
 /// Somebody is asked again this often to lead.
@@ -44,12 +45,17 @@ pub async fn step_down(
     let limit = time(&parameters, "timeout")?.unwrap_or(LIMIT);
     let waits = flag(&parameters, "wait");
     let status = api.status().await?;
-    let successor = successor(&body, status.voters)?;
+    let successor = successor(&body, &status)?;
     if status.role != "leader" {
         if waits {
             return Err(ApiError::Internal("stepdown: not leader".to_owned()));
         }
         return Ok(StatusCode::OK);
+    }
+    if waits && status.voters.len() < 2 {
+        return Err(ApiError::Internal(
+            "stepdown: there is no other voter".to_owned(),
+        ));
     }
     let going = async {
         loop {
@@ -69,14 +75,16 @@ pub async fn step_down(
 }
 
 /// The voter that the body names, if it names one.
-fn successor(body: &[u8], voters: Vec<NodeId>) -> Result<Option<NodeId>, ApiError> {
+fn successor(body: &[u8], status: &Status) -> Result<Option<NodeId>, ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
     let form = r#"the body has to be empty or {"id": "ID of a voter"}"#;
     let json: Json = serde_json::from_slice(body).map_err(|_| ApiError::bad(form))?;
     let wanted = json["id"].as_str().ok_or_else(|| ApiError::bad(form))?;
-    let found = voters.into_iter().find(|id| id.to_string() == wanted);
+    let found = status
+        .member(wanted)
+        .filter(|id| status.voters.contains(id));
     let none = || ApiError::Internal(format!("stepdown: {wanted} is no voter"));
     found.map(Some).ok_or_else(none)
 }

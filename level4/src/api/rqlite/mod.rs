@@ -12,7 +12,7 @@ mod results;
 mod statements;
 mod status;
 
-pub use backup::BACKUPS_AT_A_TIME;
+pub use backup::{BACKUPS_AT_A_TIME, Format, write_backup};
 pub use counters::Counters;
 pub use queue::Queue;
 
@@ -27,6 +27,9 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use serde_json::{Value as Json, json};
+
+use super::cluster::json_reply_as;
 use super::params::{Parameters, flag, key};
 use super::{Api, ApiError, no_such_method, read_answer};
 use crate::ids::Index;
@@ -42,6 +45,7 @@ pub fn routes(api: &Api) -> Router<Api> {
         .route("/db/execute", post(execute))
         .route("/db/query", get(query_text).post(query))
         .route("/db/request", post(request))
+        .route("/db/sql", get(analyse_text).post(analyse))
         .route("/db/backup", get(files::backup))
         .route("/db/load", post(files::load))
         .route("/boot", post(files::boot))
@@ -105,6 +109,31 @@ async fn query_text(State(api): State<Api>, parameters: Parameters) -> Result<Re
         Some(sql) => vec![Statement::plain(sql)],
     };
     read(&api, &options, list).await
+}
+
+/// `GET /db/sql?q=`: what would be executed.
+async fn analyse_text(parameters: Parameters) -> impl IntoResponse {
+    let sql = parameters.get("q").filter(|sql| !sql.is_empty());
+    let list = sql.into_iter().map(Statement::plain).collect();
+    analysed(list, &parameters)
+}
+
+/// `POST /db/sql`: likewise, of several statements.
+async fn analyse(
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    Ok(analysed(text_or_json(&headers, &body)?, &parameters))
+}
+
+/// Time and chance are drawn inside SQLite: what is executed is what was said.
+fn analysed(list: Vec<Statement>, parameters: &Parameters) -> impl IntoResponse + use<> {
+    let results: Vec<Json> = list
+        .into_iter()
+        .map(|statement| json!({ "original": statement.sql, "rewritten": statement.sql }))
+        .collect();
+    json_reply_as(&json!({ "results": results }), flag(parameters, "pretty"))
 }
 
 fn text_or_json(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Statement>, ApiError> {

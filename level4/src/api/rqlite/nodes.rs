@@ -11,26 +11,30 @@ use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError};
 use crate::consensus::Status;
 use crate::ids::NodeId;
+use crate::name::MemberName;
 
 /// Each member. How long a node takes to answer is not measured, and which program it runs not known.
 pub fn describe(api: &Api, status: &Status) -> BTreeMap<NodeId, Json> {
     let connected = api.transport.connected();
     let nodes = status.members.iter().map(|(id, name)| {
-        let node = json!({
-            "id": id.to_string(),
-            "api_addr": format!("http://{name}"),
-            "addr": name,
+        let name = MemberName::parse(name);
+        let mut node = json!({
+            "id": name.id(*id),
+            "addr": name.address,
             "voter": status.voters.contains(id),
             "reachable": *id == status.id || connected.contains(id),
             "leader": Some(*id) == status.leader,
             "time": 0.0,
         });
+        if let Some(url) = name.url() {
+            node["api_addr"] = json!(url);
+        }
         (*id, node)
     });
     nodes.collect()
 }
 
-/// The voters, and with `?nonvoters` those that are catching up: an object by id, or with `?ver=2` an
+/// The voters, and with `?nonvoters` those that do not vote (yet): an object by id, or with `?ver=2` an
 /// array.
 pub async fn nodes(
     State(api): State<Api>,
@@ -46,6 +50,11 @@ pub async fn nodes(
         let nodes: Vec<Json> = nodes.into_values().collect();
         return Ok(json_reply_as(&json!({ "nodes": nodes }), pretty));
     }
-    let nodes = nodes.into_iter().map(|(id, node)| (id.to_string(), node));
+    let nodes = nodes.into_iter().map(|(id, node)| {
+        let id = node["id"]
+            .as_str()
+            .map_or_else(|| id.to_string(), str::to_owned);
+        (id, node)
+    });
     Ok(json_reply_as(&Json::Object(nodes.collect()), pretty))
 }

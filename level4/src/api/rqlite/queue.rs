@@ -20,18 +20,13 @@ use super::params::Options;
 use super::statements;
 use crate::message::Command;
 use crate::node::Node;
+use crate::settings::QueueSettings;
 use crate::statement::{Statement, Statements};
 
-/// Requests that wait, at most; whoever comes then has to wait for room.
-const CAPACITY: usize = 1024;
-/// Of their bodies, KiB.
+/// Of the bodies of requests that wait, KiB.
 const CAPACITY_KIB: usize = 64 * 1024;
-/// Requests that are executed together, at most,
-const BATCH: usize = 128;
-/// and their bodies; a longer one is executed alone.
+/// The bodies of those that are executed together; a longer one is executed alone.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// The first of a batch waits so long for more.
-const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// When the node takes no more, it is asked again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// Without `?timeout=`, a client that waits for the execution waits so long.
@@ -54,21 +49,24 @@ pub struct Queue {
     room: Arc<Semaphore>,
     numbers: Arc<AtomicU64>,
     pending: Arc<AtomicUsize>,
+    settings: QueueSettings,
 }
 
 impl Queue {
     /// An empty queue, whose writes `node` executes.
-    pub fn start(node: Arc<Node>, counters: Arc<Counters>) -> Self {
-        let (sender, requests) = mpsc::channel(CAPACITY);
+    pub fn start(node: Arc<Node>, counters: Arc<Counters>, settings: QueueSettings) -> Self {
+        let (sender, requests) = mpsc::channel(settings.capacity);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let pending = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(execute_all(node, requests, pending.clone(), counters));
+        let executing = execute_all(node, requests, pending.clone(), counters, settings);
+        tokio::spawn(executing);
         Self {
             sender,
             room: Arc::new(Semaphore::new(CAPACITY_KIB)),
             // Rising through restarts, as long as the clock does.
             numbers: Arc::new(AtomicU64::new(now.map_or(0, |now| now.as_nanos() as u64))),
             pending,
+            settings,
         }
     }
 
@@ -81,9 +79,9 @@ impl Queue {
 /// For `/status`.
 pub fn describe(queue: &Queue) -> Json {
     json!({
-        "max_size": CAPACITY,
-        "batch_size": BATCH,
-        "timeout": format!("{}ms", FLUSH_AFTER.as_millis()),
+        "max_size": queue.settings.capacity,
+        "batch_size": queue.settings.batch,
+        "timeout": format!("{}ms", queue.settings.flush_after.as_millis()),
         "length": queue.pending(),
         "sequence_number": queue.numbers.load(Relaxed),
     })
@@ -144,6 +142,7 @@ async fn execute_all(
     mut requests: mpsc::Receiver<Queued>,
     pending: Arc<AtomicUsize>,
     counters: Arc<Counters>,
+    settings: QueueSettings,
 ) {
     let mut next = None;
     loop {
@@ -155,8 +154,8 @@ async fn execute_all(
             },
         };
         let mut batch = vec![first];
-        next = gather(&mut requests, &mut batch).await;
-        execute(&node, &mut batch).await;
+        next = gather(&mut requests, &mut batch, &settings).await;
+        execute(&node, &mut batch, settings.transaction).await;
         counters.queued_ok.fetch_add(batch.len() as u64, Relaxed);
         pending.fetch_sub(batch.len(), Relaxed);
         for queued in batch {
@@ -168,10 +167,14 @@ async fn execute_all(
 
 /// Adds to a batch what comes in time and has room; gives what came and has none. What says that somebody
 /// waits for all before it ends the batch.
-async fn gather(requests: &mut mpsc::Receiver<Queued>, batch: &mut Vec<Queued>) -> Option<Queued> {
-    let deadline = Instant::now() + FLUSH_AFTER;
+async fn gather(
+    requests: &mut mpsc::Receiver<Queued>,
+    batch: &mut Vec<Queued>,
+    settings: &QueueSettings,
+) -> Option<Queued> {
+    let deadline = Instant::now() + settings.flush_after;
     let mut bytes = batch[0].bytes;
-    while batch.len() < BATCH && batch.last().is_some_and(|last| !last.list.is_empty()) {
+    while batch.len() < settings.batch && batch.last().is_some_and(|last| !last.list.is_empty()) {
         let Ok(Some(queued)) = timeout_at(deadline, requests.recv()).await else {
             return None;
         };
@@ -185,7 +188,7 @@ async fn gather(requests: &mut mpsc::Receiver<Queued>, batch: &mut Vec<Queued>) 
 }
 
 /// Executes a batch once, however long that takes. What comes of its statements nobody will know.
-async fn execute(node: &Node, batch: &mut [Queued]) {
+async fn execute(node: &Node, batch: &mut [Queued], transaction: bool) {
     let list: Vec<Statement> = batch
         .iter_mut()
         .flat_map(|queued| std::mem::take(&mut queued.list))
@@ -195,7 +198,7 @@ async fn execute(node: &Node, batch: &mut [Queued]) {
     }
     let statements = Statements {
         list,
-        transaction: false,
+        transaction,
         rows: false,
         qualified: false,
     };

@@ -12,8 +12,11 @@ use super::super::cluster::json_reply_as;
 use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, NOT_READ, answer};
 use super::queue;
+use crate::backup::Backups;
 use crate::consensus::Status;
 use crate::database::sqlite_version;
+use crate::name::MemberName;
+use crate::node::{SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 use crate::settings::TICK;
 
 /// The database's size is left out if it is not known after this.
@@ -33,21 +36,33 @@ pub async fn status(
     let mut all = json!({
         "build": { "version": env!("CARGO_PKG_VERSION") },
         "node": node(&api),
-        "os": { "pid": std::process::id() },
+        "os": {
+            "pid": std::process::id(),
+            "hostname": rustix::system::uname().nodename().to_string_lossy(),
+        },
         "runtime": {
             "GOARCH": std::env::consts::ARCH,
             "GOOS": std::env::consts::OS,
             "num_cpu": std::thread::available_parallelism().map_or(1, usize::from),
         },
-        "cluster": { "addr": &*api.address, "api_addr": &*api.address, "https": "false" },
-        "http": {
-            "bind_addr": &*api.address,
-            "auth": "disabled",
-            "queue": { "_default": queue::describe(&api.queue) },
-            "tls": { "enabled": "false" },
+        "cluster": {
+            "addr": api.addresses.peers,
+            "api_addr": api.addresses.clients,
+            "https": api.addresses.is_https.to_string(),
         },
+        "http": {
+            "bind_addr": api.addresses.clients,
+            "auth": if api.users.borrow().is_some() { "enabled" } else { "disabled" },
+            "allow_origin": api.allow_origin,
+            "queue": { "_default": queue::describe(&api.queue) },
+            "tls": { "enabled": api.addresses.is_https.to_string() },
+        },
+        "extensions": { "names": [] },
         "store": store(&api, &status, size),
     });
+    if let Some(backups) = &api.auto_backups {
+        all["auto_backups"] = auto_backups(backups);
+    }
     if let Some(key) = parameters.get("key") {
         let part = key
             .split('.')
@@ -56,6 +71,17 @@ pub async fn status(
         return Ok(json_reply_as(&part, false));
     }
     Ok(json_reply_as(&all, flag(&parameters, "pretty")))
+}
+
+fn auto_backups(backups: &Backups) -> Json {
+    let last = backups.done().last;
+    let time = last.map(|(time, _)| format_rfc3339_millis(time).to_string());
+    json!({
+        "upload_destination": backups.config.store.to_string(),
+        "upload_interval": format_duration(backups.config.interval).to_string().replace(' ', ""),
+        "last_upload_time": time,
+        "last_index": last.map(|(_, index)| index.get()),
+    })
 }
 
 fn node(api: &Api) -> Json {
@@ -76,23 +102,35 @@ fn store(api: &Api, status: &Status, size: Option<usize>) -> Json {
         } else {
             "nonvoter"
         };
-        json!({ "id": id.to_string(), "addr": name, "suffrage": suffrage })
+        let name = MemberName::parse(name);
+        json!({ "id": name.id(*id), "addr": name.address, "suffrage": suffrage })
     });
     json!({
-        "node_id": status.id.to_string(),
-        "addr": &*api.address,
+        "node_id": status.called(status.id),
+        "addr": api.addresses.peers,
+        "dir": api.kept.folder,
         "ready": status.leader.is_some(),
         "fsm_index": status.applied_index.get(),
         "db_applied_index": status.applied_index.get(),
         "leader": {
-            "node_id": leader.map_or_else(|| NOBODY.to_owned(), |id| id.to_string()),
-            "addr": leader.and_then(|id| status.members.get(&id)),
+            "node_id": leader.map_or_else(|| NOBODY.to_owned(), |id| status.called(id)),
+            "addr": leader
+                .and_then(|id| status.members.get(&id))
+                .map(|name| MemberName::parse(name).address),
         },
         "nodes": nodes.collect::<Vec<Json>>(),
+        "heartbeat_timeout": milliseconds(api.kept.heartbeat),
+        "election_timeout": milliseconds(api.kept.election),
+        "snapshot_threshold": SNAPSHOT_EVERY,
+        "trailing_logs": SNAPSHOT_KEEP,
         "db_conf": { "fk_constraints": "enabled" },
         "raft": raft(api, status),
         "sqlite3": sqlite(size),
     })
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
 }
 
 fn raft(api: &Api, status: &Status) -> Json {

@@ -1,7 +1,17 @@
 //! rqlite's interface, field by field, on real nodes.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod backups;
+#[path = "../../../level3/tests/common/browser.rs"]
+mod browser;
+mod clients;
+#[path = "../common/mod.rs"]
 mod common;
+mod doors;
+mod page;
+mod program;
+mod shell;
+mod users;
 
 use common::{Node, cluster, eventually};
 use serde_json::{Value as Json, json};
@@ -54,6 +64,12 @@ fn bodies_parameters_and_results_are_rqlites() {
     assert!(
         text.contains(r#"[["blob",[104,105]],["blob",[1,255]]]"#),
         "{text}"
+    );
+    // What would be executed is what was said.
+    let said = "INSERT INTO t (a) VALUES (random())";
+    assert_eq!(
+        post(&node, "/db/sql", &format!("[\"{said}\"]")),
+        json!({"results": [{"original": said, "rewritten": said}]})
     );
     // Nothing is nothing.
     assert_eq!(get(&node, "/db/query"), json!({"results": []}));

@@ -1,0 +1,281 @@
+//! Backups in a store that speaks S3.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Method, StatusCode};
+use hyper::body::{Frame, SizeHint};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::sign::{Signed, Signer};
+use super::{BackupError, Ready, hex};
+use crate::fetch::{Answer, Fetcher, Target};
+
+/// A store takes no more at once, bytes.
+const LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+/// Of a refusal so much is shown, bytes.
+const SHOWN: usize = 4096;
+/// Bytes sent at a time.
+const CHUNK: usize = 256 * 1024;
+/// Under this name the digest of the file stands beside it.
+const DIGEST: &str = "x-amz-meta-level4-sha256";
+/// What stands in paths as it is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// A bucket, and the name of the object in it.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    region: String,
+    bucket: String,
+    path: String,
+    access_key_id: String,
+    secret_access_key: String,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    force_path_style: bool,
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Without the key.
+impl fmt::Display for S3 {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "s3://{}/{}", self.bucket, self.path)
+    }
+}
+
+impl S3 {
+    /// Whether it can be used.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (name, value) in [
+            ("region", &self.region),
+            ("bucket", &self.bucket),
+            ("path", &self.path),
+        ] {
+            if value.is_empty() {
+                return Err(format!("sub: {name} is empty"));
+            }
+        }
+        self.target("")
+            .map(|_| ())
+            .map_err(|error| format!("sub: {error}"))
+    }
+
+    /// Where an object is, and its path there.
+    fn target(&self, prefix: &str) -> Result<(Target, String), BackupError> {
+        let path = match self.path.rsplit_once('/') {
+            Some((folders, name)) => format!("{folders}/{prefix}{name}"),
+            None => format!("{prefix}{}", self.path),
+        };
+        let path = path.trim_start_matches('/');
+        let path = utf8_percent_encode(path, ESCAPED).to_string();
+        let bucket = &self.bucket;
+        let endpoint = self
+            .endpoint
+            .as_deref()
+            .filter(|endpoint| !endpoint.is_empty());
+        let (url, path) = match endpoint {
+            // Others than Amazon's mostly have no name for each bucket.
+            Some(endpoint) => (endpoint.to_owned(), format!("/{bucket}/{path}")),
+            None if self.force_path_style => (
+                format!("https://s3.{}.amazonaws.com", self.region),
+                format!("/{bucket}/{path}"),
+            ),
+            None => (
+                format!("https://{bucket}.s3.{}.amazonaws.com", self.region),
+                format!("/{path}"),
+            ),
+        };
+        let url = if url.contains("://") {
+            url
+        } else {
+            format!("https://{url}")
+        };
+        Ok((Target::parse(&url)?, path))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        prefix: &str,
+        file: Option<&Ready>,
+    ) -> Result<Answer, BackupError> {
+        let (target, path) = self.target(prefix)?;
+        let digest = file.map_or_else(|| hex(&Sha256::digest(b"")), Ready::digest);
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let time = now.replace(['-', ':'], "");
+        let mut headers = vec![
+            ("host", target.authority()),
+            ("x-amz-content-sha256", &digest),
+            ("x-amz-date", &time),
+        ];
+        if file.is_some() {
+            headers.push((DIGEST, &digest));
+        }
+        let signer = Signer {
+            key_id: &self.access_key_id,
+            secret: &self.secret_access_key,
+            region: &self.region,
+        };
+        let authorization = signer.sign(&Signed {
+            method: method.as_str(),
+            path: &target.path(&path),
+            headers: &headers,
+            digest: &digest,
+            time: &time,
+        });
+        // The host is said by whoever sends.
+        headers.remove(0);
+        headers.push(("authorization", &authorization));
+        let body = match file {
+            None => Body::empty(),
+            Some(file) => Body::new(FileBody::open(file)?),
+        };
+        let answer = Fetcher::default()
+            .send(&target, method, &path, &headers, body)
+            .await;
+        Ok(answer?)
+    }
+
+    /// Whether the object there was made of this file.
+    pub(super) async fn has(&self, file: &Ready) -> Result<bool, BackupError> {
+        let answer = self.ask(Method::HEAD, "", None).await?;
+        let known = answer
+            .headers
+            .get(DIGEST)
+            .and_then(|value| value.to_str().ok());
+        Ok(answer.status == StatusCode::OK && known == Some(&file.digest()))
+    }
+
+    /// Puts the file there.
+    pub(super) async fn put(&self, file: &Ready, prefix: &str) -> Result<(), BackupError> {
+        if file.length > LIMIT {
+            return Err(BackupError::TooLarge(file.length));
+        }
+        let answer = self.ask(Method::PUT, prefix, Some(file)).await?;
+        self.accepted(answer).await.map(|_| ())
+    }
+
+    /// Writes the object into `out`.
+    pub(super) async fn get(&self, out: &mut (dyn Write + Send)) -> Result<(), BackupError> {
+        let answer = self.ask(Method::GET, "", None).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(BackupError::Missing(self.to_string()));
+        }
+        self.accepted(answer).await?.save(out).await?;
+        Ok(())
+    }
+
+    async fn accepted(&self, answer: Answer) -> Result<Answer, BackupError> {
+        let status = answer.status;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = answer.bytes(SHOWN).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        Err(BackupError::Refused {
+            place: self.to_string(),
+            status: status.as_u16(),
+            text: text.split_whitespace().collect::<Vec<_>>().join(" "),
+        })
+    }
+}
+
+/// A file as a request's body.
+struct FileBody {
+    file: File,
+    left: u64,
+}
+
+impl FileBody {
+    fn open(ready: &Ready) -> Result<Self, BackupError> {
+        let file = File::open(&ready.path).map_err(|cause| BackupError::File {
+            path: ready.path.clone(),
+            cause,
+        })?;
+        Ok(Self {
+            file,
+            left: ready.length,
+        })
+    }
+}
+
+impl hyper::body::Body for FileBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    /// The file was written just now, so that reading it waits for no disk.
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut chunk = vec![0; CHUNK.min(usize::try_from(this.left).unwrap_or(CHUNK))];
+        let read = this.file.read_exact(&mut chunk);
+        this.left -= chunk.len() as u64;
+        Poll::Ready(Some(read.map(|()| Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_where_the_configuration_says() {
+        let place = |more: &str, path: &str, prefix: &str| {
+            let s3: S3 = serde_json::from_str(&format!(
+                r#"{{"region": "r", "bucket": "b", "path": "{path}", "access_key_id": "", "secret_access_key": ""{more}}}"#
+            ))
+            .unwrap();
+            s3.check().unwrap();
+            let (target, path) = s3.target(prefix).unwrap();
+            format!("{target} {path}")
+        };
+        assert_eq!(
+            place("", "a b/c", ""),
+            "https://b.s3.r.amazonaws.com:443 /a%20b/c"
+        );
+        assert_eq!(
+            place("", "a/c", "2026_"),
+            "https://b.s3.r.amazonaws.com:443 /a/2026_c"
+        );
+        assert_eq!(
+            place(", \"force_path_style\": true", "c", ""),
+            "https://s3.r.amazonaws.com:443 /b/c"
+        );
+        assert_eq!(
+            place(", \"endpoint\": \"http://h:9\"", "c", ""),
+            "http://h:9 /b/c"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Durations as Go writes them.
+
+use std::time::Duration;
+
+/// A duration as Go writes it (`5s`, `200ms`, `1m30s`), or seconds.
+pub fn parse(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    loop {
+        let digits = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+                .len();
+        let (number, after) = rest.split_at(digits);
+        let unit = after.len() - after.trim_start_matches(char::is_alphabetic).len();
+        let (unit, after) = after.split_at(unit);
+        let factor = match unit {
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            // A bare number has no other parts.
+            "" if rest.len() == text.len() && after.is_empty() => 1.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = after;
+        if rest.is_empty() {
+            return Duration::try_from_secs_f64(seconds).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos_or_seconds() {
+        for (text, ms) in [
+            ("5s", 5_000),
+            ("200ms", 200),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("2.5", 2_500),
+        ] {
+            assert_eq!(parse(text), Some(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "", "s", "soon", "5x", "1s2", "-1s", "1..2s", "1e400s", "5 s",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

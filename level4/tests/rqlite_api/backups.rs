@@ -1,0 +1,198 @@
+//! Backups that a cluster makes by itself, and the first start from one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+
+use super::common::{Node, eventually};
+
+/// What a store holds: object and digest by path.
+type Objects = Arc<Mutex<HashMap<String, (Vec<u8>, String)>>>;
+
+/// A store that speaks as much of S3 as is needed.
+struct Store {
+    address: String,
+    objects: Objects,
+}
+
+impl Store {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let objects = Objects::default();
+        let kept = objects.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // One that breaks off is tried again.
+                let _ = serve(stream, &kept);
+            }
+        });
+        Self { address, objects }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// A configuration for it; `more` are further members.
+    fn config(&self, path: &Path, more: &Json) -> String {
+        let mut config = json!({"version": 1, "type": "s3", "sub": {
+            "region": "us-east-1", "bucket": "bucket", "path": "folder/db.gz", "access_key_id": "KEY",
+            "secret_access_key": "$BACKUP_SECRET", "endpoint": format!("http://{}", self.address),
+        }});
+        let more = more.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(more);
+        fs::write(path, config.to_string()).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+}
+
+fn serve(stream: TcpStream, objects: &Objects) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let mut head = HashMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.trim().split_once(": ") {
+            Some((name, value)) => head.insert(name.to_lowercase(), value.to_owned()),
+            None => break,
+        };
+    }
+    let length = head
+        .get("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let digest: Vec<String> = Sha256::digest(&body)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let digest = digest.concat();
+    let signed = head.get("authorization").is_some_and(|value| {
+        value.starts_with("AWS4-HMAC-SHA256 Credential=KEY/") && value.contains("/us-east-1/s3/")
+    });
+    let mut objects = objects.lock().unwrap();
+    let (status, answer, mark) = match method.as_str() {
+        _ if !signed || head["x-amz-content-sha256"] != digest => (403, Vec::new(), String::new()),
+        "PUT" => {
+            objects.insert(path, (body, head["x-amz-meta-level4-sha256"].clone()));
+            (200, Vec::new(), String::new())
+        }
+        _ => match objects.get(&path) {
+            Some((object, mark)) => (200, object.clone(), mark.clone()),
+            None => (404, Vec::new(), String::new()),
+        },
+    };
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\nx-amz-meta-level4-sha256: {mark}\r\n\r\n",
+        answer.len()
+    )?;
+    if method != "HEAD" {
+        stream.write_all(&answer)?;
+    }
+    Ok(())
+}
+
+fn uploads(node: &Node) -> (u64, u64) {
+    let counters: Json = serde_json::from_str(&node.get("/debug/vars?key=uploader")).unwrap();
+    let of = |name: &str| counters["uploader"][name].as_u64().unwrap();
+    (of("num_uploads_ok"), of("num_uploads_skipped"))
+}
+
+#[test]
+fn a_cluster_is_backed_up_into_a_store_and_another_begins_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::start();
+    let config = store.config(
+        &root.path().join("b"),
+        &json!({"interval": "20ms", "vacuum": true}),
+    );
+    let flag = format!("--auto-backup={config}");
+    let node = Node::start_logged(&root.path().join("0"), "127.0.0.1:0", &[&flag]);
+    node.sql("CREATE TABLE t (a); INSERT INTO t VALUES (7)");
+    eventually(|| uploads(&node).0 >= 1 && store.names() == ["/bucket/folder/db.gz"]);
+    // What has not changed is not sent, what has is.
+    eventually(|| uploads(&node).1 >= 3);
+    let before = uploads(&node).0;
+    node.sql("INSERT INTO t VALUES (8)");
+    eventually(|| uploads(&node).0 > before);
+    let status = node.get("/status?key=auto_backups");
+    assert!(status.contains("s3://bucket/folder/db.gz"), "{status}");
+    let timestamped = store.config(
+        &root.path().join("t"),
+        &json!({"interval": "20ms", "timestamp": true}),
+    );
+    let flag = format!("--auto-backup={timestamped}");
+    drop(node);
+    let restore = store.config(&root.path().join("r"), &json!({"timeout": "60s"}));
+    let restoring = format!("--auto-restore={restore}");
+    let mut other = Node::start_logged(&root.path().join("1"), "127.0.0.1:0", &[&restoring, &flag]);
+    let rows = || -> Option<Json> {
+        let text = other
+            .request("GET", "/db/query?q=SELECT+a+FROM+t", "", b"")?
+            .1;
+        serde_json::from_str(&text).ok()
+    };
+    assert_eq!(rows().unwrap()["results"][0]["values"], json!([[7], [8]]));
+    eventually(|| store.names().iter().any(|name| name.ends_with("_db.gz")));
+    // Only a new cluster begins so.
+    other.sql("DELETE FROM t WHERE a = 7");
+    other.kill();
+    other.restart();
+    assert!(other.sql("SELECT a FROM t").ends_with("\n8\n"));
+}
+
+#[test]
+fn folders_do_as_well_and_what_is_missing_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("config");
+    let write = |more: &str| {
+        let text = format!(
+            r#"{{"version": 1, "type": "file", {more}
+                "sub": {{"dir": "{}", "name": "db.sqlite"}}}}"#,
+            root.path().join("backups").display()
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("");
+    let restoring = format!("--auto-restore={}", config.display());
+    let refused = Command::new(env!("CARGO_BIN_EXE_level4"))
+        .args(["-l", "127.0.0.1:0", &restoring, "-d"])
+        .arg(root.path().join("none"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("cannot restore: there is no backup at"),
+        "{said}"
+    );
+    write(r#""interval": "20ms", "no_compress": true,"#);
+    let flag = format!("--auto-backup={}", config.display());
+    let node = Node::start_logged(&root.path().join("0"), "127.0.0.1:0", &[&flag]);
+    node.sql("CREATE TABLE t (a); INSERT INTO t VALUES (7)");
+    let file = root.path().join("backups/db.sqlite");
+    let has_row = || {
+        let opened = rusqlite::Connection::open(&file).ok()?;
+        opened
+            .query_row("SELECT a FROM t", (), |row| row.get::<_, i64>(0))
+            .ok()
+    };
+    eventually(|| has_row() == Some(7));
+    write("");
+    // The first attempt that failed founded nothing.
+    let other = Node::start_logged(&root.path().join("none"), "127.0.0.1:0", &[&restoring]);
+    assert!(other.sql("SELECT a FROM t").ends_with("\n7\n"));
+}
