@@ -143,12 +143,12 @@ impl Reference {
 
     /// Makes the pages durable.
     pub fn sync(&self) -> io::Result<()> {
-        let synced = self.shelf.store.sync();
-        if synced.is_err() {
-            // What was written may be gone from the page cache, too.
+        self.shelf.store.sync().map_err(|error| {
+            // What was written may be gone from the page cache, too, and no second try would tell, not even
+            // if there was only no room.
             let _ = Database::distrust(&self.shelf.folder);
-        }
-        synced
+            io::Error::other(error)
+        })
     }
 
     /// The map is durable: its pages stay, and those of the one before may go.

@@ -1,9 +1,10 @@
 //! The SQLite database behind the log: deterministic execution, in memory or in a file.
 //!
 //! The database is rebuilt from snapshot and log; durability is the log's. In a file it need not be rebuilt
-//! after the end of a process (`disk`); to SQLite both forms are the same. Each request behaves as in a fresh `sqlite3` process: an open transaction is rolled back at its end, and
-//! a connection that remembers more of the request than the data is replaced. Readers work on copies of
-//! the file as it was between two requests, on threads of their own.
+//! after the end of a process (`disk`); to SQLite both forms are the same. Each request behaves as in a
+//! fresh `sqlite3` process: an open transaction is rolled back at its end, and a connection that remembers
+//! more of the request than the data is replaced. Readers work on copies of the file as it was between two
+//! requests, on threads of their own.
 
 mod changes;
 mod complete;

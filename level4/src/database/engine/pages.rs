@@ -7,11 +7,13 @@
 //!
 //! Which slot holds which page is not in this file: [`super::image`] knows it, snapshots and the lists of
 //! changes say it, with a checksum for each page, which is looked at whenever the page is read.
+#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,6 +25,9 @@ use rustix::fs::fdatasync;
 pub const PAGE: usize = 4096;
 /// Pages kept in memory: those that are read with every request, above all.
 const CACHED: usize = 4096;
+
+/// So much is written back at a time before a sync, bytes: whoever syncs the log beside it waits for no more.
+const WRITTEN_BACK: u64 = 4 * 1024 * 1024;
 
 /// A page's content.
 pub type Page = [u8; PAGE];
@@ -330,11 +335,31 @@ impl Store {
         }
     }
 
-    /// Makes all that has been written until now durable.
+    /// Makes all that has been written until now durable. If that fails, trying again would tell nothing: what
+    /// was not written may be forgotten.
     pub fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         locked(&self.unsynced).clear();
+        self.write_back()?;
         Ok(fdatasync(&self.file)?)
+    }
+
+    /// Has the system write what is only in its memory, a little at a time.
+    fn write_back(&self) -> io::Result<()> {
+        let length = u64::from(self.end()) * PAGE as u64;
+        let how = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        for offset in (0..length).step_by(WRITTEN_BACK as usize) {
+            let (file, offset) = (self.file.as_raw_fd(), offset as i64);
+            // SAFETY: the file is open, and nothing but numbers is passed.
+            let code = unsafe { libc::sync_file_range(file, offset, WRITTEN_BACK as i64, how) };
+            if code != 0 {
+                // The sync after it would not tell of it again.
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
     }
 
     /// Slots that are free, and all.
