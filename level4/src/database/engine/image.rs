@@ -508,6 +508,27 @@ mod tests {
         image
     }
 
+    #[test]
+    fn as_long_as_a_change_is_not_noted_what_was_there_before_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("pages")).unwrap();
+        let mut image = Image::default().write_to(&store, None);
+        image.write(0, &[1; PAGE]).unwrap();
+        let mut noted = Vec::new();
+        let settled = image.settle(|changes| {
+            noted = changes.moves.to_vec();
+            Ok(())
+        });
+        settled.unwrap();
+        image.write(0, &[2; PAGE]).unwrap();
+        assert!(image.settle(|_| Err(io::Error::other("no room"))).is_err());
+        image.write(PAGE, &[3; PAGE]).unwrap();
+        image.write_back().unwrap();
+        assert!(store.check(noted[0].1).is_ok());
+        image.settle(|_| Ok(())).unwrap();
+        assert_eq!(store.usage(), (1, 3));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
