@@ -143,10 +143,10 @@ fn has_generated_columns(sql: &[u8]) -> bool {
     let mut is_after_as = false;
     for token in (Tokens { sql }) {
         let word = token.word();
-        if is_after_as && word.as_str() == "(" {
+        if is_after_as && word == Word::Open {
             return true;
         }
-        is_after_as = word.as_str() == "as";
+        is_after_as = word == Word::As;
     }
     false
 }
@@ -305,45 +305,43 @@ struct Level {
     is_from: bool,
 }
 
-/// Words that a table may follow; the last five in UPDATE OR IGNORE and its like.
-const TABLE_FOLLOWS: [&str; 10] = [
-    "from", "join", "into", "update", "in", "abort", "fail", "ignore", "replace", "rollback",
-];
-/// What may stand before the word TRIGGER that makes a trigger.
-const TRIGGER_BEGINS: [&str; 6] = ["explain", "query", "plan", "create", "temp", "temporary"];
-
 /// How deep a text's first statement nests SELECTs; tells what may be tables or views in it.
 fn scan<'s>(sql: &'s [u8], mut mention: impl FnMut(Token<'s>)) -> u64 {
     let mut levels = vec![Level::default()];
     let (mut depth, mut selects, mut has_with) = (0, 0, false);
     let (mut is_beginning, mut is_trigger) = (true, false);
     // The word before, and the one before that.
-    let (mut last, mut before_last) = (Word::default(), Word::default());
+    let (mut last, mut before_last) = (Word::Other, Word::Other);
     let mut candidate: Option<Token> = None;
     for token in (Tokens { sql }) {
         let word = token.word();
-        let follows_dot = last.as_str() == "." && candidate.is_some();
-        if word.as_str() != "."
+        let follows_dot = last == Word::Dot && candidate.is_some();
+        if word != Word::Dot
             && let Some(table) = candidate.take()
         {
             mention(table);
         }
-        is_trigger |= is_beginning && word.as_str() == "trigger";
-        is_beginning &= TRIGGER_BEGINS.contains(&word.as_str());
-        let ends = !is_trigger || (last.as_str() == "end" && before_last.as_str() == ";");
-        if word.as_str() == ";" && ends {
+        is_trigger |= is_beginning && word == Word::Trigger;
+        is_beginning &= word == Word::TriggerBegins;
+        let ends = !is_trigger || (last == Word::End && before_last == Word::Semicolon);
+        if word == Word::Semicolon && ends {
             break;
         }
-        selects += u64::from(word.as_str() == "select");
-        has_with |= word.as_str() == "with";
-        let is_from = open_levels(&mut levels, word.as_str());
+        selects += u64::from(word == Word::Select);
+        has_with |= word == Word::With;
+        let is_from = open_levels(&mut levels, word);
         if levels.len() > PARENTHESES {
             return DEEPEST + 1;
         }
         depth = levels.last().map_or(0, |l| l.depth).max(depth);
-        let may_be_table = match last.as_str() {
-            "," | "(" => is_from,
-            before if TABLE_FOLLOWS.contains(&before) => true,
+        let may_be_table = match last {
+            Word::Comma | Word::Open => is_from,
+            Word::From
+            | Word::Join
+            | Word::Into
+            | Word::Update
+            | Word::In
+            | Word::OnConflict => true,
             _ => follows_dot,
         };
         if may_be_table && token.kind != Kind::Sign {
@@ -357,20 +355,19 @@ fn scan<'s>(sql: &'s [u8], mut mention: impl FnMut(Token<'s>)) -> u64 {
 }
 
 /// What a word makes of the parentheses that are open; gives whether tables were awaited before it.
-fn open_levels(levels: &mut Vec<Level>, word: &str) -> bool {
+fn open_levels(levels: &mut Vec<Level>, word: Word) -> bool {
     let Some(top) = levels.last_mut() else {
         return true;
     };
     let was_from = top.is_from;
     match word {
-        "select" => {
+        Word::Select => {
             top.depth = top.around + 1;
             top.is_from = false;
         }
-        "from" | "join" | "into" | "update" => top.is_from = true,
-        "where" | "group" | "order" | "having" | "limit" | "union" | "except" | "intersect"
-        | "set" | "values" => top.is_from = false,
-        "(" => {
+        Word::From | Word::Join | Word::Into | Word::Update => top.is_from = true,
+        Word::EndsFrom => top.is_from = false,
+        Word::Open => {
             let (around, is_from) = (top.depth, was_from);
             levels.push(Level {
                 around,
@@ -378,7 +375,7 @@ fn open_levels(levels: &mut Vec<Level>, word: &str) -> bool {
                 is_from,
             });
         }
-        ")" if levels.len() > 1 => {
+        Word::Close if levels.len() > 1 => {
             levels.pop();
         }
         _ => {}

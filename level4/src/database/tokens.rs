@@ -25,7 +25,7 @@ impl Token<'_> {
     /// As far as it means something by itself.
     pub fn word(&self) -> Word {
         match self.kind {
-            Kind::Quoted(_) => Word::default(),
+            Kind::Quoted(_) => Word::Other,
             Kind::Word | Kind::Sign => Word::of(self.text),
         }
     }
@@ -43,32 +43,69 @@ impl Token<'_> {
     }
 }
 
-/// The length of the longest word that is looked for.
-const LONGEST_WORD: usize = 9;
-
-/// A word or sign in lower case; empty if it is none that is looked for. Requests are megabytes at times, so
-/// that none of this may take memory.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Word {
-    bytes: [u8; LONGEST_WORD],
-    length: usize,
+/// A word or sign that means something to whoever looks for nested SELECTs, or none of those.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// What may stand before the word TRIGGER that makes one: EXPLAIN QUERY PLAN CREATE TEMP TEMPORARY.
+    TriggerBegins,
+    Trigger,
+    End,
+    With,
+    As,
+    Select,
+    From,
+    Join,
+    Into,
+    Update,
+    In,
+    /// What may stand after UPDATE OR: ABORT FAIL IGNORE REPLACE ROLLBACK.
+    OnConflict,
+    /// Where no more tables come: WHERE GROUP ORDER HAVING LIMIT UNION EXCEPT INTERSECT SET VALUES.
+    EndsFrom,
+    Dot,
+    Comma,
+    Open,
+    Close,
+    Semicolon,
+    #[default]
+    Other,
 }
+
+/// The length of the longest of them.
+const LONGEST_WORD: usize = 9;
 
 impl Word {
     fn of(text: &[u8]) -> Self {
-        let mut word = Self::default();
-        if text.is_ascii()
-            && let Some(bytes) = word.bytes.get_mut(..text.len())
-        {
-            bytes.copy_from_slice(text);
-            bytes.make_ascii_lowercase();
-            word.length = text.len();
+        let mut bytes = [0; LONGEST_WORD];
+        let Some(word) = bytes.get_mut(..text.len()) else {
+            return Self::Other;
+        };
+        word.copy_from_slice(text);
+        word.make_ascii_lowercase();
+        match &*word {
+            b"explain" | b"query" | b"plan" | b"create" | b"temp" | b"temporary" => {
+                Self::TriggerBegins
+            }
+            b"trigger" => Self::Trigger,
+            b"end" => Self::End,
+            b"with" => Self::With,
+            b"as" => Self::As,
+            b"select" => Self::Select,
+            b"from" => Self::From,
+            b"join" => Self::Join,
+            b"into" => Self::Into,
+            b"update" => Self::Update,
+            b"in" => Self::In,
+            b"abort" | b"fail" | b"ignore" | b"replace" | b"rollback" => Self::OnConflict,
+            b"where" | b"group" | b"order" | b"having" | b"limit" | b"union" | b"except"
+            | b"intersect" | b"set" | b"values" => Self::EndsFrom,
+            b"." => Self::Dot,
+            b"," => Self::Comma,
+            b"(" => Self::Open,
+            b")" => Self::Close,
+            b";" => Self::Semicolon,
+            _ => Self::Other,
         }
-        word
-    }
-
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 
