@@ -66,7 +66,8 @@ impl Core {
             .is_multiple_of(self.timing.compare.next_multiple_of(8));
         if is_time {
             self.report_progress();
-            if self.is_leader() || self.agreement.is_in_doubt() {
+            let stands_still = self.agreement.stands_still();
+            if self.is_leader() || self.agreement.is_in_doubt() || stands_still {
                 self.agreement.ask();
             }
             self.agreement.ask_about_content();
@@ -140,6 +141,8 @@ pub struct Agreement {
     chain: Chain,
     /// The last applied entry.
     last: Index,
+    /// The same when somebody last wanted to know whether that changes.
+    looked: Index,
     chained: Tally,
     content: Tally,
     /// Values differ at these indexes (of the content: true), and it is not decided who is right.
@@ -164,6 +167,7 @@ impl Agreement {
             me,
             chain: Chain::default(),
             last: Index::START,
+            looked: Index::START,
             chained: Tally::default(),
             content: Tally::default(),
             split: BTreeSet::new(),
@@ -289,6 +293,12 @@ impl Agreement {
         } else if digests.question && self.owed.len() < OWED_LIMIT {
             self.owed.insert(digests.first);
         }
+    }
+
+    /// Whether nothing was applied since this was last called. Then nobody else may ask any more: the leader does
+    /// not once a majority agrees, and this node may have been behind, and come to the end since.
+    pub fn stands_still(&mut self) -> bool {
+        std::mem::replace(&mut self.looked, self.last) == self.last
     }
 
     /// Asks everybody for their values at the last applied entry, unless a majority's is known and nothing
@@ -507,6 +517,33 @@ mod tests {
                 .iter()
                 .all(|node| matches!(node.standing(), Standing::Doubtful(_)))
         );
+    }
+
+    #[test]
+    fn who_comes_late_to_a_cluster_that_stands_still_asks() {
+        let mut nodes = run(4, 100, |_, index| index);
+        let late = NodeId::new(5);
+        nodes.push(Agreement::new(late, None));
+        with_quorum(5, |quorum| {
+            let link = Link {
+                chain: CHAIN,
+                index: at(100),
+                value: 1,
+            };
+            nodes[4].applied(&[link], quorum);
+            nodes[0].ask();
+            exchange(&mut nodes, quorum);
+            assert_eq!(
+                nodes[4].standing(),
+                Standing::Sound,
+                "the others agree, and ask nothing"
+            );
+            assert!(!nodes[4].stands_still());
+            assert!(nodes[4].stands_still());
+            nodes[4].ask();
+            exchange(&mut nodes, quorum);
+        });
+        assert_eq!(nodes[4].standing(), Standing::Parted(at(100)));
     }
 
     #[test]

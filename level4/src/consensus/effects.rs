@@ -72,6 +72,17 @@ pub struct Applied {
     pub restored: bool,
 }
 
+impl Applied {
+    /// What a process begins with, from its own snapshot.
+    pub fn recovered(index: Index, links: Vec<Link>) -> Self {
+        Self {
+            index,
+            links,
+            ..Self::default()
+        }
+    }
+}
+
 /// What an [`Answer`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerKind {

@@ -12,7 +12,7 @@ use raft::eraftpb::{ConfState, HardState, Snapshot};
 
 use super::threads::now_ms;
 use super::trust::{self, Trust};
-use crate::consensus::{Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
+use crate::consensus::{Applied, Apply, Core, MemoryLog, Persist, Start, Timing, founding_entry};
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
 use crate::ids::{ClusterId, Index, NodeId, Term};
@@ -159,9 +159,9 @@ pub fn prepare(
     }
     let parted = trust::load(home).map_err(RecoverError::file(&home.join("parted")))?;
     let snapshot = recovered.snapshot.as_ref();
-    let machine = state(home, form, identity.node, snapshot, &mut recovered.log)?;
+    let mut machine = state(home, form, identity.node, snapshot, &mut recovered.log)?;
     let skipped = recovered.log.skips();
-    let core = Core::new(Start {
+    let mut core = Core::new(Start {
         id: identity.node,
         incarnation: identity.incarnation,
         log: recovered.log,
@@ -173,6 +173,7 @@ pub fn prepare(
         skipped,
         proved,
     })?;
+    core.applied(Applied::recovered(machine.applied(), machine.take_links()));
     Ok(Prepared {
         trust: Trust::new(home.to_owned(), parted),
         identity,

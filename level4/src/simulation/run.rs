@@ -49,7 +49,7 @@ impl Run {
     }
 
     /// Runs them on so many threads (`None`: as many as there are cores), for no longer than `limit`.
-    /// Whenever some time has passed, `tell` is given a line of progress.
+    /// `tell` is given a line whenever some time has passed, and one for each seed that fails.
     pub fn run(
         self,
         threads: Option<NonZero<usize>>,
@@ -98,17 +98,25 @@ impl Run {
     fn watch(&self, limit: Option<Duration>, tell: impl Fn(String)) {
         let (start, total) = (Instant::now(), self.seeds.end - self.seeds.start);
         let mut told = start;
+        let mut told_failed = 0;
         loop {
             thread::sleep(LOOK);
             let (done, elapsed) = (self.done.load(Relaxed), start.elapsed());
             let ends = done >= total || self.ends.load(Relaxed);
+            let failed = self
+                .failed
+                .lock()
+                .map_or_else(|_| Vec::new(), |f| f.clone());
+            for seed in failed.get(told_failed..).unwrap_or_default() {
+                tell(format!("seed {seed} failed"));
+            }
+            told_failed = failed.len();
             if told.elapsed() >= TELL || ends && told > start {
                 told = Instant::now();
                 let seconds = elapsed.as_secs();
                 let a_minute = done as f64 * 60.0 / elapsed.as_secs_f64();
-                let failed = self.failed.lock().map_or(0, |failed| failed.len());
                 tell(format!(
-                    "{seconds} s: {done} of {total} seeds, {a_minute:.0} a minute, {failed} failed"
+                    "{seconds} s: {done} of {total} seeds, {a_minute:.0} a minute, {told_failed} failed"
                 ));
             }
             if limit.is_some_and(|limit| elapsed >= limit) {

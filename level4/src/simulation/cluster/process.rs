@@ -71,7 +71,7 @@ impl Cluster {
                 .apply(Apply::Restore(snapshot))
                 .expect("own snapshots are readable");
         }
-        let core = Core::new(Start {
+        let mut core = Core::new(Start {
             id: slot.id,
             incarnation: slot.incarnation,
             log: recovered.log,
@@ -85,6 +85,7 @@ impl Cluster {
         })
         .expect("the recovered log is consistent");
         let snapshotted = machine.applied();
+        core.applied(Applied::recovered(snapshotted, machine.take_links()));
         slot.process = Some(Process {
             core,
             log,
@@ -304,7 +305,12 @@ impl Cluster {
                 if let Apply::Batch { index, term, data } = &step {
                     let entry = (*term, data.clone());
                     let known = self.entries.entry(*index).or_insert(entry.clone());
-                    assert_eq!(known, &entry, "nodes apply different entries at {index}");
+                    assert!(
+                        *known == entry,
+                        "nodes apply different entries at {index}, of terms {} and {}",
+                        known.0,
+                        entry.0
+                    );
                 }
                 let restored = matches!(step, Apply::Restore(_));
                 let data = match &step {
