@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p level4 --example replay -- --seed 7 --html run.html
 //! cargo run --release -p level4 --example replay -- --story write --html write.html
+//! cargo run --release -p level4 --example replay -- --story old-term --plant old-term --html bug.html
 //! cargo run --release -p level4 --example replay -- --seed 7 --trace run.jsonl   # for `harness trace`
 //! ```
 //!
@@ -25,15 +26,17 @@ use serde_json::{Value, json};
   replay --seed 7 --html run.html
   replay --seed 7 --trace run.jsonl
   replay --seed 0 --plant stale-read --html run.html
-  replay --story write --html write.html")]
+  replay --story write --html write.html
+  replay --story old-term --plant old-term --html bug.html")]
 struct Flags {
     /// The seed
     #[arg(long, required_unless_present = "story")]
     seed: Option<u64>,
-    /// A story instead: write, crash, pre-vote, cut-off, read, overheard, newcomer or appends
-    #[arg(long, value_name = "NAME", value_parser = story, conflicts_with_all = ["seed", "plant"])]
+    /// A story instead: write, crash, pre-vote, cut-off, read, overheard, newcomer, appends or old-term
+    #[arg(long, value_name = "NAME", value_parser = story, conflicts_with = "seed")]
     story: Option<Story>,
-    /// A bug to plant into the seed: forgotten-vote, no-dedupe, stale-read or early-ack
+    /// A bug to plant: forgotten-vote, no-dedupe, stale-read or early-ack into a seed, old-term into the
+    /// story of that name
     #[arg(long, value_name = "BUG", value_parser = plant)]
     plant: Option<Plant>,
     /// Draw the run on a page
@@ -59,8 +62,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let run = || {
         let trace = Some(written.clone());
         match (story, plant) {
-            (Some(story), _) => {
-                notes = story.play(written.clone());
+            (Some(story), plant) => {
+                notes = story.play_with(plant, written.clone());
                 "a story".to_owned()
             }
             (None, Some(plant)) => format!("{:?}", Cluster::planted(seed, plant, trace).run()),

@@ -1,9 +1,10 @@
 //! The chapters of `docs/stories/` are true: each one's script asserts what its text says.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use level4::simulation::{Notes, Story, Trace};
+use level4::simulation::{Notes, Plant, Story, Trace};
 use octopus::trace::Event;
 
 fn played(name: &str) -> (octopus::trace::Trace, Notes) {
@@ -56,6 +57,19 @@ fn two_candidates_to_be_are_one_election() {
     let events = events("pre-vote");
     assert_eq!(nodes_that(&events, "become", "precandidate"), ["1", "2"]);
     assert_eq!(nodes_that(&events, "become", "candidate"), ["2"]);
+}
+
+/// A random run hardly ever comes by this: two leaders have to crash between two messages each.
+#[test]
+fn an_entry_of_an_earlier_term_that_is_committed_by_counting_is_found() {
+    let story = Story::named("old-term").unwrap();
+    let planted = || story.play_with(Some(Plant::OldTerm), Trace::default());
+    let panic = panic::catch_unwind(AssertUnwindSafe(planted)).unwrap_err();
+    let told = panic.downcast_ref::<String>().unwrap();
+    assert!(
+        told.contains("nodes apply different entries at 12, of terms 3 and 4"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -336,12 +336,9 @@ fn scan<'s>(sql: &'s [u8], mut mention: impl FnMut(Token<'s>)) -> u64 {
         depth = levels.last().map_or(0, |l| l.depth).max(depth);
         let may_be_table = match last {
             Word::Comma | Word::Open => is_from,
-            Word::From
-            | Word::Join
-            | Word::Into
-            | Word::Update
-            | Word::In
-            | Word::OnConflict => true,
+            Word::From | Word::Join | Word::Into | Word::Update | Word::In | Word::OnConflict => {
+                true
+            }
             _ => follows_dot,
         };
         if may_be_table && token.kind != Kind::Sign {

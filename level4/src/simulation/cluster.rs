@@ -165,6 +165,8 @@ struct Client {
     /// The slot and life asked, whether it is a read, and the highest position acknowledged to
     /// anybody before.
     waiting: Option<(usize, u64, bool, u64)>,
+    /// So many blanks follow what it asks for.
+    blanks: usize,
 }
 
 /// What a run came by.

@@ -1,9 +1,12 @@
 //! Bugs on purpose, to see that the simulation finds their kind: each is a value that a run is given, and
 //! lies in the simulated world around the cores. No binary has any of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use raft::eraftpb::MessageType;
 
 use crate::consensus::MemoryLog;
+use crate::ids::NodeId;
 use crate::message::{PeerMessage, Request, RequestId};
 
 /// A bug that a run is given.
@@ -17,15 +20,19 @@ pub enum Plant {
     StaleRead,
     /// A node says that entries are on its disk when they are on their way there.
     EarlyAck,
+    /// What a quorum acknowledges is taken for committed, though the leader has none of its own term among
+    /// it (against section 5.4.2 of the Raft paper).
+    OldTerm,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ForgottenVote,
         Self::NoDedupe,
         Self::StaleRead,
         Self::EarlyAck,
+        Self::OldTerm,
     ];
 
     /// Its name on a command line.
@@ -35,6 +42,7 @@ impl Plant {
             Self::NoDedupe => "no-dedupe",
             Self::StaleRead => "stale-read",
             Self::EarlyAck => "early-ack",
+            Self::OldTerm => "old-term",
         }
     }
 
@@ -52,6 +60,8 @@ const ANOTHER: u64 = 1 << 40;
 pub struct Planted {
     plant: Option<Plant>,
     forwarded: HashSet<RequestId>,
+    /// How far the log of each node is on its disk, by what it said to the leader of this term.
+    acknowledged: HashMap<u64, HashMap<NodeId, u64>>,
 }
 
 impl Planted {
@@ -85,14 +95,39 @@ impl Planted {
         }
     }
 
-    /// What is sent instead of a message, if another one is.
-    pub fn sent(&mut self, message: &PeerMessage) -> Option<PeerMessage> {
-        if !self.is(Plant::NoDedupe) {
-            return None;
+    /// What is sent instead of a message in a cluster of so many, if another one is.
+    pub fn sent(
+        &mut self,
+        (from, to): (NodeId, NodeId),
+        size: usize,
+        message: &PeerMessage,
+    ) -> Option<PeerMessage> {
+        match (self.plant?, message) {
+            (Plant::NoDedupe, PeerMessage::Forward(requests)) => Some(self.twice(requests)),
+            (Plant::OldTerm, PeerMessage::Raft(message)) => match message.msg_type {
+                MessageType::MsgAppendResponse if !message.reject => {
+                    let acknowledged = self.acknowledged.entry(message.term).or_default();
+                    let known = acknowledged.entry(from).or_default();
+                    *known = message.index.max(*known);
+                    None
+                }
+                MessageType::MsgHeartbeat => {
+                    let acknowledged = self.acknowledged.get(&message.term)?;
+                    let mut all: Vec<u64> = acknowledged.values().copied().collect();
+                    all.sort_unstable_by(|a, b| b.cmp(a));
+                    // The leader has everything that it was acknowledged, so one fewer make a quorum.
+                    let by_quorum = *all.get((size / 2).checked_sub(1)?)?;
+                    let mut message = message.clone();
+                    message.commit = by_quorum.min(*acknowledged.get(&to)?).max(message.commit);
+                    Some(PeerMessage::Raft(message))
+                }
+                _ => None,
+            },
+            _ => None,
         }
-        let PeerMessage::Forward(requests) = message else {
-            return None;
-        };
+    }
+
+    fn twice(&mut self, requests: &[Request]) -> PeerMessage {
         let again = requests
             .iter()
             .filter(|request| !self.forwarded.insert(request.id))
@@ -101,7 +136,6 @@ impl Planted {
         for request in &mut others {
             request.id.counter += ANOTHER;
         }
-        let requests = requests.iter().cloned().chain(others).collect();
-        Some(PeerMessage::Forward(requests))
+        PeerMessage::Forward(requests.iter().cloned().chain(others).collect())
     }
 }

@@ -49,7 +49,9 @@ pub struct Recorder {
 
 /// Requests are called after what clients of the simulation write.
 fn name_of(request: &Request, name: &mut String) {
-    name.push_str(&String::from_utf8_lossy(request.command.body()));
+    name.push_str(&String::from_utf8_lossy(
+        request.command.body().trim_ascii_end(),
+    ));
 }
 
 fn names(places: &[usize]) -> Vec<String> {

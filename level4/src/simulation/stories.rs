@@ -1,9 +1,10 @@
-//! Eight stories from the life of a cluster, each a short script, to be looked at as a picture and told in
+//! Nine stories from the life of a cluster, each a short script, to be looked at as a picture and told in
 //! `docs/stories/`. What a chapter claims, its script asserts.
 
 use raft::eraftpb::MessageType;
 
 use super::cluster::{Fate, Notes, Stage};
+use super::plant::Plant;
 use super::record::Trace;
 use crate::message::PeerMessage;
 
@@ -37,7 +38,7 @@ impl Story {
     }
 
     /// All of them, in the order of the chapters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::of_three("write", "A write by a follower", write),
         Self::of_three("crash", "The leader crashes", crash),
         Self::of_three(
@@ -55,6 +56,10 @@ impl Story {
             ..Self::of_three("newcomer", "A newcomer gets a snapshot", newcomer)
         },
         Self::of_three("appends", "Entries follow on what they name", appends),
+        Self {
+            size: 5,
+            ..Self::of_three("old-term", "An entry of an earlier term", old_term)
+        },
     ];
 
     /// The one of this name.
@@ -68,8 +73,17 @@ impl Story {
     ///
     /// If something is not as the chapter says.
     pub fn play(&self, trace: Trace) -> Notes {
+        self.play_with(None, trace)
+    }
+
+    /// The same with a bug, if there is to be one.
+    ///
+    /// # Panics
+    ///
+    /// As [`Story::play`], and where the bug is found.
+    pub fn play_with(&self, plant: Option<Plant>, trace: Trace) -> Notes {
         let named = (self.name, self.title);
-        let mut stage = Stage::new(named, self.size, self.down, self.snapshot, trace);
+        let mut stage = Stage::new(named, self.size, self.down, self.snapshot, plant, trace);
         (self.play)(&mut stage);
         stage.end()
     }
@@ -248,4 +262,90 @@ fn appends(stage: &mut Stage) {
     stage.until("the client is answered", |stage| stage.is_answered(client));
     stage.until("all have it", Stage::is_level);
     stage.mark("node 2 has them all");
+}
+
+/// Nobody but this node asks whether it could be elected.
+fn stands_alone(place: usize) -> impl Fn(usize, &PeerMessage) -> Fate {
+    move |from, message| {
+        if from != place && is_raft(message, MessageType::MsgRequestPreVote) {
+            Fate::Lost
+        } else {
+            Fate::Usual
+        }
+    }
+}
+
+/// Figure 8 of the Raft paper, up to (d).
+fn old_term(stage: &mut Stage) {
+    let term = stage.term(0);
+    stage.mark("node 0 leads; what it is asked reaches nobody");
+    stage.wind(|from, _, message| {
+        if from == 0 && is_raft(message, MessageType::MsgAppend) {
+            Fate::Lost
+        } else {
+            Fate::Usual
+        }
+    });
+    let before = stage.last(0);
+    let client = stage.write_long(0);
+    stage.follow(client);
+    stage.until("node 0 has it", |stage| stage.last(0) > before);
+    let entry = stage.last(0);
+    stage.pass(20);
+    stage.crash(0);
+    stage.mark("node 0 crashes; the others can elect node 4, which lacks the entry");
+    let alone = stands_alone(4);
+    stage.wind(move |from, _, message| {
+        if from == 4 && is_raft(message, MessageType::MsgAppend) {
+            Fate::Lost
+        } else {
+            alone(from, message)
+        }
+    });
+    stage.until("node 4 leads", |stage| stage.leads(4));
+    assert_eq!(stage.last(4), entry, "an entry of its own at this place");
+    stage.pass(5);
+    stage.crash(4);
+    stage.mark("node 4 crashes with an entry of its own, and node 0 is back");
+    let alone = stands_alone(0);
+    let mut have_it = [false; 5];
+    stage.wind(move |from, to, message| {
+        let PeerMessage::Raft(append) = message else {
+            return Fate::Usual;
+        };
+        if from != 0 || append.msg_type != MessageType::MsgAppend {
+            return alone(from, message);
+        }
+        // What is to follow on an entry that they do not have, they refuse; then they get that one.
+        let is_own = append.entries.iter().any(|entry| entry.term > term);
+        have_it[to] |= !is_own && !append.entries.is_empty();
+        if to < 3 && !(is_own && have_it[to]) {
+            Fate::Usual
+        } else {
+            Fate::Lost
+        }
+    });
+    stage.start(0);
+    stage.until("node 0 leads again", |stage| stage.leads(0));
+    stage.until("three have the entry", |stage| {
+        stage.last(1) == entry && stage.last(2) == entry
+    });
+    stage.mark("three of five have the entry, of a term that is over");
+    stage.pass(200);
+    let taken_for_committed = stage.commit(2) >= entry;
+    stage.crash(0);
+    stage.mark("node 0 crashes; node 4 is back, and its last entry is of a later term");
+    let alone = stands_alone(4);
+    stage.wind(move |from, _, message| alone(from, message));
+    stage.start(4);
+    stage.until("node 4 leads", |stage| stage.leads(4));
+    stage.calm();
+    stage.until("its entries are everywhere", |stage| {
+        stage.commit(2) > entry && stage.commit(3) > entry
+    });
+    assert!(!taken_for_committed, "and was replaced");
+    stage.mark("what three had is gone, and nobody had taken it for committed");
+    stage.start(0);
+    stage.until("all have the same", Stage::is_level);
+    assert_eq!(stage.term(0), term + 3);
 }

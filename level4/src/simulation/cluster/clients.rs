@@ -22,7 +22,6 @@ impl Cluster {
 
     /// A client got its answer: the position of its command, or how many commands its read saw.
     pub(super) fn answered(&mut self, client: usize, place: usize, position: u64, read: bool) {
-        let asked = self.clients[client].asked;
         let life = self.slots[place].life;
         self.tell_client(client, place, "ok");
         let Some((slot, lived, is_read, horizon)) = self.clients[client].waiting.take() else {
@@ -38,7 +37,7 @@ impl Cluster {
             "the answer does not see what was acknowledged before"
         );
         if !read {
-            let text = Bytes::from(format!("{client}-{asked}"));
+            let text = self.text_of(client);
             assert_eq!(
                 self.history[position as usize].1, text,
                 "another command has this number"
@@ -50,9 +49,15 @@ impl Cluster {
         self.schedule(pause, Event::Client(client), 0);
     }
 
+    /// What a client asks for.
+    fn text_of(&self, client: usize) -> Bytes {
+        let Client { asked, blanks, .. } = self.clients[client];
+        Bytes::from(format!("{client}-{asked}{}", " ".repeat(blanks)))
+    }
+
     /// Writes down what a client does, or what becomes of it.
     pub(super) fn tell_client(&self, client: usize, place: usize, what: &str) {
-        let Client { asked, waiting } = &self.clients[client];
+        let Client { asked, waiting, .. } = &self.clients[client];
         let is_read = waiting.is_some_and(|(_, _, is_read, _)| is_read);
         let request = if is_read {
             format!("read-{client}-{asked}")
@@ -82,7 +87,7 @@ impl Cluster {
         let state = &mut self.clients[client];
         state.asked += 1;
         state.waiting = Some((place, life, read, self.horizon));
-        let asked = state.asked;
+        let mut text = self.text_of(client);
         self.tell_client(client, place, "invoke");
         let Some(process) = &mut self.slots[place].process else {
             return;
@@ -94,7 +99,6 @@ impl Cluster {
         if read {
             process.core.read(client as u64);
         } else {
-            let mut text = Bytes::from(format!("{client}-{asked}"));
             if self.poison && self.rng.random_bool(0.02) {
                 self.poison = false;
                 text = Bytes::from_static(POISON);

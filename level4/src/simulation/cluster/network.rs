@@ -36,7 +36,7 @@ impl Cluster {
         let (Some(a), Some(b)) = (self.place_of(from), self.place_of(to)) else {
             return;
         };
-        let planted = self.planted.sent(message);
+        let planted = self.planted.sent((from, to), self.slots.len(), message);
         let message = planted.as_ref().unwrap_or(message);
         let number = self.record.sent(self.now, (a, b), message);
         let is_cut = self.cut.contains(&(a.min(b), a.max(b)));

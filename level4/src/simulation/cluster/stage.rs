@@ -8,10 +8,14 @@ use super::pace::Pace;
 use super::{Client, Cluster, Time};
 use crate::consensus::Status;
 use crate::message::PeerMessage;
+use crate::simulation::plant::{Plant, Planted};
 use crate::simulation::record::Trace;
 
 /// No story waits for anything longer than this.
 const PATIENCE: Time = 20_000_000;
+
+/// More than a message between nodes takes, bytes, unless one entry alone has as many.
+const LONG: usize = 128 * 1024;
 
 /// Longer than two ranks of elections.
 const HEAD_START_MS: u64 = 500;
@@ -40,12 +44,13 @@ pub struct Stage {
 impl Stage {
     /// Machines that have been a cluster for a while, `down` of them (the last ones) with nothing on their
     /// disks and not started yet. All are started from their disks, and elect a leader; from then on it is
-    /// written down. Each takes a snapshot at every so many entries.
+    /// written down, with a bug if there is to be one. Each takes a snapshot at every so many entries.
     pub fn new(
         (name, title): (&str, &str),
         size: usize,
         down: usize,
         snapshot: u64,
+        plant: Option<Plant>,
         trace: Trace,
     ) -> Self {
         let mut cluster = Cluster::empty(ChaCha8Rng::seed_from_u64(1), Pace::calm(snapshot));
@@ -69,9 +74,11 @@ impl Stage {
             stage.cluster.crash(place);
         }
         stage.first = stage.cluster.now;
+        stage.cluster.planted = Planted::new(plant);
+        let replay = format!("--story {name}{}", stage.cluster.planted.flags());
         let record = &mut stage.cluster.record;
         record.begin_in(Some(trace));
-        record.begin(&format!("--story {name}"), size, title);
+        record.begin(&replay, size, title);
         // The first one has waited for longest, and stands.
         stage.cluster.start(0);
         stage.pass(HEAD_START_MS);
@@ -151,6 +158,17 @@ impl Stage {
     /// A client asks a machine for something to be executed; its number.
     pub fn write(&mut self, place: usize) -> usize {
         self.ask(place, false)
+    }
+
+    /// A client asks a machine for something so long that its entry travels alone; its number.
+    pub fn write_long(&mut self, place: usize) -> usize {
+        self.cluster.clients.push(Client {
+            blanks: LONG,
+            ..Client::default()
+        });
+        let client = self.cluster.clients.len() - 1;
+        self.cluster.ask_at(client, place, false);
+        client
     }
 
     /// A client wants to read at a machine; its number.
