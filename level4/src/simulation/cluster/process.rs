@@ -10,7 +10,7 @@ use super::{CONTENT_EVERY, Cluster, Event, Process, SEGMENT, Step, TICK, TIMING,
 use crate::consensus::{
     Applied, Apply, Core, Effects, Persist, Standing, Start, asks_for_comparison, founding_entry,
 };
-use crate::ids::{Incarnation, Index, NodeId};
+use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::log::Log;
 use crate::machine::{ApplyError, Machine};
 use crate::simulation::durable::Durable;
@@ -277,6 +277,17 @@ impl Cluster {
         self.touch(place);
     }
 
+    /// All nodes apply the same entry at an index.
+    fn note_applied(&mut self, index: Index, entry: (Term, Bytes)) {
+        let term = entry.0;
+        let known = self.entries.entry(index).or_insert(entry.clone());
+        assert!(
+            *known == entry,
+            "nodes apply different entries at {index}, of terms {} and {term}",
+            known.0
+        );
+    }
+
     pub(super) fn apply(&mut self, place: usize) {
         let life = self.slots[place].life;
         let Some(process) = &mut self.slots[place].process else {
@@ -303,14 +314,7 @@ impl Cluster {
             }
             Some(Step::Apply(step)) => {
                 if let Apply::Batch { index, term, data } = &step {
-                    let entry = (*term, data.clone());
-                    let known = self.entries.entry(*index).or_insert(entry.clone());
-                    assert!(
-                        *known == entry,
-                        "nodes apply different entries at {index}, of terms {} and {}",
-                        known.0,
-                        entry.0
-                    );
+                    self.note_applied(*index, (*term, data.clone()));
                 }
                 let restored = matches!(step, Apply::Restore(_));
                 let data = match &step {
