@@ -1,6 +1,6 @@
 //! A process: how it starts from its disk, and what becomes of what goes into its core and comes out of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use raft::eraftpb::HardState;
@@ -277,17 +277,6 @@ impl Cluster {
         self.touch(place);
     }
 
-    /// All nodes apply the same entry at an index.
-    fn note_applied(&mut self, index: Index, entry: (Term, Bytes)) {
-        let term = entry.0;
-        let known = self.entries.entry(index).or_insert(entry.clone());
-        assert!(
-            *known == entry,
-            "nodes apply different entries at {index}, of terms {} and {term}",
-            known.0
-        );
-    }
-
     pub(super) fn apply(&mut self, place: usize) {
         let life = self.slots[place].life;
         let Some(process) = &mut self.slots[place].process else {
@@ -314,7 +303,7 @@ impl Cluster {
             }
             Some(Step::Apply(step)) => {
                 if let Apply::Batch { index, term, data } = &step {
-                    self.note_applied(*index, (*term, data.clone()));
+                    note_applied(&mut self.entries, *index, (*term, data.clone()));
                 }
                 let restored = matches!(step, Apply::Restore(_));
                 let data = match &step {
@@ -406,4 +395,14 @@ impl Cluster {
             self.start(place);
         }
     }
+}
+
+/// All nodes apply the same entry at an index.
+fn note_applied(known: &mut HashMap<Index, (Term, Bytes)>, index: Index, entry: (Term, Bytes)) {
+    let (term, data) = entry;
+    let (first_term, first) = known.entry(index).or_insert((term, data.clone()));
+    assert!(
+        *first_term == term && *first == data,
+        "nodes apply different entries at {index}, of terms {first_term} and {term}"
+    );
 }
