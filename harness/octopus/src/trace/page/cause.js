@@ -6,7 +6,8 @@ function endsOf(run, request) {
   const isClient = event => kindOf(run, event) === "client";
   const invoke = events.find(event => isClient(event) && moreOf(run, event).what === "invoke") ?? events[0];
   const answer = events.find(event => isClient(event) && event > invoke && moreOf(run, event).what !== "invoke");
-  return { invoke, answer: answer ?? events.at(-1), isAnswered: answer !== undefined };
+  const outcome = answer === undefined ? undefined : moreOf(run, answer).what;
+  return { invoke, answer: answer ?? events.at(-1), outcome };
 }
 
 // The events that can have heard of `invoke` and can have been heard of at `answer`: Lamport's order,
@@ -96,10 +97,10 @@ function criticalPath(run, cone, about) {
 
 // All that is to be shown of a request.
 function explain(run, request) {
-  const { invoke, answer, isAnswered } = endsOf(run, request);
+  const { invoke, answer, outcome } = endsOf(run, request);
   const cone = coneOf(run, invoke, answer), place = placeOf(run, request, cone);
   const about = aboutOf(run, request, cone, place), path = criticalPath(run, cone, about);
   const costs = { network: 0, disk: 0, waiting: 0, applying: 0 };
   for (const step of path) costs[step.cost] += step.ns;
-  return { request, invoke, answer, isAnswered, cone, place, about, path, costs };
+  return { request, invoke, answer, outcome, cone, place, about, path, costs };
 }

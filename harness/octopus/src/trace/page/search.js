@@ -15,12 +15,15 @@ function tellStory(app, name) {
   app.changed("request");
 }
 
+// What the client heard in the end. After `info` nobody knows whether the request was or will be done.
+const OUTCOMES = { ok: "answered after", fail: "failed after", info: "given up, outcome unknown, after" };
+
 function saidOf(app, name) {
   const said = app.stories.map((story, at) => {
     if (!story) return `${app.runs[at].name}: none`;
     const run = app.runs[at], took = timeWords(run.t[story.answer] - run.t[story.invoke]);
     const place = story.place < 0 ? "" : `, entry ${story.place}`;
-    return `${app.runs.length > 1 ? `${run.name}: ` : ""}${story.isAnswered ? `answered after ${took}` : `not answered; last heard of after ${took}`}${place}`;
+    return `${app.runs.length > 1 ? `${run.name}: ` : ""}${OUTCOMES[story.outcome] ?? "not answered; last heard of after"} ${took}${place}`;
   });
   return `${name}: ${said.join(" · ")}`;
 }
