@@ -122,7 +122,10 @@ impl Target {
             .ok_or_else(none)?;
         let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let user = authority.rsplit_once('@').map(|(user, _)| basic(user));
+        let user = authority.rsplit_once('@').map(|(user, _)| {
+            let plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
+            basic(&plain)
+        });
         Ok(Self {
             address: format!("{host}:{port}"),
             host: host.trim_matches(['[', ']']).to_owned(),
@@ -138,7 +141,7 @@ impl Target {
 
     /// With this name and password.
     pub fn with_user(mut self, user: &str) -> Self {
-        self.user = Some(basic(user));
+        self.user = Some(basic(user.as_bytes()));
         self
     }
 
@@ -162,10 +165,9 @@ impl Target {
     }
 }
 
-/// The header for `name:password`, which may be escaped as in URLs.
-fn basic(user: &str) -> String {
-    let plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
-    format!("Basic {}", BASE64.encode(plain))
+/// The header for `name:password`.
+fn basic(user: &[u8]) -> String {
+    format!("Basic {}", BASE64.encode(user))
 }
 
 /// Whom to believe that it is who it says, in TLS.
@@ -376,6 +378,10 @@ mod tests {
         let expected = format!("Basic {}", BASE64.encode("bob:se:cret"));
         assert_eq!(target.user.as_deref(), Some(expected.as_str()));
         assert_eq!(target.to_string(), "http://h:1");
+        // What is no part of a URL is taken as it is.
+        let target = target.with_user("bob:a%40b");
+        let expected = format!("Basic {}", BASE64.encode("bob:a%40b"));
+        assert_eq!(target.user.as_deref(), Some(expected.as_str()));
         assert!(!format!("{target:?}").contains("cret"));
         let error = Target::parse("ftp://bob:secret@h").unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");

@@ -34,6 +34,10 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// long as for its folder.
 const BIND_PATIENCE: Duration = Duration::from_secs(2);
 const BIND_PAUSE: Duration = Duration::from_millis(10);
+/// Other nodes are looked for this often,
+const DISCOVER_AGAIN: Duration = Duration::from_millis(500);
+/// and it is said this often that there are none.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How often a node looks whether it has been removed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Passwords alone keep nobody out.
@@ -68,7 +72,10 @@ pub async fn run(
     let joins = !through.is_empty();
     let restored = match &settings.auto_restore {
         Some(config) if !(is_new && joins) => backup::fetch(config, folder, is_new).await?,
-        _ => None,
+        _ => {
+            backup::forget(folder)?;
+            None
+        }
     };
     let prepared = prepare(&settings, folder, &name, joins, security.proves())?;
     let identity = prepared.identity.clone();
@@ -196,7 +203,22 @@ async fn members(
             Part::Join(address) => vec![address],
         });
     }
-    Ok(founding::addresses(&settings.join, discovery).await)
+    let mut said: Option<Instant> = None;
+    loop {
+        let found = founding::addresses(&settings.join, discovery).await;
+        let Some(discovery) = discovery.filter(|_| is_new && found.is_empty()) else {
+            return Ok(found);
+        };
+        // Nobody is known to be there; that nobody is there is something else.
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            let name = &discovery.name;
+            note(format_args!(
+                "{name} leads to no node yet: waiting, as a cluster that is to be found is not founded"
+            ));
+            said = Some(Instant::now());
+        }
+        sleep(DISCOVER_AGAIN).await;
+    }
 }
 
 /// Tells the operator who this is, and who is let in.
@@ -237,7 +259,7 @@ fn interface(
         queue: Queue::start(node.clone(), counters, settings.queue),
         auto_backups: auto_backups(settings, node, folder),
         users,
-        hashing: Arc::new(Semaphore::new(1)),
+        hashing: api::Hashing::default(),
         allow_origin: settings.allow_origin.clone(),
     }
 }

@@ -129,9 +129,7 @@ async fn member(api: &Api, body: &[u8]) -> Result<NodeId, ApiError> {
         ));
     };
     let status = api.status().await?;
-    let Some(id) = status.member(wanted) else {
-        return Err(ApiError::NotFound(format!("{wanted} is not a member")));
-    };
+    let id = status.member(wanted)?;
     if status.members.len() == 1 {
         return Err(ApiError::Conflict(
             "the last member cannot be removed".into(),

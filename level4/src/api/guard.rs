@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use tokio::sync::Semaphore;
 
 use super::Api;
 use crate::security::Permission::{
@@ -24,6 +25,10 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"rqlite\""
 
 /// What a browser hears.
 const ELSEWHERE: &str = "pages of this origin may not change anything here: see --allow-origin\n";
+
+/// So many requests wait for their passwords to be compared with hashes.
+const WAITING_FOR_HASH: usize = 32;
+const BUSY: &str = "too many passwords are being looked at: try again\n";
 
 /// What a request needs; for what is nowhere here only who may do everything hears that there is nothing.
 fn needed(method: &Method, path: &str) -> &'static [Permission] {
@@ -56,7 +61,14 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
     };
     let needed = needed(request.method(), request.uri().path());
     let shown = shown(request.headers());
-    let may = request.method() == Method::OPTIONS || may(&api, credentials, shown, needed).await;
+    let may = if request.method() == Method::OPTIONS {
+        true
+    } else {
+        let Some(may) = may(&api, credentials, shown, needed).await else {
+            return (StatusCode::SERVICE_UNAVAILABLE, BUSY).into_response();
+        };
+        may
+    };
     let counter = if may {
         &api.counters.auth_ok
     } else {
@@ -89,30 +101,39 @@ fn is_welcome(api: &Api, request: &Request) -> bool {
         return true;
     };
     let own = origin.split_once("://").map(|(_, authority)| authority);
-    let allowed = api.allow_origin.as_deref();
+    // Not of every origin, where a browser may add a password that it has kept.
+    let has_users = api.users.borrow().is_some();
+    let allowed = api
+        .allow_origin
+        .as_deref()
+        .filter(|&allowed| allowed != "*" || !has_users);
     own.is_some() && own == text(header::HOST) || allowed == Some("*") || allowed == Some(origin)
 }
 
+/// Whether he may; `None`: too many want to know.
 async fn may(
     api: &Api,
     credentials: Arc<Credentials>,
     shown: Option<(String, String)>,
     needed: &[Permission],
-) -> bool {
+) -> Option<bool> {
     if credentials.everybody_may(needed) {
-        return true;
+        return Some(true);
     }
     let Some((name, password)) = shown else {
-        return false;
+        return Some(false);
     };
     let is_user = match credentials.look(&name, &password) {
         Known::Right => true,
         Known::Wrong => false,
         Known::NotYet => {
-            // One at a time: whoever tries passwords takes no more than one core.
-            let _turn = api.hashing.acquire().await;
+            let waiting = api.hashing.waiting.clone().try_acquire_owned().ok()?;
+            // One at a time: whoever tries passwords takes no more than one core, and if he hangs up, the turn
+            // is over when the work is.
+            let turn = api.hashing.turn.clone().acquire_owned().await.ok()?;
             let (credentials, name) = (credentials.clone(), name.clone());
             let verify = move || {
+                let _held = (waiting, turn);
                 // The one before may have shown the same.
                 credentials.look(&name, &password) == Known::Right
                     || credentials.verify(&name, &password)
@@ -120,7 +141,25 @@ async fn may(
             tokio::task::spawn_blocking(verify).await.unwrap_or(false)
         }
     };
-    is_user && credentials.user_may(&name, needed)
+    Some(is_user && credentials.user_may(&name, needed))
+}
+
+/// Who compares passwords with hashes.
+#[derive(Debug, Clone)]
+pub struct Hashing {
+    /// Whoever has it does.
+    turn: Arc<Semaphore>,
+    /// Places for it and those who wait for it.
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(WAITING_FOR_HASH)),
+        }
+    }
 }
 
 /// Name and password as a client shows them.

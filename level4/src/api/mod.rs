@@ -35,6 +35,7 @@ use crate::node::{Node, PendingRead};
 use crate::reload::Users;
 use crate::transport::Transport;
 use error::ApiError;
+pub use guard::Hashing;
 pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Format, Queue, write_backup};
 
 /// What handlers share.
@@ -62,8 +63,8 @@ pub struct Api {
     pub auto_backups: Option<Arc<Backups>>,
     /// Who may ask for what.
     pub users: watch::Receiver<Users>,
-    /// Whoever has it compares a password with a hash.
-    pub hashing: Arc<Semaphore>,
+    /// Who compares passwords with hashes.
+    pub hashing: Hashing,
     /// Web pages of this origin may ask.
     pub allow_origin: Option<String>,
 }
@@ -111,13 +112,43 @@ impl Status {
         name.map_or_else(|| id.to_string(), |name| MemberName::parse(name).id(id))
     }
 
-    /// The member that is called so, has this number or this address.
-    fn member(&self, wanted: &str) -> Option<NodeId> {
-        let is_it = |(id, name): &(&NodeId, &String)| {
-            let name = MemberName::parse(name);
-            name.address == wanted || name.label == Some(wanted) || id.to_string() == wanted
+    /// The members that have this number; or else this address; or else are called so, of which there may be
+    /// several: one that lost its disk and its address comes back as another.
+    fn members_called(&self, wanted: &str) -> Vec<NodeId> {
+        let ids = |is_it: &dyn Fn(NodeId, MemberName) -> bool| -> Vec<NodeId> {
+            let members = self.members.iter();
+            let parsed = members.map(|(&id, name)| (id, MemberName::parse(name)));
+            parsed
+                .filter(|&(id, name)| is_it(id, name))
+                .map(|(id, _)| id)
+                .collect()
         };
-        self.members.iter().find(is_it).map(|(&id, _)| id)
+        let by_number = ids(&|id, _| id.to_string() == wanted);
+        let by_address = ids(&|_, name| name.address == wanted);
+        let by_label = ids(&|_, name| name.label == Some(wanted));
+        let found = [by_number, by_address, by_label];
+        found
+            .into_iter()
+            .find(|ids| !ids.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// The one member that [`Status::members_called`] finds.
+    fn member(&self, wanted: &str) -> Result<NodeId, ApiError> {
+        match self.members_called(wanted)[..] {
+            [] => Err(ApiError::NotFound(format!("{wanted} is not a member"))),
+            [id] => Ok(id),
+            ref several => {
+                let numbers: Vec<String> = several.iter().map(NodeId::to_string).collect();
+                let numbers = numbers.join(", ");
+                Err(ApiError::Conflict(
+                    format!(
+                        "several members are called {wanted}: name one by its number, {numbers}"
+                    )
+                    .into(),
+                ))
+            }
+        }
     }
 }
 

@@ -162,7 +162,10 @@ fn time(text: &str) -> Result<Duration, String> {
 fn store(kind: &str, sub: Json) -> Result<Store, String> {
     let text = |error: serde_json::Error| format!("sub: {}", without_values(&error));
     match kind {
-        "file" => serde_json::from_value(sub).map(Store::Folder).map_err(text),
+        "file" => serde_json::from_value(sub).map_err(text).and_then(|mut folder: Folder| {
+            folder.fix()?;
+            Ok(Store::Folder(folder))
+        }),
         "s3" => serde_json::from_value(sub).map_err(text).and_then(|s3: S3| {
             s3.check()?;
             Ok(Store::S3(s3))

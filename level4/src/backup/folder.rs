@@ -42,9 +42,18 @@ impl Folder {
         self.dir.join(format!("{}.sha256", self.name))
     }
 
-    /// Whether the last one was the same.
+    /// Whatever folder the process works in later, this one is meant.
+    pub(super) fn fix(&mut self) -> Result<(), String> {
+        let fixed = std::path::absolute(&self.dir);
+        self.dir = fixed.map_err(|error| format!("{}: {error}", self.dir.display()))?;
+        Ok(())
+    }
+
+    /// Whether the last one was the same, and is still there.
     pub(super) fn has(&self, file: &Ready) -> bool {
-        fs::read_to_string(self.mark()).is_ok_and(|mark| mark.trim() == file.digest())
+        let there = fs::metadata(self.dir.join(&self.name));
+        there.is_ok_and(|there| there.len() == file.length)
+            && fs::read_to_string(self.mark()).is_ok_and(|mark| mark.trim() == file.digest())
     }
 
     /// Copies the file there: it is whole, or not there.
@@ -55,9 +64,13 @@ impl Folder {
         let copy = || {
             fs::copy(&file.path, &partial)?;
             File::open(&partial)?.sync_all()?;
-            fs::rename(&partial, &path)
+            fs::rename(&partial, &path)?;
+            File::open(&self.dir)?.sync_all()
         };
         copy().map_err(failed(&path))?;
+        if !prefix.is_empty() {
+            return Ok(());
+        }
         let mark = self.mark();
         fs::write(&mark, file.digest() + "\n").map_err(failed(&mark))
     }
@@ -72,5 +85,33 @@ impl Folder {
             file => file.map_err(failed(&path))?,
         };
         io::copy(&mut file, out).map(|_| ()).map_err(failed(&path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_any_more_is_put_there_again() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("made");
+        fs::write(&path, "content").unwrap();
+        let file = Ready {
+            path,
+            length: 7,
+            digest: [9; 32],
+        };
+        let folder = Folder {
+            dir: home.path().join("backups"),
+            name: "db".to_owned(),
+        };
+        // One with the time in its name is not the one that is asked for.
+        folder.put(&file, "20260131235959_").unwrap();
+        assert!(!folder.has(&file));
+        folder.put(&file, "").unwrap();
+        assert!(folder.has(&file));
+        fs::remove_file(folder.dir.join("db")).unwrap();
+        assert!(!folder.has(&file));
     }
 }

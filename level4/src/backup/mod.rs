@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::api::{Format, write_backup};
 use crate::database::DumpError;
@@ -27,7 +27,10 @@ use crate::node::Node;
 use crate::notes::note;
 use crate::stack::Stack;
 pub use config::{BackupConfig, ConfigError, RestoreConfig, Store};
-pub use restore::{RestoreError, Restored, fetch, put_in_place};
+pub use restore::{RestoreError, Restored, fetch, forget, put_in_place};
+
+/// A store may take so long for an answer, and for each MiB that it is sent a second more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// After a failure it is tried again so soon, or after the interval, if that is shorter.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
@@ -61,6 +64,14 @@ pub enum BackupError {
         status: u16,
         /// Its words.
         text: String,
+    },
+    /// The store takes too long.
+    #[error("{place} has not taken it in {seconds} s")]
+    Late {
+        /// The store.
+        place: String,
+        /// How long was waited.
+        seconds: u64,
     },
     /// There is none.
     #[error("there is no backup at {0}")]
@@ -185,10 +196,19 @@ impl Backups {
         let file = making.await.map_err(|_| BackupError::NoState)??;
         let is_same = sent.as_ref().is_some_and(|sent| sent.digest == file.digest);
         // Where names begin with the time, what is there has another name.
-        let is_there = is_same || !config.timestamp && config.store.has(&file).await;
-        if !is_there {
-            config.store.put(&file, config.timestamp).await?;
-        }
+        let patience = PATIENCE + Duration::from_secs(file.length >> 20);
+        let store = async {
+            let is_there = is_same || !config.timestamp && config.store.has(&file).await;
+            if !is_there {
+                config.store.put(&file, config.timestamp).await?;
+            }
+            Ok::<_, BackupError>(is_there)
+        };
+        let stored = timeout(patience, store).await;
+        let is_there = stored.map_err(|_| BackupError::Late {
+            place: config.store.to_string(),
+            seconds: patience.as_secs(),
+        })??;
         // It is made anew each time.
         let _ = std::fs::remove_file(&path);
         *sent = Some(Sent {
@@ -200,7 +220,7 @@ impl Backups {
 }
 
 /// A file ready to be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ready {
     path: PathBuf,
     length: u64,
@@ -274,7 +294,13 @@ impl Store {
     async fn put(&self, file: &Ready, timestamp: bool) -> Result<(), BackupError> {
         let prefix = if timestamp { stamp() } else { String::new() };
         match self {
-            Self::Folder(folder) => folder.put(file, &prefix),
+            Self::Folder(folder) => {
+                let (folder, file) = (folder.clone(), file.clone());
+                let put = move || folder.put(&file, &prefix);
+                // A disk may take long, or for ever.
+                let put = tokio::task::spawn_blocking(put).await;
+                put.map_err(|_| BackupError::NoState)?
+            }
             Self::S3(s3) => s3.put(file, &prefix).await,
         }
     }

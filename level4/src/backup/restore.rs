@@ -1,7 +1,7 @@
 //! The first start of a cluster from a backup.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, BufReader, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
@@ -20,8 +20,8 @@ use crate::statement::Outcome;
 const MARK: &str = "restoring";
 /// How a gzip file begins (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// The largest backup, bytes.
-const LIMIT: u64 = 8 * 1024 * 1024 * 1024;
+/// The largest backup, bytes: as large as a database may be.
+const LIMIT: u64 = 1024 * 1024 * 1024;
 
 /// Why a cluster does not begin with its backup.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,52 @@ pub struct Restored {
     mark: PathBuf,
 }
 
+/// The node does not begin with a backup, and never will: what clients write from now on must not be replaced.
+///
+/// # Errors
+///
+/// If the mark of an earlier attempt cannot be taken away.
+pub fn forget(folder: &Path) -> Result<(), RestoreError> {
+    unmark(&folder.join(MARK))
+}
+
+fn unmark(mark: &Path) -> Result<(), RestoreError> {
+    match fs::remove_file(mark) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed
+            .and_then(|()| sync_folder(mark))
+            .map_err(failed(mark)),
+    }
+}
+
+/// What is in the folder of this file is on disk.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    file.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Takes no more bytes than a backup may have.
+struct Limited<W> {
+    out: W,
+    left: u64,
+}
+
+impl<W: Write> Write for Limited<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(too_long)?;
+        self.out.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::other("the backup has more than 1 GiB")
+}
+
 fn failed(path: &Path) -> impl Fn(io::Error) -> RestoreError {
     let path = path.to_owned();
     move |cause| RestoreError::File {
@@ -93,7 +139,11 @@ pub async fn fetch(
             .truncate(true)
             .open(&partial)
             .map_err(failed(&partial))?;
-        config.store.get(&mut file).await?;
+        let mut limited = Limited {
+            out: &mut file,
+            left: LIMIT,
+        };
+        config.store.get(&mut limited).await?;
         Ok::<_, RestoreError>(file)
     };
     let late = |_| RestoreError::Late {
@@ -109,7 +159,9 @@ pub async fn fetch(
     let _ = fs::remove_file(&partial);
     match read {
         Ok(bytes) => {
-            fs::write(&mark, "").map_err(failed(&mark))?;
+            fs::write(&mark, "")
+                .and_then(|()| sync_folder(&mark))
+                .map_err(failed(&mark))?;
             note(format_args!(
                 "beginning with the backup at {place}: {} bytes",
                 bytes.len()
@@ -118,6 +170,7 @@ pub async fn fetch(
             Ok(Some(Restored { bytes, mark }))
         }
         Err(error) if config.continue_on_failure => {
+            unmark(&mark)?;
             note(format_args!("{error}; beginning with an empty database"));
             Ok(None)
         }
@@ -141,7 +194,7 @@ fn read(mut file: File) -> io::Result<Vec<u8>> {
         limited.take(LIMIT + 1).read_to_end(&mut whole)?;
     }
     if whole.len() as u64 > LIMIT {
-        return Err(io::Error::other("it has more than 8 GiB"));
+        return Err(too_long());
     }
     Ok(whole)
 }
@@ -164,14 +217,45 @@ pub async fn put_in_place(node: &Node, restored: Restored) -> Result<(), Restore
     };
     match reason {
         Some(reason) => Err(RestoreError::NoDatabase(reason)),
-        None => fs::remove_file(&mark).map_err(failed(&mark)),
+        None => unmark(&mark),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn a_cluster_that_begins_without_its_backup_never_gets_it_later() {
+        let home = tempfile::tempdir().unwrap();
+        let missing = home.path().join("none");
+        let file = home.path().join("restore.json");
+        let text = serde_json::json!({
+            "version": 1, "type": "file", "continue_on_failure": true, "sub": {"dir": missing},
+        });
+        fs::write(&file, text.to_string()).unwrap();
+        let config = RestoreConfig::load(&file).unwrap();
+        // An earlier start had fetched one that was no database, and it was taken away since.
+        let mark = home.path().join(MARK);
+        fs::write(&mark, "").unwrap();
+        assert!(fetch(&config, home.path(), false).await.unwrap().is_none());
+        assert!(!mark.exists());
+        fs::write(&mark, "").unwrap();
+        forget(home.path()).unwrap();
+        forget(home.path()).unwrap();
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn no_more_is_taken_than_a_database_may_have() {
+        let mut out = Limited {
+            out: Vec::new(),
+            left: 3,
+        };
+        out.write_all(b"abc").unwrap();
+        assert!(out.write_all(b"d").is_err());
+        assert_eq!(out.out, b"abc");
+    }
 
     #[test]
     fn files_are_read_compressed_or_not() {

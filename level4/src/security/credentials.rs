@@ -3,8 +3,8 @@
 //! It protects what clients may do. Peers prove themselves otherwise ([`super`]).
 //!
 //! A password stands there as it is, or as a bcrypt hash, which is then no password itself. Either is
-//! compared in a time that tells nothing of it, and a user that does not exist takes as long as one that
-//! does. bcrypt is slow on purpose, so a password that was right is remembered, as a MAC by a key that this
+//! compared in a time that tells nothing of it, and a user that does not exist takes as long as the one whose
+//! hash is the most costly (names of others can be told by the time). bcrypt is slow on purpose, so a password that was right is remembered, as a MAC by a key that this
 //! process drew.
 
 use std::collections::{BTreeSet, HashMap};

@@ -84,6 +84,7 @@ fn successor(body: &[u8], status: &Status) -> Result<Option<NodeId>, ApiError> {
     let wanted = json["id"].as_str().ok_or_else(|| ApiError::bad(form))?;
     let found = status
         .member(wanted)
+        .ok()
         .filter(|id| status.voters.contains(id));
     let none = || ApiError::Internal(format!("stepdown: {wanted} is no voter"));
     found.map(Some).ok_or_else(none)
