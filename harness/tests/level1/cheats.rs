@@ -204,9 +204,10 @@ fn two_coins_need_two_pushes() {
 #[test]
 fn master_only_and_forward_only() {
     let chain = Chain::new();
-    let genesis = chain.head();
-    let head = chain.land("ada");
-    let output = chain.push_master("bob", genesis);
+    // A coin itself, which the ledger's first commit need not be.
+    let old = chain.land("ada");
+    let head = chain.land("bob l.@b-c_d");
+    let output = chain.push_master("bob", old);
     chain.assert_refused(head, &output, "forced", "already in its history");
 
     let output = chain.push("bob", &[":refs/heads/master"]);

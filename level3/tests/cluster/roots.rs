@@ -1,15 +1,11 @@
 //! Several roots: each is indexed, answered from, followed and removed by itself.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Cluster, Master, encode, oracle, request, results, write_tree};
+use crate::common::{Cluster, Master, encode, oracle, request, results, write_tree};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,13 +1,9 @@
 //! The query language, files by name, facets, `best`, `/file` and `/tree`, through HTTP.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use common::{Cluster, encode, request, write_tree};
+use crate::common::{Cluster, encode, request, write_tree};
 use proptest::prelude::*;
 use regex_automata::meta;
 use serde_json::{Value, json};

@@ -1,9 +1,5 @@
 //! The real program: `start-servers`, its flags, and what SIGKILL does to it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -11,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Instant;
 
-use common::{PATIENCE, get, oracle, results, write_tree};
+use crate::common::{PATIENCE, get, oracle, results, write_tree};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -329,7 +325,7 @@ fn a_full_disk_leaves_the_old_state_and_no_rubbish() {
     let mut child = node("400");
     let mut config = level3::Config::new(vec![address.parse().unwrap()]);
     config.data = None;
-    let master = common::Master::start(config);
+    let master = crate::common::Master::start(config);
     master.until("/healthcheck", |status, _| status == 200);
     master.index(tree.path());
     let files = || fs::read_dir(data.join("node-1/shard-1")).unwrap().count();
@@ -402,7 +398,7 @@ fn a_master_that_may_open_no_more_files_says_so_and_loses_nothing() {
     const CLIENTS: usize = 30;
     let tree = tempfile::tempdir().unwrap();
     write_tree(tree.path(), [("file", "needle\n")]);
-    let mut cluster = common::Cluster::start(1, |_| {});
+    let mut cluster = crate::common::Cluster::start(1, |_| {});
     let level3::Endpoint::Tcp(node) = cluster.config.nodes[0].clone() else {
         unreachable!()
     };
@@ -494,7 +490,7 @@ fn over_unix(socket: &Path, head: &str) -> String {
 fn a_master_listens_at_a_unix_socket_for_programs_on_this_host() {
     let (dir, tree) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_tree(tree.path(), [("file", "needle\n")]);
-    let cluster = common::Cluster::start(1, |_| {});
+    let cluster = crate::common::Cluster::start(1, |_| {});
     let socket = dir.path().join("master");
     let start = || {
         let mut child = Command::new(env!("CARGO_BIN_EXE_level3"))

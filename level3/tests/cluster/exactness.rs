@@ -1,13 +1,9 @@
 //! Property tests: random trees and needles, our answer against reading every line.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::fs;
 use std::sync::LazyLock;
 
-use common::{Cluster, oracle, write_tree};
+use crate::common::{Cluster, oracle, write_tree};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 

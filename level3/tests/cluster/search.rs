@@ -1,10 +1,6 @@
 //! `/search`: expressions, case, paths, limits, context.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
-use common::{Cluster, encode, write_tree};
+use crate::common::{Cluster, encode, write_tree};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::LazyLock;

@@ -1,15 +1,11 @@
 //! The 2014 contract, asked over HTTP.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
-use common::{Cluster, encode, get, oracle, results, write_tree};
+use crate::common::{Cluster, encode, get, oracle, results, write_tree};
 use serde_json::json;
 
 #[test]
@@ -192,7 +188,9 @@ fn connections_are_kept_and_answers_come_in_turn() {
     let cluster = Cluster::start(2, |_| {});
     cluster.master.index(tree.path());
     let mut stream = TcpStream::connect(cluster.master.address).unwrap();
-    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    stream
+        .set_read_timeout(Some(crate::common::PATIENCE))
+        .unwrap();
     for needle in ["one", "two", "three", "one"] {
         stream
             .write_all(format!("GET /?q={needle} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())

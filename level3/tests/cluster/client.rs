@@ -1,12 +1,8 @@
 //! `level3 search` on the real binary: output, colours and statuses.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::process::Command;
 
-use common::{Cluster, write_tree};
+use crate::common::{Cluster, write_tree};
 
 /// Status, output and errors.
 fn search(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String, String) {

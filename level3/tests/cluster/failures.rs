@@ -1,16 +1,12 @@
 //! Nodes that die, crawl, come back, or have their disk damaged; masters that forget.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use common::{Cluster, Master, oracle, results, write_tree};
+use crate::common::{Cluster, Master, oracle, results, write_tree};
 use level3::Endpoint;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -208,7 +204,7 @@ fn a_silent_replica_is_hedged() {
     });
     let mut config = cluster.config.clone();
     config.nodes[0] = Endpoint::Tcp(address.to_string());
-    config.node_timeout = common::PATIENCE * 10;
+    config.node_timeout = crate::common::PATIENCE * 10;
     let master = Master::start(config);
     assert_eq!(master.find(b"needle"), oracle(tree.path(), b"needle"));
     drop(master);

@@ -1,16 +1,12 @@
 //! Answers are never silently stale, and come from one state of one tree: random changes, of the
 //! kinds that times of files do not show, against reading every file.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
-
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Cluster, encode, oracle, request, results, write_tree};
+use crate::common::{Cluster, encode, oracle, request, results, write_tree};
 use serde_json::Value;
 use tempfile::TempDir;
 
