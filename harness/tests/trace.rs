@@ -289,7 +289,10 @@ fn two_runs_are_one_above_the_other_on_one_axis() {
     browser.until_shown("#title", "a.jsonl above b.jsonl");
     browser.value("tellStory(app, 'c0-1')");
     browser.until_shown("#request-said", "a.jsonl: answered after 15 ms");
-    browser.until_shown("#request-said", "b.jsonl: given up, outcome unknown, after 17 ms");
+    browser.until_shown(
+        "#request-said",
+        "b.jsonl: given up, outcome unknown, after 17 ms",
+    );
     assert_eq!(
         browser.value("document.querySelectorAll('.node').length"),
         6
