@@ -133,10 +133,11 @@ struct Flags {
     /// nodes in one folder are one run.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Keep the database in the node's folder, and not in memory: it may be larger than that
+    /// Keep the database in the node's folder, and not in memory (new: keep backups)
     ///
     /// A process that starts again executes nothing a second time. A folder can be used with and without it
-    /// in turn.
+    /// in turn. The database may still have 1 GiB at most, and while a snapshot is sent to another node or a
+    /// file is loaded, it is whole in memory.
     #[arg(long)]
     on_disk: bool,
     /// Say on stderr what happens between nodes

@@ -66,6 +66,8 @@ pub async fn run(
     let name = addresses.name.clone();
     let is_new = !has_state(folder);
     let through = tokio::select! {
+        // A node that is told to end at once has begun, too, unless it has to wait for others.
+        biased;
         through = members(&settings, is_new, &name, &security, &ports) => through?,
         () = &mut shutdown => return Ok(()),
     };

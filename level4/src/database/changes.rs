@@ -270,13 +270,18 @@ impl Changes {
         generation: u64,
         after: Option<u64>,
     ) -> io::Result<Self> {
+        let path = path(folder, generation);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
-            .open(path(folder, generation))?;
-        write_at(&file, &owner.header(generation, after), 0)?;
+            .open(&path)?;
+        if let Err(error) = write_at(&file, &owner.header(generation, after), 0) {
+            // An empty one means nothing, also if it stays.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Self {
             file,
             end: HEADER as u64,
@@ -316,8 +321,9 @@ impl Changes {
             let bytes = fs::read(&name)?;
             let damaged = || Doubt::Damaged(name.display().to_string());
             if last.is_some() && bytes.len() < HEADER {
-                // The process was killed before it came to write anything there.
-                break;
+                // The process was killed, or had no room, before it came to write anything there; the next file goes on
+                // from the one before.
+                continue;
             }
             let header = bytes.get(..HEADER).ok_or_else(damaged)?;
             // The first file may go on from one before the snapshot.
@@ -374,4 +380,28 @@ fn scan(bytes: &[u8], records: &mut Vec<Record>) -> Result<u64, Malformed> {
         at = start + payload.len();
     }
     Ok(at as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_never_begun_does_not_hide_those_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner {
+            node: NodeId::new(7),
+            boot: Boot::other(),
+        };
+        let create = |generation, after| Changes::create(folder.path(), &owner, generation, after);
+        let load = || Changes::load(folder.path(), &owner, 1);
+        create(1, None).unwrap();
+        fs::write(path(folder.path(), 2), "").unwrap();
+        assert_eq!(load().unwrap().1.generation, 1);
+        create(3, Some(1)).unwrap();
+        assert_eq!(load().unwrap().1.generation, 3);
+        // One that goes on from what is not there is another matter.
+        create(4, Some(2)).unwrap();
+        assert!(matches!(load(), Err(Doubt::Damaged(_))));
+    }
 }

@@ -100,17 +100,19 @@ impl Shelf {
     /// # Errors
     ///
     /// If it is not the one that is kept, or cannot be read.
-    pub fn whole(&self, state: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    pub fn whole(shelf: Option<&Self>, state: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let (.., file) = super::parts(state).map_err(malformed)?;
         let Some(map) = Map::read(file) else {
             return Ok(None);
         };
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = || io::Error::other("the snapshot's pages are not kept");
+        let kept = &shelf.ok_or_else(gone)?.kept;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, image) = kept
             .as_ref()
             .filter(|(generation, _)| *generation == map.generation)
-            .ok_or_else(|| io::Error::other("the snapshot's pages are not kept"))?;
+            .ok_or_else(gone)?;
         let mut whole = state[..state.len() - file.len()].to_vec();
         image.append_to(&mut whole)?;
         Ok(Some(whole))
@@ -142,13 +144,23 @@ impl Reference {
     }
 
     /// Makes the pages durable.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be, or one of them is known to be damaged: the snapshot before this one, and the log, can
+    /// still make it anew. No second try helps.
     pub fn sync(&self) -> io::Result<()> {
-        self.shelf.store.sync().map_err(|error| {
-            // What was written may be gone from the page cache, too, and no second try would tell, not even
-            // if there was only no room.
-            let _ = Database::distrust(&self.shelf.folder);
-            io::Error::other(error)
-        })
+        let store = &self.shelf.store;
+        let synced = store.sync().map_err(io::Error::other);
+        let whole = synced.and_then(|()| {
+            if store.is_damaged() {
+                return Err(io::Error::other("a page of the database is damaged"));
+            }
+            Ok(())
+        });
+        // What was written may be gone from the page cache, too, and no second try would tell, not even if
+        // there was only no room.
+        whole.inspect_err(|_| drop(Database::distrust(&self.shelf.folder)))
     }
 
     /// The map is durable: its pages stay, and those of the one before may go.
@@ -296,6 +308,11 @@ impl Database {
             store: Store::open(&folder.join("pages"))?,
             kept: Mutex::default(),
         });
+        // Snapshots are to be lists of what is in there.
+        fs::File::open(folder)?.sync_all()?;
+        folder
+            .parent()
+            .map_or(Ok(()), |home| fs::File::open(home)?.sync_all())?;
         let disk = Disk {
             is_trusted: boot.is_some() && Boot::noted(folder) == boot,
             owner: boot.map(|boot| Owner { node, boot }),

@@ -16,7 +16,7 @@ use crate::consensus::{Applied, Apply, Core, MemoryLog, Persist, Start, Timing, 
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
 use crate::ids::{ClusterId, Index, NodeId, Term};
-use crate::log::{Folder, Log, LogError};
+use crate::log::{Disk as _, Folder, Log, LogError};
 use crate::machine::{ApplyError, Machine};
 use crate::notes::note;
 
@@ -123,7 +123,9 @@ pub fn prepare(
 ) -> Result<Prepared, RecoverError> {
     let lock = lock(home)?;
     let folder = home.join("log");
-    let disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
+    let mut disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
+    // A snapshot may have been renamed just before the process was killed; what came before it goes now.
+    disk.sync_folder().map_err(RecoverError::file(&folder))?;
     let (mut log, mut recovered) = Log::open(disk)?;
     let file = home.join("node");
     let identity = Identity::load(home).map_err(RecoverError::file(&file))?;

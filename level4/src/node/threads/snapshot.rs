@@ -63,10 +63,8 @@ pub(in crate::node) fn run(
             Save::OfferSaved(before) => {
                 let saved = snapshot::load(&folder)?;
                 let early = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
-                let whole = early.map(|saved| match shelf {
-                    Some(shelf) => with_state(saved, |state| shelf.whole(state)),
-                    None => Ok(saved),
-                });
+                let whole = |state: &[u8]| Shelf::whole(shelf, state);
+                let whole = early.map(|saved| with_state(saved, whole));
                 let _ = core.send(Input::Offer(whole.and_then(readable)));
                 continue;
             }
