@@ -20,7 +20,13 @@ async function ask(path, options) {
   const text = await answer.text();
   if (answer.status === 401) throw new Error("this needs a permission that you have not");
   if (!answer.ok) throw new Error(text.trim() || `${answer.status} ${answer.statusText}`);
-  return JSON.parse(text);
+  return JSON.parse(text, exact);
+}
+
+/** Integers of 64 bits are whole, where the browser tells how they are written. */
+function exact(_key, value, context) {
+  const isRounded = Number.isInteger(value) && !Number.isSafeInteger(value);
+  return isRounded && /^-?\d+$/.test(context?.source ?? "") ? BigInt(context.source) : value;
 }
 
 const post = (path, body) =>
@@ -99,7 +105,7 @@ function shown(result) {
 
 function cell(value) {
   if (value === null) return element("td", "NULL", { class: "null" });
-  if (typeof value === "number") return element("td", String(value), { class: "number" });
+  if (typeof value === "number" || typeof value === "bigint") return element("td", String(value), { class: "number" });
   if (Array.isArray(value)) {
     const digits = value.map((byte) => byte.toString(16).padStart(2, "0")).join("");
     return element("td", `x'${digits}'`);

@@ -151,7 +151,7 @@ enum Program {
 }
 
 fn main() -> ExitCode {
-    let flags = match Flags::try_parse() {
+    let mut flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => {
             // A closed terminal is no reason to fail differently.
@@ -163,7 +163,6 @@ fn main() -> ExitCode {
             };
         }
     };
-    let mut flags = flags;
     if let Some(Program::Shell(shell)) = flags.program.take() {
         return match prompt::run(shell) {
             Ok(true) => ExitCode::SUCCESS,

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::addresses::Addresses;
 use crate::backup::Backups;
-use crate::consensus::{Answer, AnswerKind, Status};
+use crate::consensus::{Answer, AnswerKind, Members, Status};
 use crate::database::ReadAnswer;
 use crate::ids::NodeId;
 use crate::message::Command;
@@ -112,44 +112,40 @@ impl Status {
         name.map_or_else(|| id.to_string(), |name| MemberName::parse(name).id(id))
     }
 
-    /// The members that have this number; or else this address; or else are called so, of which there may be
-    /// several: one that lost its disk and its address comes back as another.
-    fn members_called(&self, wanted: &str) -> Vec<NodeId> {
-        let ids = |is_it: &dyn Fn(NodeId, MemberName) -> bool| -> Vec<NodeId> {
-            let members = self.members.iter();
-            let parsed = members.map(|(&id, name)| (id, MemberName::parse(name)));
-            parsed
-                .filter(|&(id, name)| is_it(id, name))
-                .map(|(id, _)| id)
-                .collect()
-        };
-        let by_number = ids(&|id, _| id.to_string() == wanted);
-        let by_address = ids(&|_, name| name.address == wanted);
-        let by_label = ids(&|_, name| name.label == Some(wanted));
-        let found = [by_number, by_address, by_label];
-        found
-            .into_iter()
-            .find(|ids| !ids.is_empty())
-            .unwrap_or_default()
-    }
-
-    /// The one member that [`Status::members_called`] finds.
+    /// The one member that is named.
     fn member(&self, wanted: &str) -> Result<NodeId, ApiError> {
-        match self.members_called(wanted)[..] {
+        match called(&self.members, wanted)[..] {
             [] => Err(ApiError::NotFound(format!("{wanted} is not a member"))),
             [id] => Ok(id),
             ref several => {
                 let numbers: Vec<String> = several.iter().map(NodeId::to_string).collect();
                 let numbers = numbers.join(", ");
-                Err(ApiError::Conflict(
-                    format!(
-                        "several members are called {wanted}: name one by its number, {numbers}"
-                    )
-                    .into(),
-                ))
+                let reason = format!(
+                    "several members are called {wanted}: name one by its number, {numbers}"
+                );
+                Err(ApiError::Conflict(reason.into()))
             }
         }
     }
+}
+
+/// The members that have this number; or else this address; or else are called so, of which there may be
+/// several: one that lost its disk and its address comes back as another.
+fn called(members: &Members, wanted: &str) -> Vec<NodeId> {
+    let ids = |is_it: &dyn Fn(NodeId, MemberName) -> bool| -> Vec<NodeId> {
+        let members = members
+            .iter()
+            .map(|(&id, name)| (id, MemberName::parse(name)));
+        members
+            .filter(|&(id, name)| is_it(id, name))
+            .map(|(id, _)| id)
+            .collect()
+    };
+    let by_number = ids(&|id, _| id.to_string() == wanted);
+    let by_address = ids(&|_, name| name.address == wanted);
+    let by_label = ids(&|_, name| name.label == Some(wanted));
+    let mut found = [by_number, by_address, by_label].into_iter();
+    found.find(|ids| !ids.is_empty()).unwrap_or_default()
 }
 
 impl Api {
@@ -248,3 +244,25 @@ const MAYBE_EXECUTED: &str =
 /// What a timed-out read has to say.
 const NOT_READ: &str =
     "timed out: the read was not confirmed or not done in time, and has been ended";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_go_by_number_address_or_label_and_a_label_may_be_of_several() {
+        let id = NodeId::new;
+        let members = Members::from([
+            (id(1), "a:1 id=n1".to_owned()),
+            (id(2), "b:1 id=n2".to_owned()),
+            (id(3), "c:1 id=n2".to_owned()),
+            // One may be called as another's address is.
+            (id(4), "d:1 id=a:1".to_owned()),
+        ]);
+        assert_eq!(called(&members, "n1"), [id(1)]);
+        assert_eq!(called(&members, "n2"), [id(2), id(3)]);
+        assert_eq!(called(&members, "a:1"), [id(1)]);
+        assert_eq!(called(&members, &id(3).to_string()), [id(3)]);
+        assert!(called(&members, "n3").is_empty());
+    }
+}

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{sleep, timeout};
 
 use crate::api::{Format, write_backup};
@@ -65,6 +66,9 @@ pub enum BackupError {
         /// Its words.
         text: String,
     },
+    /// A store that took too long may be at the last one still, and reads its file.
+    #[error("the last backup is still on its way to {0}")]
+    Busy(String),
     /// The store takes too long.
     #[error("{place} has not taken it in {seconds} s")]
     Late {
@@ -100,7 +104,12 @@ pub struct Backups {
     /// As the operator wants them.
     pub config: BackupConfig,
     done: Mutex<Done>,
+    /// Whoever has it makes one, and puts it where it goes.
+    turn: Turn,
 }
+
+/// The right to write the file on its way, or to read it, which lasts until nobody does.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// What was sent last by this node.
 struct Sent {
@@ -114,6 +123,7 @@ impl Backups {
         Self {
             config,
             done: Mutex::default(),
+            turn: Turn::default(),
         }
     }
 
@@ -169,6 +179,8 @@ impl Backups {
         if status.role != "leader" || is_old {
             return Ok(None);
         }
+        let busy = |_| BackupError::Busy(self.config.store.to_string());
+        let turn = self.turn.clone().try_lock_owned().map_err(busy)?;
         let view = node.view().await.map_err(|_| BackupError::NoState)?;
         let path = folder.join("backup.partial");
         let config = &self.config;
@@ -195,12 +207,12 @@ impl Backups {
         })?;
         let file = making.await.map_err(|_| BackupError::NoState)??;
         let is_same = sent.as_ref().is_some_and(|sent| sent.digest == file.digest);
-        // Where names begin with the time, what is there has another name.
         let patience = PATIENCE + Duration::from_secs(file.length >> 20);
         let store = async {
+            // Where names begin with the time, what is there has another name.
             let is_there = is_same || !config.timestamp && config.store.has(&file).await;
             if !is_there {
-                config.store.put(&file, config.timestamp).await?;
+                config.store.put(&file, config.timestamp, turn).await?;
             }
             Ok::<_, BackupError>(is_there)
         };
@@ -290,13 +302,22 @@ impl Store {
         }
     }
 
-    /// Puts the file there; its name begins with the time if that is wanted.
-    async fn put(&self, file: &Ready, timestamp: bool) -> Result<(), BackupError> {
+    /// Puts the file there; its name begins with the time if that is wanted. `turn` ends when nobody reads the file
+    /// any more, which may be after this is given up.
+    async fn put(
+        &self,
+        file: &Ready,
+        timestamp: bool,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<(), BackupError> {
         let prefix = if timestamp { stamp() } else { String::new() };
         match self {
             Self::Folder(folder) => {
                 let (folder, file) = (folder.clone(), file.clone());
-                let put = move || folder.put(&file, &prefix);
+                let put = move || {
+                    let _turn = turn;
+                    folder.put(&file, &prefix)
+                };
                 // A disk may take long, or for ever.
                 let put = tokio::task::spawn_blocking(put).await;
                 put.map_err(|_| BackupError::NoState)?

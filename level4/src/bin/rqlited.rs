@@ -1,6 +1,7 @@
 //! `rqlited`: level4 with the command line of rqlite 10.
 
 use std::env;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -28,8 +29,12 @@ fn start() -> anyhow::Result<()> {
     });
     let arguments: Vec<String> = arguments.collect::<Result<_, _>>()?;
     match translate(arguments)? {
-        Launch::Help => print!("{USAGE}"),
-        Launch::Version => println!("rqlited level4-{}", env!("CARGO_PKG_VERSION")),
+        // Nobody may be reading.
+        Launch::Help => drop(write!(std::io::stdout(), "{USAGE}")),
+        Launch::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            drop(writeln!(std::io::stdout(), "rqlited level4-{version}"));
+        }
         Launch::Node {
             settings,
             folder,

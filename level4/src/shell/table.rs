@@ -58,6 +58,24 @@ pub fn text(value: &Json) -> String {
     }
 }
 
+/// Likewise, as a terminal shows it: what would give it orders (ECMA-48) is escaped.
+fn shown(value: &Json, keeps_lines: bool) -> String {
+    let text = text(value);
+    let is_order = |c: char| c.is_control() && !(keeps_lines && matches!(c, '\n' | '\t'));
+    if !text.contains(is_order) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_order(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 /// Writes rows.
 ///
 /// # Errors
@@ -104,7 +122,8 @@ pub fn write(
                     writeln!(out)?;
                 }
                 for (name, cell) in columns.iter().zip(row) {
-                    writeln!(out, "{name:>0$} = {1}", width.unwrap_or(0), text(cell))?;
+                    let (width, cell) = (width.unwrap_or(0), shown(cell, true));
+                    writeln!(out, "{name:>width$} = {cell}")?;
                 }
             }
             Ok(())
@@ -115,11 +134,7 @@ pub fn write(
 fn in_columns(columns: &[String], rows: &[Vec<Json>], out: &mut dyn Write) -> io::Result<()> {
     let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| {
-            row.iter()
-                .map(|cell| text(cell).replace('\n', "\\n"))
-                .collect()
-        })
+        .map(|row| row.iter().map(|cell| shown(cell, false)).collect())
         .collect();
     let mut widths: Vec<usize> = columns.iter().map(|name| name.chars().count()).collect();
     for row in &cells {
@@ -192,5 +207,20 @@ mod tests {
             assert_eq!(Mode::named(mode).unwrap().name(), mode);
         }
         assert_eq!(Mode::named("html"), None);
+    }
+
+    #[test]
+    fn data_give_the_terminal_no_orders() {
+        let columns = ["a".to_owned()];
+        let rows = [vec![json!("\u{1b}[2J\u{9b}31mred\nx")]];
+        for (mode, expected) in [
+            (Mode::Column, "\\u{1b}[2J\\u{9b}31mred\\nx"),
+            (Mode::Line, "a = \\u{1b}[2J\\u{9b}31mred\nx\n"),
+        ] {
+            let mut out = Vec::new();
+            write(mode, &columns, &rows, &mut out).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains(expected), "{out:?}");
+        }
     }
 }

@@ -131,6 +131,33 @@ fn three_nodes_that_expect_each_other_found_one_cluster() {
     eventually(|| nodes[2].child.try_wait().unwrap().is_some());
 }
 
+/// A name that leads nowhere for a while must not make a second cluster.
+#[test]
+fn a_cluster_that_is_to_be_discovered_is_not_founded_because_nobody_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("d");
+    let flags = ["-http-addr", "127.0.0.1:0", "-raft-addr", "127.0.0.1:0"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rqlited"))
+        .args(flags)
+        .args([
+            "-disco-mode",
+            "dns",
+            "-disco-config",
+            r#"{"name": "nobody.invalid"}"#,
+        ])
+        .arg(&folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let waits = |line: &String| line.contains("nobody.invalid leads to no node yet");
+    let waiting = said.lines().map_while(Result::ok).find(waits);
+    signal(child.id(), "TERM");
+    assert!(child.wait().unwrap().success());
+    assert!(waiting.is_some());
+    assert!(!folder.join("log").exists() && !folder.join("node").exists());
+}
+
 #[test]
 fn flags_that_cannot_be_kept_are_refused_with_one_line() {
     for (flags, told) in [

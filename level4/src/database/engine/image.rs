@@ -90,13 +90,14 @@ pub struct Changes<'a> {
 impl Image {
     /// A file with this content, in memory.
     pub fn new(bytes: &[u8]) -> Self {
-        let mut image = Self::default();
-        image.grow(bytes.len());
-        let pages = bytes.chunks(PAGE).enumerate();
-        for (number, bytes) in pages {
+        let mut image = Self {
+            length: bytes.len(),
+            ..Self::default()
+        };
+        for bytes in bytes.chunks(PAGE) {
             let mut page = [0; PAGE];
             page[..bytes.len()].copy_from_slice(bytes);
-            *image.block(number) = Block::Memory(Arc::new(page));
+            image.push(Block::Memory(Arc::new(page)));
         }
         image
     }
@@ -260,7 +261,7 @@ impl Image {
 
     /// A page, to be changed; `keeps`: what is in it matters.
     fn page(&mut self, number: usize, keeps: bool) -> io::Result<&mut Page> {
-        let before = match self.block(number) {
+        let before = match self.at(number) {
             Block::Memory(_) => None,
             Block::Stored(slot) => Some(*slot),
         };
