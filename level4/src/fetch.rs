@@ -273,7 +273,7 @@ impl Fetcher {
             Some(path) => authorities(path)?,
             None => system_authorities()?,
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| FetchError::NoAuthorities(error.to_string()))?

@@ -40,7 +40,7 @@ impl Https {
     ///
     /// If one cannot be read, or they do not belong together.
     pub fn load(files: &HttpsFiles) -> Result<Self, SecurityError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(&files.cert, error))?;

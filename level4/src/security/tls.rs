@@ -124,7 +124,7 @@ impl Tls {
         let chain = certificates(&files.cert)?;
         let key = private_key(&files.key)?;
         let roots = authorities(&files.ca)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let client = Self::client(&provider, &roots, files, chain.clone(), key.clone_key())?;
         let server = Self::server(provider, roots, files, chain, key)?;
         Ok(Self {
