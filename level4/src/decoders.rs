@@ -3,6 +3,8 @@
 
 use crate::codec::Reader;
 use crate::consensus::Members;
+use crate::database::Capturing;
+use crate::database::capture::{Capture, Changes};
 use crate::identity::Identity;
 use crate::ids::NodeId;
 use crate::message::{Batch, PeerMessage};
@@ -25,12 +27,15 @@ pub fn records(bytes: &[u8]) {
     let _ = Batch::decode(bytes);
     let _ = statement::Statements::decode(bytes);
     let _ = statement::Outcome::decode_all(bytes);
+    let _ = Capturing::decode(bytes);
 }
 
 /// A snapshot file, and what is in it.
 pub fn snapshots(bytes: &[u8]) {
     let _ = log::snapshot::decode(bytes);
     let _: Result<Members, _> = crate::consensus::decode_snapshot_members(&mut Reader::new(bytes));
+    let _ = Capture::default().decode(Some(bytes));
+    let _ = Changes::new(bytes.to_vec().into()).list();
 }
 
 /// The file that says who a node is.

@@ -3,16 +3,20 @@
 //! At a port for both, a connection whose first byte is zero is a peer's, or one that begins as TLS does,
 //! where peers speak it and clients do not. Where both do, peers say in their first message what they are
 //! (ALPN). Every other connection speaks HTTP.
+//!
+//! Whoever connects and says nothing, or says it a byte a minute, has a budget of time, and there is a limit of
+//! such and of clients, so that none of them takes the descriptors that the log and other nodes need.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use bytes::BytesMut;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::notes::{detail, note};
@@ -25,6 +29,21 @@ const TLS_HANDSHAKE: u8 = 22;
 const HELLO_LIMIT: usize = 64 * 1024;
 /// A client that speaks TLS has to be done with greeting by then.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// The first byte has to be there by then,
+const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(30);
+/// or by then, while many are waited for.
+const CROWDED_LIMIT: Duration = Duration::from_secs(1);
+/// A request's head has to be there by then; as long a client may keep a connection open between two requests.
+const HEAD_LIMIT: Duration = Duration::from_secs(180);
+/// So many clients may be connected, as far as the process may open so many files,
+const MOST_CLIENTS: usize = 16_384;
+/// and so many connections that have not said what they are.
+const MOST_NEWCOMERS: usize = 1_024;
+/// Files that the process may open and connections do not get: the log's, the database's, those of peers.
+const KEPT_FILES: usize = 128;
+/// What a client hears for whom there is no place.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 44\r\n\r\ntoo many clients are connected to this node\n";
 /// What a client hears that speaks no TLS where it should.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 31\r\n\r\nthis node speaks HTTPS, no HTTP";
@@ -40,6 +59,40 @@ pub enum Door {
     Peers,
 }
 
+/// How many may be connected.
+#[derive(Debug, Clone)]
+pub struct Places {
+    clients: Arc<Semaphore>,
+    newcomers: Arc<Semaphore>,
+    newcomers_limit: usize,
+}
+
+impl Places {
+    /// As many as the process may open files for.
+    pub fn of_process() -> Self {
+        let limit = getrlimit(Resource::Nofile).current;
+        let files = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        let rest = files.saturating_sub(KEPT_FILES).max(8);
+        let newcomers_limit = MOST_NEWCOMERS.min(rest / 4);
+        Self {
+            clients: Arc::new(Semaphore::new(MOST_CLIENTS.min(rest / 2))),
+            newcomers: Arc::new(Semaphore::new(newcomers_limit)),
+            newcomers_limit,
+        }
+    }
+
+    /// How long the first byte is waited for.
+    fn patience(&self) -> Duration {
+        if self.newcomers.available_permits() < self.newcomers_limit / 2 {
+            CROWDED_LIMIT
+        } else {
+            FIRST_BYTE_LIMIT
+        }
+    }
+}
+
 /// What is behind the doors.
 #[derive(Clone)]
 pub struct House {
@@ -49,6 +102,8 @@ pub struct House {
     pub transport: Arc<Transport>,
     /// TLS towards clients.
     pub https: watch::Receiver<Option<Https>>,
+    /// For how many.
+    pub places: Places,
     /// Connections end when its sender is gone, once their request is answered.
     pub end: watch::Receiver<()>,
     /// Closed when the last connection has been.
@@ -60,8 +115,12 @@ pub async fn accept(listener: Listener, door: Door, house: House) {
     loop {
         match listener.accept().await {
             Ok(connected) => {
+                // One more that says nothing has no place: most of those before it are gone in a second.
+                let Ok(place) = house.places.newcomers.clone().try_acquire_owned() else {
+                    continue;
+                };
                 let open = house.open.clone();
-                let serving = house.clone().serve(door, connected);
+                let serving = house.clone().serve(door, connected, place);
                 tokio::spawn(async move {
                     serving.await;
                     drop(open);
@@ -78,7 +137,7 @@ pub async fn accept(listener: Listener, door: Door, house: House) {
 
 impl House {
     /// Serves a connection to its end.
-    async fn serve(mut self, door: Door, connected: Connected) {
+    async fn serve(mut self, door: Door, connected: Connected, newcomer: OwnedSemaphorePermit) {
         let Connected {
             mut socket,
             local,
@@ -87,7 +146,9 @@ impl House {
         let mut first = BytesMut::with_capacity(4096);
         // An end or an error before the first byte is a connection that nobody needs.
         let begun = tokio::select! {
-            read = socket.read_buf(&mut first) => matches!(read, Ok(1..)),
+            read = timeout(self.places.patience(), socket.read_buf(&mut first)) => {
+                matches!(read, Ok(Ok(1..)))
+            }
             _ = self.end.changed() => false,
         };
         if !begun {
@@ -104,6 +165,7 @@ impl House {
             Door::Both => first[0] == MAGIC[0],
         };
         let mut stream = Rewound::new(first.freeze(), socket);
+        drop(newcomer);
         if is_peer {
             let connected = Connected {
                 socket: Box::new(stream),
@@ -116,6 +178,13 @@ impl House {
             }
             return;
         }
+        let Ok(_place) = self.places.clients.clone().try_acquire_owned() else {
+            if !is_tls {
+                // Gone already, perhaps.
+                let _ = timeout(CROWDED_LIMIT, stream.write_all(NO_PLACE)).await;
+            }
+            return;
+        };
         match https {
             None => http(stream, self.router, self.end).await,
             Some(https) if is_tls => {
@@ -156,8 +225,10 @@ async fn http(
     mut end: watch::Receiver<()>,
 ) {
     let service = TowerToHyperService::new(router);
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // Errors are a client's doing: it hung up, or spoke no HTTP and was told so.
     tokio::select! {

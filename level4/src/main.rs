@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use level4::backup::{BackupConfig, RestoreConfig};
+use level4::cdc::CdcConfig;
 use level4::security::{HttpsFiles, SecurityFiles, TlsFiles};
 use level4::{
     Fault, QueueSettings, RunError, Settings, note, run_program, set_verbose, start_again,
@@ -124,6 +125,13 @@ struct Flags {
     /// Begin a new cluster with a backup, from where this file says (likewise)
     #[arg(long, value_name = "FILE")]
     auto_restore: Option<PathBuf>,
+    /// Have the leader tell others of every row that changes, as this file says (JSON, rqlite's format)
+    ///
+    /// Or only a URL that changes are posted to, or `stdout`:
+    /// `{"endpoint": "https://host/hook", "service_id": "orders", "table_filter": "^orders$"}`. Give it to all
+    /// nodes: the one that leads sends, at least once and in order, and the next one goes on from there.
+    #[arg(long, value_name = "URL|FILE")]
+    cdc_config: Option<String>,
     /// Web pages of this origin may ask (CORS)
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Option<String>,
@@ -234,6 +242,8 @@ fn start(flags: Flags) -> anyhow::Result<()> {
     let auto_backup = auto_backup.transpose()?;
     let auto_restore = flags.auto_restore.as_deref().map(RestoreConfig::load);
     let auto_restore = auto_restore.transpose()?;
+    let cdc = flags.cdc_config.as_deref().map(CdcConfig::load);
+    let cdc = cdc.transpose().context("--cdc-config")?;
     let trace = flags
         .trace
         .or_else(|| env::var_os(TRACE).map(PathBuf::from));
@@ -274,6 +284,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         auth,
         auto_backup,
         auto_restore,
+        cdc,
         trace,
         on_disk: flags.on_disk,
     };

@@ -36,6 +36,9 @@ pub enum Command {
     /// An encoded [`crate::database::Budget`], the one of every request from here on; answered like
     /// statements.
     Configure(Bytes),
+    /// An encoded [`crate::database::Capturing`]: whether changes of rows are kept for others to be told, and
+    /// how far they have been; answered like statements.
+    Capture(Bytes),
     /// A command with so many times the usual budget.
     Budgeted {
         /// At least 1.
@@ -52,7 +55,8 @@ impl Command {
             Self::Shell(body)
             | Self::Statements(body)
             | Self::Load(body)
-            | Self::Configure(body) => body,
+            | Self::Configure(body)
+            | Self::Capture(body) => body,
             Self::Budgeted { command, .. } => command.body(),
         }
     }
@@ -88,6 +92,7 @@ impl Command {
             Self::Load(_) => 2,
             Self::Configure(_) => 3,
             Self::Budgeted { .. } => 4,
+            Self::Capture(_) => 5,
         }
     }
 
@@ -97,6 +102,7 @@ impl Command {
             1 => Self::Statements(body),
             2 => Self::Load(body),
             3 => Self::Configure(body),
+            5 => Self::Capture(body),
             _ => return None,
         })
     }

@@ -1,7 +1,8 @@
 //! `level4 shell`: the lines of a terminal, which can be edited and come back later, or of a pipe.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, StdoutLock, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -13,6 +14,8 @@ use rustyline::config::Configurer as _;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use tokio::runtime::Runtime;
+use tokio::signal::ctrl_c;
+use tokio::sync::Notify;
 
 /// Lines that come back in a later session.
 const REMEMBERED: usize = 1000;
@@ -50,9 +53,11 @@ pub fn run(flags: ShellFlags) -> anyhow::Result<bool> {
     let trust = Trust {
         ca: flags.ca,
         identity: flags.cert.zip(flags.key),
+        ..Trust::default()
     };
     let shell = Shell::new(&flags.url, user.as_deref(), trust)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -104,6 +109,70 @@ impl Completer for Words {
     }
 }
 
+/// Ctrl-C while a line is executed.
+#[derive(Default)]
+struct Interrupt {
+    came: AtomicBool,
+    told: Notify,
+}
+
+impl Interrupt {
+    /// Notes it, as long as it is polled.
+    async fn watch(self: Arc<Self>) {
+        while ctrl_c().await.is_ok() {
+            self.came.store(true, Relaxed);
+            self.told.notify_one();
+        }
+    }
+}
+
+/// The terminal, as long as nobody has had enough.
+struct Output<'a> {
+    out: StdoutLock<'a>,
+    interrupt: &'a Interrupt,
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.interrupt.came.load(Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Executes a line; `None`: it was interrupted.
+fn execute(
+    shell: &mut Shell,
+    line: &str,
+    runtime: &Runtime,
+    interrupt: &Interrupt,
+) -> io::Result<Option<Next>> {
+    interrupt.came.store(false, Relaxed);
+    let mut out = Output {
+        out: io::stdout().lock(),
+        interrupt,
+    };
+    let done = runtime.block_on(async {
+        tokio::select! {
+            next = shell.line(line, &mut out) => next.map(Some),
+            () = interrupt.told.notified() => Ok(None),
+        }
+    });
+    match done {
+        Err(_) if interrupt.came.load(Relaxed) => Ok(None),
+        Err(error) => Err(error),
+        Ok(next) => {
+            out.out.flush()?;
+            Ok(next)
+        }
+    }
+}
+
 fn converse(shell: Shell, runtime: &Runtime) -> anyhow::Result<bool> {
     let history = std::env::home_dir().map(|home| home.join(".level4_history"));
     let mut editor = Editor::<Words, DefaultHistory>::new().context("cannot use the terminal")?;
@@ -116,6 +185,8 @@ fn converse(shell: Shell, runtime: &Runtime) -> anyhow::Result<bool> {
         "level4 at {}; .help lists commands, SQL ends with a semicolon",
         shell.place()
     );
+    let interrupt = Arc::new(Interrupt::default());
+    runtime.spawn(interrupt.clone().watch());
     let shell = Arc::new(Mutex::new(shell));
     editor.set_helper(Some(Words(shell.clone())));
     let mut prompt = "level4> ";
@@ -135,24 +206,33 @@ fn converse(shell: Shell, runtime: &Runtime) -> anyhow::Result<bool> {
         };
         if !line.trim().is_empty() {
             editor.add_history_entry(line.as_str())?;
+            remember(&mut editor, history.as_deref());
         }
         let mut shell = shell.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = io::stdout().lock();
-        let next = runtime.block_on(shell.line(&line, &mut out))?;
-        out.flush()?;
-        if next == Next::Line {
+        let next = execute(&mut shell, &line, runtime, &interrupt)?;
+        if next.is_none() {
+            shell.abandon();
+            println!("Interrupted: what was asked may have been done, or still be.");
+        }
+        if next == Some(Next::Line) {
             runtime.block_on(shell.learn_names());
         }
         prompt = match next {
-            Next::Line => "level4> ",
-            Next::More => "   ...> ",
-            Next::End => break,
+            Some(Next::Line) | None => "level4> ",
+            Some(Next::More) => "   ...> ",
+            Some(Next::End) => break,
         };
     }
-    if let Some(path) = &history
-        && let Err(error) = editor.save_history(path)
+    Ok(true)
+}
+
+/// Saves the last line at once: sessions do not always end in order. It is said once if that does not work.
+fn remember(editor: &mut Editor<Words, DefaultHistory>, history: Option<&std::path::Path>) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if let Some(path) = history
+        && let Err(error) = editor.append_history(path)
+        && !TOLD.swap(true, Relaxed)
     {
         eprintln!("level4: cannot save {}: {error}", path.display());
     }
-    Ok(true)
 }

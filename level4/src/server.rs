@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::addresses::Addresses;
 use crate::api::{self, Api, Counters, Kept, Queue, router};
 use crate::backup::{self, Backups};
-use crate::doors::{Door, House, accept};
+use crate::cdc;
+use crate::doors::{Door, House, Places, accept};
 use crate::founding::{self, Part, agree};
 use crate::identity::Identity;
 use crate::ids::NodeId;
@@ -118,6 +119,7 @@ pub async fn run(
         router,
         transport,
         https,
+        places: Places::of_process(),
         end,
         open,
     };
@@ -260,6 +262,7 @@ fn interface(
         counters: counters.clone(),
         queue: Queue::start(node.clone(), counters, settings.queue),
         auto_backups: auto_backups(settings, node, folder),
+        sender: sender(settings, node),
         users,
         hashing: api::Hashing::default(),
         allow_origin: settings.allow_origin.clone(),
@@ -271,6 +274,17 @@ fn auto_backups(settings: &Settings, node: &Arc<Node>, folder: &Path) -> Option<
     let backups = Arc::new(Backups::new(settings.auto_backup.clone()?));
     tokio::spawn(backups.clone().keep(node.clone(), folder.to_owned()));
     Some(backups)
+}
+
+/// Begins to tell others of changes, if that is wanted.
+fn sender(settings: &Settings, node: &Arc<Node>) -> Option<Arc<cdc::Sender>> {
+    let Some(config) = settings.cdc.clone() else {
+        tokio::spawn(cdc::forgo(node.clone()));
+        return None;
+    };
+    let sender = Arc::new(cdc::Sender::new(config));
+    tokio::spawn(sender.clone().keep(node.clone()));
+    Some(sender)
 }
 
 /// Takes connections at all ports.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::backup::{BackupConfig, RestoreConfig, RestoreError};
+use crate::cdc::CdcConfig;
 use crate::consensus::Timing;
 use crate::founding::{Discovery, Founders, NotAllCame};
 use crate::node::{Fault, RecoverError};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub auto_backup: Option<BackupConfig>,
     /// The backup that a new cluster begins with.
     pub auto_restore: Option<RestoreConfig>,
+    /// Others are told what changes in the database.
+    pub cdc: Option<CdcConfig>,
     /// What happens at the node is written there, for `harness trace`.
     pub trace: Option<PathBuf>,
     /// The database is kept in the node's folder, and not in memory.
@@ -126,6 +129,7 @@ impl Settings {
             auth: None,
             auto_backup: None,
             auto_restore: None,
+            cdc: None,
             trace: None,
             on_disk: false,
         }

@@ -144,7 +144,8 @@ fn text(reader: &mut Reader) -> Result<String, Malformed> {
 }
 
 impl Value {
-    fn encode(&self, writer: &mut Writer) {
+    /// Appends the bytes that [`Value::decode`] reads.
+    pub(crate) fn encode(&self, writer: &mut Writer) {
         match self {
             Self::Null => writer.byte(0),
             Self::Integer(value) => {
@@ -167,7 +168,8 @@ impl Value {
         }
     }
 
-    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+    /// Reads [`Value::encode`]'s bytes.
+    pub(crate) fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(match reader.byte()? {
             0 => Self::Null,
             1 => {

@@ -18,7 +18,11 @@ type Row = (&'static str, &'static str, &'static str, u64);
 pub async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let status = api.status().await?;
     let mut text = String::new();
-    for (name, kind, help, value) in work(&api).into_iter().chain(position(&api, &status)) {
+    for (name, kind, help, value) in work(&api)
+        .into_iter()
+        .chain(position(&api, &status))
+        .chain(changes(&api))
+    {
         // Writing into a string does not fail.
         let _ = writeln!(
             text,
@@ -63,6 +67,51 @@ fn work(api: &Api) -> [Row; 6] {
             api.transport.refusals.load(Relaxed),
         ),
         ("waiting_requests", "gauge", "Clients that wait.", waiting),
+    ]
+}
+
+/// Changes that others are told.
+fn changes(api: &Api) -> [Row; 6] {
+    let standing = api.node.feed.standing();
+    let figures = api.sender.as_ref().map(|sender| &sender.figures);
+    let (gauge, counter) = ("gauge", "counter");
+    [
+        (
+            "cdc_queued_entries",
+            gauge,
+            "Entries whose changes wait to be sent.",
+            standing.entries as u64,
+        ),
+        (
+            "cdc_queued_bytes",
+            gauge,
+            "Bytes of these.",
+            standing.bytes as u64,
+        ),
+        (
+            "cdc_delivered_index",
+            gauge,
+            "Up to here changes have been sent, as all nodes know.",
+            standing.delivered.get(),
+        ),
+        (
+            "cdc_lost_entries_total",
+            counter,
+            "Entries whose changes were lost for want of room.",
+            standing.lost,
+        ),
+        (
+            "cdc_sent_entries_total",
+            counter,
+            "Entries whose changes this node has sent.",
+            figures.map_or(0, |figures| figures.entries.load(Relaxed)),
+        ),
+        (
+            "cdc_failures_total",
+            counter,
+            "Tries of this node to send changes that failed.",
+            figures.map_or(0, |figures| figures.failures.load(Relaxed)),
+        ),
     ]
 }
 

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use crate::addresses::Addresses;
 use crate::backup::Backups;
+use crate::cdc::Sender;
 use crate::consensus::{Answer, AnswerKind, Members, Status};
 use crate::database::ReadAnswer;
 use crate::ids::NodeId;
@@ -61,6 +62,8 @@ pub struct Api {
     pub queue: Queue,
     /// Those that are made by themselves.
     pub auto_backups: Option<Arc<Backups>>,
+    /// Who tells others of changes.
+    pub sender: Option<Arc<Sender>>,
     /// Who may ask for what.
     pub users: watch::Receiver<Users>,
     /// Who compares passwords with hashes.
@@ -84,7 +87,7 @@ pub struct Kept {
 pub fn router(api: Api, body_limit: usize) -> Router {
     Router::new()
         .route("/sql", post(sql::execute))
-        .merge(rqlite::routes(&api))
+        .merge(rqlite::routes())
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
         .route("/cluster/skip", post(operate::skip))
@@ -101,13 +104,15 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(from_fn_with_state(api.clone(), rqlite::front))
         .layer(from_fn_with_state(api.clone(), guard::guard))
+        .layer(from_fn_with_state(api.clone(), rqlite::sign))
         .with_state(api)
 }
 
 impl Status {
     /// What the node is called.
-    fn called(&self, id: NodeId) -> String {
+    pub(crate) fn called(&self, id: NodeId) -> String {
         let name = self.members.get(&id);
         name.map_or_else(|| id.to_string(), |name| MemberName::parse(name).id(id))
     }

@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 
 use super::folder::Folder;
 use super::s3::S3;
-use crate::duration;
 use crate::security::without_values;
+use crate::{duration, files};
 
 /// Why such a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +142,7 @@ fn named(path: &Path, what: String) -> ConfigError {
 }
 
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| named(path, error.to_string()))?;
+    let text = files::read_text(path).map_err(|error| named(path, error.to_string()))?;
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     // What comes from the environment may be a secret: errors say where, and do not show it.
     serde_json::from_str(&expand(&text, variable))

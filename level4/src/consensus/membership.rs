@@ -114,9 +114,11 @@ pub fn decode_snapshot_members(reader: &mut Reader) -> Result<Members, Malformed
     decode_members(reader)
 }
 
-/// Whether two names stand for one member, before and after the loss of its disk.
+/// Whether two names stand for one member, before and after the loss of its disk: it is reached at the same
+/// address, or its operator calls it the same.
 fn is_same(one: &str, other: &str) -> bool {
-    MemberName::parse(one).address == MemberName::parse(other).address
+    let (one, other) = (MemberName::parse(one), MemberName::parse(other));
+    one.address == other.address || one.label.is_some() && one.label == other.label
 }
 
 impl Core {
@@ -214,7 +216,7 @@ impl Core {
         }
     }
 
-    /// Other members with this name's address.
+    /// Other members with this name's address or label.
     fn namesakes(&self, node: NodeId, name: &str) -> Vec<NodeId> {
         let others = self.members.iter().filter(|&(&id, _)| id != node);
         let namesakes = others.filter(|(_, other)| is_same(other, name));

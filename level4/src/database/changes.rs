@@ -22,7 +22,7 @@ use super::engine::pages::{Slot, write_at};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::ids::{Index, NodeId, Term};
 
-const MAGIC: &[u8; 8] = b"L4CHNG\x00\x01";
+const MAGIC: &[u8; 8] = b"L4CHNG\x00\x02";
 const BOOT: usize = 36;
 const HEADER: usize = 8 + 3 * 8 + BOOT + 4;
 const RECORD_HEADER: usize = 12;
@@ -72,6 +72,8 @@ pub struct Ran {
     pub changes: u64,
     /// Its answer.
     pub body: Bytes,
+    /// The rows that it changed, if they are taken down; empty: none.
+    pub taken_down: Bytes,
 }
 
 /// What is known of some entries beside the log.
@@ -134,6 +136,7 @@ impl About<'_> {
             writer.raw(&ran.seed.to_le_bytes());
             writer.uint(ran.changes);
             writer.bytes(&ran.body);
+            writer.bytes(&ran.taken_down);
         }
         let mut record = writer.finish();
         let (header, payload) = record.split_at_mut(RECORD_HEADER);
@@ -173,6 +176,7 @@ fn decode(payload: &[u8]) -> Result<Record, Malformed> {
             seed: u64::from_le_bytes(reader.array()?),
             changes: reader.uint()?,
             body: reader.shared()?,
+            taken_down: reader.shared()?,
         });
     }
     Ok(record)

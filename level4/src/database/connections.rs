@@ -24,6 +24,7 @@ const PLACES: [(&str, &[&str]); 8] = [
             "engine/functions/pattern.rs",
             "engine/functions/strings.rs",
             "engine/mod.rs",
+            "engine/preupdate/hook.rs",
             "engine/random.rs",
             "engine/statement.rs",
             "engine/vfs.rs",

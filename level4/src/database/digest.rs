@@ -58,7 +58,7 @@ impl Database {
     ///
     /// If it is not a usable database.
     pub fn digest(state: &[u8]) -> Result<u64, DatabaseError> {
-        let (budget, _, file) = parts(state)?;
+        let (budget, .., file) = parts(state)?;
         digest(budget, Image::new(file))
     }
 }

@@ -211,11 +211,11 @@ impl Disk {
     /// # Errors
     ///
     /// If it is another request's turn.
-    pub fn recalled(&mut self, seed: u64) -> Option<Result<(Bytes, u64), DatabaseError>> {
+    pub fn recalled(&mut self, seed: u64) -> Option<Result<Ran, DatabaseError>> {
         let recall = self.recall.as_mut()?;
         let next = recall.ran.pop_front();
         Some(match next {
-            Some(ran) if ran.seed == seed => Ok((ran.body, ran.changes)),
+            Some(ran) if ran.seed == seed => Ok(ran),
             _ => Err(DatabaseError::Forgotten),
         })
     }

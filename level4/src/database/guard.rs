@@ -12,6 +12,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result};
 
 use super::engine::meter::{self, Budget};
+use super::engine::preupdate::WITNESS;
 use super::engine::{functions, random, statement};
 use super::nesting::{TooLong, TooNested, Views};
 
@@ -467,9 +468,10 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
         AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
         | AuthAction::Update { table_name, .. } => {
-            guard
-                .used
-                .fetch_or(table_name.starts_with("sqlite_"), Relaxed);
+            guard.used.fetch_or(
+                table_name.starts_with("sqlite_") && *table_name != WITNESS,
+                Relaxed,
+            );
             Authorization::Allow
         }
         // VACUUM attaches a nameless database to build the new file in; so may anybody: it is

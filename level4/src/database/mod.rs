@@ -6,6 +6,7 @@
 //! more of the request than the data is replaced. Readers work on copies of the file as it was between two
 //! requests, on threads of their own.
 
+pub mod capture;
 mod changes;
 mod complete;
 mod digest;
@@ -31,6 +32,7 @@ use crate::ids::{Index, Term};
 use crate::machine::{Executor, Moment, Recorded, Saved};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
+use capture::{Capture, Changes, Feed};
 use changes::Ran;
 use disk::{Disk, Map, Reference};
 use engine::image::Image;
@@ -40,6 +42,7 @@ use guard::Access;
 use nesting::TooLong;
 use session::Session;
 
+pub use capture::Capturing;
 pub use complete::Completeness;
 pub use disk::Shelf;
 pub use dump::DumpError;
@@ -55,6 +58,8 @@ pub struct Database {
     generation: u64,
     /// What a request may use that asks for no more.
     budget: Budget,
+    /// What has been changed, until somebody was told.
+    capture: Capture,
     /// What the form in a file has besides.
     disk: Option<Disk>,
     /// A database in memory may begin from a snapshot whose pages are there.
@@ -63,7 +68,7 @@ pub struct Database {
 
 /// Raised whenever the same entry is executed in another way than before: the replicas of programs with
 /// different ones are not compared.
-const DIALECT: u32 = 2;
+const DIALECT: u32 = 3;
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -130,6 +135,7 @@ impl Database {
             writer,
             generation: GENERATIONS.fetch_add(1, Relaxed),
             budget: Budget::default(),
+            capture: Capture::default(),
             disk: None,
             folder: None,
         })
@@ -144,10 +150,19 @@ impl Database {
             ..
         } = Self::open(image).map_err(|error| self.explained(error))?;
         (self.file, self.writer, self.generation) = (file, writer, generation);
+        self.record()
+    }
+
+    /// Has the writer take down what is wanted of changes.
+    fn record(&mut self) -> Result<(), DatabaseError> {
+        let selection = self.capture.selection();
+        if selection.is_some() || self.writer.is_recording() {
+            self.writer.record(&self.file, selection)?;
+        }
         Ok(())
     }
 
-    /// What is not in the file, as in a snapshot.
+    /// What is not in the file, but for changes that wait.
     fn head(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         self.budget.encode(&mut writer);
@@ -157,9 +172,21 @@ impl Database {
         writer.finish()
     }
 
+    /// What is not in the file, as in a snapshot.
+    fn whole_head(&self) -> Vec<u8> {
+        let mut head = self.head();
+        if let Some(capture) = self.capture.encode() {
+            let mut writer = Writer::new();
+            writer.byte(CAPTURE);
+            writer.bytes(&capture);
+            head.extend(writer.finish());
+        }
+        head
+    }
+
     /// Takes over what [`Database::head`] gave.
     fn set_head(&mut self, head: &[u8]) -> Result<(), DatabaseError> {
-        let (budget, is_foreign, _) = parts(head)?;
+        let (budget, is_foreign, ..) = parts(head)?;
         self.budget = budget;
         self.writer.is_foreign = is_foreign;
         Ok(())
@@ -188,6 +215,7 @@ impl Database {
         command: &Command,
     ) -> Result<Bytes, DatabaseError> {
         self.writer.changes = 0;
+        self.writer.taken_down = None;
         match command {
             Command::Shell(sql) => self
                 .writer
@@ -200,6 +228,7 @@ impl Database {
             },
             Command::Load(file) => self.load(moment, budget, file),
             Command::Configure(encoded) => Ok(self.configure(encoded)),
+            Command::Capture(encoded) => self.keep_changes(encoded),
             Command::Budgeted { factor, command } => {
                 self.run(moment, budget.times(*factor), command)
             }
@@ -215,6 +244,27 @@ impl Database {
             }
             Err(error) => unreadable(error),
         }
+    }
+
+    /// Keeps changes from here on, or keeps none, or forgets those that somebody has been told.
+    fn keep_changes(&mut self, encoded: &[u8]) -> Result<Bytes, DatabaseError> {
+        let command = match Capturing::decode(encoded) {
+            Ok(command) => command,
+            Err(error) => return Ok(unreadable(error)),
+        };
+        let is_switch = !matches!(command, Capturing::Delivered(_));
+        if let Err(error) = self.capture.obey(command) {
+            return Ok(Outcome::encode_all(&[Outcome::Error(error.to_string())]).into());
+        }
+        if is_switch {
+            self.record()?;
+        }
+        Ok(Outcome::encode_all(&[DONE]).into())
+    }
+
+    /// Changes that nobody has been told yet.
+    pub fn feed(&self) -> Feed {
+        self.capture.feed()
     }
 
     /// Replaces the database by a file that a client gave, if it stands SQLite's check. The check runs
@@ -278,14 +328,27 @@ fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseEr
 /// Stands between the budget and the file in a snapshot, where a client has loaded the database. No SQLite
 /// file begins so.
 const FOREIGN: u8 = 1;
+/// After that, before changes that wait, if any are kept.
+const CAPTURE: u8 = 2;
 
-/// The budget, whether a client has loaded the database, and the file, from a snapshot.
-fn parts(state: &[u8]) -> Result<(Budget, bool, &[u8]), Malformed> {
+/// The budget, whether a client has loaded the database, the changes that wait, and the file, from a snapshot.
+type Parts<'a> = (Budget, bool, Option<&'a [u8]>, &'a [u8]);
+
+/// Takes a snapshot apart.
+fn parts(state: &[u8]) -> Result<Parts<'_>, Malformed> {
     let mut reader = Reader::new(state);
     let budget = Budget::decode(&mut reader)?;
-    let rest = reader.rest();
-    let file = rest.strip_prefix(&[FOREIGN]);
-    Ok((budget, file.is_some(), file.unwrap_or(rest)))
+    let mut rest = reader.rest();
+    let foreign = rest.strip_prefix(&[FOREIGN]);
+    let is_foreign = foreign.is_some();
+    rest = foreign.unwrap_or(rest);
+    let mut capture = None;
+    if let Some(after) = rest.strip_prefix(&[CAPTURE]) {
+        let mut reader = Reader::new(after);
+        capture = Some(reader.bytes()?);
+        rest = reader.rest();
+    }
+    Ok((budget, is_foreign, capture, rest))
 }
 
 /// The database as of one moment, for snapshots.
@@ -351,10 +414,12 @@ impl Executor for Database {
     type Saved = Content;
 
     fn engine(&self) -> u64 {
+        // With SQLite's hook, programs of statements have other steps.
         let version = format!(
-            "{} {DIALECT} {}",
+            "{} {DIALECT} {} {}",
             env!("CARGO_PKG_VERSION"),
-            rusqlite::version()
+            rusqlite::version(),
+            capture::IS_BUILT
         );
         u64::from(crc32c::crc32c(version.as_bytes()))
     }
@@ -375,33 +440,48 @@ impl Executor for Database {
             .as_mut()
             .and_then(|disk| disk.recalled(moment.seed));
         if let Some(recalled) = recalled {
-            let (body, changes) = recalled?;
-            self.writer.changes = changes;
-            return Ok(body);
+            let ran = recalled?;
+            self.writer.changes = ran.changes;
+            if let Command::Capture(encoded) = command.budget().1 {
+                self.keep_changes(encoded)?;
+            }
+            if !ran.taken_down.is_empty() {
+                self.capture.add(Changes::new(ran.taken_down));
+            }
+            return Ok(ran.body);
         }
         let ran = self.run(moment, self.budget, command);
+        let taken_down = self.writer.taken_down.take();
         match (&ran, &mut self.disk) {
             (Ok(body), Some(disk)) => disk.note(Ran {
                 seed: moment.seed,
                 changes: self.writer.changes,
                 body: body.clone(),
+                taken_down: taken_down.as_ref().map_or_else(Bytes::new, Changes::shared),
             }),
             (Err(_), _) => self.failed(),
             _ => {}
         }
+        if let Some(changes) = taken_down {
+            self.capture.add(changes);
+        }
         ran
+    }
+
+    fn end_entry(&mut self, index: Index, time_ms: u64) {
+        self.capture.end_entry(index, time_ms);
     }
 
     fn save(&mut self) -> Content {
         Content {
-            head: self.head(),
+            head: self.whole_head(),
             image: self.file.image(),
             reference: None,
         }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        let (_, _, file) = parts(state)?;
+        let (.., capture, file) = parts(state)?;
         let map = Map::read(file);
         let image = match (&mut self.disk, map) {
             (None, None) => Image::new(file),
@@ -417,6 +497,7 @@ impl Executor for Database {
                 image
             }
         };
+        self.capture.decode(capture)?;
         self.replace(image)?;
         self.set_head(state)
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::DatabaseError;
+use super::capture::{Changes, Recorder, Selection};
 use super::engine::meter::{self, Budget};
 use super::engine::statement::{Script, Statement};
 use super::engine::vfs::File;
@@ -20,12 +21,16 @@ use crate::machine::Moment;
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
+    /// Takes down what it changes, where that is wanted. It has to be there for longer than the connection.
+    recorder: Option<Recorder>,
     guard: Guard,
     access: Access,
     /// The file came from a client: damage that SQLite finds in it is an answer.
     pub is_foreign: bool,
     /// Rows that the last request changed, for the replicas' digest.
     pub changes: u64,
+    /// The rows that it changed, if they are taken down.
+    pub taken_down: Option<Changes>,
 }
 
 /// One request at work on a connection.
@@ -34,6 +39,7 @@ pub struct Work<'c> {
     /// The connection.
     pub connection: &'c Connection,
     guard: &'c Guard,
+    recorder: Option<&'c Recorder>,
     file: &'c File,
     budget: Budget,
 }
@@ -50,6 +56,10 @@ impl<'c> Work<'c> {
         script: &mut Script,
         own_transactions: bool,
     ) -> Result<Option<Statement<'c>>, String> {
+        if let Some(recorder) = self.recorder {
+            let schema_changed = self.guard.used.load(Relaxed);
+            recorder.before_statement(self.connection, schema_changed)?;
+        }
         self.guard.take_seen();
         meter::begin_statement(
             self.budget,
@@ -146,11 +156,36 @@ impl Session {
         let guard = Guard::install(&mut connection, access)?;
         Ok(Self {
             connection,
+            recorder: None,
             guard,
             access,
             is_foreign: false,
             changes: 0,
+            taken_down: None,
         })
+    }
+
+    /// Whether it takes down what requests change.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Takes down from here on what requests change, or no longer. The connection is a new one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn record(
+        &mut self,
+        file: &File,
+        selection: Option<Selection>,
+    ) -> Result<(), rusqlite::Error> {
+        let mut fresh = Self::open(file, self.access)?;
+        fresh.is_foreign = self.is_foreign;
+        let recorder = selection.map(|found| Recorder::install(&mut fresh.connection, found));
+        fresh.recorder = recorder.transpose()?;
+        *self = fresh;
+        Ok(())
     }
 
     /// Runs `work` as one request to the database in `file`.
@@ -172,13 +207,17 @@ impl Session {
         let output = work(&Work {
             connection: &self.connection,
             guard: &self.guard,
+            recorder: self.recorder.as_ref(),
             file,
             budget,
         });
         meter::settle();
         let changes = self.connection.total_changes() - before;
+        roll_back(&self.connection);
+        let recorder = self.recorder.as_ref();
+        let taken_down = recorder.and_then(|recorder| recorder.finish(&self.connection));
         let fresh = self.leave(file);
-        self.changes = changes;
+        (self.changes, self.taken_down) = (changes, taken_down);
         if let Some(fault) = meter::end() {
             return Err(DatabaseError::Environment(fault));
         }
@@ -186,15 +225,11 @@ impl Session {
         Ok(output.into())
     }
 
-    /// Ends an open transaction, and replaces a connection that is not as it was.
+    /// Replaces a connection that is not as it was.
     fn leave(&mut self, file: &File) -> Result<(), rusqlite::Error> {
-        roll_back(&self.connection);
         if self.guard.used.load(Relaxed) || self.guard.has_virtual_tables {
-            let is_foreign = self.is_foreign;
-            *self = Self {
-                is_foreign,
-                ..Self::open(file, self.access)?
-            };
+            let selection = self.recorder.as_ref().map(Recorder::selection);
+            self.record(file, selection)?;
         }
         Ok(())
     }

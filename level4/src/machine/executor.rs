@@ -39,6 +39,8 @@ pub trait Executor {
     ///
     /// If what happened may not have happened elsewhere. The state is then unknown.
     fn execute(&mut self, moment: Moment, command: &Command) -> Result<Bytes, Self::Error>;
+    /// The commands of the entry at `index`, if it had any, have been run.
+    fn end_entry(&mut self, _index: Index, _time_ms: u64) {}
     /// The whole state. Whoever applies entries waits for this, and not for the state's bytes.
     fn save(&mut self) -> Self::Saved;
     /// Replaces the whole state.

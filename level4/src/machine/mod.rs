@@ -264,6 +264,7 @@ impl<E: Executor> Machine<E> {
                     })
                     .collect::<Result<_, _>>()
                     .map_err(|cause| ApplyError::Execute { index, cause })?;
+                self.executor.end_entry(index, self.time_ms);
                 self.links.push(self.chain);
                 Ok(executed)
             }

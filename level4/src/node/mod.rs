@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::consensus::{Answer, Status, Token};
+use crate::database::capture::Feed;
 use crate::database::{Cancel, Read, ReadAnswer, View};
 use crate::ids::{Index, NodeId};
 use crate::message::Command;
@@ -109,6 +110,8 @@ pub struct Node {
     _lock: File,
     /// Counters.
     pub figures: Figures,
+    /// Changes that nobody has been told yet.
+    pub feed: Feed,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -151,6 +154,7 @@ impl Node {
                 saved: AtomicU64::new(machine.applied().get()),
                 ..Figures::default()
             },
+            feed: machine.look().feed(),
         });
         let events = input.clone();
         let transport = transport(Box::new(move |event| {

@@ -74,7 +74,7 @@ pub const FLAGS: &[Flag] = &[
         Refused("replicas would differ as soon as one has another version of an extension")),
     ("auto-backup", VALUE, Same),
     ("auto-restore", VALUE, Same),
-    ("cdc-config", VALUE, Refused("changes are not sent to anybody yet")),
+    ("cdc-config", VALUE, Same),
     ("raft-non-voter", SWITCH, Same),
     ("raft-log-level", VALUE, Same),
     ("raft-snap", VALUE, Nothing),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::backup::{BackupConfig, ConfigError, RestoreConfig};
+use crate::cdc::CdcConfig;
 use crate::founding::{Discovery, Founders};
 use crate::security::{HttpsFiles, SecurityFiles, TlsFiles};
 use crate::settings::{QueueSettings, Settings};
@@ -119,6 +120,7 @@ fn settings(given: &Given) -> Result<Settings, RefusedFlag> {
         auth: path(given, "auth")?,
         auto_backup: config(given, "auto-backup", BackupConfig::load)?,
         auto_restore: config(given, "auto-restore", RestoreConfig::load)?,
+        cdc: cdc(given)?,
         queue: queue(given)?,
         ..usual
     })
@@ -158,6 +160,13 @@ fn config<T>(
     config
         .transpose()
         .map_err(|error| RefusedFlag::new(name, error))
+}
+
+fn cdc(given: &Given) -> Result<Option<CdcConfig>, RefusedFlag> {
+    let config = given.get("cdc-config").map(CdcConfig::load);
+    config
+        .transpose()
+        .map_err(|error| RefusedFlag::new("cdc-config", error))
 }
 
 fn duration(given: &Given, name: &str) -> Result<Option<Duration>, RefusedFlag> {
@@ -273,7 +282,7 @@ fn discovery(given: &Given) -> Result<Option<Discovery>, RefusedFlag> {
     let text = if config.trim_start().starts_with('{') {
         config.to_owned()
     } else {
-        std::fs::read_to_string(Path::new(config))
+        crate::files::read_text(Path::new(config))
             .map_err(|error| refused(format!("cannot read {config}: {error}")))?
     };
     let config: DnsConfig =

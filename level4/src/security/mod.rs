@@ -6,6 +6,7 @@
 //! unless an operator says otherwise. Secrets and certificates are read again on demand, so that they can
 //! be changed without a stop.
 
+mod blind;
 mod credentials;
 mod https;
 mod secret;
@@ -14,6 +15,7 @@ mod tls;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use blind::Blind;
 pub use credentials::{Credentials, Known, Permission};
 pub use https::{Https, HttpsFiles};
 pub use secret::{PROOF, Proof, Role, Secret, transcript};
@@ -163,7 +165,7 @@ pub(crate) fn without_values(error: &serde_json::Error) -> String {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SecurityError> {
-    std::fs::read(path).map_err(|cause| SecurityError::File {
+    crate::files::read(path).map_err(|cause| SecurityError::File {
         path: path.to_owned(),
         cause,
     })

@@ -226,22 +226,14 @@ impl Shell {
             let text = String::from_utf8_lossy(&text).trim().to_owned();
             return Err(ShellError::Refused { status, text });
         }
-        let partial = format!("{name}.partial");
-        let mut out = File::create(&partial).map_err(|cause| file(&partial, cause))?;
-        let saved = answer.save(&mut out).await;
-        let synced = |length| out.sync_all().map(|()| length);
-        let saved = saved.and_then(|length| Ok(synced(length)?));
-        match saved {
-            Ok(length) => {
-                std::fs::rename(&partial, name).map_err(|cause| file(name, cause))?;
-                Ok(format!("{length} bytes in {name}\n"))
-            }
-            Err(error) => {
-                // What is left of it is of no use.
-                let _ = std::fs::remove_file(&partial);
-                Err(error.into())
-            }
-        }
+        let partial = Partial(format!("{name}.partial"));
+        let mut out = File::create(&partial.0).map_err(|cause| file(&partial.0, cause))?;
+        let length = answer.save(&mut out).await?;
+        let moved = out
+            .sync_all()
+            .and_then(|()| std::fs::rename(&partial.0, name));
+        moved.map_err(|cause| file(name, cause))?;
+        Ok(format!("{length} bytes in {name}\n"))
     }
 
     async fn send(&self, name: &str, path: &str) -> Result<String, ShellError> {
@@ -295,6 +287,16 @@ impl Shell {
         self.end(out).await?;
         self.depth -= 1;
         Ok(result)
+    }
+}
+
+/// A file that is of no use unless it gets another name.
+struct Partial(String);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // It is not there any more, if all went well.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

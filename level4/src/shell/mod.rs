@@ -8,10 +8,12 @@ mod table;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use serde_json::Value as Json;
+use tokio::time::timeout;
 
 use crate::database::Completeness;
 use crate::fetch::{FetchError, Fetcher, Target, Trust};
@@ -20,6 +22,8 @@ pub use table::Mode;
 
 /// The longest answer that is shown, bytes.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
+/// Names for completion are waited for so long.
+const NAMES_LIMIT: Duration = Duration::from_millis(500);
 /// Files may read files this deep.
 const DEPTH_LIMIT: usize = 16;
 
@@ -190,12 +194,13 @@ impl Shell {
     /// Forgets the lines of a statement that has not ended.
     pub fn abandon(&mut self) {
         self.begun.clear();
+        self.depth = 0;
         self.completeness = Completeness::default();
     }
 
     fn fail(&mut self, error: &ShellError, out: &mut dyn Write) -> io::Result<()> {
         self.failed = true;
-        writeln!(out, "Error: {error}")
+        writeln!(out, "Error: {}", table::visible(&error.to_string()))
     }
 
     /// Executes a statement.
@@ -290,8 +295,11 @@ impl Shell {
     /// Asks the node for the names that [`Shell::complete`] knows.
     pub async fn learn_names(&mut self) {
         let sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' UNION SELECT c.name FROM sqlite_schema AS s, pragma_table_info(s.name) AS c WHERE s.type = 'table'";
+        let sql = Json::from(vec![sql]).to_string();
+        let asked = self.ask(Method::POST, "/db/query?level=none", sql.into());
         // Completion does without, if it has to.
-        if let Ok(rows) = self.rows(sql).await {
+        if let Ok(Ok(answer)) = timeout(NAMES_LIMIT, asked).await {
+            let rows = rows_of(&answer["results"][0]);
             self.names = rows.iter().flatten().map(table::text).collect();
         }
     }

@@ -58,22 +58,21 @@ pub fn text(value: &Json) -> String {
     }
 }
 
-/// Likewise, as a terminal shows it: what would give it orders (ECMA-48) is escaped.
-fn shown(value: &Json, keeps_lines: bool) -> String {
-    let text = text(value);
-    let is_order = |c: char| c.is_control() && !(keeps_lines && matches!(c, '\n' | '\t'));
-    if !text.contains(is_order) {
-        return text;
+/// Without what a terminal would obey: other control characters than the ends of lines.
+pub fn visible(text: &str) -> String {
+    let is_bad = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_bad) {
+        return text.to_owned();
     }
-    let mut safe = String::with_capacity(text.len() + 8);
+    let mut shown = String::new();
     for c in text.chars() {
-        if is_order(c) {
-            safe.extend(c.escape_default());
+        if is_bad(c) {
+            shown.extend(c.escape_default());
         } else {
-            safe.push(c);
+            shown.push(c);
         }
     }
-    safe
+    shown
 }
 
 /// Writes rows.
@@ -122,8 +121,8 @@ pub fn write(
                     writeln!(out)?;
                 }
                 for (name, cell) in columns.iter().zip(row) {
-                    let (width, cell) = (width.unwrap_or(0), shown(cell, true));
-                    writeln!(out, "{name:>width$} = {cell}")?;
+                    let cell = visible(&text(cell));
+                    writeln!(out, "{name:>0$} = {cell}", width.unwrap_or(0))?;
                 }
             }
             Ok(())
@@ -132,9 +131,11 @@ pub fn write(
 }
 
 fn in_columns(columns: &[String], rows: &[Vec<Json>], out: &mut dyn Write) -> io::Result<()> {
+    let one_line = |text: &str| visible(text).replace('\n', "\\n");
+    let columns: Vec<String> = columns.iter().map(|name| one_line(name)).collect();
     let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|row| row.iter().map(|cell| shown(cell, false)).collect())
+        .map(|row| row.iter().map(|cell| one_line(&text(cell))).collect())
         .collect();
     let mut widths: Vec<usize> = columns.iter().map(|name| name.chars().count()).collect();
     for row in &cells {
@@ -207,6 +208,7 @@ mod tests {
             assert_eq!(Mode::named(mode).unwrap().name(), mode);
         }
         assert_eq!(Mode::named("html"), None);
+        assert_eq!(visible("a\tb\x1b[2J\nü"), "a\\tb\\u{1b}[2J\nü");
     }
 
     #[test]

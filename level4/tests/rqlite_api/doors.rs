@@ -1,7 +1,7 @@
 //! Ports: TLS towards clients, a port for peers alone, members that never vote.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value as Json, json};
 
 use super::common::{Node, eventually, request, signal};
+use super::get;
 
 /// An authority, and where the certificates that it has signed are.
-struct Authority {
+pub struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     folder: PathBuf,
 }
 
 impl Authority {
-    fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -33,11 +34,11 @@ impl Authority {
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.join(name).to_string_lossy().into_owned()
     }
 
-    fn sign(&self, name: &str) {
+    pub fn sign(&self, name: &str) {
         let key = rcgen::KeyPair::generate().unwrap();
         let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let parameters = rcgen::CertificateParams::new(hosts).unwrap();
@@ -176,7 +177,6 @@ fn peers_have_a_port_of_their_own_and_some_members_never_vote() {
         let more = [&["--peers=127.0.0.1:0"], more].concat();
         Node::start_logged(&root.path().join(name), "127.0.0.1:0", &more)
     };
-    let get = |node: &Node, path: &str| -> Json { serde_json::from_str(&node.get(path)).unwrap() };
     let founder = start("0", &["--node-id=first"]);
     eventually(|| founder.get("/readyz").contains("leader ok"));
     let peers_of = |node: &Node| {
@@ -227,6 +227,74 @@ fn peers_have_a_port_of_their_own_and_some_members_never_vote() {
     drop(voter);
 }
 
+#[test]
+fn one_that_lost_all_but_its_name_takes_its_own_place_again() {
+    let root = tempfile::tempdir().unwrap();
+    let start =
+        |name: &str, more: &[&str]| Node::start_with(&root.path().join(name), "127.0.0.1:0", more);
+    let founder = start("0", &[]);
+    let join = format!("--join={}", founder.address);
+    let known = || {
+        get(&founder, "/nodes?nonvoters")
+            .as_object()
+            .unwrap()
+            .clone()
+    };
+    let peers = || get(&founder, "/cluster/status")["peers"].clone();
+    let arguments = [join.as_str(), "--node-id=r", "--nonvoter"];
+    let lost = start("1", &arguments);
+    eventually(|| known().contains_key("r"));
+    let (before, address) = (peers(), lost.address.clone());
+    drop(lost);
+    let again = start("2", &arguments);
+    assert_ne!(again.address, address);
+    eventually(|| {
+        let now = peers();
+        now.as_array().unwrap().len() == 1 && now[0]["id"] != before[0]["id"]
+    });
+    // So there is one of its name.
+    let removed = founder.request("DELETE", "/remove", "", br#"{"id": "r"}"#);
+    assert_eq!(removed.unwrap().0, 200);
+}
+
+#[test]
+fn who_says_nothing_keeps_nobody_out_and_clients_have_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    // Room for 64 clients, and for 32 that have not said what they are.
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_level4"))
+        .args(["-l", "127.0.0.1:0", "-d"])
+        .arg(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+    let connect = || TcpStream::connect(&address).unwrap();
+    let silent: Vec<TcpStream> = (0..100).map(|_| connect()).collect();
+    eventually(|| request(&address, "GET", "/healthcheck", "", b"").is_ok());
+    drop(silent);
+    // Whoever has begun a request is a client.
+    let mut slow = Vec::new();
+    eventually(|| {
+        let mut stream = connect();
+        // Hung up on, where too many come at once.
+        let _ = stream.write_all(b"GET /healthcheck HTTP");
+        slow.push(stream);
+        let asked = request(&address, "GET", "/healthcheck", "", b"");
+        asked.is_ok_and(|(status, text)| status == 503 && text.starts_with("too many clients"))
+    });
+    assert!(slow.len() >= 64);
+    drop(slow);
+    eventually(|| request(&address, "GET", "/healthcheck", "", b"").is_ok_and(|one| one.0 == 200));
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 fn leader_of(nodes: &Json) -> String {
     let leader = nodes
         .as_object()
@@ -238,7 +306,7 @@ fn leader_of(nodes: &Json) -> String {
 }
 
 /// Status and head of an answer.
-fn raw(node: &Node, line: &str) -> (u16, String) {
+pub fn raw(node: &Node, line: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(&node.address).unwrap();
     write!(
         stream,

@@ -4,6 +4,7 @@
 mod backups;
 #[path = "../../../level3/tests/common/browser.rs"]
 mod browser;
+mod cdc;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;

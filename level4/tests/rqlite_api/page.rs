@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 
 use super::browser::Browser;
 use super::common::{Node, eventually};
+use super::doors::raw;
 use super::single;
 
 #[test]
@@ -81,6 +82,28 @@ fn other_sites_change_nothing_and_users_need_a_permission() {
     let node = Node::start_logged(&root.path().join("0"), "127.0.0.1:0", &[&auth, allow]);
     let shown = format!("Authorization: Basic {}\r\n", BASE64.encode("u:p"));
     let get = |path: &str, head: &str| node.request("GET", path, head, b"").unwrap().0;
+    // A page may read why it is turned away, and ask everything before.
+    for (line, status) in [
+        (
+            "GET /console/ HTTP/1.1\r\nOrigin: https://friend.example",
+            401,
+        ),
+        ("POST /sql HTTP/1.1\r\nOrigin: https://evil.example", 403),
+        ("GET /readyz HTTP/1.1", 401),
+        ("OPTIONS /remove HTTP/1.1", 200),
+        ("OPTIONS /readyz HTTP/1.1", 200),
+    ] {
+        let (told, head) = raw(&node, line);
+        assert_eq!(told, status, "{line}");
+        for name in [
+            "access-control-allow-origin: https://friend.example",
+            "access-control-allow-headers: Content-Type, Authorization",
+            "access-control-allow-credentials: true",
+            "x-rqlite-version: level4-",
+        ] {
+            assert!(head.contains(name), "{line}: {head}");
+        }
+    }
     assert_eq!(get("/console/", ""), 401);
     assert_eq!(get("/console/", &shown), 200);
     assert_eq!(get("/console", &shown), 302);

@@ -77,6 +77,17 @@ pub async fn show(State(api): State<Api>, parameters: Parameters) -> impl IntoRe
             "num_uploads_skipped": done.skipped,
         });
     }
+    if let Some(sender) = &api.sender {
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        let figures = &sender.figures;
+        counters["cdc.service"] = json!({
+            "num_batches_sent": of(&figures.batches),
+            "num_groups_sent": of(&figures.entries),
+            "retries": of(&figures.failures),
+            "dropped_failed_to_send": of(&figures.dropped),
+            "dropped_no_room": api.node.feed.standing().lost,
+        });
+    }
     if let Some(key) = parameters.get("key") {
         counters = json!({ key: counters[key.as_str()].take() });
     }

@@ -1,5 +1,5 @@
-//! What all of rqlite's endpoints have in common: the heads of their answers, `OPTIONS`, and sending a
-//! client to the leader where it wants to be sent.
+//! What rqlite's clients and web pages find at all endpoints: the heads of answers, also of those that turn
+//! somebody away, `OPTIONS`, and sending a client to the leader where it wants to be sent.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -32,30 +32,34 @@ const LEADERS: [&str; 5] = [
     "/db/load",
 ];
 
-/// Goes before and after the endpoint's own work.
+/// Goes after everything else: who answers, and who may read it.
+pub async fn sign(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let is_data = request.uri().path().starts_with("/db/");
+    let mut response = next.run(request).await;
+    let is_served = is_data && response.status().is_success();
+    let served_by = is_served.then_some(api.addresses.clients.as_str());
+    name(&api, response.headers_mut(), served_by);
+    response
+}
+
+/// Goes before the endpoint's own work.
 pub async fn front(
     State(api): State<Api>,
     parameters: Parameters,
     request: Request,
     next: Next,
 ) -> Response {
-    let is_data = request.uri().path().starts_with("/db/");
-    let mut response = if request.method() == Method::OPTIONS {
-        StatusCode::OK.into_response()
-    } else {
-        match elsewhere(&api, &parameters, request.uri().clone()).await {
-            Ok(Some(location)) => {
-                let head = [(header::LOCATION, location)];
-                (StatusCode::MOVED_PERMANENTLY, head).into_response()
-            }
-            Ok(None) => next.run(request).await,
-            Err(error) => error.into_response(),
+    if request.method() == Method::OPTIONS {
+        return StatusCode::OK.into_response();
+    }
+    match elsewhere(&api, &parameters, request.uri().clone()).await {
+        Ok(Some(location)) => {
+            let head = [(header::LOCATION, location)];
+            (StatusCode::MOVED_PERMANENTLY, head).into_response()
         }
-    };
-    let is_served = is_data && response.status().is_success();
-    let served_by = is_served.then_some(api.addresses.clients.as_str());
-    name(&api, response.headers_mut(), served_by);
-    response
+        Ok(None) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
 }
 
 fn name(api: &Api, head: &mut HeaderMap, served_by: Option<&str>) {

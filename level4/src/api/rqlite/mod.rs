@@ -14,6 +14,7 @@ mod status;
 
 pub use backup::{BACKUPS_AT_A_TIME, Format, write_backup};
 pub use counters::Counters;
+pub use front::{front, sign};
 pub use queue::Queue;
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,7 +24,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -31,7 +31,7 @@ use serde_json::{Value as Json, json};
 
 use super::cluster::json_reply_as;
 use super::params::{Parameters, flag, key};
-use super::{Api, ApiError, no_such_method, read_answer};
+use super::{Api, ApiError, read_answer};
 use crate::ids::Index;
 use crate::message::Command;
 use crate::settings::TICK;
@@ -39,8 +39,8 @@ use crate::statement::{Outcome, Statement, Statements};
 use params::{Level, Options};
 use results::{Endpoint, Reply};
 
-/// Its routes, with what it says in the heads of all answers.
-pub fn routes(api: &Api) -> Router<Api> {
+/// Its routes.
+pub fn routes() -> Router<Api> {
     Router::new()
         .route("/db/execute", post(execute))
         .route("/db/query", get(query_text).post(query))
@@ -55,9 +55,6 @@ pub fn routes(api: &Api) -> Router<Api> {
         .route("/status", get(status::status))
         .route("/debug/vars", get(counters::show))
         .route("/nodes", get(nodes::nodes))
-        // Within, so that it has the same head, and is not in the way of OPTIONS.
-        .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(api.clone(), front::front))
 }
 
 /// `POST /db/execute`: statements that change something.

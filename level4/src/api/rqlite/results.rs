@@ -1,23 +1,17 @@
 //! Results as rqlite's JSON, written once from typed values.
-//!
-//! Every number is written so that reading it gives the same bits. JSON has no infinities: they are
-//! written as SQLite's own JSON functions write them, as a number that is too large for a double, which
-//! most readers take for infinity. (SQLite has no NaN; it makes it NULL.)
 
 use std::time::Duration;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::super::ApiError;
 use super::super::cluster::{json_reply_as, json_text};
 use super::params::Style;
 use crate::ids::Index;
+use crate::json::Cell;
 use crate::statement::{Outcome, Rows, Value};
 
 /// Which of the data endpoints answers. They differ where rows are objects.
@@ -160,7 +154,7 @@ impl Serialize for Arrays<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
         for row in &self.0.values {
-            let cells: Vec<Cell> = row.iter().map(|value| Cell(value, self.1)).collect();
+            let cells: Vec<Cell> = row.iter().map(|value| cell(value, self.1)).collect();
             list.serialize_element(&cells)?;
         }
         list.end()
@@ -174,7 +168,7 @@ impl Serialize for Objects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
         for row in &self.0.values {
-            let cells: Vec<Cell> = row.iter().map(|value| Cell(value, self.1)).collect();
+            let cells: Vec<Cell> = row.iter().map(|value| cell(value, self.1)).collect();
             list.serialize_element(&Named(&self.0.columns, &cells))?;
         }
         list.end()
@@ -201,28 +195,9 @@ impl<T: Serialize> Serialize for Named<'_, T> {
     }
 }
 
-struct Cell<'a>(&'a Value, Style);
-
-impl Serialize for Cell<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Null => serializer.serialize_unit(),
-            Value::Integer(value) => serializer.serialize_i64(*value),
-            Value::Real(value) if value.is_infinite() => {
-                let text = if *value > 0.0 {
-                    "9.0e+999"
-                } else {
-                    "-9.0e+999"
-                };
-                let raw = RawValue::from_string(text.to_owned()).map_err(S::Error::custom)?;
-                raw.serialize(serializer)
-            }
-            Value::Real(value) => serializer.serialize_f64(*value),
-            Value::Text(value) => serializer.serialize_str(value),
-            Value::Blob(value) if self.1.blob_array => serializer.collect_seq(value),
-            Value::Blob(value) => serializer.serialize_str(&STANDARD.encode(value)),
-        }
-    }
+fn cell(value: &Value, style: Style) -> Cell<'_> {
+    let blob_array = style.blob_array;
+    Cell { value, blob_array }
 }
 
 #[cfg(test)]

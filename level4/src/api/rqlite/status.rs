@@ -13,6 +13,7 @@ use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, NOT_READ, answer};
 use super::queue;
 use crate::backup::Backups;
+use crate::cdc::Sender;
 use crate::consensus::Status;
 use crate::database::sqlite_version;
 use crate::name::MemberName;
@@ -63,6 +64,9 @@ pub async fn status(
     if let Some(backups) = &api.auto_backups {
         all["auto_backups"] = auto_backups(backups);
     }
+    if let Some(sender) = &api.sender {
+        all["cdc"] = changes(&api, sender);
+    }
     if let Some(key) = parameters.get("key") {
         let part = key
             .split('.')
@@ -81,6 +85,16 @@ fn auto_backups(backups: &Backups) -> Json {
         "upload_interval": format_duration(backups.config.interval).to_string().replace(' ', ""),
         "last_upload_time": time,
         "last_index": last.map(|(_, index)| index.get()),
+    })
+}
+
+fn changes(api: &Api, sender: &Sender) -> Json {
+    let standing = api.node.feed.standing();
+    json!({
+        "highwater_mark": standing.delivered.get(),
+        "is_leader": sender.figures.leads.load(Relaxed),
+        "sink": sender.config.sink.to_string(),
+        "fifo": { "length": standing.entries, "bytes": standing.bytes, "lost": standing.lost },
     })
 }
 

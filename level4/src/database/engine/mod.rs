@@ -2,7 +2,8 @@
 //!
 //! [`vfs`] keeps files as [`image`]s, in memory or in [`pages`] of a file, [`random`] gives time and chance, [`allocator`] and
 //! [`cache`] count what a request uses on its [`meter`], [`functions`] replaces the built-in functions
-//! whose cost is not in proportion to what they are given, and [`statement`] runs SQL.
+//! whose cost is not in proportion to what they are given, [`statement`] runs SQL, and [`preupdate`] tells
+//! what it changes.
 
 mod allocator;
 mod cache;
@@ -10,6 +11,7 @@ pub mod functions;
 pub mod image;
 pub mod meter;
 pub mod pages;
+pub mod preupdate;
 pub mod random;
 pub mod statement;
 pub mod vfs;
