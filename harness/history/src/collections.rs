@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// When an operation was sent.
-fn start<I, O>(operation: &Operation<I, O>) -> Time {
+pub(crate) fn start<I, O>(operation: &Operation<I, O>) -> Time {
     operation.attempts().first().copied().unwrap_or(Time::MAX)
 }
 
-fn wrong(message: String, operations: &[OperationId]) -> Verdict {
+pub(crate) fn wrong(message: String, operations: &[OperationId]) -> Verdict {
     let mut operations = operations.to_vec();
     operations.sort_unstable();
     operations.dedup();

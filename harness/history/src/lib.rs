@@ -41,6 +41,7 @@ mod linearizable;
 mod minimal;
 mod operations;
 pub mod sql_counter;
+mod transactions;
 
 pub use budget::{Budget, Exhausted};
 pub use check::{Decision, Description, Explanation, Model, Prepared, Verdict, check};
@@ -50,3 +51,4 @@ pub use collections::{
 };
 pub use linearizable::{Linearizable, Register, RegisterInput, RegisterOutput, Specification};
 pub use operations::{Answered, History, Operation, OperationId, Time};
+pub use transactions::{Step, TransactionOutput, check_transactions};
