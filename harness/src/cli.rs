@@ -73,7 +73,7 @@ enum Command {
     /// SQL on five nodes over a flaky network
     Level4(level4::Args),
     /// Any program on a flaky network
-    Network(simulate::Args),
+    Network(Box<simulate::Args>),
     /// Consensus, or any run of several nodes, as a picture in space and time
     Trace(trace::Args),
     /// The problem of a level, its contract, its stages and hints

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::console;
 
-/// Prints the schedule of so many nodes, and its digest.
-pub fn print(schedule: &Schedule, nodes: usize) {
+/// Prints the schedule of links between so many places, and its digest.
+pub fn print(schedule: &Schedule, places: usize) {
     let mut hash = Sha256::new();
-    for line in schedule.lines(nodes) {
+    for line in schedule.lines(places) {
         hash.update(line.as_bytes());
         hash.update(b"\n");
         console::print(&line);

@@ -372,13 +372,16 @@ impl Screen {
             news.extend(said.iter().rev().take(6).rev().cloned());
         }
         let states = octopus.network().links();
-        let links = pairs(octopus.network().nodes()).into_iter().zip(&states);
+        let nodes = octopus.nodes().count();
+        // Those of the clients' machine have no room in a matrix of nodes.
+        let links = pairs(octopus.network().nodes())
+            .into_iter()
+            .zip(&states)
+            .filter(|(pair, _)| pair.high() < nodes);
         View {
             title: self.title.to_owned(),
             facts: all,
-            nodes: (0..octopus.nodes().count())
-                .map(|node| octopus.nodes().state(node))
-                .collect(),
+            nodes: (0..nodes).map(|node| octopus.nodes().state(node)).collect(),
             leader: leader.first().map(|&node| node as NodeId),
             links: links
                 .map(|(pair, state)| LinkNow::new(pair, state))

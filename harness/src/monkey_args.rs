@@ -1,12 +1,14 @@
 //! The flags by which commands choose monkeys: `--enable-NAME-monkey[=true|false]` for each, as in
 //! 2014, and what scales them all.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use octopus::{Intensity, Monkey, MonkeySettings};
+use octopus::{Intensity, Monkey, MonkeySettings, Script};
+
+use crate::duration;
 
 /// Flags about monkeys.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +17,11 @@ pub struct MonkeyArgs {
     /// Those that the flags name, rather than the defaults.
     named: BTreeSet<Monkey>,
     disk_bytes: Option<u64>,
+    scripts: Vec<Script>,
 }
+
+/// How long a script may take, unless told otherwise.
+const SCRIPT_WITHIN: &str = "10s";
 
 impl MonkeyArgs {
     /// What the flags say.
@@ -37,6 +43,22 @@ impl MonkeyArgs {
             bail!("the fulldisk monkey needs disks of limited size: add --disk-mb N (needs root)");
         }
         Ok(self.disk_bytes)
+    }
+
+    /// The scripts that acts run by their names.
+    pub fn scripts(&self) -> &[Script] {
+        &self.scripts
+    }
+
+    /// Whether what is to be run can be run.
+    ///
+    /// # Errors
+    /// The script monkey has nothing to run.
+    pub fn check(&self) -> Result<()> {
+        if self.settings.enabled.contains(&Monkey::Script) && self.scripts.is_empty() {
+            bail!("the script monkey needs a script: add --act-script NAME=COMMAND");
+        }
+        Ok(())
     }
 }
 
@@ -82,6 +104,31 @@ impl Args for MonkeyArgs {
                 "Scale the mean times between acts [default: 1]",
             ))
             .arg(
+                Arg::new("act-script")
+                    .long("act-script")
+                    .value_name("NAME=COMMAND")
+                    .value_parser(named_command)
+                    .action(ArgAction::Append)
+                    .help_heading(HEADING)
+                    .help("A shell's command that acts run by its name; may be given several times")
+                    .long_help(
+                        "A shell's command that acts run by its name; may be given several times\n\n\
+                         Its monkey is on then. With machines it runs on the clients', in the run's folder, and finds \
+                         OCTOPUS_SCRIPT (its name), OCTOPUS_RUN (the how manieth time, from 1), OCTOPUS_DRAW (a \
+                         number of the seed's, to choose by) and OCTOPUS_NODES in its environment. What it prints is \
+                         in the log.",
+                    ),
+            )
+            .arg(
+                Arg::new("act-script-within")
+                    .long("act-script-within")
+                    .value_name("DURATION")
+                    .value_parser(duration::parse)
+                    .default_value(SCRIPT_WITHIN)
+                    .help_heading(HEADING)
+                    .help("How long such a command may take; then it is killed"),
+            )
+            .arg(
                 Arg::new("disk-mb")
                     .long("disk-mb")
                     .value_name("MB")
@@ -124,6 +171,30 @@ impl FromArgMatches for MonkeyArgs {
                 None => {}
             }
         }
+        let within = matches.get_one::<Duration>("act-script-within").copied();
+        for (name, command) in matches
+            .get_many::<(String, String)>("act-script")
+            .into_iter()
+            .flatten()
+        {
+            if self.scripts.iter().any(|script| script.name == *name) {
+                let message = format!("--act-script: there are two of the name {name}\n");
+                return Err(clap::Error::raw(
+                    clap::error::ErrorKind::ValueValidation,
+                    message,
+                ));
+            }
+            self.scripts.push(Script {
+                name: name.clone(),
+                command: command.clone(),
+                within: within.unwrap_or_default(),
+            });
+            self.settings.scripts.push(name.clone());
+        }
+        let is_switched = matches.get_one::<bool>(Monkey::Script.flag()).is_some();
+        if !self.scripts.is_empty() && !is_switched {
+            self.settings.enabled.insert(Monkey::Script);
+        }
         let number = |name| matches.get_one::<f64>(name).copied();
         if let Some(intensity) = number("intensity") {
             self.settings.intensity = Intensity::Fixed(intensity);
@@ -159,7 +230,7 @@ fn named(names: &str) -> Result<BTreeSet<Monkey>, String> {
         "all" => {
             return Ok(Monkey::ALL
                 .into_iter()
-                .filter(|&m| m != Monkey::Fulldisk)
+                .filter(|monkey| monkey.is_for_everybody())
                 .collect());
         }
         "none" => return Ok(BTreeSet::new()),
@@ -180,6 +251,23 @@ fn named(names: &str) -> Result<BTreeSet<Monkey>, String> {
         .collect()
 }
 
+/// `NAME=COMMAND`.
+fn named_command(text: &str) -> Result<(String, String), String> {
+    let (name, command) = text
+        .split_once('=')
+        .ok_or("it is written NAME=COMMAND, as in grow='./add.sh'")?;
+    let is_fine = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    if name.is_empty() || !name.chars().all(is_fine) {
+        return Err(format!(
+            "\"{name}\" is no name: letters, digits, - and _ are"
+        ));
+    }
+    if command.trim().is_empty() {
+        return Err(format!("{name} has no command"));
+    }
+    Ok((name.to_owned(), command.to_owned()))
+}
+
 fn what(monkey: Monkey) -> &'static str {
     match monkey {
         Monkey::Latency => "Links get new latencies",
@@ -196,6 +284,11 @@ fn what(monkey: Monkey) -> &'static str {
         Monkey::Reconnect => "All connections of a node break",
         Monkey::Fulldisk => "A node's disk is full; needs --disk-mb",
         Monkey::Blackout => "All nodes are killed at once and started again",
+        Monkey::Restart => "Nodes are asked to end and started again",
+        Monkey::Wipe => "Nodes are killed, lose their files, and are started again",
+        Monkey::Crash => "A minority of the nodes is killed for good",
+        Monkey::Script => "Scripts are run; on with --act-script",
+        Monkey::Clock => "Nodes find another monotonic clock at a restart; needs machines",
     }
 }
 
@@ -225,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn scripts_have_names_and_switch_their_monkey_on() {
+        let args = parse("--monkeys none --act-script grow=./a=b --act-script-within 2s").unwrap();
+        assert_eq!(args.settings.scripts, ["grow"]);
+        assert!(args.settings.enabled.contains(&Monkey::Script));
+        let [script] = args.scripts() else { panic!() };
+        assert_eq!(script.command, "./a=b");
+        assert_eq!(script.within, Duration::from_secs(2));
+        let off = parse("--act-script grow=x --enable-script-monkey=false").unwrap();
+        assert!(!off.settings.enabled.contains(&Monkey::Script));
+        assert!(parse("--enable-script-monkey").unwrap().check().is_err());
+        assert!(off.check().is_ok());
+        let all = parse("--monkeys all").unwrap().settings.enabled;
+        assert!(all.contains(&Monkey::Restart) && !all.contains(&Monkey::Wipe));
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
         for line in [
             "--monkeys gorilla",
@@ -233,6 +342,10 @@ mod tests {
             "--monkey-gap -1",
             "--enable-spof-monkey=maybe",
             "--disk-mb 0",
+            "--act-script grow",
+            "--act-script a.b=c",
+            "--act-script grow=",
+            "--act-script a=b --act-script a=c",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

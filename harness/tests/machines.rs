@@ -156,6 +156,8 @@ fn links_and_nodes_are_broken_by_hand() {
         (&["down", "0-2"][..], "link 0-2 down"),
         (&["freeze", "1"], "node 1 frozen"),
         (&["kill", "0"], "node 0 killed"),
+        (&["wipe", "2"], "node 2 killed"),
+        (&["revive", "2"], "node 2 running"),
         (&["up", "0-2"], "link 0-2 up"),
         (&["heal"], "node 1 running"),
         (&["status"], "node 0 running"),
@@ -177,6 +179,32 @@ fn links_and_nodes_are_broken_by_hand() {
     harness.kill().unwrap();
     harness.wait().unwrap();
     wait_until("all are gone", || bed.processes() == 0);
+}
+
+#[test]
+fn a_node_finds_another_clock_at_its_restart() {
+    let Some(bed) = Bed::new() else { return };
+    let acts = "1 ms clock node 0 killed, clock at 9000000 s, restart after 1 ms\n";
+    fs::write(bed.path("acts"), acts).unwrap();
+    // The first life goes on until it is killed.
+    let script =
+        "up=$(cut -d. -f1 /proc/uptime); test $up -ge 9000000 && exit 0; while :; do sleep 1; done";
+    let run = bed.run(&[
+        "--machines",
+        "--nodes",
+        "1",
+        "--duration",
+        "60s",
+        "--schedule",
+        "acts",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let said = text(&run.stdout) + &text(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    assert!(said.contains("node 0 ended by itself"), "{said}");
 }
 
 #[test]
@@ -244,6 +272,129 @@ fn what_a_program_saw_is_judged() {
     assert_eq!(bed.processes(), 0);
 }
 
+/// A system of shells, which do not tell on stderr how `sleep` has died: files, readiness, health and an end.
+const SHELLS: &str = r#"
+about = 'shells'
+nodes = 3
+[[process]]
+command = ['sh', '-c', "exec 2>/dev/null; trap 'echo bye; exit 0' TERM; echo born; cat conf; ls; echo $$ > pid; while :; do sleep 0.02; done"]
+[[file]]
+path = 'conf'
+text = "node {id}\n"
+[[file]]
+path = 'conf'
+on = [1]
+text = "the one in the middle\n"
+[ready]
+command = ['sh', '-c', 'kill -0 $(cat pid)']
+[health]
+command = ['sh', '-c', 'kill -0 $(cat pid)']
+every = '50ms'
+[stop]
+signal = 'TERM'
+"#;
+
+/// What a node said, line by line.
+fn said_by(events: &[Value], node: u64) -> Vec<&str> {
+    let said = events
+        .iter()
+        .filter(|event| event["event"] == "said" && event["node"] == node);
+    said.filter_map(|event| event["text"].as_str()).collect()
+}
+
+#[test]
+fn nodes_are_asked_to_end_wiped_and_lost_and_scripts_run() {
+    let Some(bed) = Bed::new() else { return };
+    fs::write(bed.path("shells.toml"), SHELLS).unwrap();
+    let acts = "50 ms restart node 0 asked to end, restart after 100 ms\n\
+                50 ms wipe node 1 killed and wiped, restart after 50 ms\n\
+                50 ms crash node 2 killed for good\n\
+                60 ms script script grow runs with 7\n\
+                70 ms script script fail runs\n";
+    fs::write(bed.path("acts"), acts).unwrap();
+    let flags = [
+        "--system",
+        "shells.toml",
+        "--schedule",
+        "acts",
+        "--act-script",
+        "grow=echo $OCTOPUS_DRAW at $(hostname)",
+        "--act-script",
+        "fail=exit 3",
+        "--workload-command",
+        r#"echo '{"process":0,"type":"invoke","f":"write","value":5,"time":1}
+                 {"process":0,"type":"ok","f":"write","value":5,"time":2}'"#,
+        "--duration",
+        "300ms",
+        "--quiet",
+        "--events",
+        "events",
+    ];
+    let run = bed.run(&flags);
+    let out = text(&run.stdout) + &text(&run.stderr);
+    assert!(run.status.success(), "{out}");
+    assert!(
+        out.contains("script fail ended with exit status: 3"),
+        "{out}"
+    );
+    let events = fs::read_to_string(bed.path("events")).unwrap();
+    let events: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = said_by(&events, 0);
+    assert_eq!(first[..3], ["born", "node 0", "conf"], "{first:?}");
+    // What was only asked to end finds what it had.
+    assert!(first.contains(&"pid"), "{first:?}");
+    assert_eq!(first.last(), Some(&"bye"), "{first:?}");
+    let middle = ["born", "node 1", "the one in the middle", "conf"];
+    assert_eq!(
+        said_by(&events, 1),
+        [&middle[..], &middle, &["bye"]].concat()
+    );
+    assert_eq!(said_by(&events, 2), ["born", "node 2", "conf"]);
+    let newest = |kind: &str, node: u64| {
+        let mut of = events
+            .iter()
+            .filter(|event| event["event"] == kind && event["node"] == node);
+        of.next_back().unwrap().clone()
+    };
+    assert_eq!(newest("node", 2)["state"], "killed");
+    assert_eq!(newest("health", 1)["well"], true);
+    let mut script = events.iter().filter(|event| event["event"] == "script");
+    let line = script.next().unwrap();
+    assert_eq!(
+        (&line["name"], &line["text"]),
+        (&"grow".into(), &"7 at client".into())
+    );
+    assert_eq!(bed.processes(), 0);
+
+    // One that does not end, and one that is not well.
+    for (change, words) in [
+        (
+            (
+                "exec 2>/dev/null; trap 'echo bye; exit 0' TERM",
+                "trap '' TERM",
+            ),
+            "node 0 did not end in time",
+        ),
+        (
+            (
+                "[health]\ncommand = ['sh', '-c', 'kill -0 $(cat pid)']",
+                "[health]\nport = 9",
+            ),
+            "is not well",
+        ),
+    ] {
+        let changed = SHELLS.replace(change.0, change.1) + "within = '50ms'\n";
+        fs::write(bed.path("shells.toml"), changed).unwrap();
+        let run = bed.run(&[&flags[..], &["--recover-within", "100ms"]].concat());
+        let out = text(&run.stdout) + &text(&run.stderr);
+        assert_eq!(run.status.code(), Some(1), "{out}");
+        assert!(out.contains(words), "{words}: {out}");
+    }
+}
+
 #[test]
 fn set_up_errors_say_what_is_wrong() {
     let bed = Bed {
@@ -255,6 +406,7 @@ fn set_up_errors_say_what_is_wrong() {
         "1 s link link 0-1 down for 1 s\n1 s link link 0-7 down for 1 s\n",
     )
     .unwrap();
+    fs::write(bed.path("scripts"), "1 s script script grow runs\n").unwrap();
     fs::write(bed.path("x.toml"), "about = 'x'\ncolour = 1\n").unwrap();
     for (flags, words) in [
         (&["--loss", "0.1", "--", "true"][..], "--machines"),
@@ -275,6 +427,19 @@ fn set_up_errors_say_what_is_wrong() {
             "line 2: 7 is none of the 3 nodes",
         ),
         (
+            &["--schedule", "scripts", "--", "true"],
+            "add --act-script grow=COMMAND",
+        ),
+        (&["--enable-clock-monkey", "--", "true"], "needs machines"),
+        (
+            &["--machines", "--cpus", "0", "--", "true"],
+            "from 0.01 to 1024",
+        ),
+        (
+            &["--enable-script-monkey", "--", "true"],
+            "add --act-script NAME=COMMAND",
+        ),
+        (
             &["--schedule", "missing", "--", "true"],
             "cannot read the schedule missing",
         ),
@@ -288,14 +453,16 @@ fn set_up_errors_say_what_is_wrong() {
 
 /// Runs a system for 20 s; the first result, none if the system is not installed.
 fn system(name: &str, workload: &str) -> Option<Value> {
+    system_with(name, workload, &["--duration", "20s"])
+}
+
+fn system_with(name: &str, workload: &str, more: &[&str]) -> Option<Value> {
     let bed = Bed::new()?;
-    let run = bed.run(&[
+    let flags = [
         "--system",
         name,
         "--workload",
         workload,
-        "--duration",
-        "20s",
         "--seed",
         "1",
         "--quiet",
@@ -303,7 +470,8 @@ fn system(name: &str, workload: &str) -> Option<Value> {
         "result.json",
         "--report",
         "run.html",
-    ]);
+    ];
+    let run = bed.run(&[&flags[..], more].concat());
     let said = text(&run.stderr);
     if let Some(line) = said.lines().find(|line| line.contains("apt-get install")) {
         eprintln!("SKIPPED: {line}");
@@ -339,4 +507,29 @@ fn redis_is_asked_and_judged() {
         result["figures"]["operations_answered"].as_u64().unwrap() > 10,
         "{result:#}"
     );
+}
+
+#[test]
+fn postgresql_executes_transactions_one_at_a_time_if_it_is_told_to() {
+    let serializable = [
+        "--duration",
+        "5s",
+        "--monkeys",
+        "none",
+        "--set",
+        "isolation=serializable",
+    ];
+    let Some(result) = system_with("postgresql", "transactions", &serializable) else {
+        return;
+    };
+    assert_eq!(result["figures"]["history"], "right", "{result:#}");
+}
+
+#[test]
+fn nats_gives_out_what_it_was_given() {
+    let calm = ["--duration", "5s", "--monkeys", "none"];
+    let Some(result) = system_with("nats", "queue", &calm) else {
+        return;
+    };
+    assert_eq!(result["figures"]["history"], "right", "{result:#}");
 }

@@ -83,13 +83,11 @@ fn machines(offload: bool) -> Option<(Octopus, WorkDir)> {
         }),
         disk_bytes: None,
         echo: None,
+        scripts: Vec::new(),
+        limits: octopus::NodeLimits::default(),
     };
     let root = WorkDir::temporary().unwrap();
-    let plan = |place: &Place| NodePlan {
-        folder: place.folder.clone(),
-        processes: Vec::new(),
-        machine: None,
-    };
+    let plan = |place: &Place| NodePlan::in_folder(place.folder.clone());
     match Octopus::new(&config, root.path(), plan) {
         Ok(octopus) => {
             octopus.network().change(Pair::new(0, 1), Change::Jitter(0));

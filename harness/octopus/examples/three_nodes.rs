@@ -54,10 +54,14 @@ fn simulate() -> Result<(), Box<dyn Error>> {
             intensity: Intensity::Fixed(1.0),
             offset_scale: 0.0,
             gap_scale: 0.05,
+            scripts: Vec::new(),
+            flaky_clients: false,
         },
         transport: Transport::Unix,
         disk_bytes: None,
         echo: None,
+        scripts: Vec::new(),
+        limits: octopus::NodeLimits::default(),
     };
     let program = std::env::current_exe()?;
     let mut octopus = Octopus::new(&config, workdir.path(), |place| NodeSpec {

@@ -42,6 +42,11 @@ pub enum Error {
     /// There can be no machines; the text says what is missing.
     #[error("no machines: {0}")]
     NoMachines(String),
+    /// Nobody here can limit processors.
+    #[error(
+        "a share of the processor needs the cpu controller of cgroup v2, and the right to give it on"
+    )]
+    NoProcessorShares,
     /// Small disks exist on Linux only.
     #[error("small disks (the fulldisk monkey) need Linux")]
     NoSmallDisks,

@@ -62,6 +62,13 @@ pub enum Event {
         /// The line.
         text: String,
     },
+    /// A script that an act runs printed a line. The first lines of each run are here, long ones cut.
+    Script {
+        /// Its name.
+        name: String,
+        /// The line.
+        text: String,
+    },
     /// How everything stands, recorded now and then.
     Sample(Sample),
     /// An event of another kind, from whoever runs the simulation.
@@ -88,6 +95,8 @@ pub struct Start {
     pub seed: u64,
     /// How many nodes.
     pub nodes: usize,
+    /// How many places links join: the nodes, and the clients' machine if its links are flaky.
+    pub places: usize,
     /// How long the schedule is, in microseconds.
     pub duration_us: u64,
     /// Which monkeys act, and how.
@@ -492,6 +501,7 @@ mod tests {
             schema: EVENTS_SCHEMA,
             seed: u64::MAX,
             nodes: 0,
+            places: 0,
             duration_us: 0,
             monkeys: MonkeySettings::default(),
             addresses: Vec::new(),

@@ -71,6 +71,7 @@ mod nodes;
 mod process;
 pub mod random;
 pub mod sandbox;
+mod scripts;
 mod simulation;
 mod socket_file;
 pub mod trace;
@@ -91,8 +92,12 @@ pub use network::{
     LinkState, Moment, Network, NetworkConfig, NodeId, PacketRules, Pair, Passage, Passages, Pipe,
     Route, Step, SwitchConfig, Traffic, UNDER_DELAY, WAITING, Way, monotonic_ns, pairs,
 };
-pub use nodes::{Echo, NodePlan, NodeSpec, NodeState, Nodes, ProcessSpec, SmallDisk};
+pub use nodes::{
+    Echo, NodeFile, NodeLimits, NodePlan, NodeSpec, NodeState, Nodes, ProcessSpec, SmallDisk,
+    StopBy,
+};
 pub use process::{ProcessGroup, Signal, watcher};
+pub use scripts::Script;
 pub use simulation::{Config, Octopus, Place, Transport};
 pub use socket_file::{SocketFile, SocketFileError};
 pub use workdir::{MARKER, WorkDir};

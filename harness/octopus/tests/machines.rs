@@ -21,24 +21,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes that do nothing, on links that keep the state of their start; none where that is not permitted.
 fn two_machines(settings: MachineSettings) -> Option<(Octopus, WorkDir)> {
+    two_machines_and_clients(settings, false)
+}
+
+/// The same, with links of clients that are as flaky as all others.
+fn two_machines_and_clients(
+    settings: MachineSettings,
+    flaky_clients: bool,
+) -> Option<(Octopus, WorkDir)> {
     let config = Config {
         nodes: 2,
         seed: 7,
         duration: Duration::from_secs(1),
         monkeys: MonkeySettings {
             enabled: BTreeSet::new(),
+            flaky_clients,
             ..MonkeySettings::default()
         },
         transport: Transport::Machines(settings),
         disk_bytes: None,
         echo: None,
+        scripts: Vec::new(),
+        limits: octopus::NodeLimits::default(),
     };
     let root = WorkDir::temporary().unwrap();
-    let plan = |place: &octopus::Place| NodePlan {
-        folder: place.folder.clone(),
-        processes: Vec::new(),
-        machine: None,
-    };
+    let plan = |place: &octopus::Place| NodePlan::in_folder(place.folder.clone());
     match Octopus::new(&config, root.path(), plan) {
         Ok(octopus) => {
             octopus
@@ -111,6 +118,49 @@ fn tcp_takes_at_least_the_delay_of_the_link_and_clients_take_none() {
     let there = octopus.network().traffic().between(0, 1);
     assert_eq!(there.connections, 2, "one of IPv4, one of IPv6: {there:?}");
     assert!(there.bytes_read >= there.bytes_written && there.chunks >= 6);
+}
+
+#[test]
+fn links_of_clients_can_be_flaky_and_clocks_others() {
+    let settings = MachineSettings {
+        rules: PacketRules {
+            down: Down::Reject,
+            ..PacketRules::default()
+        },
+        ..MachineSettings::default()
+    };
+    let Some((octopus, _root)) = two_machines_and_clients(settings, true) else {
+        return;
+    };
+    // The clients' machine is the place behind the nodes.
+    let link = Pair::new(1, 2);
+    let [address, _] = at(1, 4000);
+    let _listening = listener(&octopus, 1, address);
+    let from_client = move || TcpStream::connect_timeout(&address, PATIENCE).map(drop);
+    let client = octopus.client_machine();
+    octopus.network().change(link, Change::Latency(40));
+    let start = Instant::now();
+    on(client, from_client).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(80));
+    octopus.network().change(link, Change::Down);
+    let refused = on(client, from_client).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(octopus.network().traffic().between(2, 1).connections, 1);
+
+    let machine = octopus.machine(0).unwrap();
+    for at_s in [40_000_000, 1000] {
+        machine.set_clock(at_s).unwrap();
+        let up = machine.run(|| {
+            let mut look = std::process::Command::new("cut");
+            look.args(["-d.", "-f1", "/proc/uptime"]).output().unwrap()
+        });
+        let up = String::from_utf8(up.unwrap().stdout).unwrap();
+        let up: u64 = up.trim().parse().unwrap();
+        assert!(
+            (at_s - 1..at_s + 900).contains(&up),
+            "{up} instead of {at_s}"
+        );
+    }
 }
 
 #[test]
@@ -253,6 +303,8 @@ fn a_node_of_several_processes_lives_and_dies_as_one() {
         transport: Transport::Machines(MachineSettings::default()),
         disk_bytes: None,
         echo: None,
+        scripts: Vec::new(),
+        limits: octopus::NodeLimits::default(),
     };
     let root = WorkDir::temporary().unwrap();
     let script = |text: &str| ProcessSpec {
@@ -262,12 +314,11 @@ fn a_node_of_several_processes_lives_and_dies_as_one() {
         user: Some(65_534),
     };
     let plan = |place: &octopus::Place| NodePlan {
-        folder: place.folder.clone(),
         processes: vec![
             script("echo $GREETING from $(hostname) as $(id -u); while :; do sleep 1; done"),
             script("echo second; while :; do sleep 1; done"),
         ],
-        machine: None,
+        ..NodePlan::in_folder(place.folder.clone())
     };
     let octopus = match Octopus::new(&config, root.path(), plan) {
         Ok(octopus) => octopus,

@@ -75,6 +75,7 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             traced::check(&named(args, task, folder))?;
         }
     }
+    args.monkeys.check()?;
     let disk_bytes = args.monkeys.disk_bytes()?;
     let solution = Solution::find(4, &args.solution)?;
     for task in &tasks {

@@ -18,8 +18,8 @@ use anyhow::{Result, anyhow};
 use octopus::sandbox::Folder;
 use octopus::trace::Header;
 use octopus::{
-    ActEvent, Config, Echo, Endpoint, Event, EventLog, NodeId, NodeSpec, Octopus, Place, Traffic,
-    Transport, interrupt,
+    ActEvent, Config, Echo, Endpoint, Event, EventLog, NodeId, NodeLimits, NodeSpec, Octopus,
+    Place, Traffic, Transport, interrupt,
 };
 use serde_json::json;
 
@@ -141,6 +141,8 @@ pub(super) fn play(setup: &Setup<'_>, root: &Path) -> Result<Outcome> {
         transport: Transport::Unix,
         disk_bytes: setup.disk_bytes,
         echo: args.verbose.then(|| Echo::new(console::log_node)),
+        scripts: args.monkeys.scripts().to_vec(),
+        limits: NodeLimits::default(),
     };
     let share = |place: &Place| {
         let is_traced = setup.trace.is_some();

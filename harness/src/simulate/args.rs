@@ -11,7 +11,7 @@ use crate::{
     solution,
     system::{self, System},
 };
-use octopus::{Monkey, MonkeySettings, Place, Schedule, Transport};
+use octopus::{Monkey, MonkeySettings, Place, Schedule, Transport, What};
 
 /// How many nodes there are, unless flags or a system say otherwise.
 const DEFAULT_NODES: u16 = 3;
@@ -38,6 +38,8 @@ Examples:
   harness network --nodes 3 --monkeys oneway,link --monkey-offset 0 --intensity 1 -- ./node {id}
   harness network --system etcd --report run.html  a database, its clients, and a verdict
   harness network --machines -- ping -c 5 node0                   real packets, real names
+  harness network --system etcd --act-script grow='etcdctl --endpoints node0:2379 member list'
+                                                   a command of yours as an act of the schedule
   harness network --nodes 3 --dry-run              only show what would go wrong, and when"
 )]
 pub struct Args {
@@ -134,12 +136,22 @@ pub(super) struct Command {
 impl Args {
     /// The monkeys that act: spof, which waits for a client's answers, cannot.
     pub(super) fn monkey_settings(&self) -> Result<MonkeySettings> {
+        if self.schedule.is_none() {
+            self.monkeys.check()?;
+        }
         let has_clients = self.judge.has_clients();
         ensure!(
             has_clients || !self.monkeys.asks_for(Monkey::Spof),
             "the spof monkey waits for answers to a client, which `harness network` has with --system only"
         );
         let mut settings = self.monkeys.settings().clone();
+        settings.flaky_clients = self.machines.has_flaky_clients();
+        if let Transport::Unix | Transport::Tcp = self.transport() {
+            ensure!(
+                !self.monkeys.asks_for(Monkey::Clock),
+                "the clock monkey needs machines: add --machines"
+            );
+        }
         if !has_clients {
             settings.enabled.remove(&Monkey::Spof);
         }
@@ -172,7 +184,18 @@ impl Args {
         let shown = path.display();
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the schedule {shown}"))?;
-        Schedule::parse(&text, nodes).with_context(|| format!("in the schedule {shown}"))
+        let schedule = Schedule::parse(&text, nodes, monkeys.places(nodes));
+        let schedule = schedule.with_context(|| format!("in the schedule {shown}"))?;
+        let known = self.monkeys.scripts();
+        for act in &schedule.acts {
+            if let What::Script { name, .. } = &act.what {
+                ensure!(
+                    known.iter().any(|script| script.name == *name),
+                    "in the schedule {shown}: there is no script {name}: add --act-script {name}=COMMAND"
+                );
+            }
+        }
+        Ok(schedule)
     }
 
     /// The command, whose program is found now: the nodes run in other folders.

@@ -28,8 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Breaks links and nodes of a running `harness network --ctl SOCKET` by hand.
 ///
-/// `down 0-2`, `up 0-2`, `freeze 1`, `thaw 1`, `kill 1`, `revive 1`: each may be done several times, and has to be
-/// undone as often. `heal` undoes everything that was done by hand, `status` tells how links and nodes are.
+/// `down 0-2`, `up 0-2`, `freeze 1`, `thaw 1`, `kill 1`, `stop 1` (asks it to end), `wipe 1` (kills it and empties its
+/// folder), `revive 1` (after any of these three): each may be done several times, and has to be undone as often.
+/// `heal` undoes everything that was done by hand, `status` tells how links and nodes are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CtlArgs {
     /// The socket that the run was given with --ctl
@@ -74,6 +75,7 @@ impl Ctl {
         let hand = Arc::new(Mutex::new(Hand {
             stage: Box::new(octopus.stage()),
             nodes: octopus.nodes().count(),
+            places: octopus.network().nodes(),
             done: Vec::new(),
         }));
         let over: Arc<AtomicBool> = Arc::default();
@@ -135,11 +137,15 @@ enum Deed {
     Down(Pair),
     Freeze(NodeId),
     Kill(NodeId),
+    Stop(NodeId),
+    Wipe(NodeId),
 }
 
 struct Hand {
     stage: Box<dyn Stage + Send>,
     nodes: usize,
+    /// What links join: the nodes, and the clients' machine if its links are flaky.
+    places: usize,
     done: Vec<Deed>,
 }
 
@@ -157,10 +163,12 @@ impl Hand {
             ["freeze", node] => (Deed::Freeze(self.node(node)?), true),
             ["thaw", node] => (Deed::Freeze(self.node(node)?), false),
             ["kill", node] => (Deed::Kill(self.node(node)?), true),
-            ["revive", node] => (Deed::Kill(self.node(node)?), false),
+            ["stop", node] => (Deed::Stop(self.node(node)?), true),
+            ["wipe", node] => (Deed::Wipe(self.node(node)?), true),
+            ["revive", node] => (self.to_revive(self.node(node)?), false),
             _ => {
                 return Err(format!(
-                    "\"{line}\" is none of down LINK, up LINK, freeze, thaw, kill, revive NODE, heal, status"
+                    "\"{line}\" is none of down LINK, up LINK, freeze, thaw, kill, stop, wipe, revive NODE, heal, status"
                 ));
             }
         };
@@ -176,6 +184,14 @@ impl Hand {
         Ok(self.status())
     }
 
+    /// What makes a node live again: the latest that has ended it.
+    fn to_revive(&self, node: NodeId) -> Deed {
+        let ends = [Deed::Kill(node), Deed::Stop(node), Deed::Wipe(node)];
+        let done = self.done.iter().rev();
+        let latest = done.copied().find(|deed| ends.contains(deed));
+        latest.unwrap_or(Deed::Kill(node))
+    }
+
     fn heal(&mut self) {
         for deed in std::mem::take(&mut self.done) {
             self.undo(deed);
@@ -187,6 +203,11 @@ impl Hand {
             Deed::Down(pair) => self.stage.change(pair, Change::Down),
             Deed::Freeze(node) => self.stage.freeze(node),
             Deed::Kill(node) => self.stage.kill(&[node]),
+            Deed::Stop(node) => self.stage.shut_down(node),
+            Deed::Wipe(node) => {
+                self.stage.kill(&[node]);
+                self.stage.wipe(node);
+            }
         }
     }
 
@@ -194,7 +215,7 @@ impl Hand {
         match deed {
             Deed::Down(pair) => self.stage.change(pair, Change::Up),
             Deed::Freeze(node) => self.stage.thaw(node),
-            Deed::Kill(node) => self.stage.revive(&[node]),
+            Deed::Kill(node) | Deed::Stop(node) | Deed::Wipe(node) => self.stage.revive(&[node]),
         }
     }
 
@@ -203,7 +224,7 @@ impl Hand {
         for node in 0..self.nodes {
             let _infallible = writeln!(text, "node {node} {}", self.stage.node(node).word());
         }
-        for pair in pairs(self.nodes) {
+        for pair in pairs(self.places) {
             let link = self.stage.link(pair);
             let up = if link.is_up() { "up" } else { "down" };
             let delay = link.latency_ms + link.spike_ms;
@@ -220,7 +241,8 @@ impl Hand {
         let (one, other) = word
             .split_once('-')
             .ok_or_else(|| format!("{word} is no link: write 0-1"))?;
-        let (one, other) = (self.node(one)?, self.node(other)?);
+        let place = |word: &str| number(word, self.places);
+        let (one, other) = (place(one)?, place(other)?);
         if one == other {
             return Err(format!("{word} joins a node to itself"));
         }
@@ -228,7 +250,11 @@ impl Hand {
     }
 
     fn node(&self, word: &str) -> Result<NodeId, String> {
-        let node = word.parse().ok().filter(|&node| node < self.nodes);
-        node.ok_or_else(|| format!("{word} is none of the {} nodes", self.nodes))
+        number(word, self.nodes)
     }
+}
+
+fn number(word: &str, count: usize) -> Result<NodeId, String> {
+    let node = word.parse().ok().filter(|&node| node < count);
+    node.ok_or_else(|| format!("{word} is none of the {count} nodes"))
 }

@@ -14,9 +14,13 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Systems")]
 pub(super) struct JudgeArgs {
-    /// Run a system: etcd, redis-sentinel, level4, or a file that describes one
+    /// Run a system: etcd, redis-sentinel, postgresql, nats, level4, or a file that describes one
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "command")]
     pub system: Option<String>,
+
+    /// Give a parameter of the system another value than the one in its description
+    #[arg(long, value_name = "NAME=VALUE", requires = "system", value_parser = a_setting)]
+    set: Vec<(String, String)>,
 
     /// What clients ask of it [default: the first that the system names]
     #[arg(long, value_name = "KIND", requires = "system")]
@@ -63,7 +67,8 @@ impl JudgeArgs {
 
     /// The system, if one is asked for.
     pub fn system(&self) -> Result<Option<System>> {
-        self.system.as_deref().map(System::find).transpose()
+        let find = |name| System::find(name, &self.set);
+        self.system.as_deref().map(find).transpose()
     }
 
     /// How the clients of a system ask; none if a program does that.
@@ -101,4 +106,10 @@ impl JudgeArgs {
             nodes,
         }))
     }
+}
+
+/// `NAME=VALUE`.
+fn a_setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is written NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     level4::percentile,
     report::{CaseResult, Failure},
+    system::Health,
     workload::{
         ClientSettings, Clients, Done, End, Finding, Program, Recorder, into_log, judge, lines,
     },
@@ -54,11 +55,19 @@ impl Asking {
     }
 
     /// Ends it; everything is healed. Judges what was seen, and writes it down in the log.
-    pub fn finish(self, octopus: &Octopus, recorder: &Recorder, within: Duration) -> Judgement {
+    pub fn finish(
+        self,
+        octopus: &Octopus,
+        recorder: &Recorder,
+        health: Option<Health>,
+        within: Duration,
+    ) -> Judgement {
         let (no_progress, garbled) = match self {
             Self::Clients(clients) => (clients.finish(within).err(), None),
             Self::Program(program) => (None, program.finish().err()),
         };
+        let unwell = health.and_then(|health| health.finish(within).err());
+        let no_progress = no_progress.or(unwell);
         let done = recorder.take();
         into_log(&done, octopus.log());
         Judgement {

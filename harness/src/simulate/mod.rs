@@ -44,7 +44,8 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
             Some(nodes) => nodes.into(),
             None => args.nodes(args.judge.system()?.as_ref()),
         };
-        dry_run::print(&args.schedule(nodes, &monkeys)?, nodes);
+        let schedule = args.schedule(nodes, &monkeys)?;
+        dry_run::print(&schedule, monkeys.places(nodes));
         return Ok(());
     }
     let outputs = [
@@ -113,6 +114,13 @@ impl Program {
         }
     }
 
+    fn system(&self) -> Option<&System> {
+        match self {
+            Self::Command(..) => None,
+            Self::System(system, _) => Some(system),
+        }
+    }
+
     fn shown(&self) -> Vec<String> {
         match self {
             Self::Command(command, _) => command.shown(),
@@ -137,6 +145,12 @@ fn judged(args: &Args, program: &Program, played: &Played, folder: &Path) -> Cas
     }
     if let Some(judgement) = &played.judgement {
         result = judgement.judge(result);
+    }
+    if let (Some(node), None) = (played.unstopped.first(), &result.failure) {
+        let message = format!("node {node} did not end in time when it was asked to");
+        let said = solution_log::last_lines(&folder.join(format!("node{node}.log")));
+        let failure = Failure::slow("not_stopped", message);
+        return result.fail(failure.at(format!("node {node}")).said(said));
     }
     let mut failed = exits.iter().filter(|(_, status)| !status.success());
     let Some((node, status)) = failed.next() else {

@@ -38,6 +38,8 @@ pub(super) struct Played {
     pub acts: usize,
     /// The verdict on what clients saw, if there were any.
     pub judgement: Option<Judgement>,
+    /// The nodes that had to be killed at the end, although they were asked to end.
+    pub unstopped: Vec<usize>,
 }
 
 /// Runs it in a folder.
@@ -58,12 +60,17 @@ pub(super) fn play(
         transport: args.transport(),
         disk_bytes: args.monkeys.disk_bytes()?,
         echo: (!args.quiet).then(|| screen.echo()),
+        scripts: args.monkeys.scripts().to_vec(),
+        limits: args.machines.limits(),
     };
     let trace = args.trace.as_deref();
     let (mut octopus, places) = set_up(&config, schedule, folder, program, trace.is_some())?;
     let trace = trace.map(|folder| Traced::begin(folder, &octopus));
     let recorder = Arc::new(Recorder::new(Arc::clone(octopus.log())));
     let asking = start(args, program, &octopus, &places, folder, &recorder)?;
+    let system = program.system();
+    let health = system.map(|system| system.watch_health(&octopus, &places));
+    let health = health.transpose()?.flatten();
     let ctl = args.ctl.as_deref();
     let ctl = ctl
         .map(|socket| Ctl::listen(socket, &octopus))
@@ -85,7 +92,7 @@ pub(super) fn play(
         ctl.iter().for_each(Ctl::heal);
         let words = json!({ "text": "the clients ask what decides" });
         octopus.log().record("probe", words);
-        asking.finish(&octopus, &recorder, args.judge.recover_within)
+        asking.finish(&octopus, &recorder, health, args.judge.recover_within)
     });
     drop(ctl);
     if judgement.is_some() {
@@ -93,6 +100,13 @@ pub(super) fn play(
     }
     if let (Some(path), Some(judgement)) = (&args.judge.history, &judgement) {
         judgement.write(path)?;
+    }
+    let unstopped = match system.and_then(|system| system.description.stop.as_ref()) {
+        Some(stop) if !interrupt::requested() => octopus.shut_down(stop.within)?,
+        _ => Vec::new(),
+    };
+    for line in octopus.failed_scripts() {
+        console::print(&line);
     }
     let log = octopus.log().clone();
     let seconds = log.elapsed().as_secs_f64();
@@ -107,7 +121,7 @@ pub(super) fn play(
         };
         trace.write(header, folder, &log)?;
     }
-    traffic::print(&carried, seconds, acts);
+    traffic::print(&carried, nodes, seconds, acts);
     for (node, status) in &exits {
         console::print(&format!("node {node} ended by itself: {status}"));
     }
@@ -116,6 +130,7 @@ pub(super) fn play(
         exits,
         acts,
         judgement,
+        unstopped,
     })
 }
 
@@ -128,23 +143,12 @@ fn set_up(
     is_traced: bool,
 ) -> Result<(Octopus, Vec<Place>)> {
     let places: RefCell<Vec<Place>> = RefCell::default();
-    let failed: RefCell<Option<anyhow::Error>> = RefCell::default();
     let octopus = Octopus::with_schedule(config, schedule, folder, |place| {
         places.borrow_mut().push(place.clone());
         let share = is_traced.then(|| traced::share(folder, place.node));
-        plan(program, place, config.nodes, share.as_deref()).unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
-            NodePlan {
-                folder: place.folder.clone(),
-                processes: Vec::new(),
-                machine: None,
-            }
-        })
+        plan(program, place, config.nodes, share.as_deref())
     })?;
-    match failed.take() {
-        Some(error) => Err(error),
-        None => Ok((octopus, places.take())),
-    }
+    Ok((octopus, places.take()))
 }
 
 /// Starts the nodes, waits until they are ready, and lets clients begin, if there are any.
@@ -172,19 +176,19 @@ fn start(
 }
 
 /// How a node is started; a command is told where to write its share of a trace, if it is to.
-fn plan(program: &Program, place: &Place, nodes: usize, share: Option<&Path>) -> Result<NodePlan> {
+fn plan(program: &Program, place: &Place, nodes: usize, share: Option<&Path>) -> NodePlan {
     match program {
         Program::System(system, _) => system.node(place, nodes),
         Program::Command(command, _) => {
             let told = share.into_iter().flat_map(traced::told);
             let program = command.program.clone().into_os_string();
             let mut words = told.chain([program]).chain(command.arguments(place, nodes));
-            Ok(NodeSpec {
+            NodeSpec {
                 program: words.next().unwrap_or_default().into(),
                 arguments: words.collect(),
                 folder: place.folder.clone(),
             }
-            .into())
+            .into()
         }
     }
 }

@@ -9,7 +9,14 @@ use crate::console;
 const FEW_NODES: usize = 5;
 
 /// Prints the table.
-pub(super) fn print(traffic: &Traffic, seconds: f64, acts: usize) {
+pub(super) fn print(traffic: &Traffic, nodes: usize, seconds: f64, acts: usize) {
+    let name = |place: usize| {
+        if place < nodes {
+            place.to_string()
+        } else {
+            "client".to_owned()
+        }
+    };
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
         "from → to",
@@ -29,7 +36,7 @@ pub(super) fn print(traffic: &Traffic, seconds: f64, acts: usize) {
                 continue;
             }
             table.add_row([
-                format!("{from} → {to}"),
+                format!("{} → {}", name(from), name(to)),
                 direction.bytes_read.to_string(),
                 direction.bytes_written.to_string(),
                 direction.chunks.to_string(),
@@ -52,7 +59,6 @@ pub(super) fn print(traffic: &Traffic, seconds: f64, acts: usize) {
         console::print(&format!("{idle} directions carried nothing"));
     }
     console::print(&format!(
-        "{} nodes for {seconds:.1} s; {acts} beginnings and ends of acts",
-        traffic.nodes
+        "{nodes} nodes for {seconds:.1} s; {acts} beginnings and ends of acts"
     ));
 }

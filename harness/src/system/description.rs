@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use octopus::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
@@ -12,6 +13,16 @@ use crate::{
 
 /// How long a system may take until it is ready, unless it says otherwise.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a node is well, unless it says otherwise, and at most.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+const LEAST_EVERY: Duration = Duration::from_millis(50);
+
+/// What stands in braces already.
+const OWN_NAMES: [&str; 8] = ["id", "dir", "listen", "join", "peers", "ip", "ip6", "host"];
+
+/// How long the end of a node may take, unless it says otherwise.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A system as its file describes it.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +41,9 @@ pub struct Description {
     /// Which package of Debian has which program.
     #[serde(default)]
     pub packages: BTreeMap<String, String>,
+    /// What `--set` changes, with the usual values: `{NAME}` stands for it in commands, files and variables.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
     /// Variables of all processes, with templates.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -46,6 +60,10 @@ pub struct Description {
     pub files: Vec<File>,
     /// When a node is ready.
     pub ready: Option<Ready>,
+    /// When a node that runs is well.
+    pub health: Option<Health>,
+    /// How a node is asked to end.
+    pub stop: Option<Stop>,
 }
 
 /// How nodes start.
@@ -96,6 +114,64 @@ pub struct Ready {
     pub within: Duration,
 }
 
+/// When a node is well.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// When it takes connections at this port.
+    pub port: Option<u16>,
+    /// When this command, run on its machine in its folder, succeeds; with templates.
+    pub command: Option<Vec<String>>,
+    /// How often that is looked at.
+    #[serde(default = "health_every", deserialize_with = "a_duration")]
+    pub every: Duration,
+}
+
+/// How a node is asked to end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// The signal that all its processes get; SIGTERM, if there is no command either.
+    pub signal: Option<SignalName>,
+    /// A command that is run on its machine in its folder, by its user; with templates.
+    pub command: Option<Vec<String>>,
+    /// How long its end may take when the run is over.
+    #[serde(default = "stop_within", deserialize_with = "a_duration")]
+    pub within: Duration,
+}
+
+/// Signals that ask programs to end.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SignalName {
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGQUIT.
+    Quit,
+    /// SIGHUP.
+    Hup,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+}
+
+impl SignalName {
+    /// The signal.
+    pub fn signal(self) -> Signal {
+        match self {
+            Self::Term => Signal::TERM,
+            Self::Int => Signal::INT,
+            Self::Quit => Signal::QUIT,
+            Self::Hup => Signal::HUP,
+            Self::Usr1 => Signal::USR1,
+            Self::Usr2 => Signal::USR2,
+        }
+    }
+}
+
 impl Description {
     /// Reads a description.
     ///
@@ -122,11 +198,107 @@ impl Description {
                 file.path
             );
         }
+        for name in description.parameters.keys() {
+            let is_fine = name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+            ensure!(
+                is_fine && !OWN_NAMES.contains(&name.as_str()),
+                "a parameter cannot be called {name}"
+            );
+        }
+        if let Some(health) = &description.health {
+            ensure!(
+                health.port.is_some() || health.command.is_some(),
+                "[health] needs a port or a command"
+            );
+            ensure!(
+                health.every >= LEAST_EVERY,
+                "[health]: every is at least {LEAST_EVERY:?}"
+            );
+        }
+        if let Some(stop) = &description.stop {
+            ensure!(
+                stop.signal.is_none() || stop.command.is_none(),
+                "[stop] has a signal and a command: one of them asks"
+            );
+        }
+        let commands = [
+            (
+                "ready",
+                description
+                    .ready
+                    .as_ref()
+                    .and_then(|ready| ready.command.as_ref()),
+            ),
+            (
+                "health",
+                description
+                    .health
+                    .as_ref()
+                    .and_then(|health| health.command.as_ref()),
+            ),
+            (
+                "stop",
+                description
+                    .stop
+                    .as_ref()
+                    .and_then(|stop| stop.command.as_ref()),
+            ),
+        ];
+        for (name, command) in commands {
+            ensure!(
+                command.is_none_or(|command| !command.is_empty()),
+                "[{name}] has an empty command"
+            );
+        }
         ensure!(
             description.workloads.is_empty() || description.driver.is_some(),
             "workloads need a driver"
         );
         Ok(description)
+    }
+
+    /// Gives parameters other values, and puts them all where they belong.
+    ///
+    /// # Errors
+    /// There is none of a name.
+    pub fn set(&mut self, values: &[(String, String)]) -> Result<()> {
+        for (name, value) in values {
+            let known: Vec<&str> = self.parameters.keys().map(String::as_str).collect();
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            };
+            let parameter = self.parameters.get_mut(name);
+            parameter
+                .with_context(|| format!("no parameter {name}: {known}"))?
+                .clone_from(value);
+        }
+        let parameters = std::mem::take(&mut self.parameters);
+        let fill = |text: &mut String| {
+            for (name, value) in &parameters {
+                *text = text.replace(&format!("{{{name}}}"), value);
+            }
+        };
+        let commands = [
+            self.ready.as_mut().and_then(|ready| ready.command.as_mut()),
+            self.health
+                .as_mut()
+                .and_then(|health| health.command.as_mut()),
+            self.stop.as_mut().and_then(|stop| stop.command.as_mut()),
+        ];
+        let processes = self.processes.iter_mut();
+        let processes = processes.map(|process| &mut process.command);
+        let words = processes.chain(commands.into_iter().flatten()).flatten();
+        let files = self.files.iter_mut().map(|file| &mut file.text);
+        words
+            .chain(files)
+            .chain(self.environment.values_mut())
+            .for_each(fill);
+        self.parameters = parameters;
+        Ok(())
     }
 
     /// The programs that it runs, each once.
@@ -135,7 +307,12 @@ impl Description {
             .processes
             .iter()
             .filter_map(|process| process.command.first());
+        let stop = self
+            .stop
+            .iter()
+            .filter_map(|stop| stop.command.as_ref()?.first());
         let mut programs: Vec<&str> = own
+            .chain(stop)
             .chain(self.packages.keys())
             .map(String::as_str)
             .collect();
@@ -154,6 +331,14 @@ fn three() -> u16 {
     3
 }
 
+fn health_every() -> Duration {
+    HEALTH_EVERY
+}
+
+fn stop_within() -> Duration {
+    STOP_WITHIN
+}
+
 fn ready_within() -> Duration {
     READY_WITHIN
 }
@@ -166,6 +351,22 @@ fn a_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_stand_where_they_are_named() {
+        let text = "about = 'x'\n[parameters]\nmode = 'slow'\nlevel = '3'\n[environment]\nMODE = '{mode}'\n\
+                    [[process]]\ncommand = ['x', '--{mode}={level}', '{id}']\n\
+                    [[file]]\npath = 'f'\ntext = '{level} {mode} {other}'\n";
+        let mut description = Description::read(text).unwrap();
+        let mode = [("mode".to_owned(), "fast".to_owned())];
+        description.set(&mode).unwrap();
+        assert_eq!(description.processes[0].command, ["x", "--fast=3", "{id}"]);
+        assert_eq!(description.files[0].text, "3 fast {other}");
+        assert_eq!(description.environment["MODE"], "fast");
+        let unknown = [("speed".to_owned(), "9".to_owned())];
+        let refused = description.set(&unknown).unwrap_err().to_string();
+        assert_eq!(refused, "no parameter speed: it has level, mode");
+    }
 
     fn refused(text: &str) -> String {
         format!("{:#}", Description::read(text).unwrap_err())
@@ -187,5 +388,12 @@ mod tests {
         );
         assert!(refused(&format!("{base}[ready]\nport = 1\nwithin = '5'")).contains("5s"));
         assert!(refused("about = ").contains("line 1"));
+        let with = |text: &str| refused(&format!("{base}{text}"));
+        assert!(with("[health]\nevery = '1s'").contains("a port or a command"));
+        assert!(with("[health]\nport = 1\nevery = '1ms'").contains("at least 50ms"));
+        assert!(with("[stop]\nsignal = 'KILL'").contains("unknown variant `KILL`"));
+        assert!(with("[stop]\nsignal = 'INT'\ncommand = ['x']").contains("one of them"));
+        assert!(with("[parameters]\nip = 'x'").contains("called ip"));
+        assert!(with("[ready]\ncommand = []").contains("[ready] has an empty command"));
     }
 }

@@ -1,9 +1,12 @@
 //! Systems: programs that run as the nodes of one, described in a file.
 //!
-//! `description` is the file, as it is written; `system` is one that is ready to be run here: its programs are
-//! found, and nodes are made of it. `template` fills in what stands in braces.
+//! `description` is the file, as it is written; [`System`] is one that is ready to be run here: its programs are
+//! found, and `nodes` makes nodes of it. `look` looks at a node from its own machine, `health` again and again.
+//! `template` fills in what stands in braces.
 
 mod description;
+mod health;
+mod look;
 mod nodes;
 mod template;
 
@@ -15,7 +18,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use description::{Description, Ready};
+pub use description::Description;
+pub use health::Health;
 pub use template::fill;
 
 use crate::solution;
@@ -24,12 +28,14 @@ use crate::solution;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Those that come along, by name.
-const OWN: [(&str, &str); 3] = [
+const OWN: [(&str, &str); 5] = [
     ("etcd", include_str!("../../systems/etcd.toml")),
     (
         "redis-sentinel",
         include_str!("../../systems/redis-sentinel.toml"),
     ),
+    ("postgresql", include_str!("../../systems/postgresql.toml")),
+    ("nats", include_str!("../../systems/nats.toml")),
     ("level4", include_str!("../../systems/level4.toml")),
 ];
 
@@ -45,19 +51,22 @@ pub struct System {
 }
 
 impl System {
-    /// The system of a name, or of a file.
+    /// The system of a name, or of a file, with parameters that have other values than the usual.
     ///
     /// # Errors
     /// There is none, the file cannot be read or understood, or a program is missing: the line says which package
     /// has it.
-    pub fn find(name: &str) -> Result<Self> {
+    pub fn find(name: &str, parameters: &[(String, String)]) -> Result<Self> {
         let own = OWN.iter().find(|(own, _)| *own == name);
         let (name, text) = match own {
             Some((name, text)) => ((*name).to_owned(), (*text).to_owned()),
             None => read(name)?,
         };
-        let description =
-            Description::read(&text).with_context(|| format!("in the system {name}"))?;
+        let description = Description::read(&text).and_then(|mut description| {
+            description.set(parameters)?;
+            Ok(description)
+        });
+        let description = description.with_context(|| format!("in the system {name}"))?;
         let mut programs = BTreeMap::new();
         let mut lacking = Vec::new();
         for program in description.programs() {
@@ -126,13 +135,21 @@ fn find_program(name: &str) -> Result<PathBuf> {
     if found.is_ok() || name.contains('/') {
         return found;
     }
-    for folder in ["/usr/sbin", "/sbin", "/usr/local/sbin"] {
-        let path = Path::new(folder).join(name);
-        if path.is_file() {
-            return Ok(path);
-        }
-    }
-    found
+    let daemons = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let folders = daemons.into_iter().chain(of_versions());
+    let mut paths = folders.map(|folder| folder.join(name));
+    paths.find(|path| path.is_file()).map_or(found, Ok)
+}
+
+/// Where Debian has the programs of each version of PostgreSQL, the newest first.
+fn of_versions() -> Vec<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<u32> = versions
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    let folder = |version| format!("/usr/lib/postgresql/{version}/bin").into();
+    versions.into_iter().map(folder).collect()
 }
 
 #[cfg(test)]
@@ -146,7 +163,8 @@ mod tests {
                 Description::read(text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
             assert!(!description.workloads.is_empty(), "{name}");
             for program in description.programs() {
-                let known = description.packages.contains_key(program) || program == "level4";
+                let known = description.packages.contains_key(program)
+                    || ["level4", "sh"].contains(&program);
                 assert!(known, "{name}: which package has {program}?");
             }
         }
@@ -155,9 +173,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let none = System::find("no/such").unwrap_err();
+        let none = System::find("no/such", &[]).unwrap_err();
         assert!(
-            format!("{none:#}").contains("etcd, redis-sentinel"),
+            format!("{none:#}").contains("etcd, redis-sentinel, postgresql"),
             "{none:#}"
         );
         let folder = tempfile::tempdir().unwrap();
@@ -165,7 +183,7 @@ mod tests {
         let text = "about = 'x'\nnodes = 2\n[packages]\nno-such-program = 'some-package'\n\
                     [[process]]\ncommand = ['no-such-program']\n";
         fs::write(&path, text).unwrap();
-        let lacking = System::find(path.to_str().unwrap())
+        let lacking = System::find(path.to_str().unwrap(), &[])
             .unwrap_err()
             .to_string();
         assert!(

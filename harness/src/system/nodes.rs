@@ -1,23 +1,18 @@
-//! Nodes made of a description: files laid out, commands filled in, and a look whether a node is ready.
+//! Nodes made of a description: files and commands filled in, and their start, which waits until they are ready.
 
 use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    os::unix::fs::chown,
     path::Path,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use octopus::{
-    Machine, MachineAddress, NodeId, NodePlan, Octopus, Place, ProcessGroup, ProcessSpec, interrupt,
-};
+use octopus::{NodeFile, NodePlan, Octopus, Place, ProcessSpec, Signal, StopBy, interrupt};
 
 use super::{
     System,
-    description::{Ready, Start, is_on},
+    description::{SignalName, Start, is_on},
+    look::Looks,
     template::fill,
 };
 use crate::solution_log;
@@ -25,49 +20,57 @@ use crate::solution_log;
 /// How often it is looked whether a node is ready.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long one look may take.
-const ONE_LOOK: Duration = Duration::from_secs(5);
-
 impl System {
-    /// The node at a place, one of so many; its files are written.
-    pub fn node(&self, place: &Place, nodes: usize) -> Result<NodePlan> {
+    /// The node at a place, one of so many.
+    pub fn node(&self, place: &Place, nodes: usize) -> NodePlan {
         let description = &self.description;
         let filled = |text: &String| fill(text, place, nodes);
-        let files = description.files.iter();
-        for file in files.filter(|file| is_on(file.on.as_ref(), place.node)) {
-            let path = place.folder.join(&file.path);
+        let mut files: Vec<NodeFile> = Vec::new();
+        let written = description.files.iter();
+        for file in written.filter(|file| is_on(file.on.as_ref(), place.node)) {
             let text = filled(&file.text).unwrap_or_default();
-            append(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+            match files
+                .iter_mut()
+                .find(|other| other.path == Path::new(&file.path))
+            {
+                Some(other) => other.text.push_str(&text),
+                None => files.push(NodeFile {
+                    path: file.path.clone().into(),
+                    text,
+                }),
+            }
         }
-        if let Some(user) = description.user {
-            give(&place.folder, user)
-                .with_context(|| format!("cannot give {} away", place.folder.display()))?;
-        }
-        let environment: Vec<(String, String)> = description
-            .environment
-            .iter()
+        let environment = description.environment.iter();
+        let environment: Vec<(String, String)> = environment
             .filter_map(|(name, value)| Some((name.clone(), filled(value)?)))
             .collect();
-        let processes = description.processes.iter();
-        let processes = processes.filter(|process| is_on(process.on.as_ref(), place.node));
-        let processes = processes.filter_map(|process| {
-            let (program, arguments) = process.command.split_first()?;
+        let spec = |command: &[String]| {
+            let (program, arguments) = command.split_first()?;
+            let arguments = arguments.iter().filter_map(filled);
             Some(ProcessSpec {
                 program: self.programs.get(program)?.clone(),
-                arguments: arguments
-                    .iter()
-                    .filter_map(filled)
-                    .map(Into::into)
-                    .collect(),
+                arguments: arguments.map(Into::into).collect(),
                 environment: environment.clone(),
                 user: description.user,
             })
-        });
-        Ok(NodePlan {
-            folder: place.folder.clone(),
-            processes: processes.collect(),
-            machine: None,
-        })
+        };
+        let processes = description.processes.iter();
+        let processes = processes.filter(|process| is_on(process.on.as_ref(), place.node));
+        let stop = description.stop.as_ref();
+        let command = stop.and_then(|stop| spec(stop.command.as_ref()?));
+        let signal = stop.and_then(|stop| stop.signal);
+        NodePlan {
+            processes: processes
+                .filter_map(|process| spec(&process.command))
+                .collect(),
+            files,
+            owner: description.user,
+            stop: match command {
+                Some(command) => StopBy::Command(Box::new(command)),
+                None => StopBy::Signal(signal.map_or(Signal::TERM, SignalName::signal)),
+            },
+            ..NodePlan::in_folder(place.folder.clone())
+        }
     }
 
     /// Starts the nodes and waits until they are ready.
@@ -94,6 +97,7 @@ impl System {
         };
         let node = place.node;
         let machine = octopus.machine(node).context("a system needs machines")?;
+        let looks = Looks::new(ready.port, ready.command.as_ref(), place, nodes);
         let start = Instant::now();
         loop {
             interrupt::check()?;
@@ -103,7 +107,7 @@ impl System {
                     last_words(place)
                 );
             }
-            if is_ready(ready, machine, place, nodes)? {
+            if looks.all_is_well(machine) {
                 return Ok(());
             }
             if start.elapsed() > ready.within {
@@ -124,68 +128,4 @@ fn last_words(place: &Place) -> String {
     let said = solution_log::last_lines(&log);
     let lines = said.iter().flat_map(|line| ["\n  ", line.as_str()]);
     lines.collect()
-}
-
-fn is_ready(ready: &Ready, machine: &Machine, place: &Place, nodes: usize) -> Result<bool> {
-    let looks = (
-        port_of(place.node, ready.port),
-        command_of(ready, place, nodes),
-    );
-    let look = move || {
-        let (port, command) = looks;
-        let takes = port.is_none_or(|at| TcpStream::connect_timeout(&at, ONE_LOOK).is_ok());
-        takes && command.is_none_or(|mut command| succeeds(&mut command))
-    };
-    machine.run(look).context("cannot look at a machine")
-}
-
-fn port_of(node: NodeId, port: Option<u16>) -> Option<SocketAddr> {
-    port.map(|port| (MachineAddress::of_node(node).v4, port).into())
-}
-
-fn command_of(ready: &Ready, place: &Place, nodes: usize) -> Option<Command> {
-    let words = ready.command.as_ref()?.iter();
-    let mut words = words.filter_map(|word| fill(word, place, nodes));
-    let mut command = Command::new(words.next()?);
-    command
-        .args(words)
-        .current_dir(&place.folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Some(command)
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let Ok(mut group) = ProcessGroup::spawn(command) else {
-        return false;
-    };
-    let status = group.wait_for(ONE_LOOK).ok().flatten();
-    status.is_some_and(|status| status.success())
-}
-
-fn append(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)?;
-    file.write_all(text.as_bytes())
-}
-
-/// Makes everything in a folder, and itself, a user's own.
-fn give(folder: &Path, user: u32) -> std::io::Result<()> {
-    chown(folder, Some(user), Some(user))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            give(&entry.path(), user)?;
-        } else {
-            chown(entry.path(), Some(user), Some(user))?;
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::recording::{Band, Mark, Panel, Point, Series, Span};
 pub(super) fn panels(log: &Log<'_>) -> Vec<Panel> {
     let all = [
         nodes(log),
+        health(log),
         said(log),
         monkeys(log),
         links(log),
@@ -119,19 +120,56 @@ fn nodes(log: &Log<'_>) -> Panel {
     )
 }
 
+/// Whether nodes were well, where a system says when they are.
+fn health(log: &Log<'_>) -> Panel {
+    let changes = log
+        .of("health")
+        .map(|event| (index(&event["node"]), seconds(&event["t_us"]), event));
+    let spans = lasting(changes, log.end, |event| {
+        let (colour, word) = if event["well"].as_bool()? {
+            ("good", "well")
+        } else {
+            ("bad", "not well")
+        };
+        Some((colour, 0.75, format!("node {} {word}", event["node"])))
+    });
+    let drawn = if spans.is_empty() {
+        Vec::new()
+    } else {
+        log.lanes()
+    };
+    lanes(
+        "Health: well (green), not well (red)",
+        drawn,
+        spans,
+        Vec::new(),
+    )
+}
+
 fn said(log: &Log<'_>) -> Panel {
-    let points = log.of("said").map(|event| {
+    let of_nodes = log.of("said").map(|event| {
         let (at, node) = (seconds(&event["t_us"]), index(&event["node"]));
         let words = format!("{at:.6} s [node{node}] {}", text(&event["text"]));
         Point(at, node as f64, Some(words))
     });
+    // Scripts have a lane below the nodes'.
+    let below = log.nodes as f64;
+    let of_scripts = log.of("script").map(|event| {
+        let (at, name) = (seconds(&event["t_us"]), text(&event["name"]));
+        let words = format!("{at:.6} s [{name}] {}", text(&event["text"]));
+        Point(at, below, Some(words))
+    });
+    let mut drawn = log.lanes();
+    if log.of("script").next().is_some() {
+        drawn.push("scripts".to_owned());
+    }
     let series = Series {
         name: "a line; click to keep it",
         colour: "other",
         mark: Mark::Dots,
-        points: points.collect(),
+        points: of_nodes.chain(of_scripts).collect(),
     };
-    lanes("What the nodes said", log.lanes(), Vec::new(), vec![series])
+    lanes("What the nodes said", drawn, Vec::new(), vec![series])
 }
 
 /// Each act with its monkey, and when it really began and ended. The spof monkey's act is the
@@ -151,6 +189,10 @@ fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
         let monkey = text(&event["monkey"]).to_owned();
         match phase {
             "begins" if monkey == "spof" => {}
+            // Ends when its process does.
+            "begins" if monkey == "script" => {
+                open.insert(key, (monkey, at, text(&event["text"]).to_owned()));
+            }
             "begins" if event["for_us"].is_null() => {
                 done.push((monkey, at, at, text(&event["text"]).to_owned()));
             }
@@ -159,6 +201,10 @@ fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
             }
             _ => {
                 if let Some((monkey, since, words)) = open.remove(&key) {
+                    let words = match monkey.as_str() {
+                        "script" => format!("{words}\n{}", text(&event["text"])),
+                        _ => words,
+                    };
                     done.push((monkey, since, at, words));
                 }
             }
@@ -175,7 +221,10 @@ fn acts(log: &Log<'_>) -> Vec<(String, f64, f64, String)> {
 fn colour_of(monkey: &str) -> &'static str {
     match monkey {
         "latency" | "jitter" | "lagsplit" | "bandwidth" => "lost",
-        "freeze" | "murder" | "spof" | "blackout" | "fulldisk" => "bad",
+        "freeze" | "murder" | "spof" | "blackout" | "fulldisk" | "restart" | "wipe" | "crash" => {
+            "bad"
+        }
+        "script" => "ink",
         _ => "other",
     }
 }
@@ -202,7 +251,7 @@ fn monkeys(log: &Log<'_>) -> Panel {
         });
     }
     lanes(
-        "Monkeys: acts on delays (amber), links (blue), nodes (red)",
+        "Monkeys: acts on delays (amber), links (blue), nodes (red), scripts (grey)",
         names,
         spans,
         Vec::new(),
@@ -223,15 +272,19 @@ pub(super) fn bands(log: &Log<'_>) -> Vec<Band> {
 
 /// The pairs of nodes in the order of the lanes.
 fn pairs(log: &Log<'_>) -> Vec<(usize, usize)> {
-    let all = (0..log.nodes).flat_map(|low| (low + 1..log.nodes).map(move |high| (low, high)));
+    let all = (0..log.places).flat_map(|low| (low + 1..log.places).map(move |high| (low, high)));
     all.collect()
 }
 
-fn names_of(pairs: &[(usize, usize)]) -> Vec<String> {
-    pairs
-        .iter()
-        .map(|(low, high)| format!("{low} – {high}"))
-        .collect()
+fn names_of(pairs: &[(usize, usize)], nodes: usize) -> Vec<String> {
+    let names = pairs.iter().map(|&(low, high)| {
+        if high < nodes {
+            format!("{low} – {high}")
+        } else {
+            format!("{low} – client")
+        }
+    });
+    names.collect()
 }
 
 fn links(log: &Log<'_>) -> Panel {
@@ -272,7 +325,7 @@ fn links(log: &Log<'_>) -> Panel {
     });
     lanes(
         "Links: down (red), one way lost (blue), narrow (amber); the darker the slower",
-        names_of(&pairs),
+        names_of(&pairs, log.nodes),
         spans,
         Vec::new(),
     )
@@ -287,7 +340,7 @@ fn traffic(log: &Log<'_>) -> Panel {
         for (lane, &(low, high)) in pairs.iter().enumerate() {
             let [up, down] = [(low, high), (high, low)].map(|(a, b)| {
                 let at = |sample: &Value| {
-                    sample["delivered"][a * log.nodes + b]
+                    sample["delivered"][a * log.places + b]
                         .as_f64()
                         .unwrap_or(0.0)
                 };
@@ -317,7 +370,7 @@ fn traffic(log: &Log<'_>) -> Panel {
     } else {
         format!("Traffic by link, both ways: the darker the more, up to {most:.1} kB/s")
     };
-    lanes(&title, names_of(&pairs), spans, Vec::new())
+    lanes(&title, names_of(&pairs, log.nodes), spans, Vec::new())
 }
 
 #[cfg(test)]
@@ -355,6 +408,11 @@ mod tests {
             act(1_001_001, "ends"),
             link(1_001_001, true),
             json!({"t_us": 1_500_000, "event": "said", "node": 1, "text": "hello"}),
+            json!({"t_us": 1_500_000, "event": "act", "phase": "begins", "number": 2, "monkey": "script", "name": "grow", "draw": 1, "text": "script grow runs with 1"}),
+            json!({"t_us": 1_600_000, "event": "script", "name": "grow", "text": "added"}),
+            json!({"t_us": 1_700_000, "event": "act", "phase": "ends", "number": 2, "monkey": "script", "text": "script grow is done: added"}),
+            json!({"t_us": 1_700_000, "event": "health", "node": 1, "well": false}),
+            json!({"t_us": 1_800_000, "event": "health", "node": 1, "well": null}),
             json!({"t_us": 2_000_000, "event": "end"}),
         ];
         let recording = record(&log);
@@ -376,10 +434,15 @@ mod tests {
             spans(panel("Monkeys")),
             [
                 (0, 1.000_001, 1.001_001, "other"),
-                (1, 1.000_3, 1.000_3, "lost")
+                (1, 1.000_3, 1.000_3, "lost"),
+                (2, 1.5, 1.7, "ink")
             ]
         );
-        assert_eq!(recording.bands.len(), 1, "what is set is no band");
+        assert!(panel("Monkeys").spans[2].words.contains("is done: added"));
+        assert_eq!(spans(panel("Health")), [(1, 1.7, 1.8, "bad")]);
+        let of_script = panel("What").series[0].points[1].1;
+        assert!((of_script - 2.0).abs() < 1e-9, "below two nodes");
+        assert_eq!(recording.bands.len(), 2, "what is set is no band");
         assert_eq!(
             (recording.bands[0].from, recording.bands[0].to),
             (1.000_001, 1.001_001)

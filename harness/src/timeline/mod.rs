@@ -31,6 +31,8 @@ pub fn record(events: &[Value]) -> Recording {
 struct Log<'a> {
     events: &'a [Value],
     nodes: usize,
+    /// What links join: the nodes, and the clients' machine if its links are flaky.
+    places: usize,
     /// The time of the last thing that happened, in seconds.
     end: f64,
 }
@@ -41,10 +43,12 @@ impl<'a> Log<'a> {
             let [begin, end] = ["t_us", "end_us"].map(|name| seconds(&event[name]));
             [begin, end]
         });
-        let nodes = events.first().and_then(|event| event["nodes"].as_u64());
+        let first = |name| events.first().and_then(|event| event[name].as_u64());
+        let nodes = first("nodes").unwrap_or(0) as usize;
         Self {
             events,
-            nodes: nodes.unwrap_or(0) as usize,
+            nodes,
+            places: first("places").map_or(nodes, |places| places as usize),
             end: ends.fold(0.0, f64::max),
         }
     }

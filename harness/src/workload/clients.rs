@@ -124,6 +124,7 @@ impl Clients {
                 let entered = machine.enter_network();
                 let manner = Manner {
                     home: client % settings.nodes,
+                    nodes: settings.nodes,
                     timeout: settings.timeout,
                     stale_reads: settings.stale_reads,
                 };

@@ -1,5 +1,6 @@
 //! What the clients of a built-in workload ask: a function of seed and client.
 
+use history::Step;
 use octopus::random::{below, stream};
 use rand_chacha::ChaCha12Rng;
 use serde::Deserialize;
@@ -20,6 +21,8 @@ pub enum Kind {
     Bank,
     /// A queue: does what was put in come out, once?
     Queue,
+    /// Transactions that append to lists and read them: one order, and in real time?
+    Transactions,
 }
 
 /// The streams of the clients' random numbers begin here, far from those of the monkeys and links.
@@ -44,6 +47,7 @@ impl Kind {
             Self::Append => "append",
             Self::Bank => "bank",
             Self::Queue => "queue",
+            Self::Transactions => "transactions",
         }
     }
 
@@ -57,12 +61,19 @@ impl Kind {
             Self::Bank => vec![Operation::Accounts],
             // As often as it gives something; see `Clients::finish`.
             Self::Queue => vec![Operation::Take],
+            Self::Transactions => {
+                let step = |step| Operation::Transaction(vec![step]);
+                vec![step(Step::Append(-1, 1)), step(Step::Read(-1))]
+            }
         }
     }
 }
 
 /// How many lists there are.
 const LISTS: i64 = 3;
+
+/// The most steps of a transaction.
+const MOST_STEPS: u64 = 4;
 
 /// What one client asks.
 #[derive(Debug)]
@@ -122,11 +133,29 @@ impl Generator {
                     ),
                 }
             }
+            Kind::Transactions => self.transaction(fresh),
             Kind::Queue => match below(&mut self.rng, 2) {
                 0 => Operation::Put(fresh),
                 _ => Operation::Take,
             },
         }
+    }
+}
+
+impl Generator {
+    /// A few steps on a few lists, which are others after a while, so that lists stay short.
+    fn transaction(&mut self, fresh: i64) -> Operation {
+        let first = (self.asked / OF_ONE_KEY) as i64 * LISTS;
+        let steps = 1 + below(&mut self.rng, MOST_STEPS);
+        let step = |place| {
+            let key = first + below(&mut self.rng, LISTS as u64) as i64;
+            match below(&mut self.rng, 2) {
+                0 => Step::Read(key),
+                // Steps of one transaction are as different as those of two.
+                _ => Step::Append(key, fresh * MOST_STEPS as i64 + place as i64),
+            }
+        };
+        Operation::Transaction((0..steps).map(step).collect())
     }
 }
 
@@ -138,7 +167,13 @@ mod tests {
 
     #[test]
     fn values_are_asked_once_and_the_same_seed_asks_the_same() {
-        for kind in [Kind::Register, Kind::Set, Kind::Append, Kind::Queue] {
+        for kind in [
+            Kind::Register,
+            Kind::Set,
+            Kind::Append,
+            Kind::Queue,
+            Kind::Transactions,
+        ] {
             let mut seen = BTreeSet::new();
             let mut swaps = 0;
             for client in 0..3 {
@@ -156,6 +191,16 @@ mod tests {
                             assert!(from <= to);
                             swaps += 1;
                             to
+                        }
+                        Operation::Transaction(steps) => {
+                            let elements = steps.iter().filter_map(|step| match step {
+                                Step::Append(_, element) => Some(*element),
+                                Step::Read(_) => None,
+                            });
+                            for element in elements {
+                                assert!(seen.insert(element), "{element}");
+                            }
+                            continue;
                         }
                         _ => continue,
                     };

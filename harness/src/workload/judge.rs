@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use history::{
     AppendInput, AppendOutput, Bank, BankInput, BankOutput, Budget, History, Linearizable,
     OperationId, QueueInput, QueueOutput, Register, RegisterInput, RegisterOutput, SetInput,
-    SetOutput, Verdict, check, check_append, check_bank, check_queue, check_set,
+    SetOutput, TransactionOutput, Verdict, check, check_append, check_bank, check_queue, check_set,
+    check_transactions,
 };
 
 use super::{
@@ -35,12 +36,23 @@ pub fn judge(done: &[Done]) -> Finding {
     let mut registers: BTreeMap<i64, Part<RegisterInput, RegisterOutput>> = BTreeMap::new();
     let mut lists: BTreeMap<i64, Part<AppendInput, AppendOutput>> = BTreeMap::new();
     let (mut set, mut bank, mut queue) = (Part::default(), Part::default(), Part::default());
+    let mut transactions = Part::default();
     for (number, one) in done.iter().enumerate() {
-        // What was certainly not executed is no part of the history.
+        // What was certainly not executed is no part of the history, unless somebody has seen of it.
+        if let (Operation::Transaction(steps), End::Fail(_), Some(end_us)) =
+            (&one.operation, &one.end, one.end_us)
+        {
+            let aborted = (TransactionOutput::Aborted, end_us);
+            transactions.add_ended(number, one, steps.clone(), aborted);
+            continue;
+        }
         if matches!(one.end, End::Fail(_)) {
             continue;
         }
         match one.operation {
+            Operation::Transaction(ref steps) => {
+                transactions.add(number, one, steps.clone(), transaction);
+            }
             Operation::Read(key) => {
                 registers
                     .entry(key)
@@ -96,6 +108,7 @@ pub fn judge(done: &[Done]) -> Finding {
         set.finding("the set", check_set),
         bank.finding("the bank", |history| check_bank(Bank { total }, history)),
         queue.finding("the queue", check_queue),
+        transactions.finding("the lists", check_transactions),
     ];
     let mut found = Finding::Right;
     for one in of_registers.chain(of_lists).chain(others) {
@@ -134,6 +147,13 @@ impl<I, O> Part<I, O> {
         }
     }
 
+    /// Adds an operation that has ended in a known way, whatever it was answered.
+    fn add_ended(&mut self, number: usize, one: &Done, input: I, (output, end_us): (O, u64)) {
+        let id = self.history.invoke(one.process, input, one.start_us);
+        self.numbers.push(number);
+        self.history.answer(id, end_us, output);
+    }
+
     fn finding(&self, what: &str, check: impl FnOnce(&History<I, O>) -> Verdict) -> Finding {
         if self.numbers.is_empty() {
             return Finding::Right;
@@ -154,7 +174,7 @@ fn register(reply: &Reply) -> Option<RegisterOutput> {
     Some(match reply {
         Reply::Value(value) => RegisterOutput::Holds(*value),
         Reply::Done => RegisterOutput::Written,
-        Reply::Refused | Reply::Values(_) => return None,
+        Reply::Refused | Reply::Values(_) | Reply::Transaction(_) => return None,
     })
 }
 
@@ -162,7 +182,7 @@ fn swapped(reply: &Reply) -> Option<RegisterOutput> {
     match reply {
         Reply::Done => Some(RegisterOutput::Swapped(true)),
         Reply::Refused => Some(RegisterOutput::Swapped(false)),
-        Reply::Value(_) | Reply::Values(_) => None,
+        Reply::Value(_) | Reply::Values(_) | Reply::Transaction(_) => None,
     }
 }
 
@@ -170,7 +190,7 @@ fn list(reply: &Reply) -> Option<AppendOutput> {
     match reply {
         Reply::Values(values) => Some(AppendOutput::Holds(values.clone())),
         Reply::Done => Some(AppendOutput::Appended),
-        Reply::Value(_) | Reply::Refused => None,
+        Reply::Value(_) | Reply::Refused | Reply::Transaction(_) => None,
     }
 }
 
@@ -178,7 +198,7 @@ fn members(reply: &Reply) -> Option<SetOutput> {
     match reply {
         Reply::Values(values) => Some(SetOutput::Holds(values.clone())),
         Reply::Done => Some(SetOutput::Added),
-        Reply::Value(_) | Reply::Refused => None,
+        Reply::Value(_) | Reply::Refused | Reply::Transaction(_) => None,
     }
 }
 
@@ -187,7 +207,14 @@ fn accounts(reply: &Reply) -> Option<BankOutput> {
         Reply::Values(values) => Some(BankOutput::Holds(values.clone())),
         Reply::Done => Some(BankOutput::Moved(true)),
         Reply::Refused => Some(BankOutput::Moved(false)),
-        Reply::Value(_) => None,
+        Reply::Value(_) | Reply::Transaction(_) => None,
+    }
+}
+
+fn transaction(reply: &Reply) -> Option<TransactionOutput> {
+    match reply {
+        Reply::Transaction(seen) => Some(TransactionOutput::Committed(seen.clone())),
+        _ => None,
     }
 }
 
@@ -195,12 +222,14 @@ fn elements(reply: &Reply) -> Option<QueueOutput> {
     match reply {
         Reply::Value(value) => Some(QueueOutput::Gives(*value)),
         Reply::Done => Some(QueueOutput::Accepted),
-        Reply::Values(_) | Reply::Refused => None,
+        Reply::Values(_) | Reply::Refused | Reply::Transaction(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use history::Step;
+
     use super::*;
 
     fn one(operation: Operation, start_us: u64, end_us: u64, end: End) -> Done {
@@ -258,5 +287,31 @@ mod tests {
             "{message}"
         );
         assert_eq!(operations, [7, 9]);
+    }
+
+    #[test]
+    fn what_a_transaction_did_that_was_not_executed_must_not_be_seen() {
+        let append = |key, element| Operation::Transaction(vec![Step::Append(key, element)]);
+        let read = |seen: &[i64]| {
+            let end = End::Ok(Reply::Transaction(vec![Some(seen.to_vec())]));
+            one(Operation::Transaction(vec![Step::Read(1)]), 30, 31, end)
+        };
+        let done = End::Ok(Reply::Transaction(vec![None]));
+        let mut all = vec![
+            one(append(1, 5), 10, 11, done),
+            one(append(1, 6), 20, 21, End::Fail("rolled back".to_owned())),
+            read(&[5]),
+        ];
+        assert_eq!(judge(&all), Finding::Right);
+        all[2] = read(&[5, 6]);
+        let Finding::Wrong {
+            message,
+            operations,
+        } = judge(&all)
+        else {
+            panic!("nobody has executed that");
+        };
+        assert!(message.starts_with("the lists: element 6") && message.contains("G1a"));
+        assert_eq!(operations, [1, 2]);
     }
 }

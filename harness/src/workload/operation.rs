@@ -4,6 +4,7 @@
 //! with `ok`, `fail` (it was certainly not executed) or `info` (nobody knows). Times are nanoseconds of any clock
 //! that does not jump, the same for all lines.
 
+use history::Step;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -32,6 +33,8 @@ pub enum Operation {
     Put(i64),
     /// The queue is to give something.
     Take,
+    /// Steps on lists that are to be executed all at once, or not at all.
+    Transaction(Vec<Step>),
 }
 
 /// What a system answers.
@@ -45,6 +48,8 @@ pub enum Reply {
     Value(Option<i64>),
     /// Several.
     Values(Vec<i64>),
+    /// What each step of a transaction has read; none of those that read nothing.
+    Transaction(Vec<Option<Vec<i64>>>),
 }
 
 /// What a line says of an operation.
@@ -88,6 +93,7 @@ impl Operation {
     /// Its name, its key, and its value.
     pub fn parts(&self) -> (&'static str, Option<i64>, Value) {
         match *self {
+            Self::Transaction(ref steps) => ("txn", None, written(steps, &[])),
             Self::Read(key) => ("read", Some(key), Value::Null),
             Self::Write(key, value) => ("write", Some(key), value.into()),
             Self::Swap(key, from, to) => ("cas", Some(key), json!([from, to])),
@@ -127,6 +133,10 @@ impl Operation {
             "accounts" => Self::Accounts,
             "enqueue" => Self::Put(number()?),
             "dequeue" => Self::Take,
+            "txn" => {
+                let steps = line.value.as_array()?.iter();
+                Self::Transaction(steps.map(step).collect::<Option<_>>()?)
+            }
             _ => return None,
         })
     }
@@ -141,6 +151,23 @@ impl Operation {
             Self::Members | Self::List(_) | Self::Accounts => {
                 let values = line.value.as_array()?.iter().map(Value::as_i64);
                 Reply::Values(values.collect::<Option<_>>()?)
+            }
+            Self::Transaction(steps) => {
+                let answers = line.value.as_array()?;
+                if answers.len() != steps.len() {
+                    return None;
+                }
+                let seen = steps.iter().zip(answers).map(|(asked, answer)| {
+                    (step(answer)? == *asked).then_some(())?;
+                    match asked {
+                        Step::Append(..) => Some(None),
+                        Step::Read(_) => {
+                            let elements = answer.get(2)?.as_array()?.iter();
+                            elements.map(Value::as_i64).collect::<Option<_>>().map(Some)
+                        }
+                    }
+                });
+                Reply::Transaction(seen.collect::<Option<_>>()?)
             }
             Self::Swap(..) | Self::Move(..) if line.value == false => Reply::Refused,
             _ => Reply::Done,
@@ -168,7 +195,29 @@ impl Reply {
             Self::Refused => false.into(),
             Self::Value(value) => json!(value),
             Self::Values(values) => json!(values),
+            Self::Transaction(seen) => match to {
+                Operation::Transaction(steps) => written(steps, seen),
+                _ => Value::Null,
+            },
         }
+    }
+}
+
+/// Steps as Jepsen writes them, with what was read: `[["append", 1, 5], ["r", 2, [4]]]`.
+fn written(steps: &[Step], seen: &[Option<Vec<i64>>]) -> Value {
+    let steps = steps.iter().enumerate().map(|(place, step)| match step {
+        Step::Append(key, element) => json!(["append", key, element]),
+        Step::Read(key) => json!(["r", key, seen.get(place)]),
+    });
+    steps.collect()
+}
+
+fn step(value: &Value) -> Option<Step> {
+    let key = value.get(1)?.as_i64()?;
+    match value.get(0)?.as_str()? {
+        "append" => Some(Step::Append(key, value.get(2)?.as_i64()?)),
+        "r" => Some(Step::Read(key)),
+        _ => None,
     }
 }
 
@@ -192,6 +241,10 @@ mod tests {
             (Operation::Accounts, Reply::Values(vec![1, 2])),
             (Operation::Put(4), Reply::Done),
             (Operation::Take, Reply::Value(None)),
+            (
+                Operation::Transaction(vec![Step::Append(1, 2), Step::Read(3)]),
+                Reply::Transaction(vec![None, Some(vec![4, 5])]),
+            ),
         ];
         for (operation, reply) in all {
             let (f, key, value) = operation.parts();

@@ -28,6 +28,11 @@ impl Machine {
         match self.0 {}
     }
 
+    /// Sets the monotonic clock of what is started here from now on.
+    pub fn set_clock(&self, _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
     /// Moves the calling thread into the machine's network.
     pub fn enter_network(&self) -> io::Result<()> {
         match self.0 {}

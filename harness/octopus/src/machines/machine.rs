@@ -15,7 +15,7 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-use super::{MachineSettings, address::MachineAddress, tun};
+use super::{MachineSettings, address::MachineAddress, clock, tun};
 use crate::{
     error::{Doing, Error},
     netlink,
@@ -111,6 +111,14 @@ impl Machine {
         tells.recv().map_err(|_| gone())
     }
 
+    /// Sets the monotonic clock of what is started here from now on.
+    ///
+    /// # Errors
+    /// No right to it, or a kernel without time namespaces.
+    pub fn set_clock(&self, at_s: u64) -> io::Result<()> {
+        self.run(move || clock::set(at_s))?
+    }
+
     /// Moves the calling thread into the machine's network: sockets that it opens from now on are there.
     ///
     /// # Errors
@@ -167,7 +175,7 @@ fn enter_new(
 }
 
 #[expect(unsafe_code, reason = "unshare(2) is unsafe for tables of files")]
-fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: `CLONE_FILES` is not among the flags, so no thread loses sight of a file.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }

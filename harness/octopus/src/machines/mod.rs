@@ -7,6 +7,8 @@
 
 mod address;
 #[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
 mod machine;
 #[cfg(not(target_os = "linux"))]
 #[path = "elsewhere.rs"]

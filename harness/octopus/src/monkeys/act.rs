@@ -29,6 +29,14 @@ pub trait Stage {
     fn fill_disk(&mut self, node: NodeId);
     /// Takes one filling back.
     fn free_disk(&mut self, node: NodeId);
+    /// Asks a node to end; counts as a kill, and is taken back like one.
+    fn shut_down(&mut self, node: NodeId);
+    /// Empties the folder of a node that is dead.
+    fn wipe(&mut self, node: NodeId);
+    /// Sets the monotonic clock that a node finds at its next start.
+    fn set_clock(&mut self, node: NodeId, at_s: u64);
+    /// Runs a script, which is told a number, on behalf of an act.
+    fn run_script(&mut self, act: usize, name: &str, draw: u32);
 
     /// The state of a link.
     fn link(&self, link: Pair) -> LinkState;
@@ -154,7 +162,7 @@ impl Performer {
         self.next += 1;
         let act = &self.acts[number];
         stage.hears(News::Begins(number, act));
-        begin(&act.what, stage);
+        begin(number, &act.what, stage);
         if let What::Spof { order } = &act.what {
             let left = order.iter().rev().copied().collect();
             self.spof = Some(Spof {
@@ -218,7 +226,7 @@ impl Performer {
     }
 }
 
-fn begin(what: &What, stage: &mut impl Stage) {
+fn begin(number: usize, what: &What, stage: &mut impl Stage) {
     match what {
         What::Latency { link, ms } => stage.change(*link, Change::Latency(*ms)),
         What::Jitter { link, ms } => stage.change(*link, Change::Jitter(*ms)),
@@ -232,6 +240,18 @@ fn begin(what: &What, stage: &mut impl Stage) {
         } => stage.change(*link, Change::Limit(*bytes_per_s)),
         What::DropConnections { links } => change_all(links, Change::DropConnections, stage),
         What::FullDisk { node, .. } => stage.fill_disk(*node),
+        What::Restart { node, .. } => stage.shut_down(*node),
+        What::Wipe { node, .. } => {
+            stage.kill(&[*node]);
+            stage.wipe(*node);
+        }
+        What::Clock { node, at_s, .. } => {
+            stage.kill(&[*node]);
+            stage.set_clock(*node, *at_s);
+        }
+        // Nothing takes it back.
+        What::Crash { node } => stage.kill(&[*node]),
+        What::Script { name, draw } => stage.run_script(number, name, *draw),
         // Acts when it watches.
         What::Spof { .. } => {}
     }
@@ -243,16 +263,21 @@ fn undo(what: &What, stage: &mut impl Stage) {
         What::Down { links, .. } => change_all(links, Change::Up, stage),
         What::Freeze { node, .. } => stage.thaw(*node),
         What::Kill { nodes, .. } => stage.revive(nodes),
+        What::Restart { node, .. } | What::Wipe { node, .. } | What::Clock { node, .. } => {
+            stage.revive(&[*node]);
+        }
         What::Loss { link, from, .. } => stage.change(*link, Change::LossEnd(*from)),
         What::Bandwidth {
             link, bytes_per_s, ..
         } => stage.change(*link, Change::LiftLimit(*bytes_per_s)),
         What::FullDisk { node, .. } => stage.free_disk(*node),
-        // These last.
+        // These last; a script ends by itself, and whoever runs it says so.
         What::Latency { .. }
         | What::Jitter { .. }
         | What::DropConnections { .. }
-        | What::Spof { .. } => {}
+        | What::Spof { .. }
+        | What::Crash { .. }
+        | What::Script { .. } => {}
     }
 }
 
@@ -286,7 +311,10 @@ fn truth(what: &What, stage: &impl Stage) -> String {
             None => format!("link {link} wide again"),
             Some(rate) => format!("link {link} still carries {rate} bytes/s"),
         },
-        What::Freeze { node, .. } => of_nodes(&[*node], stage),
+        What::Freeze { node, .. }
+        | What::Restart { node, .. }
+        | What::Wipe { node, .. }
+        | What::Clock { node, .. } => of_nodes(&[*node], stage),
         What::Kill { nodes, .. } => of_nodes(nodes, stage),
         What::FullDisk { node, .. } => {
             let full = stage.disk_is_full(*node);
@@ -296,7 +324,9 @@ fn truth(what: &What, stage: &impl Stage) -> String {
         What::Latency { .. }
         | What::Jitter { .. }
         | What::DropConnections { .. }
-        | What::Spof { .. } => what.to_string(),
+        | What::Spof { .. }
+        | What::Crash { .. }
+        | What::Script { .. } => what.to_string(),
     }
 }
 

@@ -7,6 +7,9 @@ use super::{
 };
 use crate::network::{LinkState, NodeId, Pair, pairs};
 
+/// The latest time of a clock, in seconds: a century, which kernels can count.
+const MOST_CLOCK_S: u64 = 100 * 366 * 24 * 3600;
+
 /// The most acts of a schedule.
 const MOST_ACTS: usize = 1_000_000;
 
@@ -21,20 +24,20 @@ pub struct BadSchedule {
 }
 
 impl Schedule {
-    /// Reads a schedule for so many nodes. Links of which it says nothing begin without any delay; acts may be in
+    /// Reads a schedule for so many nodes, and so many places that links join. Links of which it says nothing begin without any delay; acts may be in
     /// any order.
     ///
     /// # Errors
     /// The first line that says nothing known, or something about nodes that are not there.
-    pub fn parse(text: &str, nodes: usize) -> Result<Self, BadSchedule> {
+    pub fn parse(text: &str, nodes: usize, places: usize) -> Result<Self, BadSchedule> {
         let mut schedule = Self {
-            links: vec![LinkState::default(); pairs(nodes).len()],
+            links: vec![LinkState::default(); pairs(places).len()],
             acts: Vec::new(),
         };
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();
-            read(&words, nodes, &mut schedule).map_err(|why| BadSchedule {
+            read(&words, (nodes, places), &mut schedule).map_err(|why| BadSchedule {
                 line: number + 1,
                 why,
             })?;
@@ -44,7 +47,11 @@ impl Schedule {
     }
 }
 
-fn read(words: &[&str], nodes: usize, schedule: &mut Schedule) -> Result<(), String> {
+fn read(
+    words: &[&str],
+    (nodes, places): (usize, usize),
+    schedule: &mut Schedule,
+) -> Result<(), String> {
     match words {
         [] | ["sha256", _] => Ok(()),
         [
@@ -58,8 +65,8 @@ fn read(words: &[&str], nodes: usize, schedule: &mut Schedule) -> Result<(), Str
             jitter,
             "ms",
         ] => {
-            let pair = a_pair(pair, nodes)?;
-            schedule.links[pair.index(nodes)] = LinkState::new(number(latency)?, number(jitter)?);
+            let pair = a_pair(pair, places)?;
+            schedule.links[pair.index(places)] = LinkState::new(number(latency)?, number(jitter)?);
             Ok(())
         }
         [at, unit @ ("s" | "ms"), monkey, what @ ..] => {
@@ -71,7 +78,7 @@ fn read(words: &[&str], nodes: usize, schedule: &mut Schedule) -> Result<(), Str
             schedule.acts.push(Act {
                 at_us: time(at, unit)?,
                 monkey,
-                what: act(what, nodes)?,
+                what: act(what, nodes, places)?,
             });
             Ok(())
         }
@@ -79,18 +86,18 @@ fn read(words: &[&str], nodes: usize, schedule: &mut Schedule) -> Result<(), Str
     }
 }
 
-fn act(words: &[&str], nodes: usize) -> Result<What, String> {
-    let of_links = act_on_links(words, nodes)?;
+fn act(words: &[&str], nodes: usize, places: usize) -> Result<What, String> {
+    let of_links = act_on_links(words, places)?;
     let act = of_links.map_or_else(|| act_on_nodes(words, nodes), |act| Ok(Some(act)))?;
     act.ok_or_else(|| format!("no act is written \"{}\"", words.join(" ")))
 }
 
-fn act_on_links(words: &[&str], nodes: usize) -> Result<Option<What>, String> {
-    let link = |word: &str| a_pair(word, nodes);
+fn act_on_links(words: &[&str], places: usize) -> Result<Option<What>, String> {
+    let link = |word: &str| a_pair(word, places);
     let links = |words: &[&str]| {
         words
             .iter()
-            .map(|word| a_pair(word, nodes))
+            .map(|word| a_pair(word, places))
             .collect::<Result<Vec<_>, _>>()
     };
     Ok(Some(match words {
@@ -130,7 +137,7 @@ fn act_on_links(words: &[&str], nodes: usize) -> Result<Option<What>, String> {
             length,
             unit,
         ] => {
-            let (link, from) = (link(pair)?, a_node(from, nodes)?);
+            let (link, from) = (link(pair)?, a_node(from, places)?);
             if !link.touches(from) {
                 return Err(format!("link {link} does not end at node {from}"));
             }
@@ -219,6 +226,68 @@ fn act_on_nodes(words: &[&str], nodes: usize) -> Result<Option<What>, String> {
             node: node(one)?,
             for_us: time(length, unit)?,
         },
+        [
+            "node",
+            one,
+            "asked",
+            "to",
+            "end,",
+            "restart",
+            "after",
+            length,
+            unit,
+        ] => What::Restart {
+            node: node(one)?,
+            for_us: time(length, unit)?,
+        },
+        [
+            "node",
+            one,
+            "killed",
+            "and",
+            "wiped,",
+            "restart",
+            "after",
+            length,
+            unit,
+        ] => What::Wipe {
+            node: node(one)?,
+            for_us: time(length, unit)?,
+        },
+        _ => return act_beyond_links_and_lives(words, nodes),
+    }))
+}
+
+/// Clocks, ends for good, and scripts.
+fn act_beyond_links_and_lives(words: &[&str], nodes: usize) -> Result<Option<What>, String> {
+    let node = |word: &str| a_node(word, nodes);
+    Ok(Some(match words {
+        [
+            "node",
+            one,
+            "killed,",
+            "clock",
+            "at",
+            at_s,
+            "s,",
+            "restart",
+            "after",
+            length,
+            unit,
+        ] => What::Clock {
+            node: node(one)?,
+            at_s: number(at_s)?.min(MOST_CLOCK_S),
+            for_us: time(length, unit)?,
+        },
+        ["node", one, "killed", "for", "good"] => What::Crash { node: node(one)? },
+        ["script", name, "runs"] => What::Script {
+            name: (*name).to_owned(),
+            draw: 0,
+        },
+        ["script", name, "runs", "with", draw] => What::Script {
+            name: (*name).to_owned(),
+            draw: draw.parse().map_err(|_| format!("{draw} is no number"))?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -269,19 +338,21 @@ mod tests {
             intensity: Intensity::Fixed(1.0),
             offset_scale: 0.0,
             gap_scale: 0.2,
+            scripts: vec!["grow".to_owned(), "shrink".to_owned()],
+            flaky_clients: false,
         };
         let schedule = Schedule::new(5, 4, 20_000_000, &settings);
         let kinds: std::collections::BTreeSet<Monkey> =
             schedule.acts.iter().map(|act| act.monkey).collect();
         assert_eq!(kinds.len(), Monkey::ALL.len());
         let text: Vec<String> = schedule.lines(4).collect();
-        assert_eq!(Schedule::parse(&text.join("\n"), 4).unwrap(), schedule);
+        assert_eq!(Schedule::parse(&text.join("\n"), 4, 4).unwrap(), schedule);
     }
 
     #[test]
     fn schedules_are_written_by_hand() {
         let text = "# cut node 0 off\n\n2 s netsplit links 0-1 2-0 down for 5 s\n1.5 s freeze node 2 stopped for 10 ms\n";
-        let schedule = Schedule::parse(text, 3).unwrap();
+        let schedule = Schedule::parse(text, 3, 3).unwrap();
         let lines: Vec<String> = schedule.acts.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
@@ -290,7 +361,7 @@ mod tests {
                 "   2.000000 s netsplit     links 0-1 0-2 down for 5000.000 ms"
             ]
         );
-        let refused = |text: &str| Schedule::parse(text, 3).unwrap_err().to_string();
+        let refused = |text: &str| Schedule::parse(text, 3, 3).unwrap_err().to_string();
         assert_eq!(
             refused("\n1 s link link 0-3 down for 1 s"),
             "line 2: 3 is none of the 3 nodes"
@@ -302,5 +373,11 @@ mod tests {
             refused("1 s oneway link 0-1 loses what comes from node 2 for 1 s")
                 .contains("does not end")
         );
+        // The place of the clients' machine is behind the nodes.
+        let cut = "1 s netsplit link 0-3 down for 1 s";
+        assert_eq!(Schedule::parse(cut, 3, 4).unwrap().links.len(), 6);
+        assert!(refused(cut).contains("3 is none of"));
+        let kill = Schedule::parse("1 s freeze node 3 stopped for 1 s", 3, 4);
+        assert!(kill.unwrap_err().to_string().contains("3 is none of the 3"));
     }
 }

@@ -12,6 +12,9 @@ use crate::random::{below, choose, exponential, normal, shuffled, stream};
 /// Below this intensity the monkeys that break things do nothing.
 const CALM: f64 = 0.1;
 
+/// The latest time that a clock is set to, in seconds: a month after its machine was started.
+const LONGEST_CLOCK_S: u64 = 30 * 24 * 3600;
+
 /// The stream of the links' first states; the monkeys' streams are their places in
 /// [`Monkey::ALL`] + 1.
 const START_STREAM: u64 = 0;
@@ -99,6 +102,41 @@ pub enum What {
         /// How long.
         for_us: u64,
     },
+    /// A node is asked to end, and started again afterwards; what has not ended by then is killed.
+    Restart {
+        /// The node.
+        node: NodeId,
+        /// How long until it is started again.
+        for_us: u64,
+    },
+    /// A node is killed, its folder emptied, and it is started again afterwards.
+    Wipe {
+        /// The node.
+        node: NodeId,
+        /// How long it stays dead.
+        for_us: u64,
+    },
+    /// A node is killed, and started again afterwards with another time on its monotonic clock.
+    Clock {
+        /// The node.
+        node: NodeId,
+        /// What the clock shows when it is started again, in seconds.
+        at_s: u64,
+        /// How long it stays dead.
+        for_us: u64,
+    },
+    /// A node is killed and stays dead.
+    Crash {
+        /// The node.
+        node: NodeId,
+    },
+    /// A script of the user's is run.
+    Script {
+        /// Its name.
+        name: String,
+        /// A number that it is given, to choose by.
+        draw: u32,
+    },
 }
 
 impl What {
@@ -111,11 +149,16 @@ impl What {
             | Self::Kill { for_us, .. }
             | Self::Loss { for_us, .. }
             | Self::Bandwidth { for_us, .. }
-            | Self::FullDisk { for_us, .. } => Some(*for_us),
+            | Self::FullDisk { for_us, .. }
+            | Self::Restart { for_us, .. }
+            | Self::Wipe { for_us, .. }
+            | Self::Clock { for_us, .. } => Some(*for_us),
             Self::Latency { .. }
             | Self::Jitter { .. }
             | Self::DropConnections { .. }
-            | Self::Spof { .. } => None,
+            | Self::Spof { .. }
+            | Self::Crash { .. }
+            | Self::Script { .. } => None,
         }
     }
 }
@@ -135,7 +178,7 @@ pub struct Act {
 /// The links' first states and all acts, in the order of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// First state of each link, in the order of [`pairs`].
+    /// First state of each link, in the order of [`pairs`]; the clients' machine may be a place behind the nodes.
     pub links: Vec<LinkState>,
     /// All acts; where times tie, in the order of [`Monkey::ALL`].
     pub acts: Vec<Act>,
@@ -145,22 +188,30 @@ impl Schedule {
     /// Everything that will go wrong in `duration_us` after the start of the monkeys.
     pub fn new(seed: u64, nodes: usize, duration_us: u64, settings: &MonkeySettings) -> Self {
         let mut rng = stream(seed, START_STREAM);
-        let links = pairs(nodes)
+        let links = pairs(settings.places(nodes))
             .iter()
             .map(|_| LinkState::new(draw_latency_ms(&mut rng), draw_jitter_ms(&mut rng)))
             .collect();
         let mut acts = Vec::new();
         for &monkey in &settings.enabled {
             let rng = stream(seed, monkey as u64 + 1);
-            Draws { rng, nodes, monkey }.schedule(duration_us, settings, &mut acts);
+            let draws = Draws {
+                rng,
+                nodes,
+                places: settings.places(nodes),
+                monkey,
+                crashed: Vec::new(),
+                scripts: &settings.scripts,
+            };
+            draws.schedule(duration_us, settings, &mut acts);
         }
         acts.sort_by_key(|act| (act.at_us, act.monkey));
         Self { links, acts }
     }
 
-    /// The schedule as text, a line for each link and each act.
-    pub fn lines(&self, nodes: usize) -> impl Iterator<Item = String> {
-        let links = pairs(nodes)
+    /// The schedule as text, a line for each link between so many places and each act.
+    pub fn lines(&self, places: usize) -> impl Iterator<Item = String> {
+        let links = pairs(places)
             .into_iter()
             .zip(&self.links)
             .map(|(pair, state)| {
@@ -174,13 +225,18 @@ impl Schedule {
 }
 
 /// What one monkey draws from.
-struct Draws {
+struct Draws<'a> {
     rng: ChaCha12Rng,
     nodes: usize,
+    /// What links join: the nodes, and the clients' machine if its links are flaky.
+    places: usize,
     monkey: Monkey,
+    /// The nodes that are dead for good.
+    crashed: Vec<NodeId>,
+    scripts: &'a [String],
 }
 
-impl Draws {
+impl Draws<'_> {
     fn schedule(mut self, duration_us: u64, settings: &MonkeySettings, acts: &mut Vec<Act>) {
         let pace = self.monkey.pace();
         let mut at_us = (pace.offset_s * settings.offset_scale * 1e6) as u64;
@@ -219,7 +275,7 @@ impl Draws {
 
     /// The next act, or `None` if there are too few nodes for it.
     fn draw(&mut self, intensity: f64) -> Option<What> {
-        let all = pairs(self.nodes);
+        let all = pairs(self.places);
         let rng = &mut self.rng;
         Some(match self.monkey {
             Monkey::Latency => What::Latency {
@@ -290,6 +346,29 @@ impl Draws {
                 node: self.node()?,
                 for_us: self.up_to_ms(1000.0 * intensity),
             },
+            Monkey::Restart => What::Restart {
+                node: self.node()?,
+                for_us: self.up_to_ms(3000.0 * intensity),
+            },
+            Monkey::Wipe => What::Wipe {
+                node: self.node()?,
+                for_us: self.up_to_ms(1000.0 * intensity),
+            },
+            Monkey::Clock => What::Clock {
+                node: self.node()?,
+                at_s: 1 + below(&mut self.rng, LONGEST_CLOCK_S),
+                for_us: self.up_to_ms(1000.0 * intensity),
+            },
+            Monkey::Crash => What::Crash {
+                node: self.minority()?,
+            },
+            Monkey::Script => What::Script {
+                name: {
+                    let place = below(rng, self.scripts.len().max(1) as u64) as usize;
+                    self.scripts.get(place)?.clone()
+                },
+                draw: below(rng, 1 << 32) as u32,
+            },
             // Reacts to the run; see `Draws::schedule`.
             Monkey::Spof => return None,
         })
@@ -297,6 +376,16 @@ impl Draws {
 
     fn node(&mut self) -> Option<NodeId> {
         (self.nodes > 0).then(|| below(&mut self.rng, self.nodes as u64) as usize)
+    }
+
+    /// A node that may die for good: the majority stays.
+    fn minority(&mut self) -> Option<NodeId> {
+        let node = self.node()?;
+        let most = (self.nodes - 1) / 2;
+        (self.crashed.len() < most && !self.crashed.contains(&node)).then(|| {
+            self.crashed.push(node);
+            node
+        })
     }
 
     /// Whole microseconds, uniform from 0 to so many milliseconds.
@@ -307,11 +396,11 @@ impl Draws {
     /// The links across a random partition: nodes in random order, the first k on one side,
     /// k uniform in 1…N−2 (1 for two nodes).
     fn partition(&mut self) -> Option<Vec<Pair>> {
-        if self.nodes < 2 {
+        if self.places < 2 {
             return None;
         }
-        let order = shuffled(&mut self.rng, (0..self.nodes).collect());
-        let cuts = (self.nodes - 2).max(1) as u64;
+        let order = shuffled(&mut self.rng, (0..self.places).collect());
+        let cuts = (self.places - 2).max(1) as u64;
         let first = 1 + below(&mut self.rng, cuts) as usize;
         let (one, other) = order.split_at(first);
         let mut crossing: Vec<Pair> = one
@@ -324,9 +413,9 @@ impl Draws {
 
     /// Links in random order, each if it touches a node not yet touched.
     fn touching_every_node(&mut self) -> Option<Vec<Pair>> {
-        let mut touched = vec![false; self.nodes];
+        let mut touched = vec![false; self.places];
         let mut taken = Vec::new();
-        for pair in shuffled(&mut self.rng, pairs(self.nodes)) {
+        for pair in shuffled(&mut self.rng, pairs(self.places)) {
             if !touched[pair.low()] || !touched[pair.high()] {
                 touched[pair.low()] = true;
                 touched[pair.high()] = true;
@@ -419,6 +508,23 @@ impl std::fmt::Display for What {
             Self::FullDisk { node, for_us } => {
                 write!(f, "disk of node {node} full for {}", ms(for_us))
             }
+            Self::Restart { node, for_us } => {
+                write!(f, "node {node} asked to end, restart after {}", ms(for_us))
+            }
+            Self::Wipe { node, for_us } => {
+                write!(
+                    f,
+                    "node {node} killed and wiped, restart after {}",
+                    ms(for_us)
+                )
+            }
+            Self::Clock { node, at_s, for_us } => write!(
+                f,
+                "node {node} killed, clock at {at_s} s, restart after {}",
+                ms(for_us)
+            ),
+            Self::Crash { node } => write!(f, "node {node} killed for good"),
+            Self::Script { name, draw } => write!(f, "script {name} runs with {draw}"),
         }
     }
 }

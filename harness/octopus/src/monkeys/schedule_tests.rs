@@ -18,6 +18,7 @@ fn alone(monkey: Monkey, nodes: usize, seconds: u64) -> Vec<Act> {
     let settings = MonkeySettings {
         enabled: [monkey].into(),
         intensity: Intensity::Fixed(1.0),
+        scripts: vec!["grow".to_owned()],
         ..MonkeySettings::default()
     };
     Schedule::new(11, nodes, seconds * SECOND_US, &settings).acts
@@ -37,8 +38,9 @@ fn seed_7_gives_the_same_schedule_on_every_machine() {
         digest(&schedule),
         "534c14ef1cc6eadd8dbca77ed43379037dd6e57a0db0b265e65c73115d9646ff"
     );
+    // Monkeys that came later change nothing for those that were there.
     let all = MonkeySettings {
-        enabled: Monkey::ALL.into(),
+        enabled: Monkey::ALL[..14].iter().copied().collect(),
         ..MonkeySettings::default()
     };
     assert_eq!(
@@ -86,7 +88,7 @@ fn a_longer_run_begins_like_a_shorter_one() {
 fn gaps_have_the_means_and_first_acts_the_offsets_of_the_table() {
     for monkey in Monkey::ALL
         .into_iter()
-        .filter(|&monkey| monkey != Monkey::Spof)
+        .filter(|&monkey| !matches!(monkey, Monkey::Spof | Monkey::Crash))
     {
         let Pace {
             offset_s,
@@ -247,6 +249,49 @@ fn unneighborly_touches_every_node_with_no_link_too_many() {
 }
 
 #[test]
+fn the_links_of_clients_break_like_all_others_and_only_links() {
+    let settings = MonkeySettings {
+        enabled: Monkey::ALL.into(),
+        intensity: Intensity::Fixed(1.0),
+        flaky_clients: true,
+        ..MonkeySettings::default()
+    };
+    let schedule = Schedule::new(4, 3, 600 * SECOND_US, &settings);
+    assert_eq!(schedule.links.len(), pairs(4).len());
+    let mut cut = 0;
+    for act in &schedule.acts {
+        match &act.what {
+            What::Down { links, .. } => {
+                cut += usize::from(links.iter().any(|link| link.touches(3)));
+            }
+            What::Freeze { node, .. } | What::Restart { node, .. } | What::Wipe { node, .. } => {
+                assert!(*node < 3);
+            }
+            What::Kill { nodes, .. } | What::Spof { order: nodes } => {
+                assert!(nodes.iter().all(|&node| node < 3));
+            }
+            _ => {}
+        }
+    }
+    assert!(cut > 50, "{cut}");
+}
+
+#[test]
+fn crashes_leave_a_majority() {
+    for (nodes, most) in [(3, 1), (4, 1), (5, 2), (7, 3)] {
+        let acts = alone(Monkey::Crash, nodes, 10_000);
+        let dead: std::collections::BTreeSet<_> = acts
+            .iter()
+            .map(|act| match act.what {
+                What::Crash { node } => node,
+                ref other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!((acts.len(), dead.len()), (most, most), "of {nodes}");
+    }
+}
+
+#[test]
 fn small_clusters_have_fewer_things_to_break() {
     for nodes in 0..3 {
         for monkey in Monkey::ALL {
@@ -258,9 +303,16 @@ fn small_clusters_have_fewer_things_to_break() {
                     | Monkey::Fulldisk
                     | Monkey::Reconnect
                     | Monkey::Blackout
+                    | Monkey::Restart
+                    | Monkey::Wipe
+                    | Monkey::Crash
+                    | Monkey::Script
+                    | Monkey::Clock
             );
             if nodes < 2 && needs_links {
                 assert!(acts.is_empty(), "{monkey} of {nodes}: {}", acts[0]);
+            } else if monkey == Monkey::Crash {
+                assert!(acts.is_empty(), "no minority of {nodes}");
             } else if nodes == 2 {
                 assert!(!acts.is_empty(), "{monkey}");
             }

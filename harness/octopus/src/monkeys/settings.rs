@@ -35,6 +35,16 @@ pub enum Monkey {
     Fulldisk,
     /// All nodes are killed at once and started again.
     Blackout,
+    /// One node is asked to end, and started again.
+    Restart,
+    /// One node is killed, its folder emptied, and it is started again.
+    Wipe,
+    /// One node is killed and stays dead, until a minority of them is.
+    Crash,
+    /// One of the user's scripts is run.
+    Script,
+    /// One node is killed, and finds another time on its monotonic clock when it is started again.
+    Clock,
 }
 
 /// How often a monkey acts: seconds before the first gap begins, and the mean gap in seconds.
@@ -49,7 +59,7 @@ pub struct Pace {
 impl Monkey {
     /// All of them. The place in this list is the number of the monkey's stream of random numbers:
     /// new ones go to the end.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Latency,
         Self::Jitter,
         Self::Lagsplit,
@@ -64,6 +74,11 @@ impl Monkey {
         Self::Reconnect,
         Self::Fulldisk,
         Self::Blackout,
+        Self::Restart,
+        Self::Wipe,
+        Self::Crash,
+        Self::Script,
+        Self::Clock,
     ];
 
     /// The name of its flag, as in 2014.
@@ -83,6 +98,11 @@ impl Monkey {
             Self::Reconnect => "enable-reconnect-monkey",
             Self::Fulldisk => "enable-fulldisk-monkey",
             Self::Blackout => "enable-blackout-monkey",
+            Self::Restart => "enable-restart-monkey",
+            Self::Wipe => "enable-wipe-monkey",
+            Self::Crash => "enable-crash-monkey",
+            Self::Script => "enable-script-monkey",
+            Self::Clock => "enable-clock-monkey",
         }
     }
 
@@ -102,6 +122,15 @@ impl Monkey {
         self <= Self::Freeze || self == Self::Spof
     }
 
+    /// Whether it is one of those that take nothing away for good and need nothing that a run may lack: what
+    /// `--monkeys all` means.
+    pub fn is_for_everybody(self) -> bool {
+        !matches!(
+            self,
+            Self::Fulldisk | Self::Wipe | Self::Crash | Self::Script | Self::Clock
+        )
+    }
+
     /// Its pace in 2014; for those that are ours, one of the same kind.
     pub fn pace(self) -> Pace {
         let (offset_s, mean_gap_s) = match self {
@@ -112,9 +141,10 @@ impl Monkey {
             Self::Netsplit | Self::Reconnect => (9.0, Some(6.0)),
             Self::Unneighborly => (9.0, Some(9.0)),
             Self::Freeze | Self::Fulldisk => (12.0, Some(6.0)),
-            Self::Murder => (20.0, Some(10.0)),
+            Self::Murder | Self::Restart | Self::Clock => (20.0, Some(10.0)),
+            Self::Wipe | Self::Crash => (20.0, Some(20.0)),
             Self::Spof => (1.0, None),
-            Self::Oneway | Self::Bandwidth => (6.0, Some(4.0)),
+            Self::Oneway | Self::Bandwidth | Self::Script => (6.0, Some(4.0)),
             Self::Blackout => (15.0, Some(10.0)),
         };
         Pace {
@@ -175,6 +205,20 @@ pub struct MonkeySettings {
     pub offset_scale: f64,
     /// Scales the mean gaps.
     pub gap_scale: f64,
+    /// The names of the scripts of which the script monkey runs one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<String>,
+    /// Whether what is done to links is done to those of the clients' machine as well, which is the place behind
+    /// the last node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub flaky_clients: bool,
+}
+
+impl MonkeySettings {
+    /// How many places links join: the nodes, and the clients' machine if its links are among them.
+    pub fn places(&self, nodes: usize) -> usize {
+        nodes + usize::from(self.flaky_clients)
+    }
 }
 
 impl Default for MonkeySettings {
@@ -187,6 +231,8 @@ impl Default for MonkeySettings {
             intensity: Intensity::Wave,
             offset_scale: 1.0,
             gap_scale: 1.0,
+            scripts: Vec::new(),
+            flaky_clients: false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The file that fills the disk up.
-const BALLAST: &str = ".ballast";
+pub(super) const BALLAST: &str = ".ballast";
 
 /// A mounted file system. Dropping it unmounts it.
 #[derive(Debug)]

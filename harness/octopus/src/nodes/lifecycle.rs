@@ -19,6 +19,10 @@ pub(crate) enum Deed {
     Kill,
     /// Start it.
     Launch,
+    /// Ask it to end.
+    Ask,
+    /// Kill what has not ended although it was asked to, and start it.
+    Relaunch,
 }
 
 /// The counts of a node, and what its process does.
@@ -27,6 +31,8 @@ pub(crate) struct Lifecycle {
     freezes: u32,
     kills: u32,
     has_process: bool,
+    /// It was asked to end, and has not yet.
+    ending: bool,
     /// It ended by itself; nothing brings it back.
     exited: bool,
     /// How often it was started.
@@ -68,8 +74,25 @@ impl Lifecycle {
             return Deed::Nothing;
         }
         self.has_process = false;
+        self.ending = false;
         self.killed += 1;
         Deed::Kill
+    }
+
+    /// Asks it to end; counts as a kill.
+    pub fn shut_down(&mut self) -> Deed {
+        self.kills += 1;
+        if !self.has_process || self.exited || self.ending {
+            return Deed::Nothing;
+        }
+        self.ending = true;
+        self.killed += 1;
+        Deed::Ask
+    }
+
+    /// Whether it was asked to end, and has not yet.
+    pub fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// Takes one kill back.
@@ -81,9 +104,15 @@ impl Lifecycle {
         self.run_again()
     }
 
-    /// Its process has ended by itself.
+    /// Its process has ended: by itself, unless it was asked to.
     pub fn exit(&mut self) {
-        self.exited = true;
+        if self.ending {
+            self.ending = false;
+            self.has_process = false;
+            self.killed += 1;
+        } else {
+            self.exited = true;
+        }
     }
 
     /// What it does at the moment.
@@ -110,11 +139,24 @@ impl Lifecycle {
     }
 
     fn run_again(&mut self) -> Deed {
-        if self.freezes > 0 || self.kills > 0 || self.exited {
+        if self.freezes > 0 || self.exited {
             return Deed::Nothing;
         }
-        if self.has_process {
+        if self.kills > 0 {
+            // It cannot end while it is stopped.
+            return if self.ending {
+                Deed::Continue
+            } else {
+                Deed::Nothing
+            };
+        }
+        if self.has_process && !self.ending {
             return Deed::Continue;
+        }
+        if self.ending {
+            self.ending = false;
+            self.incarnation += 1;
+            return Deed::Relaunch;
         }
         self.has_process = true;
         self.incarnation += 1;
@@ -139,6 +181,32 @@ mod tests {
         assert_eq!(node.thaw(), Deed::Launch);
         assert_eq!((node.incarnation(), node.killed()), (2, 1));
         assert_eq!(node.state(), NodeState::Running);
+    }
+
+    #[test]
+    fn who_is_asked_to_end_is_started_again_and_killed_if_it_has_not() {
+        let mut node = Lifecycle::default();
+        node.start();
+        assert_eq!(node.shut_down(), Deed::Ask);
+        assert_eq!(node.state(), NodeState::Running, "it may take its time");
+        node.exit();
+        assert_eq!(node.state(), NodeState::Killed, "it did as it was asked");
+        assert_eq!(node.revive(), Deed::Launch);
+        // Another one is slow, and stopped meanwhile.
+        assert_eq!(node.freeze(), Deed::Stop);
+        assert_eq!(node.shut_down(), Deed::Ask);
+        assert_eq!(node.thaw(), Deed::Continue);
+        assert_eq!(node.revive(), Deed::Relaunch);
+        assert_eq!(node.incarnation(), 3);
+        // A kill does not wait for it.
+        assert_eq!(node.shut_down(), Deed::Ask);
+        assert_eq!(node.kill(), Deed::Kill);
+        assert_eq!(
+            (node.revive(), node.revive()),
+            (Deed::Nothing, Deed::Launch)
+        );
+        node.exit();
+        assert_eq!(node.state(), NodeState::Exited, "nobody has asked");
     }
 
     #[test]

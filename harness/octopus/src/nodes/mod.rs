@@ -5,80 +5,37 @@
 //! go to the whole group and cannot be caught.
 
 mod disk;
+mod folder;
 mod lifecycle;
+mod limits;
 mod output;
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    ffi::OsString,
     io,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     error::{Doing, Error},
     events::NodeNow,
-    machines::Machine,
     network::NodeId,
     process::{self, ProcessGroup, Signal},
+    sandbox::Cgroup,
 };
 
 pub use disk::SmallDisk;
+use folder::Kept;
 pub(crate) use lifecycle::{Deed, Lifecycle};
+pub use limits::NodeLimits;
 use output::Collector;
 pub use output::Echo;
-
-/// How a node is started.
-#[derive(Clone, Debug)]
-pub struct NodeSpec {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// The folder that it runs in, which exists.
-    pub folder: PathBuf,
-}
-
-/// A process of a node.
-#[derive(Clone, Debug)]
-pub struct ProcessSpec {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-    /// Variables in its environment, besides ours.
-    pub environment: Vec<(String, String)>,
-    /// The user and group that it runs as, if not as we do; that takes the rights of root.
-    pub user: Option<u32>,
-}
-
-/// A node in full: several processes that live and die together, and the machine that they are on.
-#[derive(Clone, Debug)]
-pub struct NodePlan {
-    /// The folder that they run in, which exists.
-    pub folder: PathBuf,
-    /// They are started in this order.
-    pub processes: Vec<ProcessSpec>,
-    /// Where they run, if not where we do.
-    pub machine: Option<Arc<Machine>>,
-}
-
-impl From<NodeSpec> for NodePlan {
-    fn from(spec: NodeSpec) -> Self {
-        Self {
-            folder: spec.folder,
-            processes: vec![ProcessSpec {
-                program: spec.program,
-                arguments: spec.arguments,
-                environment: Vec::new(),
-                user: None,
-            }],
-            machine: None,
-        }
-    }
-}
+pub use plan::{NodeFile, NodePlan, NodeSpec, ProcessSpec, StopBy};
 
 /// What a node does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -123,6 +80,16 @@ struct Node {
     /// How often its disk was filled and not yet freed.
     fillings: u32,
     exited: Option<ExitStatus>,
+    /// What is to stay in its folder; none before its first start.
+    kept: Option<Kept>,
+    /// A program that asks it to end.
+    stopping: Option<ProcessGroup>,
+    /// It has ended as it was asked to, which nobody has heard of yet.
+    has_ended: bool,
+    /// What its clock is to show at its next start, if that is to be changed.
+    clock_s: Option<u64>,
+    /// Where the kernel counts what it uses.
+    group: Option<Cgroup>,
 }
 
 impl Nodes {
@@ -137,6 +104,11 @@ impl Nodes {
                 disk: None,
                 fillings: 0,
                 exited: None,
+                kept: None,
+                stopping: None,
+                has_ended: false,
+                clock_s: None,
+                group: None,
             })
         };
         Self {
@@ -192,14 +164,20 @@ impl Nodes {
     /// Kills nodes once more: all are signalled before the end of any is waited for.
     pub fn kill(&self, nodes: &[NodeId]) -> io::Result<()> {
         let mut dying = Vec::new();
+        let mut have_machines = false;
         for &node in nodes {
             let mut guard = self.lock(node);
             guard.look()?;
             if guard.life.kill() == Deed::Kill {
                 dying.append(&mut guard.processes);
+                have_machines |= guard.plan.machine.is_some();
             }
         }
-        process::kill_together(dying)
+        if have_machines {
+            process::kill_with_strays(dying)
+        } else {
+            process::kill_together(dying)
+        }
     }
 
     /// Takes one kill of each of them back.
@@ -210,6 +188,40 @@ impl Nodes {
             self.perform(node, &mut guard, deed)?;
         }
         Ok(())
+    }
+
+    /// Asks a node to end, once more; taken back by [`revive`](Self::revive), which kills what has not ended.
+    pub fn shut_down(&self, node: NodeId) -> io::Result<()> {
+        let mut guard = self.lock(node);
+        guard.look()?;
+        let deed = guard.life.shut_down();
+        self.perform(node, &mut guard, deed)
+    }
+
+    /// Empties the folder of a node that was killed, but for what it finds there at its first start. What one that
+    /// has ended by itself has left stays to be looked at.
+    pub fn wipe(&self, node: NodeId) -> io::Result<()> {
+        let mut guard = self.lock(node);
+        match guard.life.state() {
+            NodeState::Killed => guard.wipe(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the monotonic clock that a node with a machine finds at its next start, in seconds.
+    pub fn set_clock(&self, node: NodeId, at_s: u64) {
+        self.lock(node).clock_s = Some(at_s);
+    }
+
+    /// The nodes that have ended, as they were asked to, since this was asked last.
+    pub fn ended_as_asked(&self) -> Vec<NodeId> {
+        let has_ended = |node: &NodeId| std::mem::take(&mut self.lock(*node).has_ended);
+        (0..self.count()).filter(has_ended).collect()
+    }
+
+    /// Whether a node was asked to end, and has not yet.
+    pub fn is_ending(&self, node: NodeId) -> bool {
+        self.lock(node).life.is_ending()
     }
 
     /// Fills a node's disk once more.
@@ -276,8 +288,12 @@ impl Nodes {
 
     /// Kills them all, and waits until their output is collected.
     pub fn stop(&self) {
-        let dying =
-            (0..self.count()).flat_map(|node| std::mem::take(&mut self.lock(node).processes));
+        let dying = (0..self.count()).flat_map(|node| {
+            let mut guard = self.lock(node);
+            let stopping = guard.stopping.take();
+            let processes = std::mem::take(&mut guard.processes);
+            processes.into_iter().chain(stopping)
+        });
         // Errors mean that processes are gone; that is what we want.
         let _gone = process::kill_together(dying.collect());
         // A daemon that hides its descent would hold the output open.
@@ -291,42 +307,82 @@ impl Nodes {
             Deed::Stop => {
                 let tell = |process: &ProcessGroup| process.signal(Signal::STOP);
                 guard.processes.iter().try_for_each(tell)?;
-                guard.processes.iter().try_for_each(ProcessGroup::stop)
+                guard.processes.iter().try_for_each(ProcessGroup::stop)?;
+                guard.tell_strays(Signal::STOP);
+                Ok(())
             }
             Deed::Continue => {
+                guard.tell_strays(Signal::CONT);
                 let tell = |process: &ProcessGroup| process.signal(Signal::CONT);
                 guard.processes.iter().try_for_each(tell)
             }
             Deed::Launch => self.launch(node, guard),
+            Deed::Relaunch => {
+                guard.kill()?;
+                self.launch(node, guard)
+            }
+            Deed::Ask => self.ask_to_end(node, guard),
             Deed::Kill | Deed::Nothing => Ok(()),
         }
     }
 
     fn launch(&self, node: NodeId, guard: &mut Node) -> io::Result<()> {
-        for spec in &guard.plan.processes {
-            let (reader, writer) = io::pipe()?;
-            let mut command = Command::new(&spec.program);
-            command
-                .args(&spec.arguments)
-                .envs(spec.environment.iter().map(|(name, value)| (name, value)))
-                .current_dir(&guard.plan.folder)
-                .stdin(Stdio::null())
-                .stdout(writer.try_clone()?)
-                .stderr(writer);
-            if let Some(user) = spec.user {
-                command.uid(user).gid(user);
-            }
-            // The command holds our copies of the writing end: with them the reader would never see its
-            // end, so it goes as soon as it has done its work.
-            let mut spawn = move || ProcessGroup::spawn(&mut command);
-            let process = match &guard.plan.machine {
-                Some(machine) => machine.run(spawn)??,
-                None => spawn()?,
-            };
+        guard.stopping = None;
+        guard.has_ended = false;
+        if guard.kept.is_none() {
+            guard.kept = Some(Kept::now(&guard.plan.folder)?);
+            folder::lay_out(&guard.plan)?;
+            guard.group = guard.plan.limits.group();
+        }
+        if let (Some(at_s), Some(machine)) = (guard.clock_s.take(), &guard.plan.machine) {
+            machine.set_clock(at_s)?;
+        }
+        for place in 0..guard.plan.processes.len() {
+            let spec = &guard.plan.processes[place];
+            let process = self.spawn(node, guard, spec)?;
             guard.processes.push(process);
-            self.output.collect(node, reader)?;
         }
         Ok(())
+    }
+
+    fn ask_to_end(&self, node: NodeId, guard: &mut Node) -> io::Result<()> {
+        match &guard.plan.stop {
+            StopBy::Signal(signal) => {
+                let tell = |process: &ProcessGroup| process.signal(*signal);
+                guard.processes.iter().try_for_each(tell)
+            }
+            StopBy::Command(spec) => {
+                guard.stopping = Some(self.spawn(node, guard, spec)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts a process on a node's machine, in its folder.
+    fn spawn(&self, node: NodeId, of: &Node, spec: &ProcessSpec) -> io::Result<ProcessGroup> {
+        let plan = &of.plan;
+        let (reader, writer) = io::pipe()?;
+        let mut command = Command::new(&spec.program);
+        command
+            .args(&spec.arguments)
+            .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(&plan.folder)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
+        if let Some(user) = spec.user {
+            command.uid(user).gid(user);
+        }
+        plan.limits.put_on(&mut command, of.group.as_ref())?;
+        // The command holds our copies of the writing end: with them the reader would never see its
+        // end, so it goes as soon as it has done its work.
+        let mut spawn = move || ProcessGroup::spawn(&mut command);
+        let process = match &plan.machine {
+            Some(machine) => machine.run(spawn)??,
+            None => spawn()?,
+        };
+        self.output.collect(node, reader)?;
+        Ok(process)
     }
 
     fn lock(&self, node: NodeId) -> MutexGuard<'_, Node> {
@@ -337,8 +393,15 @@ impl Nodes {
 }
 
 impl Node {
-    /// Looks whether it has ended by itself.
+    /// Looks whether it has ended by itself, or as it was asked to.
     fn look(&mut self) -> io::Result<()> {
+        if let Some(stopping) = &mut self.stopping {
+            // Reaped; whether it could ask is seen by whether the node ends.
+            stopping.try_wait()?;
+        }
+        if self.life.is_ending() {
+            return self.look_whether_all_have_ended();
+        }
         for process in &mut self.processes {
             if self.exited.is_none() {
                 self.exited = process.try_wait()?;
@@ -351,90 +414,49 @@ impl Node {
         }
         Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workdir::WorkDir;
-    use std::time::{Duration, Instant};
-
-    fn shells(script: &str, root: &WorkDir) -> Nodes {
-        let spec = NodeSpec {
-            program: "/bin/sh".into(),
-            arguments: vec!["-c".into(), script.into()],
-            folder: root.path().to_owned(),
-        };
-        Nodes::new(vec![spec.into()], root.path(), None)
-    }
-
-    fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !happened() {
-            assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-            std::thread::sleep(Duration::from_millis(1));
+    /// On a machine any program runs, and some have workers that lead groups of their own.
+    fn tell_strays(&self, signal: Signal) {
+        if self.plan.machine.is_some() {
+            process::signal_strays(&self.processes, signal);
         }
     }
 
-    fn log(root: &WorkDir) -> String {
-        std::fs::read_to_string(root.path().join("node0.log")).unwrap_or_default()
+    fn kill(&mut self) -> io::Result<()> {
+        let processes = std::mem::take(&mut self.processes);
+        match self.plan.machine {
+            Some(_) => process::kill_with_strays(processes),
+            None => process::kill_together(processes),
+        }
     }
 
-    /// The state letter of a process: `T` is stopped.
-    #[cfg(target_os = "linux")]
-    fn letter(nodes: &Nodes) -> String {
-        let id = nodes.lock(0).processes[0].id();
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap()[..1].to_owned()
+    /// Each process of a node that was asked to end may take its time.
+    fn look_whether_all_have_ended(&mut self) -> io::Result<()> {
+        for process in &mut self.processes {
+            if process.try_wait()?.is_none() {
+                return Ok(());
+            }
+        }
+        self.processes.clear();
+        self.life.exit();
+        self.has_ended = true;
+        Ok(())
     }
 
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_freeze_really_stops_and_needs_as_many_thaws() {
-        let root = WorkDir::temporary().unwrap();
-        let nodes = shells("while :; do :; done", &root);
-        nodes.start().unwrap();
-        nodes.freeze(0).unwrap();
-        nodes.freeze(0).unwrap();
-        wait_for("stopped", || letter(&nodes) == "T");
-        assert_eq!(nodes.state(0), NodeState::Frozen);
-        nodes.thaw(0).unwrap();
-        assert_eq!(letter(&nodes), "T");
-        nodes.thaw(0).unwrap();
-        wait_for("running", || letter(&nodes) != "T");
-    }
-
-    #[test]
-    fn a_murdered_node_comes_back_when_nothing_holds_it() {
-        let root = WorkDir::temporary().unwrap();
-        let nodes = shells("echo born; trap '' TERM; while :; do sleep 1; done", &root);
-        nodes.start().unwrap();
-        wait_for("first life", || log(&root).lines().count() == 1);
-        nodes.freeze(0).unwrap();
-        nodes.kill(&[0]).unwrap();
-        assert_eq!(nodes.state(0), NodeState::Killed);
-        assert_eq!(nodes.killed(0), 1);
-        nodes.revive(&[0]).unwrap();
-        assert_eq!(nodes.state(0), NodeState::Killed, "it is still frozen");
-        nodes.thaw(0).unwrap();
-        wait_for("second life", || log(&root).lines().count() == 2);
-        assert!(
-            nodes.exited().unwrap().is_empty(),
-            "a murder is no exit of its own"
-        );
-        nodes.stop();
-    }
-
-    #[test]
-    fn an_exit_of_its_own_is_seen_even_with_status_zero() {
-        let root = WorkDir::temporary().unwrap();
-        let nodes = shells("echo bye; exit 0", &root);
-        nodes.start().unwrap();
-        wait_for("exit", || !nodes.exited().unwrap().is_empty());
-        nodes.kill(&[0]).unwrap();
-        nodes.revive(&[0]).unwrap();
-        assert_eq!(nodes.state(0), NodeState::Exited);
-        nodes.stop();
-        assert_eq!(log(&root), "bye\n");
+    fn wipe(&mut self) -> io::Result<()> {
+        let Some(kept) = &self.kept else {
+            return Ok(());
+        };
+        let full = self.fillings > 0;
+        // Its own files need room.
+        if let Some(disk) = self.disk.as_mut().filter(|_| full) {
+            disk.free()?;
+        }
+        folder::empty(&self.plan.folder, kept)?;
+        folder::lay_out(&self.plan)?;
+        match self.disk.as_mut().filter(|_| full) {
+            Some(disk) => disk.fill(),
+            None => Ok(()),
+        }
     }
 }

@@ -22,6 +22,16 @@ pub(super) fn find(_groups: &[Pid], _is_token: impl Fn(&str) -> bool) -> Vec<Pid
     Vec::new()
 }
 
+/// Whether a process is still there; one that has ended and waits to be reaped is not.
+pub(super) fn is_there(process: Pid) -> bool {
+    let number = process.as_raw_nonzero();
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, fields)| fields.get(..1));
+    state.is_some_and(|state| !matches!(state, "Z" | "X"))
+}
+
 /// Kills whatever works in a folder, be it removed already, and has no terminal: a daemon that a run has
 /// left there, whose descent cannot be told any more. How many there were.
 pub(crate) fn evict(folder: &Path) -> usize {

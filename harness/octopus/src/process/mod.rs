@@ -170,6 +170,38 @@ pub(crate) fn kill_together(mut groups: Vec<ProcessGroup>) -> io::Result<()> {
     reap_together(&mut groups)
 }
 
+/// Sends a signal to all that has left several groups, such as a daemon's workers, each of which leads one of its own.
+pub(crate) fn signal_strays(groups: &[ProcessGroup], signal: Signal) {
+    for stray in strays(groups) {
+        let _gone = rustix::process::kill_process(stray, signal);
+    }
+}
+
+/// Kills several groups and all that has left them, and waits until that is gone as well: what is started next may
+/// want what they hold.
+pub(crate) fn kill_with_strays(groups: Vec<ProcessGroup>) -> io::Result<()> {
+    // While the leaders live: later nobody knows whose children these were.
+    let strays = strays(&groups);
+    for group in &groups {
+        group.signal(Signal::KILL)?;
+    }
+    for &stray in &strays {
+        let _gone = rustix::process::kill_process(stray, Signal::KILL);
+    }
+    kill_together(groups)?;
+    let start = Instant::now();
+    while strays.iter().any(|&stray| family::is_there(stray)) && start.elapsed() < STOP_LIMIT {
+        thread::sleep(POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+fn strays(groups: &[ProcessGroup]) -> Vec<Pid> {
+    let leaders: Vec<Pid> = groups.iter().map(|group| group.member.group).collect();
+    let is_token = |token: &str| groups.iter().any(|group| group.member.token == token);
+    family::find(&leaders, is_token)
+}
+
 /// Waits for the leaders to end and collects their statuses. What else is left of their groups is
 /// killed before: until a leader is reaped, its number cannot be given to a stranger.
 fn reap_together(groups: &mut [ProcessGroup]) -> io::Result<()> {
@@ -358,6 +390,29 @@ mod tests {
         let stray = first_line(&mut group);
         drop(group);
         wait_until_gone(&stray);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_has_left_a_group_is_stopped_and_killed_with_it() {
+        let script = "setsid sh -c 'echo $$; while :; do :; done' & wait";
+        let mut group = ProcessGroup::spawn(&mut shell(script)).unwrap();
+        let stray = first_line(&mut group);
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{stray}/stat"));
+            let stat = stat.unwrap_or_default();
+            stat.rsplit(") ").next().unwrap_or_default().chars().next()
+        };
+        let groups = vec![group];
+        signal_strays(&groups, Signal::STOP);
+        let start = Instant::now();
+        while state() != Some('T') {
+            assert!(start.elapsed() < Duration::from_secs(20), "it goes on");
+            thread::sleep(POLL_INTERVAL);
+        }
+        signal_strays(&groups, Signal::CONT);
+        kill_with_strays(groups).unwrap();
+        assert!(!exists(&stray));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::{
 use super::Limits;
 use crate::error::{Doing, Error};
 
+/// What the names of our groups begin with; the number of the process that made it follows.
+const NAME: &str = "octopus-";
+
 /// Where the hierarchy is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -28,39 +31,54 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// A group below our own; none where the controllers for memory and processes are not ours to
+    /// A group below our own for memory and processes; none where the controllers are not ours to
     /// give on, which is the usual case (a session of systemd's with `Delegate=yes` has them).
     pub fn new(limits: Limits) -> Option<Self> {
+        Self::with(&[
+            ("memory", "memory.max", limits.memory_bytes.to_string()),
+            ("pids", "pids.max", limits.processes.to_string()),
+        ])
+    }
+
+    /// A group below our own, with what is written to the files of controllers: controller, file, text.
+    pub(crate) fn with(settings: &[(&str, &str, String)]) -> Option<Self> {
         let memberships = fs::read_to_string("/proc/self/cgroup").ok()?;
-        Self::below(&own(Path::new(MOUNT), &memberships)?, limits)
+        Self::below(&own(Path::new(MOUNT), &memberships)?, settings)
     }
 
     /// A group below another one.
-    fn below(parent: &Path, limits: Limits) -> Option<Self> {
+    fn below(parent: &Path, settings: &[(&str, &str, String)]) -> Option<Self> {
+        sweep(parent);
         let read = |name: &str| fs::read_to_string(parent.join(name)).unwrap_or_default();
-        let has_both = |text: &str| {
+        let has_all = |text: &str| {
             let has = |wanted| text.split_whitespace().any(|name| name == wanted);
-            has("memory") && has("pids")
+            settings.iter().all(|(controller, ..)| has(*controller))
         };
-        if !has_both(&read("cgroup.controllers")) {
+        if !has_all(&read("cgroup.controllers")) {
             return None;
         }
-        if !has_both(&read("cgroup.subtree_control")) {
+        if !has_all(&read("cgroup.subtree_control")) {
+            let wanted = settings
+                .iter()
+                .map(|(controller, ..)| format!("+{controller}"));
+            let wanted: Vec<String> = wanted.collect();
             // Refused while processes are in the group itself.
-            fs::write(parent.join("cgroup.subtree_control"), "+memory +pids").ok()?;
+            fs::write(parent.join("cgroup.subtree_control"), wanted.join(" ")).ok()?;
         }
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("octopus-{}-{serial}", process::id()));
+        let path = parent.join(format!("{NAME}{}-{serial}", process::id()));
         fs::create_dir(&path).ok()?;
         let group = Self { path };
-        for (file, most) in [
-            ("memory.max", limits.memory_bytes),
-            ("pids.max", limits.processes),
-        ] {
-            fs::write(group.path.join(file), most.to_string()).ok()?;
+        for (_, file, text) in settings {
+            fs::write(group.path.join(file), text).ok()?;
         }
-        // A kernel without swap accounting has no such file.
-        let _no_swap = fs::write(group.path.join("memory.swap.max"), "0");
+        if settings
+            .iter()
+            .any(|(controller, ..)| *controller == "memory")
+        {
+            // A kernel without swap accounting has no such file.
+            let _no_swap = fs::write(group.path.join("memory.swap.max"), "0");
+        }
         Some(group)
     }
 
@@ -78,6 +96,23 @@ impl Drop for Cgroup {
             && start.elapsed() < PATIENCE
         {
             thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Removes the groups of processes that were killed before they could; one in which somebody is stays.
+fn sweep(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let maker = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(NAME)?.split_once('-'));
+        let is_left = maker.is_some_and(|(maker, _)| {
+            maker.parse::<u32>().is_ok() && !Path::new("/proc").join(maker).exists()
+        });
+        if is_left {
+            let _in_use = fs::remove_dir(entry.path());
         }
     }
 }
@@ -122,7 +157,18 @@ mod tests {
     fn a_group_has_the_limits_where_the_controllers_are_there() {
         let home = hierarchy("cpu memory pids\n", "memory pids\n");
         let parent = own(home.path(), "2:cpu:/\n0::/user\n").unwrap();
-        let group = Cgroup::below(&parent, Limits::default()).unwrap();
+        // One that is left of a process that is gone, and one of ours.
+        let left = parent.join(format!("{NAME}{}-3", u32::MAX));
+        let used = parent.join(format!("{NAME}{}-999999", process::id()));
+        for folder in [&left, &used] {
+            fs::create_dir(folder).unwrap();
+        }
+        let settings = [
+            ("memory", "memory.max", (2_u64 << 30).to_string()),
+            ("pids", "pids.max", "512".to_owned()),
+        ];
+        let group = Cgroup::below(&parent, &settings).unwrap();
+        assert!(!left.exists() && used.exists());
         let read = |name: &str| fs::read_to_string(group.path().join(name)).unwrap();
         assert_eq!(read("memory.max"), (2_u64 << 30).to_string());
         assert_eq!(read("pids.max"), "512");
@@ -134,7 +180,14 @@ mod tests {
     fn there_is_none_without_controllers() {
         let home = hierarchy("cpu hugetlb\n", "");
         let parent = own(home.path(), "0::/user\n").unwrap();
-        assert!(Cgroup::below(&parent, Limits::default()).is_none());
+        let memory = [("memory", "memory.max", "1".to_owned())];
+        assert!(Cgroup::below(&parent, &memory).is_none());
+        let share = [("cpu", "cpu.max", "50000 100000".to_owned())];
+        let group = Cgroup::below(&parent, &share).unwrap();
+        let enabled = fs::read_to_string(parent.join("cgroup.subtree_control"));
+        assert_eq!(enabled.unwrap(), "+cpu");
+        let quota = fs::read_to_string(group.path().join("cpu.max")).unwrap();
+        assert_eq!(quota, "50000 100000");
         assert!(own(home.path(), "0::/elsewhere\n").is_none());
         assert!(own(home.path(), "4:memory:/user\n").is_none());
     }

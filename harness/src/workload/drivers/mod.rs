@@ -2,6 +2,8 @@
 
 mod etcd;
 mod http;
+mod nats;
+mod postgres;
 mod redis;
 mod rqlite;
 
@@ -47,6 +49,10 @@ pub enum DriverKind {
     Redis,
     /// rqlite's JSON over HTTP.
     Rqlite,
+    /// PostgreSQL's protocol; the server that takes writes is looked for.
+    Postgres,
+    /// NATS' text protocol, with JetStream.
+    Nats,
 }
 
 /// How clients ask.
@@ -54,6 +60,8 @@ pub enum DriverKind {
 pub(super) struct Manner {
     /// The node at which the client is at home.
     pub home: NodeId,
+    /// How many nodes there are.
+    pub nodes: usize,
     /// How long an answer may take.
     pub timeout: Duration,
     /// Reads may be answered by the node's own copy.
@@ -65,8 +73,10 @@ impl DriverKind {
     pub fn can(self, kind: Kind) -> bool {
         match self {
             Self::Etcd => matches!(kind, Kind::Register | Kind::Set | Kind::Bank),
-            Self::Redis => kind != Kind::Bank,
+            Self::Redis => !matches!(kind, Kind::Bank | Kind::Transactions),
             Self::Rqlite => kind != Kind::Queue,
+            Self::Postgres => true,
+            Self::Nats => kind == Kind::Queue,
         }
     }
 
@@ -75,6 +85,8 @@ impl DriverKind {
             Self::Etcd => Box::new(etcd::Etcd::new(manner)),
             Self::Redis => Box::new(redis::Redis::new(manner)),
             Self::Rqlite => Box::new(rqlite::Rqlite::new(manner)),
+            Self::Postgres => Box::new(postgres::Postgres::new(manner)),
+            Self::Nats => Box::new(nats::Nats::new(manner)),
         }
     }
 }

@@ -100,8 +100,8 @@ impl Driver for Redis {
             Operation::List(_) => self.command(&["LRANGE", &list, "0", "-1"])?,
             Operation::Put(_) => self.command(&["LPUSH", "queue", &value])?,
             Operation::Take => self.command(&["RPOP", "queue"])?,
-            Operation::Move(..) | Operation::Accounts => {
-                return Err(Trouble::NotDone("there are no accounts here".to_owned()));
+            Operation::Move(..) | Operation::Accounts | Operation::Transaction(_) => {
+                return Err(Trouble::NotDone("that cannot be asked here".to_owned()));
             }
         };
         reply(operation, &answer)

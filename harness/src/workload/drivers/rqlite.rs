@@ -1,5 +1,6 @@
 //! rqlite's JSON over HTTP, which level 4 speaks as well.
 
+use history::Step;
 use serde_json::{Value, json};
 
 use super::{Driver, Manner, Trouble, http::Http};
@@ -72,6 +73,35 @@ impl Rqlite {
         Ok(rows.iter().map(|row| row[0].as_i64()).collect())
     }
 
+    /// Has all steps executed by one request, as one transaction.
+    fn transaction(&mut self, steps: &[Step]) -> Result<Reply, Trouble> {
+        let statements = steps.iter().map(|step| match step {
+            Step::Append(key, element) => {
+                json!(["INSERT INTO list (key, value) VALUES (?, ?)", key, element])
+            }
+            Step::Read(key) => json!(["SELECT value FROM list WHERE key = ? ORDER BY place", key]),
+        });
+        let level = if self.stale_reads { "none" } else { "strong" };
+        let path = format!("/db/request?transaction&level={level}");
+        let results = self.post(&path, &statements.collect())?;
+        // An error undoes all of it.
+        if let Some(why) = results.iter().find_map(|result| result["error"].as_str()) {
+            return Err(Trouble::NotDone(why.to_owned()));
+        }
+        let seen = steps.iter().zip(&results).map(|(step, result)| match step {
+            Step::Append(..) => Some(None),
+            Step::Read(_) => {
+                let rows = result["values"].as_array().map_or(&[][..], Vec::as_slice);
+                let values = rows.iter().map(|row| row[0].as_i64());
+                values.collect::<Option<Vec<i64>>>().map(Some)
+            }
+        });
+        let seen: Option<Vec<Option<Vec<i64>>>> = seen.collect();
+        seen.filter(|seen| seen.len() == steps.len())
+            .map(Reply::Transaction)
+            .ok_or_else(|| Trouble::Unknown("an answer without what was asked for".to_owned()))
+    }
+
     fn values(&mut self, statement: Value) -> Result<Reply, Trouble> {
         let values: Option<Vec<i64>> = self.query(statement)?.into_iter().collect();
         values
@@ -126,6 +156,7 @@ impl Driver for Rqlite {
                                  WHERE id IN (?1, ?2) AND (SELECT balance FROM account WHERE id = ?1) >= ?3";
                 self.execute(json!([statement, from, to, amount])).map(done)
             }
+            Operation::Transaction(ref steps) => self.transaction(steps),
             Operation::Put(_) | Operation::Take => {
                 Err(Trouble::NotDone("there is no queue here".to_owned()))
             }

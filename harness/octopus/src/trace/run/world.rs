@@ -212,6 +212,7 @@ mod tests {
                     schema: 0,
                     seed: 0,
                     nodes: 2,
+                    places: 2,
                     duration_us: 0,
                     monkeys: crate::monkeys::MonkeySettings::default(),
                     addresses: Vec::new(),

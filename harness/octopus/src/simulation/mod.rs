@@ -6,40 +6,36 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{self, RecvTimeoutError},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+mod layout;
+mod stage;
+
+use layout::{
+    address, free_ports, links_now, machine_endpoints, place, sockets, switch, unix_endpoints,
+};
+use stage::{LiveStage, perform};
+
 use crate::{
     error::{Doing, Error},
-    events::{
-        ActEvent, EVENTS_SCHEMA, Event, EventLog, LinkNow, NodeAddress, PeerAddress, Sample, Start,
-        object,
-    },
-    machines::{Machine, MachineAddress, MachineSettings, Machines},
-    monkeys::{Monkey, MonkeySettings, News, Performer, Progress, Schedule, Stage},
-    network::{
-        Change, Device, Endpoint, LinkState, Network, NetworkConfig, NodeId, Pair, Route,
-        SwitchConfig, Traffic, pairs,
-    },
-    nodes::{Echo, NodePlan, NodeState, Nodes, SmallDisk},
+    events::{EVENTS_SCHEMA, Event, EventLog, Sample, Start, object},
+    machines::{Machine, MachineSettings, Machines},
+    monkeys::{MonkeySettings, Performer, Progress, Schedule, Stage},
+    network::{Endpoint, Network, NodeId, Traffic},
+    nodes::{Echo, NodeLimits, NodePlan, NodeState, Nodes, SmallDisk},
+    scripts::{Script, Scripts},
 };
-
-/// The longest path of a unix socket, in bytes.
-const SOCKET_PATH_BYTES: usize = 107;
-
-/// How often the spof monkey looks whether there is progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What the nodes' links are made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,8 +48,8 @@ pub enum Transport {
     Machines(MachineSettings),
 }
 
-/// The port at which a node on a machine of its own is said to listen: it may listen at any others.
-const MACHINE_PORT: u16 = 7700;
+/// How often it is looked whether nodes have ended that were asked to.
+const END_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What to simulate.
 #[derive(Clone, Debug)]
@@ -72,6 +68,10 @@ pub struct Config {
     pub disk_bytes: Option<u64>,
     /// Hears what the nodes print.
     pub echo: Option<Echo>,
+    /// What the schedule's acts run by name, on the clients' machine if there are machines.
+    pub scripts: Vec<Script>,
+    /// How much each node may use.
+    pub limits: NodeLimits,
 }
 
 /// Where a node lives, and where it finds the others.
@@ -93,6 +93,7 @@ pub struct Octopus {
     network: Arc<Network>,
     nodes: Arc<Nodes>,
     machines: Option<Machines>,
+    scripts: Arc<Scripts>,
     log: Arc<EventLog>,
     schedule: Schedule,
     monkeys: Option<Monkeys>,
@@ -120,6 +121,16 @@ fn heard_by(log: &Arc<EventLog>, nodes: usize, next: Option<Echo>) -> Echo {
             next.hear(node, line);
         }
     })
+}
+
+/// Lets nodes that run as other users reach their folders: a temporary one is its maker's alone.
+fn let_others_through(root: &Path) -> Result<(), Error> {
+    let open = || {
+        let mut permissions = fs::metadata(root)?.permissions();
+        permissions.set_mode(permissions.mode() | 0o011);
+        fs::set_permissions(root, permissions)
+    };
+    open().doing(|| format!("cannot let other users through {}", root.display()))
 }
 
 /// The first error that a monkey met, for whoever watches the run.
@@ -162,6 +173,7 @@ impl Octopus {
         if config.nodes == 0 {
             return Err(Error::NoNodes);
         }
+        config.limits.check()?;
         let log = Arc::new(EventLog::default());
         let mut folders = Vec::new();
         let mut disks = Vec::new();
@@ -196,15 +208,20 @@ impl Octopus {
             .collect();
         let mut plans: Vec<NodePlan> = places.iter().map(|place| spec(place).into()).collect();
         for (node, plan) in plans.iter_mut().enumerate() {
+            plan.limits = config.limits;
             plan.machine = machines
                 .as_ref()
                 .map(|machines| Arc::clone(&machines.nodes[node]));
+        }
+        if plans.iter().any(|plan| plan.owner.is_some()) {
+            let_others_through(root)?;
         }
         let addresses = places.iter().zip(&plans);
         log.note(Event::Start(Box::new(Start {
             schema: EVENTS_SCHEMA,
             seed: config.seed,
             nodes: config.nodes,
+            places: network.nodes(),
             duration_us: config.duration.as_micros() as u64,
             monkeys: config.monkeys.clone(),
             addresses: addresses
@@ -218,7 +235,12 @@ impl Octopus {
         for (node, disk) in disks.into_iter().enumerate() {
             nodes.give_disk(node, disk);
         }
+        let machine = machines
+            .as_ref()
+            .map(|machines| Arc::clone(&machines.client));
+        let scripts = Scripts::new(&config.scripts, root, config.nodes, machine, &log);
         Ok(Self {
+            scripts: Arc::new(scripts),
             network: Arc::new(network),
             nodes: Arc::new(nodes),
             machines,
@@ -274,12 +296,17 @@ impl Octopus {
 
     /// Links and nodes, for whoever breaks them by hand; what changes is written down.
     pub fn stage(&self) -> impl Stage + Send + use<> {
+        self.stage_with(Progress::default)
+    }
+
+    fn stage_with<P>(&self, progress: P) -> LiveStage<P> {
         LiveStage {
             network: Arc::clone(&self.network),
             nodes: Arc::clone(&self.nodes),
+            scripts: Arc::clone(&self.scripts),
             log: Arc::clone(&self.log),
             fault: Arc::clone(&self.fault),
-            progress: Progress::default,
+            progress,
         }
     }
 
@@ -291,13 +318,7 @@ impl Octopus {
         self.log.note(Event::MonkeysStart);
         let (orders, inbox) = mpsc::channel();
         let performer = Performer::new(&self.schedule, self.nodes.count());
-        let stage = LiveStage {
-            network: Arc::clone(&self.network),
-            nodes: Arc::clone(&self.nodes),
-            log: Arc::clone(&self.log),
-            fault: Arc::clone(&self.fault),
-            progress,
-        };
+        let stage = self.stage_with(progress);
         let thread = thread::Builder::new()
             .name("monkeys".to_owned())
             .spawn(move || perform(performer, stage, &inbox))
@@ -306,15 +327,46 @@ impl Octopus {
         Ok(())
     }
 
-    /// Stops the monkeys and undoes what they did: all links up, all nodes running.
+    /// Stops the monkeys and undoes what they did: all links up, all nodes running but those that were killed for
+    /// good. Waits for scripts under way.
     pub fn heal(&mut self) {
         self.end_monkeys(Order::Heal);
+        self.scripts.finish();
+    }
+
+    /// What became of the scripts that failed so far, a line for each.
+    pub fn failed_scripts(&self) -> Vec<String> {
+        self.scripts.failed()
+    }
+
+    /// Asks all nodes to end, and waits for that; those that have not within a time.
+    pub fn shut_down(&self, within: Duration) -> Result<Vec<NodeId>, Error> {
+        let all = 0..self.nodes.count();
+        let running = |node: &NodeId| self.nodes.state(*node) == NodeState::Running;
+        let asked: Vec<NodeId> = all.filter(running).collect();
+        for &node in &asked {
+            let done = self.nodes.shut_down(node);
+            done.doing(|| format!("cannot ask node {node} to end"))?;
+        }
+        let start = Instant::now();
+        loop {
+            self.exited()?;
+            let left = asked.iter().copied();
+            let left: Vec<NodeId> = left.filter(|&node| self.nodes.is_ending(node)).collect();
+            if left.is_empty() || start.elapsed() >= within {
+                return Ok(left);
+            }
+            thread::sleep(END_INTERVAL);
+        }
     }
 
     /// The nodes that have ended by themselves, with their status. Looks afresh.
     pub fn exited(&self) -> Result<Vec<(NodeId, ExitStatus)>, Error> {
         let exited = self.nodes.exited();
         let exited = exited.doing(|| "cannot watch the nodes".to_owned())?;
+        for node in self.nodes.ended_as_asked() {
+            self.log.note(Event::Node(self.nodes.now(node)));
+        }
         for (node, status) in &exited {
             if lock(&self.ended).insert(*node) {
                 self.log.note(Event::Exit {
@@ -341,6 +393,7 @@ impl Octopus {
     /// Ends everything, and returns what the network carried until then.
     pub fn stop(mut self) -> Result<Traffic, Error> {
         self.end_monkeys(Order::Leave);
+        self.scripts.finish();
         let traffic = self.network.traffic();
         self.nodes.stop();
         self.stop_network()?;
@@ -385,276 +438,6 @@ impl Drop for Octopus {
     fn drop(&mut self) {
         self.end_monkeys(Order::Leave);
         self.nodes.stop();
-    }
-}
-
-/// The place of a node. Machines find each other directly, without anybody who listens on their behalf.
-fn place(node: NodeId, network: &Network, folder: &Path, listens: &[Endpoint]) -> Place {
-    let routes = network.routes().iter().filter(|route| route.from == node);
-    let mut peers: Vec<(NodeId, Endpoint)> = routes
-        .map(|route| (route.to, route.listen.clone()))
-        .collect();
-    if network.routes().is_empty() {
-        let others = listens.iter().cloned().enumerate();
-        peers = others.filter(|(peer, _)| *peer != node).collect();
-    }
-    Place {
-        node,
-        folder: folder.to_owned(),
-        listen: listens[node].clone(),
-        peers,
-    }
-}
-
-fn sockets(
-    config: &Config,
-    schedule: &Schedule,
-    folders: &[PathBuf],
-    listens: &[Endpoint],
-) -> io::Result<Network> {
-    Network::start(NetworkConfig {
-        nodes: config.nodes,
-        seed: config.seed,
-        links: schedule.links.clone(),
-        routes: routes(config, folders, listens),
-    })
-}
-
-fn switch(
-    config: &Config,
-    settings: &MachineSettings,
-    schedule: &Schedule,
-    devices: Vec<Device>,
-) -> io::Result<Network> {
-    Network::start_switch(SwitchConfig {
-        nodes: config.nodes,
-        seed: config.seed,
-        links: schedule.links.clone(),
-        rules: settings.rules,
-        devices,
-    })
-}
-
-fn machine_endpoints(nodes: usize) -> Vec<Endpoint> {
-    let address = |node| SocketAddr::from((MachineAddress::of_node(node).v4, MACHINE_PORT));
-    (0..nodes)
-        .map(|node| Endpoint::Tcp(address(node)))
-        .collect()
-}
-
-fn address(place: &Place, plan: &NodePlan, root: &Path) -> NodeAddress {
-    let peers = place.peers.iter().map(|(node, endpoint)| PeerAddress {
-        node: *node,
-        address: endpoint.to_string(),
-    });
-    // Of several processes the first stands for the node.
-    let command = plan.processes.first().into_iter().flat_map(|spec| {
-        let program = spec.program.as_os_str();
-        std::iter::once(program).chain(spec.arguments.iter().map(OsString::as_os_str))
-    });
-    NodeAddress {
-        node: place.node,
-        listen: place.listen.to_string(),
-        peers: peers.collect(),
-        folder: place.folder.clone(),
-        log: root.join(format!("node{}.log", place.node)),
-        command: command
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
-    }
-}
-
-fn links_now(network: &Network) -> Vec<LinkNow> {
-    let links = network.links();
-    let all = pairs(network.nodes()).into_iter().zip(&links);
-    all.map(|(pair, state)| LinkNow::new(pair, state)).collect()
-}
-
-fn unix_endpoints(folders: &[PathBuf]) -> Result<Vec<Endpoint>, Error> {
-    let endpoint = |(node, folder): (usize, &PathBuf)| {
-        let path = folder.join(format!("node{node}.sock"));
-        let bytes = path.as_os_str().len();
-        if bytes > SOCKET_PATH_BYTES {
-            return Err(Error::LongPath {
-                path,
-                bytes,
-                most: SOCKET_PATH_BYTES,
-            });
-        }
-        Ok(Endpoint::Unix(path))
-    };
-    folders.iter().enumerate().map(endpoint).collect()
-}
-
-/// Ports that are free now, all different. They stay taken until `reserved` goes.
-fn free_ports(nodes: usize, reserved: &mut Vec<TcpListener>) -> Result<Vec<Endpoint>, Error> {
-    let mut free = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        reserved.push(listener);
-        Ok(Endpoint::Tcp(address))
-    };
-    let ports: io::Result<Vec<Endpoint>> = (0..nodes).map(|_| free()).collect();
-    ports.doing(|| "cannot find free ports".to_owned())
-}
-
-fn routes(config: &Config, folders: &[PathBuf], listens: &[Endpoint]) -> Vec<Route> {
-    let mut routes = Vec::new();
-    for (from, folder) in folders.iter().enumerate() {
-        for to in (0..config.nodes).filter(|&to| to != from) {
-            let listen = match config.transport {
-                Transport::Unix => Endpoint::Unix(folder.join(format!("node{to}.sock"))),
-                _ => Endpoint::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-            };
-            routes.push(Route {
-                from,
-                to,
-                listen,
-                dial: listens[to].clone(),
-            });
-        }
-    }
-    routes
-}
-
-/// Carries out the schedule in real time until told to end.
-fn perform<P: Fn() -> Progress>(
-    mut performer: Performer,
-    mut stage: LiveStage<P>,
-    orders: &mpsc::Receiver<Order>,
-) {
-    let start = Instant::now();
-    loop {
-        performer.advance(start.elapsed().as_micros() as u64, &mut stage);
-        let until_next = performer
-            .next_us()
-            .map(|next| Duration::from_micros(next).saturating_sub(start.elapsed()));
-        let patience = if performer.watches_progress() {
-            until_next.map_or(PROGRESS_INTERVAL, |next| next.min(PROGRESS_INTERVAL))
-        } else {
-            // Without acts there is nothing to do but to wait for the order to end.
-            until_next.unwrap_or(Duration::from_secs(3600))
-        };
-        match orders.recv_timeout(patience) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Order::Heal) => return performer.heal(&mut stage),
-            Ok(Order::Leave) | Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-/// The running network and nodes, as the monkeys see them. Writes down what changes.
-struct LiveStage<P> {
-    network: Arc<Network>,
-    nodes: Arc<Nodes>,
-    log: Arc<EventLog>,
-    fault: Fault,
-    progress: P,
-}
-
-impl<P> LiveStage<P> {
-    /// Does something to nodes, and writes down which of them changed.
-    fn act(&self, nodes: &[NodeId], deed: impl FnOnce(&Nodes) -> io::Result<()>) {
-        // The signal is what counts; waiting for the ends of processes may take a while.
-        let at_us = self.log.now_us();
-        let before: Vec<_> = nodes.iter().map(|&node| self.nodes.now(node)).collect();
-        if let Err(error) = deed(&self.nodes) {
-            lock(&self.fault).get_or_insert(error);
-        }
-        for before in before {
-            let now = self.nodes.now(before.node);
-            if now != before {
-                self.log.note_at(at_us, Event::Node(now));
-            }
-        }
-    }
-
-    fn act_on_disk(&self, node: NodeId, deed: impl FnOnce(&Nodes) -> io::Result<()>) {
-        let before = self.nodes.disk_is_full(node);
-        self.act(&[], deed);
-        let full = self.nodes.disk_is_full(node);
-        if full != before {
-            self.log.note(Event::Disk { node, full });
-        }
-    }
-}
-
-impl<P: Fn() -> Progress> Stage for LiveStage<P> {
-    fn change(&mut self, link: Pair, change: Change) {
-        let before = LinkNow::new(link, &self.network.link(link));
-        self.network.change(link, change);
-        let now = LinkNow::new(link, &self.network.link(link));
-        if now != before {
-            self.log.note(Event::Link(now));
-        }
-    }
-
-    fn freeze(&mut self, node: NodeId) {
-        self.act(&[node], |nodes| nodes.freeze(node));
-    }
-
-    fn thaw(&mut self, node: NodeId) {
-        self.act(&[node], |nodes| nodes.thaw(node));
-    }
-
-    fn kill(&mut self, killed: &[NodeId]) {
-        self.act(killed, |nodes| nodes.kill(killed));
-    }
-
-    fn revive(&mut self, revived: &[NodeId]) {
-        self.act(revived, |nodes| nodes.revive(revived));
-    }
-
-    fn fill_disk(&mut self, node: NodeId) {
-        self.act_on_disk(node, |nodes| nodes.fill_disk(node));
-    }
-
-    fn free_disk(&mut self, node: NodeId) {
-        self.act_on_disk(node, |nodes| nodes.free_disk(node));
-    }
-
-    fn link(&self, link: Pair) -> LinkState {
-        self.network.link(link)
-    }
-
-    fn node(&self, node: NodeId) -> NodeState {
-        self.nodes.state(node)
-    }
-
-    fn disk_is_full(&self, node: NodeId) -> bool {
-        self.nodes.disk_is_full(node)
-    }
-
-    fn progress(&self) -> Progress {
-        (self.progress)()
-    }
-
-    fn hears(&mut self, news: News<'_>) {
-        let spof = Monkey::Spof;
-        self.log.note(Event::Act(match news {
-            News::Begins(number, act) => ActEvent::Begins {
-                number,
-                act: act.clone(),
-                text: act.what.to_string(),
-            },
-            News::Ends(number, act, text) => ActEvent::Ends {
-                number,
-                monkey: act.monkey,
-                text,
-            },
-            News::Holds(number, node) => ActEvent::Holds {
-                number,
-                monkey: spof,
-                node,
-                text: format!("spof: node {node} stopped and cut off"),
-            },
-            News::Releases(number, node) => ActEvent::Releases {
-                number,
-                monkey: spof,
-                node,
-                text: format!("spof: node {node} back"),
-            },
-        }));
     }
 }
 
