@@ -6,8 +6,9 @@
 #   level2/benches/compare.sh            7 rounds of 4 s with one thread or worker each
 #   THREADS=2 ROUNDS=9 SECONDS_EACH=5 CONNECTIONS=1 level2/benches/compare.sh
 #
-#   level2/benches/compare.sh --tls      the same over kept TLS connections, and handshakes a second: one
-#                                        for each request, without resumption (TLS 1.3, P-256)
+#   level2/benches/compare.sh --tls      the same over kept TLS connections, and handshakes a second, one for
+#                                        each request: of clients that come for the first time (ab), and of such
+#                                        as go on with a session (wrk); TLS 1.3 and P-256 everywhere
 #   level2/benches/compare.sh --h2       HTTP/2 over TLS, 10 streams on each connection (h2load)
 #
 #   OLD=before/level2 level2/benches/compare.sh        another build of level2 in the same run, as "old": whether a
@@ -16,13 +17,13 @@
 # Requests of one client, 640 at once with --h2, are not to be turned away here: level2 is told that the backend can take
 # them (--max-in-flight), which it would find out to be false.
 #
-# Debian packages: nginx-light, haproxy, wrk; openssl for --tls and --h2, nghttp2-client for --h2. A peer that
+# Debian packages: nginx-light, haproxy, wrk; openssl for --tls and --h2, apache2-utils for --tls, nghttp2-client for --h2. A peer that
 # is not installed is left out.
 set -euo pipefail
 
 case "${1:-}" in
     "") kinds=(plain) tools=(wrk nginx) ;;
-    --tls) kinds=(kept handshakes) tools=(wrk nginx openssl) ;;
+    --tls) kinds=(kept handshakes resumed) tools=(wrk ab nginx openssl) ;;
     --h2) kinds=(streams) tools=(h2load nginx openssl) ;;
     *) echo "compare.sh: $1 is neither --tls nor --h2" >&2; exit 2 ;;
 esac
@@ -58,8 +59,8 @@ if [ "${kinds[0]}" != plain ]; then
         -keyout "$folder/site.key" -out "$folder/site.pem" 2>/dev/null
     cat "$folder/site.pem" "$folder/site.key" >"$folder/both.pem"
     tls=(--cert "$folder/site.pem" --key "$folder/site.key") scheme=https
-    nginx_tls="ssl http2" haproxy_tls="ssl crt $folder/both.pem alpn h2,http/1.1"
-    nginx_files="ssl_certificate $folder/site.pem; ssl_certificate_key $folder/site.key;"
+    nginx_tls="ssl http2" haproxy_tls="ssl crt $folder/both.pem ssl-min-ver TLSv1.3 alpn h2,http/1.1"
+    nginx_files="ssl_protocols TLSv1.3; ssl_certificate $folder/site.pem; ssl_certificate_key $folder/site.key;"
 fi
 
 nginx_common="daemon off; pid $folder/PID; error_log /dev/null; events { worker_connections 4096; }"
@@ -121,11 +122,13 @@ measure() {
         streams)
             h2load -t1 -c"$CONNECTIONS" -m10 -D"$SECONDS_EACH" "$url" >"$folder/out"
             ;;
-        handshakes) wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency -H 'Connection: close' "$url" >"$folder/out" ;;
+        handshakes) ab -q -c"$CONNECTIONS" -t"$SECONDS_EACH" -n100000000 "$url" >"$folder/out" ;;
+        resumed) wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency -H 'Connection: close' "$url" >"$folder/out" ;;
         *) wrk -t1 -c"$CONNECTIONS" -d"${SECONDS_EACH}s" --latency "$url" >"$folder/out" ;;
     esac
     awk '
-        function ms(t) { return t ~ /us$/ ? t / 1000 : t ~ /ms$/ ? t + 0 : t * 1000 }
+        function ms(t) { return t ~ /us$/ ? t / 1000 : ab || t ~ /ms$/ ? t + 0 : t * 1000 }
+        $1 == "Requests" && $2 == "per" { rate = $4; ab = 1 }
         $1 == "50%" { p50 = ms($2) } $1 == "99%" { p99 = ms($2) } $1 == "Requests/sec:" { rate = $2 }
         $1 == "finished" { rate = $4 } $1 == "time" && $2 == "for" && $3 == "request:" { p50 = ms($6); p99 = ms($5) }
         END { print rate, p50, p99 }' "$folder/out"
@@ -137,8 +140,8 @@ for round in $(seq 0 "$ROUNDS"); do
         measured=$(measure "$kind" "$scheme://127.0.0.1:${ports[$index]}/")
         # Round 0 warms up.
         [ "$round" = 0 ] && continue
-        if grep -Eq 'Non-2xx|[1-9][0-9]* (failed|errored)' "$folder/out"; then
-            echo "${names[$index]}: $(grep -E 'Non-2xx|failed' "$folder/out")" >&2
+        if grep -Eq 'Non-2xx|[1-9][0-9]* (failed|errored)|Failed requests: +[1-9]' "$folder/out"; then
+            echo "${names[$index]}: $(grep -Ei 'Non-2xx|failed' "$folder/out")" >&2
         fi
         echo "$round ${names[$index]} $measured" >>"$folder/$kind"
     done

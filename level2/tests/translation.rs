@@ -376,3 +376,40 @@ fn fields_after_a_body_reach_the_backend_if_they_were_announced_and_claim_nothin
         assert!(answer.ends_with(b"x\r\n0\r\n\r\n"));
     }
 }
+
+/// The same of an answer's, with a client of HTTP/1.1: `Server-Timing` and digests of what was streamed come so.
+#[test]
+fn fields_after_an_answer_reach_the_client_if_they_were_announced_and_claim_nothing() {
+    let backend = Backend::new(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some((head, _)) = read_message(&mut reader, false) {
+            let announced = if head.starts_with("GET /announced") {
+                "Trailer: X-Sum, Set-Cookie\r\ntrailer: X-Hop, X-Absent\r\nConnection: X-Hop\r\n"
+            } else {
+                ""
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\n{announced}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\
+                 x-sum:  7 \r\nSet-Cookie: a=b\r\nX-Hop: 1\r\nX-Silent: 1\r\n\r\n"
+            );
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::start(&[&backend.name()], &[]);
+    let get = |path: &str, version: &str| {
+        let request = format!("GET {path} HTTP/{version}\r\nHost: h\r\nConnection: close\r\n\r\n");
+        split(&proxy.talk(request.as_bytes()))
+    };
+    let (head, body) = get("/announced", "1.1");
+    assert_eq!(field(&head, "trailer").as_deref(), Some("X-Sum, X-Absent"));
+    assert_eq!(body, b"3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n");
+    let (head, body) = get("/silent", "1.1");
+    assert_eq!(field(&head, "trailer"), None);
+    assert_eq!(body, b"3\r\nabc\r\n0\r\n\r\n");
+    // Where there are no chunks there is no place for them.
+    let (head, body) = get("/announced", "1.0");
+    assert_eq!(field(&head, "trailer"), None);
+    assert_eq!(body, b"abc");
+}

@@ -11,6 +11,7 @@ use memchr::memchr2;
 
 use super::body::{Encoder, Framing};
 use super::fields::{FieldError, Fields, push_decimal, push_field, push_via, repeated, storage};
+use super::trailers;
 
 /// A backend's answer that is none: malformed, or a switch of protocols nobody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +236,12 @@ impl Head<'_, '_> {
         push_via(out, self.http11);
         match (length, encoder) {
             _ if collected => return response,
-            (_, Encoder::Chunked) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            (_, Encoder::Chunked) => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                if framing == Framing::Chunked {
+                    trailers::push_announcement(&self.fields, out);
+                }
+            }
             // Also where there is no body: what HEAD and 304 say of the length is about another answer.
             (Some(length), _) if !chunked && self.status != 204 => push_length(out, length),
             _ => {}

@@ -16,8 +16,6 @@ const ANNOUNCEMENT: &[u8] = b"\r\nTrailer: ";
 /// Which of the fields after a body may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing<'a> {
-    /// None: the receiver has no use for them.
-    Nothing,
     /// All that may stand there.
     All,
     /// Those of them that this head, which the proxy has written, announces.
@@ -27,7 +25,6 @@ pub enum Passing<'a> {
 impl Passing<'_> {
     fn passes(self, name: &str) -> bool {
         let announced = match self {
-            Self::Nothing => false,
             Self::All => true,
             Self::AnnouncedBy(head) => {
                 let mut found = false;
@@ -121,13 +118,22 @@ pub fn push_announcement(fields: &Fields<'_, '_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The names in a head's announcement.
-fn announced(head: &[u8]) -> &[u8] {
+/// The line that announces fields in a head which the proxy has written, from the end of the line before it; empty if
+/// there is none.
+pub fn announcement(head: &[u8]) -> &[u8] {
     let Some(at) = memchr::memmem::find(head, ANNOUNCEMENT) else {
         return b"";
     };
-    let names = &head[at + ANNOUNCEMENT.len()..];
-    &names[..memchr::memchr(b'\r', names).unwrap_or(0)]
+    let line = &head[at..];
+    let end = memchr::memchr(b'\r', &line[ANNOUNCEMENT.len()..]);
+    &line[..end.map_or(line.len(), |names| ANNOUNCEMENT.len() + names)]
+}
+
+/// The names in a head's announcement.
+fn announced(head: &[u8]) -> &[u8] {
+    announcement(head)
+        .get(ANNOUNCEMENT.len()..)
+        .unwrap_or_default()
 }
 
 /// Calls `each` with the fields of a section, which ends with its empty line, that may pass.
@@ -137,7 +143,7 @@ pub fn for_each<'a>(
     mut each: impl FnMut(&'a str, &'a [u8]),
 ) {
     // Most bodies have none.
-    if section.len() <= 2 || passing == Passing::Nothing {
+    if section.len() <= 2 {
         return;
     }
     let mut storage = [httparse::EMPTY_HEADER; MOST];

@@ -1,6 +1,6 @@
 //! A connection of which something was read already, by whoever had to look at its beginning.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -58,6 +58,18 @@ impl AsyncWrite for Prefixed {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, data)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
@@ -74,5 +86,33 @@ impl Layer for Prefixed {
 
     fn reset_on_close(&mut self) {
         self.stream.reset_on_close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A handshake's flight is several records: the kernel gets them together, not each as a packet.
+    #[tokio::test]
+    async fn pieces_are_written_in_one_call() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let stream = Stream::Tcp(TcpStream::from_std(ours).unwrap());
+        let mut stream = Stream::from(Prefixed::new(Vec::new(), stream));
+        assert!(stream.is_write_vectored());
+        let pieces = [b"one ", b"two ", b"more"].map(|piece| IoSlice::new(piece));
+        assert_eq!(stream.write_vectored(&pieces).await.unwrap(), 12);
+        drop(stream);
+        let mut read = String::new();
+        other.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "one two more");
     }
 }

@@ -19,9 +19,9 @@ use super::timer::{self, Millis, Timer};
 use super::worker::Worker;
 use crate::config::Config;
 use crate::health::Sign;
-use crate::http::body::Framing;
+use crate::http::body::{Encoder, Framing};
 use crate::http::response::{self, Answer, Recipient, Response};
-use crate::http::trailers::Passing;
+use crate::http::trailers::{self, Passing};
 use crate::policy::Outcome;
 
 /// Most bytes read ahead from a client that sends its next requests before the answer.
@@ -80,7 +80,9 @@ pub struct Exchange<'a> {
     to: Recipient,
     call: Call,
     asks: Passing<'a>,
-    hears: Passing<'static>,
+    hears_all: bool,
+    /// The line of the answer's head that names fields after its body.
+    announcement: Vec<u8>,
     converses: bool,
     permit: Permit,
     /// What is left of the request's body.
@@ -111,8 +113,8 @@ pub struct Sides<'a> {
     pub call: Call,
     /// Which fields after the request's body the backend gets.
     pub asks: Passing<'a>,
-    /// Which of those after the answer's the client gets.
-    pub hears: Passing<'static>,
+    /// Whether the client gets all of those after the answer's, and not only what its head announces.
+    pub hears_all: bool,
     /// Whether the client may wait for the answer before it sends more of its body.
     pub converses: bool,
 }
@@ -137,7 +139,8 @@ impl<'a> Exchange<'a> {
             permit: sides.permit,
             call: sides.call,
             asks: sides.asks,
-            hears: sides.hears,
+            hears_all: sides.hears_all,
+            announcement: Vec::new(),
             converses: sides.converses,
             pace: Pace::new(config.min_rate, config.grace),
             config,
@@ -312,6 +315,7 @@ impl<'a> Exchange<'a> {
             response::lower_version(self.backend.input.unread_mut());
             let input = self.backend.input.unread();
             self.head_at = self.client.end_of_output();
+            let start = self.client.output.len();
             match response::translate(input, self.to, &mut self.client.output) {
                 Ok(Some(Answer::Interim(length))) if self.interim < MOST_INTERIM => {
                     self.interim += length;
@@ -319,6 +323,10 @@ impl<'a> Exchange<'a> {
                 }
                 Ok(Some(Answer::Final(response))) => {
                     self.backend.input.consume(response.head_length);
+                    if response.encoder == Encoder::Chunked {
+                        let head = &self.client.output[start..];
+                        self.announcement = trailers::announcement(head).to_vec();
+                    }
                     return Some(Ok(response));
                 }
                 Ok(None) if input.len() < self.config.max_head => return None,
@@ -346,7 +354,12 @@ impl<'a> Exchange<'a> {
                 sending = self.poll_send(cx).is_pending();
             }
             let (client, window) = (&mut *self.client, &mut self.window);
-            let polled = answer.poll(cx, &mut self.backend, client, window, self.hears);
+            let hears = if self.hears_all {
+                Passing::All
+            } else {
+                Passing::AnnouncedBy(&self.announcement)
+            };
+            let polled = answer.poll(cx, &mut self.backend, client, window, hears);
             if answer.received() {
                 self.whole();
             } else if !begun && self.well {

@@ -160,11 +160,6 @@ impl Client {
         } else {
             Passing::AnnouncedBy(&self.head)
         };
-        let hears = if self.origin.http2 {
-            Passing::All
-        } else {
-            Passing::Nothing
-        };
         let worker = self.worker.clone();
         let sides = Sides {
             worker: &worker,
@@ -174,7 +169,7 @@ impl Client {
             permit,
             call,
             asks,
-            hears,
+            hears_all: self.origin.http2,
             converses: request.converses,
         };
         let done = Exchange::new(sides, to, &mut body.pump).run().await;

@@ -189,6 +189,8 @@ impl Credentials {
             _ => Ticketer::new()?,
         };
         config.ticketer = tickets.clone();
+        // A connection's end needs one for the next one's beginning, and each costs work.
+        config.send_tls13_tickets = 1;
         // Tickets carry all that is to be remembered: no session takes memory here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
