@@ -469,12 +469,9 @@ fn clients_are_sent_to_https_and_challenges_are_answered() {
         field(&head, "location").as_deref(),
         Some("https://site.example/a?b=c")
     );
-    assert_eq!(
-        backend
-            .connections
-            .load(std::sync::atomic::Ordering::SeqCst),
-        1
-    );
+    // None of it was the backend's, but for the look that the proxy takes at its start, which may come later.
+    let connections = &backend.connections;
+    assert!(connections.load(std::sync::atomic::Ordering::SeqCst) <= 1);
     // A trusted proxy in front that ends TLS has done what is asked for.
     let proxy = Proxy::start(&[&backend.name()], &["--redirect-to-https=8443"]);
     let https =
