@@ -234,12 +234,18 @@ mod tests {
             ),
             script("fail", "echo no room >&2; exit 3", 60),
             script("hang", "echo wait; sleep 600 & wait", 0),
+            // What leaves the group keeps the output open, and nobody waits for it.
+            script(
+                "leave",
+                "setsid sh -c 'echo > left; exec sleep 600' & until test -e left; do :; done",
+                60,
+            ),
         ];
         let log = Arc::new(EventLog::default());
         let scripts = Scripts::new(&all, root.path(), 5, None, &log);
         scripts.run(7, "grow", 11).unwrap();
         scripts.finish();
-        for (act, name) in [(8, "fail"), (9, "hang")] {
+        for (act, name) in [(8, "fail"), (9, "hang"), (10, "leave")] {
             scripts.run(act, name, 0).unwrap();
         }
         assert!(scripts.run(1, "shrink", 0).is_err());
@@ -264,6 +270,6 @@ mod tests {
         let ends = events.iter().filter(|event| event["phase"] == "ends");
         let mut ends: Vec<_> = ends.filter_map(|event| event["number"].as_u64()).collect();
         ends.sort_unstable();
-        assert_eq!(ends, [7, 8, 9]);
+        assert_eq!(ends, [7, 8, 9, 10]);
     }
 }
