@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::ids::NodeId;
 use crate::message::{Batch, PeerMessage};
 use crate::transport::{Greeting, Unpacker};
-use crate::{log, statement};
+use crate::{database, log, machine, statement};
 
 /// Bytes from a peer: a greeting, a block, or the messages in one.
 pub fn frames(bytes: &[u8]) {
@@ -30,8 +30,11 @@ pub fn records(bytes: &[u8]) {
     let _ = Capturing::decode(bytes);
 }
 
-/// A snapshot file, and what is in it.
+/// A snapshot file, and what is in it; and what stands beside the one of a database on disk.
 pub fn snapshots(bytes: &[u8]) {
+    let _ = machine::state_begins(bytes, bytes.len() as u64);
+    let _ = machine::with_state(bytes, 1, bytes);
+    database::read_lists(bytes);
     let _ = log::snapshot::decode(bytes);
     let _: Result<Members, _> = crate::consensus::decode_snapshot_members(&mut Reader::new(bytes));
     let _ = Capture::default().decode(Some(bytes));

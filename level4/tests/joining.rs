@@ -1,5 +1,6 @@
 //! A founder with much data takes a second node in over a slow link, while clients go on writing:
-//! nobody stands for election, writes go on, and the newcomer votes once it has everything.
+//! nobody stands for election, writes go on, and the newcomer votes once it has everything. Both have their
+//! databases on disk, so that pieces go from file to file.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
@@ -99,7 +100,7 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
     let founder = Node::start_with(
         &root.path().join("0"),
         "127.0.0.1:0",
-        &["--advertise", &to_founder],
+        &["--on-disk", "--advertise", &to_founder],
     );
     founder_address.set(founder.address.clone()).unwrap();
     founder.sql("CREATE TABLE blobs (data); CREATE TABLE t (a)");
@@ -124,10 +125,10 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
         }
         let _ends = Ends(&done, &founder);
         let join = format!("--join={to_founder}");
-        let newcomer = Node::start_with(
+        let mut newcomer = Node::start_with(
             &root.path().join("1"),
             "127.0.0.1:0",
-            &[&join, "--advertise", &to_newcomer],
+            &["--on-disk", &join, "--advertise", &to_newcomer],
         );
         newcomer_address.set(newcomer.address.clone()).unwrap();
         let mut last = 0;
@@ -156,6 +157,10 @@ fn a_newcomer_behind_a_slow_link_stops_nobody() {
             let body = br#"["SELECT count(*), (SELECT count(*) FROM t) = 0 FROM blobs"]"#;
             node.request("POST", "/db/query", "", body).unwrap().1
         };
+        assert!(count(&newcomer).contains(&format!("[{megabytes},0]")));
+        // What it has received is what it begins from.
+        newcomer.kill();
+        newcomer.restart();
         assert!(count(&newcomer).contains(&format!("[{megabytes},0]")));
         assert_eq!(number(&founder.get("/cluster/status"), "term"), term);
     });

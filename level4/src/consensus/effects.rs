@@ -10,6 +10,7 @@ use super::digests::Link;
 use super::gateway::Token;
 use super::membership::{Members, Membership};
 use super::memory::MemoryLog;
+use super::transfer::Part;
 use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::message::{PeerMessage, RequestId};
 
@@ -44,6 +45,9 @@ pub struct Start {
     pub log: MemoryLog,
     /// The last applied entry, which the recovered state stands at.
     pub applied: Index,
+    /// The last entry of which it is not known whether the state has left it out: that of the snapshot that the
+    /// state began with.
+    pub origin: Index,
     /// The members at `applied`.
     pub members: Members,
     /// Ticks.
@@ -188,6 +192,8 @@ pub struct Effects {
     pub standing: Option<Standing>,
     /// An entry that has not been applied here is to be skipped: start again from what is on disk.
     pub skip: Option<Index>,
+    /// Parts of snapshots that have to be read and sent.
+    pub parts: Vec<(NodeId, Part)>,
     /// A follower needs a snapshot: make one and give it to [`super::Core::offer_snapshot`].
     pub snapshot_wanted: bool,
 }

@@ -45,7 +45,7 @@ pub use membership::{
     encode_snapshot_members, founding_entry,
 };
 pub use memory::MemoryLog;
-pub use transfer::{At, SnapshotMessage};
+pub use transfer::{At, InMemory, Intake, Intakes, Offered, Part, SnapshotMessage, Source};
 
 use crate::ids::{Index, NodeId, Term};
 use crate::message::{Batch, Command, PeerMessage, RequestId};
@@ -125,7 +125,7 @@ pub struct Core {
     applied: Index,
     /// The last one that it was given.
     handed_out: Index,
-    /// The state began with a snapshot at this index.
+    /// The state began with a snapshot at this index: what came after it was executed here.
     origin: Index,
 }
 
@@ -141,6 +141,7 @@ impl Core {
             incarnation,
             log,
             applied,
+            origin,
             members,
             timing,
             seed,
@@ -210,7 +211,7 @@ impl Core {
             answers: Vec::new(),
             applied,
             handed_out: applied,
-            origin: applied,
+            origin,
         };
         core.set_timeout();
         Ok(core)
@@ -583,6 +584,7 @@ impl Core {
         effects.notices.append(&mut self.notices);
         effects.skip = self.due_skip();
         let wanted = self.raw.store().take_snapshot_wanted();
+        effects.parts = self.snapshots.take_parts();
         effects.snapshot_wanted = self.snapshots.ask(wanted);
         effects
     }

@@ -109,7 +109,7 @@ impl Core {
 
     fn send(&mut self, mut message: Message) {
         if message.msg_type == MessageType::MsgSnapshot {
-            return self.offer_to(NodeId::new(message.to), message.take_snapshot());
+            return self.offer_to(NodeId::new(message.to), &message.take_snapshot());
         }
         if message.msg_type == MessageType::MsgReadIndexResp {
             if !self.is_leader() {

@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use raft::eraftpb::{ConfState, Message, MessageType, Snapshot};
 use raft::{ProgressState, SnapshotStatus, StateRole};
 
 use super::Core;
-use super::transfer::{At, Incoming, Offer, Outgoing, SnapshotMessage};
+use super::transfer::{
+    At, InMemory, Incoming, Intakes, Offer, Offered, Outgoing, Part, SnapshotMessage, place,
+};
 use crate::ids::{Index, NodeId};
 use crate::log::snapshot::assemble;
 use crate::message::PeerMessage;
@@ -21,14 +22,33 @@ use crate::message::PeerMessage;
 const HELD_LOG_LIMIT: usize = 512 * 1024 * 1024;
 
 /// How far followers have got with their snapshots, and this node with its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Snapshots {
     /// The environment is making one.
     asked: bool,
+    /// The one that Raft has.
+    offered: Option<Offered>,
     /// What each follower may pull.
     outgoing: HashMap<NodeId, Outgoing>,
     /// What this node pulls.
     incoming: Option<Incoming>,
+    /// Where that goes.
+    intakes: Box<dyn Intakes>,
+    /// Parts that were asked for and have to be read.
+    parts: Vec<(NodeId, Part)>,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            asked: false,
+            offered: None,
+            outgoing: HashMap::new(),
+            incoming: None,
+            intakes: Box::new(InMemory),
+            parts: Vec::new(),
+        }
+    }
 }
 
 impl Snapshots {
@@ -37,6 +57,11 @@ impl Snapshots {
         let ask = wants && !self.asked;
         self.asked |= wants;
         ask
+    }
+
+    /// Parts that the environment has to read and send.
+    pub fn take_parts(&mut self) -> Vec<(NodeId, Part)> {
+        std::mem::take(&mut self.parts)
     }
 
     /// Whether a snapshot is on its way to this node.
@@ -52,11 +77,19 @@ impl Core {
     }
 
     /// Raft wants `to` to have this snapshot: offers it, unless an earlier one is on its way.
-    pub(super) fn offer_to(&mut self, to: NodeId, snapshot: Snapshot) {
+    pub(super) fn offer_to(&mut self, to: NodeId, snapshot: &Snapshot) {
         let (now, stall) = (self.ticks, self.stall());
         let known = self.snapshots.outgoing.get(&to);
         if known.is_none_or(|outgoing| now - outgoing.active > stall) {
-            let outgoing = Outgoing::new(snapshot, now);
+            // Raft's copy has not the data, if they are elsewhere.
+            let offered = self.snapshots.offered.as_ref();
+            let offered = offered.filter(|offered| place(&offered.snapshot) == place(snapshot));
+            let Some(offered) = offered.cloned() else {
+                // It was replaced, or is not needed any more, since Raft took it.
+                self.raw.report_snapshot(to.get(), SnapshotStatus::Failure);
+                return;
+            };
+            let outgoing = Outgoing::new(offered, now);
             self.snapshots.outgoing.insert(to, outgoing);
         }
         self.send_offer(to);
@@ -64,7 +97,7 @@ impl Core {
 
     fn send_offer(&mut self, to: NodeId) {
         if let Some(outgoing) = self.snapshots.outgoing.get_mut(&to) {
-            outgoing.offered = self.ticks;
+            outgoing.offered_at = self.ticks;
             let offer = SnapshotMessage::Offer(outgoing.offer());
             self.outbox.push((to, PeerMessage::Snapshot(offer)));
         }
@@ -82,7 +115,12 @@ impl Core {
                     Some(outgoing) => {
                         outgoing.active = self.ticks;
                         let length = length.min(self.timing.piece);
-                        outgoing.piece(offset, length)
+                        let part = outgoing.part(offset, length);
+                        if !part.is_in_memory() {
+                            self.snapshots.parts.push((from, part));
+                            return;
+                        }
+                        part.read()
                     }
                 };
                 self.outbox.push((from, PeerMessage::Snapshot(reply)));
@@ -149,7 +187,13 @@ impl Core {
                 incoming.source = from;
                 incoming.heard = now;
             }
-            incoming => *incoming = Incoming::new(from, offer, self.timing.piece, now),
+            incoming => {
+                // What came of another one gives its room back first.
+                *incoming = None;
+                let piece = self.timing.piece;
+                let intake = self.snapshots.intakes.begin(offer.at, offer.size);
+                *incoming = intake.map(|intake| Incoming::new(from, offer, intake, piece, now));
+            }
         }
         self.pull(false);
     }
@@ -184,16 +228,19 @@ impl Core {
             return;
         }
         if let Some(incoming) = self.snapshots.incoming.take() {
-            let Incoming { offer, data, .. } = incoming;
+            let offer = incoming.offer.clone();
             let At { index, term } = offer.at;
             if index < Index::new(self.raw.raft.pending_request_snapshot) {
                 // It has promised to hold entries since.
                 return;
             }
+            let Some(data) = incoming.finish() else {
+                return;
+            };
             let mut message = Message::default();
             message.set_msg_type(MessageType::MsgSnapshot);
             (message.from, message.to, message.term) = (leader.get(), raft.id, raft.term);
-            message.set_snapshot(assemble(index, term, offer.conf_state, Bytes::from(data)));
+            message.set_snapshot(assemble(index, term, offer.conf_state, data));
             // An error says that it is out of date.
             let _ = self.raw.step(message);
         }
@@ -240,7 +287,7 @@ impl Core {
             let idle = now - outgoing.active;
             if idle > self.timing.snapshot || idle > stall && !waits {
                 self.snapshots.outgoing.remove(&peer);
-            } else if waits && now - outgoing.offered.max(outgoing.active) > stall / 4 {
+            } else if waits && now - outgoing.offered_at.max(outgoing.active) > stall / 4 {
                 again.push(peer);
             }
         }
@@ -273,8 +320,10 @@ impl Core {
     }
 
     /// A snapshot of the state for followers that need one; `None`: it could not be made.
-    pub fn offer_snapshot(&mut self, snapshot: Option<Snapshot>) {
+    pub fn offer_snapshot(&mut self, offered: Option<impl Into<Offered>>) {
         self.snapshots.asked = false;
+        let offered: Option<Offered> = offered.map(Into::into);
+        let snapshot = offered.as_ref().map(|offered| offered.snapshot.clone());
         let index = snapshot
             .as_ref()
             .map_or(0, |snapshot| snapshot.get_metadata().index);
@@ -288,6 +337,12 @@ impl Core {
             }
         }
         self.raw.mut_store().offer_snapshot(snapshot);
+        self.snapshots.offered = offered;
+    }
+
+    /// Snapshots from other nodes are received there, and not in memory.
+    pub fn receive_into(&mut self, intakes: Box<dyn Intakes>) {
+        self.snapshots.intakes = intakes;
     }
 
     /// A snapshot at `index` is durable: entries before it may go, and go from memory here, but for the
@@ -305,7 +360,9 @@ impl Core {
             store.compact(index, keep, keep_bytes);
         }
         store.offer_snapshot(None);
-        store.base_index()
+        let base = store.base_index();
+        self.snapshots.offered = None;
+        base
     }
 }
 

@@ -5,6 +5,9 @@
 //! and heartbeats with them.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -16,7 +19,7 @@ use crate::ids::{Index, NodeId, Term};
 
 /// Pieces under way at most.
 const WINDOW_LIMIT: usize = 64;
-/// A snapshot is shorter than this, bytes: SQLite keeps at most 1 GiB in memory.
+/// A snapshot that is received into memory is shorter than this, bytes.
 const SIZE_LIMIT: u64 = 4 << 30;
 /// Pieces that take so many ticks longer than the fastest wait in line.
 const QUEUED: u64 = 5;
@@ -160,56 +163,183 @@ impl SnapshotMessage {
     }
 }
 
+/// A snapshot's bytes, wherever they are.
+pub trait Source: Debug + Send + Sync {
+    /// How many there are.
+    fn size(&self) -> u64;
+    /// A part, as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn read(&self, offset: u64, length: u64) -> io::Result<Bytes>;
+    /// Whether reading waits for nothing.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
+}
+
+impl Source for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, offset: u64, length: u64) -> io::Result<Bytes> {
+        let bounded = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(self.len());
+        Ok(self.slice(bounded(offset)..bounded(offset.saturating_add(length))))
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+}
+
+/// A snapshot for followers.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// What Raft knows of it; its data do not matter.
+    pub snapshot: Snapshot,
+    /// Its data.
+    pub source: Arc<dyn Source>,
+}
+
+impl Offered {
+    /// One whose data are not in what Raft has of it.
+    pub fn beside(mut snapshot: Snapshot) -> Self {
+        let source = Arc::new(std::mem::take(&mut snapshot.data));
+        Self { snapshot, source }
+    }
+}
+
+impl From<Snapshot> for Offered {
+    fn from(snapshot: Snapshot) -> Self {
+        let source = Arc::new(snapshot.data.clone());
+        Self { snapshot, source }
+    }
+}
+
+/// Where a snapshot stands.
+pub fn place(snapshot: &Snapshot) -> At {
+    let metadata = snapshot.get_metadata();
+    At {
+        index: Index::new(metadata.index),
+        term: Term::new(metadata.term),
+    }
+}
+
+/// A part of a snapshot that was asked for.
+#[derive(Debug, Clone)]
+pub struct Part {
+    at: At,
+    offset: u64,
+    length: u64,
+    source: Arc<dyn Source>,
+}
+
+impl Part {
+    /// The part itself; "gone", if it cannot be read.
+    pub fn read(&self) -> SnapshotMessage {
+        let at = self.at;
+        match self.source.read(self.offset, self.length) {
+            Ok(data) => SnapshotMessage::Piece {
+                at,
+                offset: self.offset,
+                crc: crc32c::crc32c(&data),
+                data,
+            },
+            Err(_) => SnapshotMessage::Gone { at },
+        }
+    }
+
+    /// Whether reading it waits for nothing.
+    pub fn is_in_memory(&self) -> bool {
+        self.source.is_in_memory()
+    }
+}
+
 /// A snapshot that a follower may pull.
 #[derive(Debug)]
 pub struct Outgoing {
-    snapshot: Snapshot,
+    offered: Offered,
     /// The tick of the last offer.
-    pub offered: u64,
+    pub offered_at: u64,
     /// The tick of the last pull, at first that of the making.
     pub active: u64,
 }
 
 impl Outgoing {
     /// Made at tick `now`.
-    pub fn new(snapshot: Snapshot, now: u64) -> Self {
+    pub fn new(offered: Offered, now: u64) -> Self {
         Self {
-            snapshot,
-            offered: now,
+            offered,
+            offered_at: now,
             active: now,
         }
     }
 
     /// Which one.
     pub fn at(&self) -> At {
-        let metadata = self.snapshot.get_metadata();
-        At {
-            index: Index::new(metadata.index),
-            term: Term::new(metadata.term),
-        }
+        place(&self.offered.snapshot)
     }
 
     /// What the follower is told of it.
     pub fn offer(&self) -> Offer {
         Offer {
             at: self.at(),
-            conf_state: conf_state(&self.snapshot),
-            size: self.snapshot.data.len() as u64,
+            conf_state: conf_state(&self.offered.snapshot),
+            size: self.offered.source.size(),
         }
     }
 
     /// A part of it, as far as it goes.
-    pub fn piece(&self, offset: u64, length: u64) -> SnapshotMessage {
-        let whole = &self.snapshot.data;
-        let bounded = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(whole.len());
-        let (start, end) = (bounded(offset), bounded(offset.saturating_add(length)));
-        let data = whole.slice(start..end);
-        SnapshotMessage::Piece {
+    pub fn part(&self, offset: u64, length: u64) -> Part {
+        Part {
             at: self.at(),
             offset,
-            crc: crc32c::crc32c(&data),
-            data,
+            length,
+            source: self.offered.source.clone(),
         }
+    }
+}
+
+/// What becomes of the pieces of a snapshot that this node pulls.
+pub trait Intake: Debug + Send {
+    /// The next piece; whether there was room for it.
+    fn take(&mut self, data: &[u8]) -> bool;
+    /// All pieces are there: the data of the snapshot, as this node's state machine takes them. `None`: it
+    /// is none.
+    fn finish(self: Box<Self>) -> Option<Bytes>;
+}
+
+/// Where snapshots are received.
+pub trait Intakes: Debug + Send {
+    /// One of `size` bytes is coming; `None`: there is no room for it.
+    fn begin(&self, at: At, size: u64) -> Option<Box<dyn Intake>>;
+}
+
+/// Snapshots are received into memory.
+#[derive(Debug, Default)]
+pub struct InMemory;
+
+impl Intakes for InMemory {
+    fn begin(&self, _: At, size: u64) -> Option<Box<dyn Intake>> {
+        let mut data = Vec::new();
+        let room = usize::try_from(size).ok()?;
+        if size > SIZE_LIMIT || data.try_reserve_exact(room).is_err() {
+            return None;
+        }
+        Some(Box::new(data))
+    }
+}
+
+impl Intake for Vec<u8> {
+    fn take(&mut self, data: &[u8]) -> bool {
+        self.extend_from_slice(data);
+        true
+    }
+
+    fn finish(self: Box<Self>) -> Option<Bytes> {
+        Some(Bytes::from(*self))
     }
 }
 
@@ -220,8 +350,10 @@ pub struct Incoming {
     pub source: NodeId,
     /// What it will be.
     pub offer: Offer,
-    /// What has come of it.
-    pub data: Vec<u8>,
+    /// What has come of it goes there.
+    intake: Box<dyn Intake>,
+    /// So much has come, bytes.
+    here: u64,
     /// The tick of the last piece, at first that of the offer.
     pub heard: u64,
     /// Everything up to here has been asked for.
@@ -237,34 +369,41 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Nothing has come yet at tick `now`. `None`: it has no room.
-    pub fn new(source: NodeId, offer: Offer, piece: u64, now: u64) -> Option<Self> {
-        let size = usize::try_from(offer.size.min(SIZE_LIMIT + 1)).ok()?;
-        let mut data = Vec::new();
-        if offer.size > SIZE_LIMIT || data.try_reserve_exact(size).is_err() {
-            return None;
-        }
-        Some(Self {
+    /// Nothing has come yet at tick `now`.
+    pub fn new(
+        source: NodeId,
+        offer: Offer,
+        intake: Box<dyn Intake>,
+        piece: u64,
+        now: u64,
+    ) -> Self {
+        Self {
             source,
             offer,
-            data,
+            intake,
+            here: 0,
             heard: now,
             asked: 0,
             under_way: VecDeque::new(),
             piece,
             window: 2,
             fastest: u64::MAX,
-        })
+        }
     }
 
     /// Whether all of it is here.
     pub fn is_complete(&self) -> bool {
-        self.data.len() as u64 == self.offer.size
+        self.here == self.offer.size
+    }
+
+    /// The data that all pieces are.
+    pub fn finish(self) -> Option<Bytes> {
+        self.intake.finish()
     }
 
     /// What is on its way may be lost.
     pub fn forget_asked(&mut self) {
-        self.asked = self.data.len() as u64;
+        self.asked = self.here;
         self.under_way.clear();
         self.window = 2;
     }
@@ -283,17 +422,18 @@ impl Incoming {
 
     /// Takes a piece that came at tick `now`; whether it was the next one and whole.
     pub fn take(&mut self, offset: u64, data: &[u8], crc: u32, now: u64) -> bool {
-        let left = self.offer.size - self.data.len() as u64;
-        if offset != self.data.len() as u64
+        let left = self.offer.size - self.here;
+        if offset != self.here
             || data.is_empty()
             || data.len() as u64 > left
             || crc32c::crc32c(data) != crc
+            || !self.intake.take(data)
         {
             return false;
         }
-        self.data.extend_from_slice(data);
         self.heard = now;
-        let here = self.data.len() as u64;
+        self.here += data.len() as u64;
+        let here = self.here;
         while let Some((_, sent)) = self.under_way.pop_front_if(|&mut (start, _)| start < here) {
             let took = now - sent;
             self.fastest = self.fastest.min(took);
@@ -317,17 +457,21 @@ mod tests {
     fn outgoing(size: usize) -> Outgoing {
         let data: Vec<u8> = (0..size).map(|place| place as u8).collect();
         let conf_state = ConfState::from((vec![1, 2], vec![3]));
-        Outgoing::new(
-            assemble(Index::new(7), Term::new(2), conf_state, data.into()),
-            0,
-        )
+        let snapshot = assemble(Index::new(7), Term::new(2), conf_state, data.into());
+        Outgoing::new(snapshot.into(), 0)
+    }
+
+    fn incoming(source: &Outgoing) -> Option<Incoming> {
+        let offer = source.offer();
+        let intake = InMemory.begin(offer.at, offer.size)?;
+        Some(Incoming::new(NodeId::new(1), offer, intake, 100, 0))
     }
 
     /// Pulls all of it through a link that takes `ticks(place)` for the piece at that place in line, and
     /// loses what `lost` says. Returns the ticks it took, and the longest line.
     fn transfer(size: usize, per_tick: usize, lost: impl Fn(u64) -> bool) -> (u64, usize) {
         let source = outgoing(size);
-        let mut sink = Incoming::new(NodeId::new(1), source.offer(), 100, 0).unwrap();
+        let mut sink = incoming(&source).unwrap();
         let mut line: VecDeque<(u64, u64)> = sink.due(0).into();
         let (mut longest, mut count) = (0, 0);
         for now in 1..100_000 {
@@ -337,7 +481,8 @@ mod tests {
                 if lost(count) {
                     continue;
                 }
-                let SnapshotMessage::Piece { data, crc, .. } = source.piece(offset, length) else {
+                let SnapshotMessage::Piece { data, crc, .. } = source.part(offset, length).read()
+                else {
                     unreachable!("a piece is a piece")
                 };
                 if sink.take(offset, &data, crc, now) {
@@ -345,7 +490,7 @@ mod tests {
                 }
             }
             if sink.is_complete() {
-                assert_eq!(sink.data, source.snapshot.data);
+                assert_eq!(sink.finish(), Some(source.offered.snapshot.data));
                 return (now, longest);
             }
             if now - sink.heard > 30 {
@@ -374,9 +519,9 @@ mod tests {
     #[test]
     fn a_piece_that_is_not_whole_is_not_taken() {
         let source = outgoing(150);
-        let mut sink = Incoming::new(NodeId::new(1), source.offer(), 100, 0).unwrap();
+        let mut sink = incoming(&source).unwrap();
         assert_eq!(sink.due(0), [(0, 100), (100, 50)]);
-        let SnapshotMessage::Piece { data, crc, .. } = source.piece(0, 100) else {
+        let SnapshotMessage::Piece { data, crc, .. } = source.part(0, 100).read() else {
             unreachable!("a piece is a piece")
         };
         assert!(!sink.take(0, &data, crc ^ 1, 1));
@@ -387,9 +532,8 @@ mod tests {
 
     #[test]
     fn an_offer_beyond_all_measure_is_refused() {
-        let mut offer = outgoing(10).offer();
-        offer.size = u64::MAX;
-        assert!(Incoming::new(NodeId::new(1), offer, 100, 0).is_none());
+        let offer = outgoing(10).offer();
+        assert!(InMemory.begin(offer.at, u64::MAX).is_none());
     }
 
     proptest! {

@@ -8,8 +8,8 @@
 //! and before the slots of those before them are used again. So whatever a process that was killed left
 //! of a record, the records before it are the database as of their last entry.
 //!
-//! `L4CHNG` + version, then owner, generation, the generation of the file that this one goes on from (u64
-//! each), the boot's id (36 bytes) and CRC32C; then records: CRC32C (u32) and length (u64) of a payload.
+//! `L4CHNG` + version, then owner, generation, the generation of the file that this one goes on from, the
+//! engine (u64 each), the boot's id (36 bytes) and CRC32C; then records: CRC32C (u32) and length (u64) of a payload.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -24,7 +24,7 @@ use crate::ids::{Index, NodeId, Term};
 
 const MAGIC: &[u8; 8] = b"L4CHNG\x00\x02";
 const BOOT: usize = 36;
-const HEADER: usize = 8 + 3 * 8 + BOOT + 4;
+const HEADER: usize = 8 + 4 * 8 + BOOT + 4;
 const RECORD_HEADER: usize = 12;
 const PREFIX: &str = "changes-";
 /// Goes on from no other file.
@@ -150,7 +150,8 @@ fn narrow(value: u64) -> Result<u32, Malformed> {
     u32::try_from(value).map_err(|_| Malformed { at: 0 })
 }
 
-fn decode(payload: &[u8]) -> Result<Record, Malformed> {
+/// Reads the payload of a record.
+pub fn decode(payload: &[u8]) -> Result<Record, Malformed> {
     let mut reader = Reader::new(payload);
     let mut record = Record {
         from: Index::new(reader.uint()?),
@@ -235,11 +236,14 @@ pub struct Owner {
     pub node: NodeId,
     /// The boot in which they are written.
     pub boot: Boot,
+    /// What executes the requests: another one may give other answers.
+    pub engine: u64,
 }
 
 impl Owner {
     fn header(&self, generation: u64, after: Option<u64>) -> [u8; HEADER] {
-        let numbers = [self.node.get(), generation, after.unwrap_or(NOTHING)];
+        let after = after.unwrap_or(NOTHING);
+        let numbers = [self.node.get(), generation, after, self.engine];
         let mut bytes = MAGIC.to_vec();
         for number in numbers {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -261,6 +265,9 @@ pub enum Doubt {
     /// It is not what was written.
     #[error("{0} is damaged")]
     Damaged(String),
+    /// It is another version's.
+    #[error("{0} was written by another version")]
+    Engine(String),
     /// There is nothing.
     #[error("there are no changes of this boot")]
     Nothing,
@@ -334,6 +341,11 @@ impl Changes {
             let is_first = last.is_none() && number == generation;
             let known = header == owner.header(number, after);
             if !(known || is_first && is_of(header, owner, number)) {
+                let engine = number_at(header, 32);
+                let other = Owner { engine, ..*owner };
+                if engine != owner.engine && is_of(header, &other, number) {
+                    return Err(Doubt::Engine(name.display().to_string()));
+                }
                 return Err(damaged());
             }
             let end = scan(&bytes, &mut records).map_err(|_| damaged())?;
@@ -355,10 +367,14 @@ impl Changes {
     }
 }
 
+fn number_at(header: &[u8], at: usize) -> u64 {
+    let bytes = header.get(at..at + 8).and_then(|b| b.try_into().ok());
+    bytes.map_or(NOTHING, u64::from_le_bytes)
+}
+
 /// Whether a header is that of file `number`, whatever it goes on from.
 fn is_of(header: &[u8], owner: &Owner, number: u64) -> bool {
-    let after = header.get(24..32).and_then(|bytes| bytes.try_into().ok());
-    let after = after.map_or(NOTHING, u64::from_le_bytes);
+    let after = number_at(header, 24);
     header == owner.header(number, (after != NOTHING).then_some(after))
 }
 
@@ -396,6 +412,7 @@ mod tests {
         let owner = Owner {
             node: NodeId::new(7),
             boot: Boot::other(),
+            engine: 3,
         };
         let create = |generation, after| Changes::create(folder.path(), &owner, generation, after);
         let load = || Changes::load(folder.path(), &owner, 1);
@@ -407,5 +424,25 @@ mod tests {
         // One that goes on from what is not there is another matter.
         create(4, Some(2)).unwrap();
         assert!(matches!(load(), Err(Doubt::Damaged(_))));
+    }
+
+    #[test]
+    fn what_another_version_gave_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner {
+            node: NodeId::new(7),
+            boot: Boot::other(),
+            engine: 3,
+        };
+        Changes::create(folder.path(), &owner, 5, Some(4)).unwrap();
+        let load = |owner| Changes::load(folder.path(), owner, 5);
+        assert!(load(&owner).is_ok());
+        let newer = Owner { engine: 4, ..owner };
+        assert!(matches!(load(&newer), Err(Doubt::Engine(_))));
+        let other = Owner {
+            node: NodeId::new(8),
+            ..newer
+        };
+        assert!(matches!(load(&other), Err(Doubt::Damaged(_))));
     }
 }

@@ -233,8 +233,15 @@ proptest! {
             let _ = home.live(&snapshots);
         }
         death::after(u64::MAX);
-        home.live(&snapshots).unwrap();
+        let mut machine = home.live(&snapshots).unwrap();
         prop_assert_eq!(home.noted, Index::new(entries.len() as u64));
+        // After the next snapshot nothing is left of the one before it.
+        let draft = machine.draft_reference().unwrap();
+        draft.state().sync().unwrap();
+        draft.state().keep();
+        drop(draft);
+        let (free, all) = machine.look().shelf().unwrap().usage();
+        prop_assert_eq!(all - free, machine.executor().view().size().div_ceil(PAGE));
     }
 
     #[test]

@@ -8,22 +8,25 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::changes::{self, About, Boot, Changes, Doubt, Owner, Ran, Record};
 use super::engine::image::{Changes as Changed, Image};
 use super::engine::pages::{PAGE, Slot, Store};
+use super::landing::Landed;
+use super::readers::View;
 use super::{Content, Database, DatabaseError};
 use crate::ids::{Index, NodeId, Term};
 use crate::machine::{Executor as _, Recorded};
 use crate::notes::note;
 
-/// A map begins so; no SQLite file does. Its generation, length (u64 each), then slot and CRC32C (u32 each) of
-/// every page follow.
-const MAP: &[u8; 8] = b"L4MAP\x00\x00\x01";
-const MAP_HEADER: usize = 24;
+/// A map begins so; no SQLite file does. The last byte is the version. Index in the log, generation, length (u64
+/// each), then slot and CRC32C (u32 each) of every page follow.
+const MAP: &[u8; 8] = b"L4MAP\x00\x00\x02";
+const MAP_HEADER: usize = 32;
 const ENTRY: usize = 8;
 
 /// Length of a copy's map, bytes.
@@ -34,6 +37,7 @@ pub fn map_size(image: &Image) -> usize {
 /// Where the pages of a database are, as a snapshot says it.
 #[derive(Debug, Clone, Copy)]
 pub struct Map<'a> {
+    index: Index,
     generation: u64,
     length: usize,
     slots: &'a [u8],
@@ -45,12 +49,18 @@ impl<'a> Map<'a> {
         let (header, slots) = bytes.split_at_checked(MAP_HEADER)?;
         let number = |at: usize| header[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let map = Self {
-            generation: number(8)?,
-            length: usize::try_from(number(16)?).ok()?,
+            index: Index::new(number(8)?),
+            generation: number(16)?,
+            length: usize::try_from(number(24)?).ok()?,
             slots,
         };
         let is_whole = slots.len() == map.length.div_ceil(PAGE).checked_mul(ENTRY)?;
         (header.starts_with(MAP) && is_whole).then_some(map)
+    }
+
+    /// Whether what is not one in this version looks like one in another.
+    pub fn is_foreign(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAP[..7]) && !bytes.starts_with(MAP)
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot> + 'a {
@@ -84,43 +94,166 @@ impl<'a> Map<'a> {
 pub struct Shelf {
     folder: PathBuf,
     store: Arc<Store>,
-    /// The snapshot that is on the disk, with its generation: its pages stay.
-    kept: Mutex<Option<(u64, Image)>>,
+    /// The snapshot that is on the disk: its pages stay.
+    kept: Mutex<Option<Kept>>,
+    /// Those from other nodes.
+    landed: Mutex<Vec<Landed>>,
+    /// The generation of the next snapshot.
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    index: Index,
+    generation: u64,
+    image: Image,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shelf {
-    /// The pages of the snapshot that is on the disk.
-    fn kept(&self) -> Option<Image> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().map(|(_, image)| image.clone())
+    /// Slots that are free, and all.
+    #[cfg(test)]
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        self.store.usage()
     }
 
-    /// A snapshot's state in the form for other nodes; `None`: it is in that form.
+    /// The file of pages.
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub(super) fn take_generation(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    /// The pages of the snapshot that is on the disk.
+    fn kept(&self) -> Option<Image> {
+        locked(&self.kept).as_ref().map(|kept| kept.image.clone())
+    }
+
+    /// What a saved snapshot's `state` is in the form for other nodes: its first bytes, and the file behind
+    /// them. `None`: it is in that form.
     ///
     /// # Errors
     ///
-    /// If it is not the one that is kept, or cannot be read.
-    pub fn whole(shelf: Option<&Self>, state: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    /// If it is not the one that is kept.
+    pub fn whole(shelf: Option<&Self>, state: &[u8]) -> io::Result<Option<(Vec<u8>, View)>> {
         let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (.., file) = super::parts(state).map_err(malformed)?;
+        let (budget, _, file) = super::parts(state).map_err(malformed)?;
         let Some(map) = Map::read(file) else {
             return Ok(None);
         };
         let gone = || io::Error::other("the snapshot's pages are not kept");
-        let kept = &shelf.ok_or_else(gone)?.kept;
-        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, image) = kept
-            .as_ref()
-            .filter(|(generation, _)| *generation == map.generation)
-            .ok_or_else(gone)?;
-        let mut whole = state[..state.len() - file.len()].to_vec();
-        image.append_to(&mut whole)?;
-        Ok(Some(whole))
+        let kept = locked(&shelf.ok_or_else(gone)?.kept);
+        let kept = kept.as_ref();
+        let kept = kept.filter(|kept| kept.generation == map.generation);
+        let kept = kept.ok_or_else(gone)?;
+        let head = state[..state.len() - file.len()].to_vec();
+        Ok(Some((head, View::new(kept.image.clone(), 0, budget))))
     }
 
-    fn keep(&self, generation: u64, image: Image) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some((generation, image));
+    /// Makes the pages durable.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. It is then unknown what is on it.
+    pub fn sync(&self) -> io::Result<()> {
+        self.store.sync().map_err(|error| self.unknown(error))
+    }
+
+    /// Has the system write what is only in its memory. What comes meanwhile may wait, and it is not durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shelf::sync`].
+    pub fn write_out(&self) -> io::Result<()> {
+        self.store.write_back().map_err(|error| self.unknown(error))
+    }
+
+    /// What was written may be gone from the page cache, too, and no second try would tell, not even if there was
+    /// only no room.
+    fn unknown(&self, error: io::Error) -> io::Error {
+        let _ = Database::distrust(&self.folder);
+        io::Error::other(error)
+    }
+
+    /// The map at `index` is durable: its pages stay, and those of the one before may go.
+    fn keep(&self, index: Index, generation: u64, image: Image) {
+        {
+            let mut kept = locked(&self.kept);
+            if kept.as_ref().is_some_and(|kept| kept.index > index) {
+                // One from another node has come meanwhile, and is the newest on the disk.
+                return;
+            }
+            *kept = Some(Kept {
+                index,
+                generation,
+                image,
+            });
+        }
+        if let Err(error) = changes::remove(&self.folder, Some(generation)) {
+            // They are only not needed.
+            note(format_args!("old lists of changes stay: {error}"));
+        }
+    }
+
+    /// A snapshot with this `state`, which came from another node, is durable.
+    pub fn keep_landed(&self, state: &[u8]) {
+        let map = super::parts(state).ok();
+        let Some(map) = map.and_then(|(.., file)| Map::read(file)) else {
+            return;
+        };
+        if let Some(copy) = self.landed(map.generation, Landed::take_copy) {
+            self.keep(map.index, map.generation, copy);
+        }
+    }
+
+    /// A snapshot from another node is here.
+    pub(super) fn land(&self, landed: Landed) {
+        locked(&self.landed).push(landed);
+    }
+
+    /// Takes something of the one with this generation.
+    fn landed(
+        &self,
+        generation: u64,
+        take: impl FnOnce(&mut Landed) -> Option<Image>,
+    ) -> Option<Image> {
+        let mut landed = locked(&self.landed);
+        landed.iter_mut().find(|l| l.is(generation)).and_then(take)
+    }
+
+    /// Gives the room back of what nobody will ask for any more, as the database has everything up to
+    /// `applied`: Raft takes no snapshot from before.
+    fn tidy(&self, applied: Index) {
+        locked(&self.landed).retain(|landed| landed.is_awaited(applied));
+    }
+}
+
+/// Which slots an image uses, of those before `end`.
+fn marks(image: &Image, end: u32) -> Vec<bool> {
+    let mut marks = vec![false; end as usize];
+    for slot in image.slots() {
+        if let Some(mark) = marks.get_mut(slot.number as usize) {
+            *mark = true;
+        }
+    }
+    marks
+}
+
+/// Appends the map of a copy.
+pub fn append_map(image: &Image, index: Index, generation: u64, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(MAP);
+    bytes.extend_from_slice(&index.get().to_le_bytes());
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    bytes.extend_from_slice(&(image.len() as u64).to_le_bytes());
+    for slot in image.slots() {
+        bytes.extend_from_slice(&slot.number.to_le_bytes());
+        bytes.extend_from_slice(&slot.sum.to_le_bytes());
     }
 }
 
@@ -128,19 +261,15 @@ impl Shelf {
 #[derive(Debug)]
 pub struct Reference {
     shelf: Arc<Shelf>,
+    /// It stands there.
+    index: Index,
     generation: u64,
 }
 
 impl Reference {
     /// Appends the map of a copy.
     pub fn append_to(&self, image: &Image, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(MAP);
-        bytes.extend_from_slice(&self.generation.to_le_bytes());
-        bytes.extend_from_slice(&(image.len() as u64).to_le_bytes());
-        for slot in image.slots() {
-            bytes.extend_from_slice(&slot.number.to_le_bytes());
-            bytes.extend_from_slice(&slot.sum.to_le_bytes());
-        }
+        append_map(image, self.index, self.generation, bytes);
     }
 
     /// Makes the pages durable.
@@ -150,26 +279,17 @@ impl Reference {
     /// If they cannot be, or one of them is known to be damaged: the snapshot before this one, and the log, can
     /// still make it anew. No second try helps.
     pub fn sync(&self) -> io::Result<()> {
-        let store = &self.shelf.store;
-        let synced = store.sync().map_err(io::Error::other);
-        let whole = synced.and_then(|()| {
-            if store.is_damaged() {
-                return Err(io::Error::other("a page of the database is damaged"));
-            }
-            Ok(())
-        });
-        // What was written may be gone from the page cache, too, and no second try would tell, not even if
-        // there was only no room.
-        whole.inspect_err(|_| drop(Database::distrust(&self.shelf.folder)))
+        self.shelf.sync()?;
+        if self.shelf.store.is_damaged() {
+            let _ = Database::distrust(&self.shelf.folder);
+            return Err(io::Error::other("a page of the database is damaged"));
+        }
+        Ok(())
     }
 
-    /// The map is durable: its pages stay, and those of the one before may go.
+    /// The map is durable.
     pub fn keep(&self, image: &Image) {
-        self.shelf.keep(self.generation, image.clone());
-        if let Err(error) = changes::remove(&self.shelf.folder, Some(self.generation)) {
-            // They are only not needed.
-            note(format_args!("old lists of changes stay: {error}"));
-        }
+        self.shelf.keep(self.index, self.generation, image.clone());
     }
 }
 
@@ -186,8 +306,6 @@ pub struct Disk {
     /// The state is that which the node goes on with: no map is taken any more.
     has_begun: bool,
     changes: Option<Changes>,
-    /// The generation of the next snapshot.
-    next: u64,
     /// The last entry that is noted.
     noted: Index,
     /// What requests gave since.
@@ -237,19 +355,27 @@ impl Disk {
         self.adopt(Image::default(), before)
     }
 
-    /// Takes a map's pages, before the node begins.
-    pub fn open(&mut self, map: &Map) -> Result<Image, DatabaseError> {
+    /// Takes a map's pages: those of the snapshot in the folder, before the node begins, or those
+    /// that came from another node. `before` is what the writer had.
+    pub fn open(&mut self, map: &Map, before: &Image) -> Result<Image, DatabaseError> {
         if self.has_begun {
-            // It came from somewhere else.
-            return Err(DatabaseError::Forgotten);
+            let image = self.shelf.landed(map.generation, Landed::take);
+            let mut image = image.ok_or(DatabaseError::Forgotten)?;
+            image.succeed(before);
+            self.base = Some(map.generation);
+            self.ran.clear();
+            self.noted = map.index;
+            changes::remove(&self.shelf.folder, None)?;
+            self.begin(map.generation, None)?;
+            return Ok(image);
         }
         let image = map.image(&self.shelf.store)?;
         if !self.is_trusted {
             map.verify(&self.shelf.store)?;
         }
         self.base = Some(map.generation);
-        self.next = self.next.max(map.generation + 1);
-        self.shelf.keep(map.generation, image.clone());
+        self.shelf.next.fetch_max(map.generation + 1, Relaxed);
+        self.shelf.keep(map.index, map.generation, image.clone());
         Ok(image.write_to(&self.shelf.store, None))
     }
 
@@ -261,14 +387,9 @@ impl Disk {
             // Nothing refers to the file any more.
             return self.shelf.store.reclaim(std::iter::empty());
         }
-        let generation = self.take_generation();
+        changes::remove(&self.shelf.folder, None)?;
+        let generation = self.shelf.take_generation();
         self.begin(generation, None)
-    }
-
-    fn take_generation(&mut self) -> u64 {
-        let generation = self.next;
-        self.next += 1;
-        generation
     }
 
     fn begin(&mut self, generation: u64, after: Option<u64>) -> io::Result<()> {
@@ -287,7 +408,7 @@ impl Disk {
         self.shelf.store.reclaim(slots.map(|slot| slot.number))?;
         let generation = match self.base {
             Some(generation) => generation,
-            None => self.take_generation(),
+            None => self.shelf.take_generation(),
         };
         self.begin(generation, None)
     }
@@ -307,6 +428,8 @@ impl Database {
             folder: folder.to_owned(),
             store: Store::open(&folder.join("pages"))?,
             kept: Mutex::default(),
+            landed: Mutex::default(),
+            next: AtomicU64::new(changes::next(folder)?),
         });
         // Snapshots are to be lists of what is in there.
         fs::File::open(folder)?.sync_all()?;
@@ -315,11 +438,14 @@ impl Database {
             .map_or(Ok(()), |home| fs::File::open(home)?.sync_all())?;
         let disk = Disk {
             is_trusted: boot.is_some() && Boot::noted(folder) == boot,
-            owner: boot.map(|boot| Owner { node, boot }),
+            owner: boot.map(|boot| Owner {
+                node,
+                boot,
+                engine: super::engine(),
+            }),
             base: Some(0),
             has_begun: false,
             changes: None,
-            next: changes::next(folder)?,
             noted: Index::START,
             ran: Vec::new(),
             recall: None,
@@ -412,11 +538,12 @@ impl Database {
         let Some(disk) = &mut self.disk else {
             return Ok(content);
         };
-        let generation = disk.take_generation();
+        let generation = disk.shelf.take_generation();
         let after = disk.changes.as_ref().map(|changes| changes.generation);
         disk.begin(generation, after)?;
         content.reference = Some(Reference {
             shelf: disk.shelf.clone(),
+            index: disk.noted,
             generation,
         });
         Ok(content)
@@ -444,6 +571,7 @@ impl Database {
         })?;
         disk.noted = at.0;
         disk.ran.clear();
+        disk.shelf.tidy(at.0);
         Ok(())
     }
 
@@ -511,17 +639,18 @@ impl Database {
         let (changes, at) = (recall.changes, recall.at);
         let before = self.file.image();
         if let Some(disk) = &mut self.disk {
-            let kept = before.slots().map(|slot| slot.number);
             let store = &disk.shelf.store;
             let end = store.end();
             if recall.image.slots().any(|slot| slot.number >= end) {
                 return Err(DatabaseError::Forgotten);
             }
-            let base: std::collections::BTreeSet<u32> = kept.collect();
-            let now = || recall.image.slots().map(|slot| slot.number);
-            store.reclaim(base.iter().copied().chain(now()))?;
-            store.renew(now().filter(|number| !base.contains(number)));
-            disk.next = disk.next.max(changes.generation + 1);
+            let [then, now] = [&before, &recall.image].map(|image| marks(image, end));
+            let all = || 0..end;
+            let is = |marks: &[bool], number: u32| marks[number as usize];
+            store.reclaim(all().filter(|&n| is(&then, n) || is(&now, n)))?;
+            store.renew(all().filter(|&n| is(&now, n) && !is(&then, n)));
+            // These are the snapshot's alone.
+            store.retire(all().filter(|&n| is(&then, n) && !is(&now, n)));
             disk.changes = Some(changes);
             disk.noted = at;
         }

@@ -27,8 +27,8 @@ const PROGRAM_LIMIT: i32 = 1_400_000;
 /// How deep triggers may fire each other. Whatever opens a table goes through all the places at which it is
 /// open, so that deep recursion costs by the square.
 const TRIGGER_LIMIT: i32 = 200;
-/// The largest database, bytes.
-const DATABASE_LIMIT: i64 = 1024 * 1024 * 1024;
+/// The largest database, bytes. Where it is in memory, the end of that may come before.
+const DATABASE_LIMIT: i64 = 64 * 1024 * 1024 * 1024;
 /// PRAGMAs that compile views.
 const VIEW_PRAGMAS: [&str; 3] = ["table_info", "table_list", "table_xinfo"];
 /// How often ALTER TABLE looks at each view and trigger.

@@ -14,6 +14,7 @@ mod disk;
 mod dump;
 mod engine;
 mod guard;
+mod landing;
 mod nesting;
 mod readers;
 mod session;
@@ -47,6 +48,9 @@ pub use complete::Completeness;
 pub use disk::Shelf;
 pub use dump::DumpError;
 pub use engine::meter::{Budget, Exceeded, Scope};
+#[cfg(test)]
+pub(crate) use engine::pages::death;
+pub use landing::Landing;
 pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
 
 /// The database that requests from the log change.
@@ -76,6 +80,24 @@ static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 const FILE_FORMAT_VERSIONS: [usize; 2] = [18, 19];
 const ROLLBACK_JOURNAL: u8 = 1;
 const WAL: u8 = 2;
+
+/// Goes through what may be a list of pages or a record of changes, and finds it readable or not.
+pub fn read_lists(bytes: &[u8]) {
+    let _ = Map::read(bytes);
+    let _ = changes::decode(bytes);
+}
+
+/// Names what answers depend on besides the log.
+fn engine() -> u64 {
+    // With SQLite's hook, programs of statements have other steps.
+    let version = format!(
+        "{} {DIALECT} {} {}",
+        env!("CARGO_PKG_VERSION"),
+        rusqlite::version(),
+        capture::IS_BUILT
+    );
+    u64::from(crc32c::crc32c(version.as_bytes()))
+}
 
 /// Whether a SQLite file says that it needs a write-ahead log beside it.
 pub fn is_in_wal_mode(file: &[u8]) -> bool {
@@ -361,6 +383,14 @@ pub struct Content {
     reference: Option<Reference>,
 }
 
+impl Content {
+    /// What is not in the file, and the file.
+    pub fn parts(&self) -> (&[u8], View) {
+        let view = View::new(self.image.clone(), 0, Budget::default());
+        (&self.head, view)
+    }
+}
+
 impl Saved for Content {
     fn size(&self) -> usize {
         self.head.len() + self.image.len()
@@ -414,14 +444,7 @@ impl Executor for Database {
     type Saved = Content;
 
     fn engine(&self) -> u64 {
-        // With SQLite's hook, programs of statements have other steps.
-        let version = format!(
-            "{} {DIALECT} {} {}",
-            env!("CARGO_PKG_VERSION"),
-            rusqlite::version(),
-            capture::IS_BUILT
-        );
-        u64::from(crc32c::crc32c(version.as_bytes()))
+        engine()
     }
 
     fn is_comparable(&self, command: &Command) -> bool {
@@ -483,10 +506,13 @@ impl Executor for Database {
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
         let (.., capture, file) = parts(state)?;
         let map = Map::read(file);
+        if Map::is_foreign(file) {
+            return Err(DatabaseError::Pages("is another version's".to_owned()));
+        }
         let image = match (&mut self.disk, map) {
             (None, None) => Image::new(file),
             (None, Some(map)) => self.load_map(&map)?,
-            (Some(disk), Some(map)) => disk.open(&map)?,
+            (Some(disk), Some(map)) => self.file.with(|before| disk.open(&map, before))?,
             (Some(disk), None) => {
                 disk.replaced()?;
                 let mut image = self.file.with(|before| disk.empty(Some(before)));

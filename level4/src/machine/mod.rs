@@ -24,7 +24,7 @@ use crate::message::{Batch, Command, Request, RequestId};
 
 pub use executor::{Executor, Moment, Recorded, Saved};
 pub use recall::RecallError;
-pub use snapshot::{Draft, with_state};
+pub use snapshot::{Draft, state_begins, with_state};
 
 /// A client's `Idempotency-Key` is remembered for this many log entries,
 pub const KEY_LIFETIME: u64 = 100_000;

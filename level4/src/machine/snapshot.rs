@@ -51,7 +51,10 @@ impl<S: Saved> Draft<S> {
     /// If the state has to be read, and cannot be.
     pub fn finish(&self) -> io::Result<Snapshot> {
         let size = self.state.size();
-        self.with(size, |data| self.state.append_to(data))
+        self.with(size, |data| {
+            data.reserve_exact(size);
+            self.state.append_to(data)
+        })
     }
 
     /// The snapshot as this node can begin from it again, once [`Saved::sync`] is done.
@@ -62,6 +65,16 @@ impl<S: Saved> Draft<S> {
     pub fn finish_reference(&self) -> io::Result<Snapshot> {
         let size = self.state.reference_size();
         self.with(size, |data| self.state.append_reference_to(data))
+    }
+
+    /// The snapshot as other nodes take it, but of the state only the `first` bytes.
+    pub fn finish_head(&self, first: &[u8]) -> Snapshot {
+        let append = |data: &mut Vec<u8>| {
+            data.extend_from_slice(first);
+            Ok(())
+        };
+        // Appending to memory does not fail.
+        self.with(self.state.size(), append).unwrap_or_default()
     }
 
     /// Puts it together; `append` appends the executor's state, of `size` bytes.
@@ -76,7 +89,6 @@ impl<S: Saved> Draft<S> {
         writer.uint(size as u64);
         writer.raw(&self.head);
         let mut data = writer.finish();
-        data.reserve_exact(size);
         append(&mut data)?;
         let (index, term) = self.applied;
         let data = Bytes::from(data);
@@ -211,45 +223,51 @@ impl<E: Executor> Machine<E> {
     }
 }
 
-/// The same snapshot with another form of the executor's state, which `state` makes; `None`: it stays as it
-/// is.
+/// Where the executor's state begins in the data of a snapshot of `size` bytes, of which the first are `data`;
+/// `None`: that takes more of them to know.
 ///
 /// # Errors
 ///
-/// `state`'s, or if the snapshot is not in the format.
-pub fn with_state(
-    snapshot: Snapshot,
-    state: impl FnOnce(&[u8]) -> io::Result<Option<Vec<u8>>>,
-) -> io::Result<Snapshot> {
-    let malformed = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
-    let data = &snapshot.data[..];
+/// If they are not in the format.
+pub fn state_begins(data: &[u8], size: u64) -> Result<Option<u64>, Malformed> {
     let mut reader = Reader::new(data);
-    decode_snapshot_members(&mut reader).map_err(malformed)?;
-    let length = reader.length(data.len()).map_err(malformed)?;
-    let head_and_state = reader.rest();
-    let members = &data[..data.len() - head_and_state.len()];
-    let members = &members[..members.len() - length_of(length)];
-    let at = head_and_state.len().checked_sub(length);
-    let at = at.ok_or_else(|| malformed(Malformed { at: data.len() }))?;
-    let (head, old) = head_and_state.split_at(at);
-    let Some(state) = state(old)? else {
-        return Ok(snapshot);
-    };
+    let length = decode_snapshot_members(&mut reader).and_then(|_| reader.uint());
+    match length {
+        Ok(length) if length <= size => Ok(Some(size - length)),
+        Err(_) if data.len() < MEMBERS_LIMIT => Ok(None),
+        Ok(_) => Err(Malformed { at: data.len() }),
+        Err(malformed) => Err(malformed),
+    }
+}
+
+/// The members take less, bytes.
+const MEMBERS_LIMIT: usize = 1 << 20;
+
+/// A snapshot's data with another state of the executor, of `size` bytes, of which `state` are the first.
+/// `before` is everything before the old state.
+///
+/// # Errors
+///
+/// If it is not in the format.
+pub fn with_state(before: &[u8], size: u64, state: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader::new(before);
+    decode_snapshot_members(&mut reader)?;
+    let mut rest = Reader::new(reader.rest());
+    let old = rest.uint()?;
+    let head = rest.rest();
+    let members = before.len() - head.len() - length_of(old);
     let mut writer = Writer::new();
-    writer.raw(members);
-    writer.uint(state.len() as u64);
+    writer.raw(before.get(..members).ok_or(Malformed { at: 0 })?);
+    writer.uint(size);
     writer.raw(head);
-    writer.raw(&state);
-    Ok(Snapshot {
-        data: Bytes::from(writer.finish()),
-        ..snapshot
-    })
+    writer.raw(state);
+    Ok(writer.finish())
 }
 
 /// How many bytes a length takes.
-fn length_of(length: usize) -> usize {
+fn length_of(length: u64) -> usize {
     let mut writer = Writer::new();
-    writer.uint(length as u64);
+    writer.uint(length);
     writer.finish().len()
 }
 

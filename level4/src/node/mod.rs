@@ -5,6 +5,9 @@
 
 mod applying;
 mod fault;
+#[cfg(test)]
+mod fixture;
+mod parcel;
 mod recover;
 mod threads;
 mod trust;
@@ -34,6 +37,7 @@ pub use fault::{Fault, Faults};
 pub use recover::{Form, Prepared, RecoverError, prepare};
 use threads::consensus::Outputs;
 pub use threads::consensus::SNAPSHOT_KEEP;
+use threads::parcels::WORKS_LIMIT;
 pub use threads::state::SNAPSHOT_EVERY;
 use threads::{Input, StateWork, now_ms, spawn};
 use trust::Trust;
@@ -134,6 +138,7 @@ impl Node {
             mut core,
             log,
             machine,
+            saved,
             trust,
             ..
         } = prepared;
@@ -151,7 +156,8 @@ impl Node {
             trust,
             _lock: lock,
             figures: Figures {
-                saved: AtomicU64::new(machine.applied().get()),
+                applied: AtomicU64::new(machine.applied().get()),
+                saved: AtomicU64::new(saved.get()),
                 ..Figures::default()
             },
             feed: machine.look().feed(),
@@ -166,13 +172,25 @@ impl Node {
             transport.set_members(membership);
         }
         let (reporter, faults) = FaultSender::channel();
+        let shelf = machine.look().shelf();
+        let (parcels, parcels_due) = mpsc::sync_channel(WORKS_LIMIT);
+        if let Some(shelf) = shelf.clone() {
+            let work = parcels.clone();
+            core.receive_into(Box::new(parcel::ToDisk { shelf, work }));
+        }
         spawn("log", Stack::Usual, &reporter, {
-            let (input, node) = (input.clone(), node.clone());
-            move || threads::log::run(log, &log_works, &input, &node.figures)
+            let (input, node, shelf) = (input.clone(), node.clone(), shelf.clone());
+            move || {
+                let shelf = shelf.as_deref();
+                threads::log::run(log, shelf, &log_works, &input, &node.figures)
+            }
+        });
+        spawn("parcels", Stack::Usual, &reporter, {
+            let (transport, shelf) = (transport.clone(), shelf.clone());
+            move || threads::parcels::run(&parcels_due, &transport, shelf.as_deref())
         });
         spawn("snapshot", Stack::Usual, &reporter, {
             let (input, node) = (input.clone(), node.clone());
-            let shelf = machine.look().shelf();
             move || threads::snapshot::run(folder, shelf.as_deref(), &saves, &input, &node.figures)
         });
         spawn("state", Stack::Sql, &reporter, {
@@ -194,6 +212,7 @@ impl Node {
                     transport: &transport,
                     log: &log_work,
                     state: &state,
+                    parcels: &parcels,
                 };
                 out.carry_out(&mut first)?;
                 threads::consensus::run(core, &inputs, tick, &out, watch)

@@ -1,6 +1,7 @@
 //! From a folder to the parts of a node: the lock, the identity, the log and the state as they were
 //! left, or those of a new node.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
@@ -81,6 +82,8 @@ pub struct Prepared {
     pub(super) core: Core,
     pub(super) log: Log<Folder>,
     pub(super) machine: Machine<Database>,
+    /// The index of the last snapshot.
+    pub(super) saved: Index,
     pub(super) trust: Trust,
 }
 
@@ -161,6 +164,7 @@ pub fn prepare(
     }
     let parted = trust::load(home).map_err(RecoverError::file(&home.join("parted")))?;
     let snapshot = recovered.snapshot.as_ref();
+    let saved = snapshot.map_or(Index::START, index);
     let mut machine = state(home, form, identity.node, snapshot, &mut recovered.log)?;
     let skipped = recovered.log.skips();
     let mut core = Core::new(Start {
@@ -168,6 +172,7 @@ pub fn prepare(
         incarnation: identity.incarnation,
         log: recovered.log,
         applied: machine.applied(),
+        origin: saved,
         members: machine.members().clone(),
         timing,
         seed: random_id(),
@@ -184,7 +189,12 @@ pub fn prepare(
         core,
         log,
         machine,
+        saved,
     })
+}
+
+fn index(snapshot: &Snapshot) -> Index {
+    Index::new(snapshot.get_metadata().index)
 }
 
 /// The state as an earlier process has left it, or if that is not to be had, as of the last snapshot.
@@ -196,26 +206,42 @@ fn state(
     log: &mut MemoryLog,
 ) -> Result<Machine<Database>, RecoverError> {
     let folder = home.join("database");
-    let start = || -> Result<Machine<Database>, RecoverError> {
+    let start = |skips: &BTreeSet<Index>| -> Result<Machine<Database>, RecoverError> {
         let database = match form {
             Form::Memory => Database::beside(&folder)?,
             Form::Disk => Database::on_disk(&folder, node)?,
         };
         let mut machine = Machine::new(database);
-        machine.skip(&log.skips());
+        machine.skip(skips);
         if let Some(snapshot) = snapshot {
             machine.apply(Apply::Restore(snapshot.clone()))?;
         }
         Ok(machine)
     };
-    let mut machine = start()?;
-    if let Err(error) = machine.recall(|index| log.entry(index)) {
+    let skips = log.skips();
+    let mut machine = start(&skips)?;
+    let recalled = machine.recall(|index| log.entry(index));
+    let doubt = match recalled {
+        Ok(()) => {
+            // That these are committed may be news, and with it that they say to skip some.
+            log.begin_from(machine.applied(), machine.conf_state().clone());
+            let (began, applied) = (snapshot.map_or(Index::START, index), machine.applied());
+            let mut news = log
+                .skips()
+                .into_iter()
+                .filter(|index| !skips.contains(index));
+            let wrong = news.find(|&index| index > began && index <= applied);
+            wrong.map(|index| format!("the entry at {index} was executed, and is to be skipped"))
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(doubt) = doubt {
         note(format_args!(
-            "{error}: the database is rebuilt from snapshot and log"
+            "{doubt}: the database is rebuilt from snapshot and log"
         ));
         drop(machine);
         Database::distrust(&folder).map_err(RecoverError::file(&folder))?;
-        machine = start()?;
+        machine = start(&log.skips())?;
         // Nothing is noted any more.
         let again = machine.recall(|index| log.entry(index));
         again.map_err(|error| RecoverError::file(&folder)(io::Error::other(error)))?;
@@ -252,4 +278,72 @@ fn random_id() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(now_ms());
     hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{entry_of, founding, step};
+    use super::*;
+    use crate::codec::Writer;
+    use crate::settings::Settings;
+    use raft::eraftpb::Entry;
+
+    fn prepared(home: &Path) -> Prepared {
+        let timing = Settings::listening_at("n").timing();
+        prepare(home, "n", false, timing, false, Form::Disk).unwrap()
+    }
+
+    /// A process has executed an entry and noted that; another entry, which its log did not know to be
+    /// committed when it ended, says to skip the first one.
+    fn left(home: &Path, skips: bool) {
+        let node = prepared(home).identity.node;
+        let mut skip = Writer::new();
+        skip.byte(b'S');
+        skip.uint(2);
+        let mut last = entry_of(node, 3, "SELECT 1");
+        if skips {
+            last.data = skip.finish().into();
+        }
+        let entries = [entry_of(node, 2, "CREATE TABLE t (a)"), last];
+        let (mut log, _) = Log::open(Folder::open(home.join("log")).unwrap()).unwrap();
+        let hard_state = HardState {
+            term: 1,
+            commit: 2,
+            ..HardState::default()
+        };
+        log.append(&[Persist {
+            entries: entries.to_vec(),
+            hard_state: Some(hard_state),
+            ..Persist::default()
+        }])
+        .unwrap();
+        let database = Database::on_disk(&home.join("database"), node).unwrap();
+        let mut machine = Machine::new(database);
+        machine.recall(|_: Index| None::<&Entry>).unwrap();
+        machine.apply(founding(node)).unwrap();
+        for entry in &entries {
+            machine.apply(step(entry)).unwrap();
+        }
+        machine.commit().unwrap();
+    }
+
+    #[test]
+    fn what_a_process_has_applied_is_called_back_and_is_no_snapshot() {
+        let home = tempfile::tempdir().unwrap();
+        left(home.path(), false);
+        let prepared = prepared(home.path());
+        assert_eq!(
+            (prepared.machine.applied(), prepared.saved),
+            (Index::new(3), Index::START)
+        );
+    }
+
+    #[test]
+    fn an_entry_that_was_executed_and_is_to_be_skipped_is_not_called_back() {
+        let home = tempfile::tempdir().unwrap();
+        left(home.path(), true);
+        let prepared = prepared(home.path());
+        assert_eq!(prepared.machine.applied(), Index::START);
+        assert!(prepared.machine.skips(Index::new(2)));
+    }
 }

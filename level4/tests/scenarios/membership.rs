@@ -29,6 +29,7 @@ fn a_newcomer_learns_and_then_votes() {
         incarnation: Incarnation::new(1),
         log,
         applied: Index::START,
+        origin: Index::START,
         members: Members::new(),
         timing: TIMING,
         seed: 3,

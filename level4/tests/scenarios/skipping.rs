@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use level4::consensus::Apply;
-use level4::message::PeerMessage;
+use level4::consensus::{Apply, Core, Members, MemoryLog, Standing, Start};
+use level4::ids::{Incarnation, Index, NodeId, Term};
+use level4::message::{Batch, PeerMessage};
+use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType};
 
 use crate::story::{Story, TIMING};
 
@@ -112,4 +114,70 @@ fn nodes_that_waited_at_an_index_twice_and_for_nothing_in_between_are_not_stuck(
         assert_eq!(story.node(1).core.stuck_at(), None);
         story.pass(5 * TIMING.compare as usize);
     }
+}
+
+/// Node 3 of three starts from a snapshot at `origin` and what an earlier process had executed since, up to an
+/// entry at 2, and hears from its leader that this one is to be skipped.
+fn starts_with_what_is_to_be_skipped(origin: Index) -> Standing {
+    let entry = |index, data: Vec<u8>| Entry {
+        index,
+        term: 1,
+        data: data.into(),
+        ..Entry::default()
+    };
+    let batch = entry(2, Batch::default().encode());
+    let [first, last] = [1, 2].map(Index::new);
+    let hard_state = HardState {
+        term: 1,
+        commit: last.get(),
+        ..HardState::default()
+    };
+    let conf_state = ConfState::from((vec![1, 2, 3], vec![]));
+    let names = (1..=3).map(|id| (NodeId::new(id), id.to_string()));
+    let mut story = Story::new(3);
+    let node = story.node(3);
+    node.core = Core::new(Start {
+        id: NodeId::new(3),
+        incarnation: Incarnation::new(2),
+        log: MemoryLog::new(
+            (first, Term::new(1)),
+            vec![batch.clone()],
+            hard_state,
+            conf_state,
+        ),
+        applied: last,
+        origin,
+        members: names.collect::<Members>(),
+        timing: TIMING,
+        seed: 3,
+        parted: None,
+        skipped: BTreeSet::new(),
+        proved: false,
+    })
+    .unwrap();
+    let (index, term) = (last, Term::new(1));
+    let data = batch.data;
+    node.machine
+        .apply(Apply::Batch { index, term, data })
+        .unwrap();
+    let mut append = Message::default();
+    append.set_msg_type(MessageType::MsgAppend);
+    (append.from, append.to, append.term) = (1, 3, 1);
+    (append.index, append.log_term, append.commit) = (2, 1, 3);
+    append.entries = vec![entry(3, vec![b'S', 2])].into();
+    story.receive(3, 1, PeerMessage::Raft(Box::new(append)));
+    for _ in 0..5 {
+        story.write(3);
+        story.apply(3);
+    }
+    story.node(3).standing
+}
+
+#[test]
+fn who_has_called_back_an_entry_knows_that_it_did_not_skip_it() {
+    let [first, last] = [1, 2].map(Index::new);
+    let parted = Standing::Parted(last);
+    assert_eq!(starts_with_what_is_to_be_skipped(first), parted);
+    // Of what is in a snapshot nobody knows.
+    assert_eq!(starts_with_what_is_to_be_skipped(last), Standing::Sound);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use level4::consensus::Apply;
+use level4::consensus::{Apply, SnapshotMessage};
 use level4::ids::NodeId;
 use level4::message::PeerMessage;
 use raft::eraftpb::MessageType;
@@ -64,6 +64,40 @@ fn a_snapshot_comes_in_pieces_and_resumes_where_it_broke_off() {
         pieces.get() <= all - 5 + 2,
         "{} of {all} came again",
         pieces.get()
+    );
+}
+
+#[test]
+fn a_snapshot_that_is_gone_before_it_was_offered_is_not_offered() {
+    let mut story = far_behind();
+    let whole = story.node(1).machine.snapshot().unwrap().data.len() as u64;
+    let mut offers = 0;
+    for round in 0..120 {
+        for node in &mut story.nodes {
+            node.core.tick();
+        }
+        for id in 1..=3 {
+            if id == 1 && round < 60 {
+                // One of its own was saved just now.
+                let applied = story.node(1).machine.applied();
+                story.node(1).core.compact(applied, 0, 0);
+            }
+            story.write(id);
+            story.apply(id);
+            story.write(id);
+        }
+        for (from, to, message) in std::mem::take(&mut story.wire) {
+            if let PeerMessage::Snapshot(SnapshotMessage::Offer(offer)) = &message {
+                assert!(offer.size >= whole, "only {} bytes are offered", offer.size);
+                offers += 1;
+            }
+            story.receive(to, from, message);
+        }
+    }
+    assert!(offers > 0);
+    assert_eq!(
+        story.node(3).machine.applied(),
+        story.node(1).machine.applied()
     );
 }
 

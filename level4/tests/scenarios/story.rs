@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use level4::consensus::{
-    Answer, Applied, Apply, Core, Effects, Link, Members, MemoryLog, Notice, Persist, Standing,
-    Start, Timing, asks_for_comparison,
+    Answer, Applied, Apply, Core, Effects, Link, Members, MemoryLog, Notice, Offered, Persist,
+    Standing, Start, Timing, asks_for_comparison,
 };
 use level4::ids::{Incarnation, Index, NodeId, Term};
 use level4::machine::Machine;
@@ -97,6 +97,7 @@ impl Story {
                 incarnation: Incarnation::new(1),
                 log,
                 applied: FIRST.0,
+                origin: FIRST.0,
                 members: members.clone(),
                 timing: TIMING,
                 seed: id,
@@ -144,7 +145,7 @@ impl Story {
         node.standing = effects.standing.unwrap_or(node.standing);
         if effects.snapshot_wanted {
             let snapshot = node.machine.snapshot().unwrap();
-            node.core.offer_snapshot(Some(snapshot));
+            node.core.offer_snapshot(Some(Offered::beside(snapshot)));
         }
         let messages = effects.messages.drain(..);
         self.wire

@@ -426,6 +426,54 @@ impl Image {
         Ok(())
     }
 
+    /// All of it has been written, and what is noted of it says so: changes count from here.
+    ///
+    /// # Errors
+    ///
+    /// If the file takes no more.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.write_back()?;
+        if let Some(Backing {
+            store,
+            role: Role::Writer(pending),
+        }) = &mut self.backing
+        {
+            pending.moves = Vec::new();
+            store.retire(pending.displaced.drain(..));
+        }
+        Ok(())
+    }
+
+    /// Replaces what was the writer's image until now: its slots are free after the next [`Image::settle`].
+    pub fn succeed(&mut self, before: &Self) {
+        let slots: Vec<u32> = before.slots().map(|slot| slot.number).collect();
+        let earlier = match &before.backing {
+            Some(Backing {
+                role: Role::Writer(earlier),
+                ..
+            }) => &earlier.displaced[..],
+            _ => &[],
+        };
+        if let Some(pending) = self.pending() {
+            pending.displaced.extend(slots);
+            pending.displaced.extend(earlier);
+        }
+    }
+
+    /// Nobody will use it, nor has any of it been noted: gives the slots of a writer's image back.
+    pub fn abandon(&mut self) {
+        let slots: Vec<u32> = self.slots().map(|slot| slot.number).collect();
+        if let Some(Backing {
+            store,
+            role: Role::Writer(pending),
+        }) = &mut self.backing
+        {
+            store.retire(slots.into_iter().chain(pending.displaced.drain(..)));
+        }
+        self.branches.clear();
+        self.length = 0;
+    }
+
     /// All of it.
     ///
     /// # Errors

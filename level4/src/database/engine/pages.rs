@@ -65,6 +65,8 @@ impl fmt::Debug for Store {
 /// Writes all of it.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
+    death::has_room()?;
+    #[cfg(test)]
     let bytes = &bytes[..death::allows(bytes.len())];
     file.write_all_at(bytes, offset)?;
     #[cfg(test)]
@@ -72,14 +74,29 @@ pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The process dies at one of its writes, for tests.
+/// The process dies at one of its writes, or the disk is full, for tests.
 #[cfg(test)]
 pub mod death {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     thread_local! {
         static WRITES_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+        static FULL: RefCell<Arc<AtomicBool>> = RefCell::default();
+    }
+
+    /// As long as it is set, this thread finds no room on the disk.
+    pub fn fill(full: Arc<AtomicBool>) {
+        FULL.set(full);
+    }
+
+    pub(super) fn has_room() -> io::Result<()> {
+        if FULL.with_borrow(|full| full.load(Relaxed)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// After so many more writes of this thread, of which the last is torn, nothing is written any more.
@@ -345,7 +362,7 @@ impl Store {
     }
 
     /// Has the system write what is only in its memory, a little at a time.
-    fn write_back(&self) -> io::Result<()> {
+    pub fn write_back(&self) -> io::Result<()> {
         let length = u64::from(self.end()) * PAGE as u64;
         let how = libc::SYNC_FILE_RANGE_WAIT_BEFORE
             | libc::SYNC_FILE_RANGE_WRITE

@@ -4,11 +4,12 @@
 //! for SQL is handed to another thread.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::super::fault::Fault;
 use super::super::{Node, locked};
+use super::parcels::ParcelWork;
 use super::{Input, LogWork, StateWork, now_ms};
 use crate::consensus::{Core, Effects};
 use crate::notes::note;
@@ -28,12 +29,17 @@ pub(in crate::node) struct Outputs<'a> {
     pub transport: &'a Arc<Transport>,
     pub log: &'a Sender<LogWork>,
     pub state: &'a Sender<StateWork>,
+    /// To be read and sent.
+    pub parcels: &'a SyncSender<ParcelWork>,
 }
 
 impl Outputs<'_> {
     pub(in crate::node) fn carry_out(&self, effects: &mut Effects) -> Result<(), Fault> {
         for (to, message) in effects.messages.drain(..) {
             self.transport.send(to, &message);
+        }
+        for (to, part) in effects.parts.drain(..) {
+            let _ = self.parcels.try_send(ParcelWork::Send(to, part));
         }
         for persist in effects.persist.drain(..) {
             let _ = self.log.send(LogWork::Write(persist));

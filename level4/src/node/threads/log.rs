@@ -5,10 +5,13 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::super::Figures;
 use super::super::fault::Fault;
-use super::{Input, LogWork, retry};
+use super::super::parcel;
+use super::room::retry;
+use super::{Input, LogWork};
 use crate::consensus::Persist;
+use crate::database::Shelf;
 use crate::ids::Index;
-use crate::log::{Folder, Log};
+use crate::log::{Folder, Log, LogError};
 use crate::notes::note;
 
 /// Writes that share one record and one sync, at most.
@@ -19,6 +22,7 @@ const WRITE_GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Writes until the core is gone.
 pub(in crate::node) fn run(
     mut log: Log<Folder>,
+    shelf: Option<&Shelf>,
     works: &Receiver<LogWork>,
     core: &Sender<Input>,
     figures: &Figures,
@@ -30,7 +34,21 @@ pub(in crate::node) fn run(
         {
             note(format_args!("old log segments stay: {error}"));
         }
+        let snapshot = writes
+            .iter()
+            .rev()
+            .find_map(|write| write.snapshot.as_ref());
+        if snapshot.is_some() {
+            // It only says where its pages are.
+            let sync = || parcel::sync(shelf).map_err(LogError::Database);
+            retry(core, figures, sync)?;
+        }
         flush_writes(&mut log, &writes, core, figures)?;
+        if let Some(snapshot) = snapshot {
+            parcel::keep(shelf, snapshot);
+            let index = snapshot.get_metadata().index;
+            figures.saved.fetch_max(index, Relaxed);
+        }
     }
     Ok(())
 }

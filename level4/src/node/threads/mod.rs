@@ -2,35 +2,28 @@
 //!
 //! The *consensus* thread owns the core and never waits for a disk; the *log* thread writes and syncs what
 //! the core hands it, many changes at once; the *state* thread applies committed entries to the database;
-//! the *snapshot* thread saves the node's own snapshots, for which no sync should wait.
+//! the *snapshot* thread saves the node's own snapshots, for which no sync should wait; the *parcels* thread
+//! reads and writes for those that go from node to node.
 
 pub(super) mod consensus;
 pub(super) mod log;
+pub(super) mod parcels;
+mod room;
 pub(super) mod snapshot;
 pub(super) mod state;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Sender;
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use raft::eraftpb::Snapshot;
 use tokio::sync::oneshot;
 
-use super::Figures;
 use super::fault::{Fault, FaultSender};
-use crate::consensus::{Applied, Apply, Persist, Status, Token};
+use crate::consensus::{Applied, Apply, Offered, Persist, Status, Token};
 use crate::database::{Read, View};
 use crate::ids::{Index, NodeId};
-use crate::log::LogError;
 use crate::message::Command;
-use crate::notes::note;
 use crate::stack::Stack;
 use crate::transport::Event;
-
-/// How long to wait before writing again to a full disk.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the consensus thread is told.
 pub(super) enum Input {
@@ -45,7 +38,7 @@ pub(super) enum Input {
     Applied(Applied),
     Content(Index, u64),
     Skip(Index),
-    Offer(Option<Snapshot>),
+    Offer(Option<Offered>),
     Saved(Index),
     Join(NodeId, String),
     Remove(NodeId),
@@ -100,33 +93,4 @@ pub(super) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as u64)
-}
-
-/// A full disk may get room again; any other failure leaves it unknown what is on disk, and is a fault.
-fn retry(
-    core: &Sender<Input>,
-    figures: &Figures,
-    mut write: impl FnMut() -> Result<(), LogError>,
-) -> Result<(), Fault> {
-    let mut told = false;
-    while let Err(error) = write() {
-        match &error {
-            LogError::Io(cause) | LogError::Database(cause)
-                if cause.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                if !std::mem::replace(&mut told, true) {
-                    note(format_args!("{error}; waiting for room"));
-                    figures.waiting_for_room.fetch_add(1, Relaxed);
-                }
-                let _ = core.send(Input::StepDown(None));
-                thread::sleep(FULL_DISK_PAUSE);
-            }
-            _ => return Err(error.into()),
-        }
-    }
-    if told {
-        note(format_args!("there is room on the disk again"));
-        figures.waiting_for_room.fetch_sub(1, Relaxed);
-    }
-    Ok(())
 }

@@ -2,7 +2,6 @@
 //! own beside the log, which must not wait for so much either; digests their content, to be compared with
 //! the other replicas'.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
@@ -11,12 +10,14 @@ use tokio::sync::oneshot;
 
 use super::super::Figures;
 use super::super::fault::Fault;
+use super::super::parcel;
+use super::Input;
+use super::room::retry;
 use super::state::SNAPSHOT_EVERY;
-use super::{Input, retry};
 use crate::database::{Content, Shelf};
 use crate::ids::Index;
 use crate::log::{Folder, LogError, snapshot};
-use crate::machine::{Draft, Saved as _, with_state};
+use crate::machine::{Draft, Saved as _};
 use crate::notes::note;
 
 /// What is to be done.
@@ -63,14 +64,19 @@ pub(in crate::node) fn run(
             Save::OfferSaved(before) => {
                 let saved = snapshot::load(&folder)?;
                 let early = saved.filter(|saved| Index::new(saved.get_metadata().index) < before);
-                let whole = |state: &[u8]| Shelf::whole(shelf, state);
-                let whole = early.map(|saved| with_state(saved, whole));
-                let _ = core.send(Input::Offer(whole.and_then(readable)));
+                let offered = early.map(|saved| parcel::offer_saved(saved, shelf));
+                let offered = offered.and_then(|offered| {
+                    let told = offered.inspect_err(|error| {
+                        note(format_args!("no snapshot for a follower: {error}"));
+                    });
+                    told.ok()
+                });
+                let _ = core.send(Input::Offer(offered));
                 continue;
             }
         };
         if purpose == Purpose::Follower {
-            let _ = core.send(Input::Offer(readable(draft.finish())));
+            let _ = core.send(Input::Offer(Some(parcel::offer(&draft))));
             continue;
         }
         let index = draft.index();
@@ -80,7 +86,7 @@ pub(in crate::node) fn run(
             let snapshot = draft.finish_reference().map_err(LogError::Database)?;
             retry(core, figures, || snapshot::save(&mut folder, &snapshot))?;
             state.keep();
-            figures.saved.store(index.get(), Relaxed);
+            figures.saved.fetch_max(index.get(), Relaxed);
             let _ = core.send(Input::Saved(index));
         }
         if let Some(done) = done {
@@ -94,13 +100,6 @@ pub(in crate::node) fn run(
         }
     }
     Ok(())
-}
-
-/// A snapshot, if its pages could be read.
-fn readable<T>(snapshot: io::Result<T>) -> Option<T> {
-    snapshot
-        .inspect_err(|error| note(format_args!("no snapshot for a follower: {error}")))
-        .ok()
 }
 
 /// Digests the content of a snapshot.

@@ -8,7 +8,8 @@ use rand::Rng as _;
 
 use super::{CONTENT_EVERY, Cluster, Event, Process, SEGMENT, Step, TICK, TIMING, Time};
 use crate::consensus::{
-    Applied, Apply, Core, Effects, Persist, Standing, Start, asks_for_comparison, founding_entry,
+    Applied, Apply, Core, Effects, Offered, Persist, Standing, Start, asks_for_comparison,
+    founding_entry,
 };
 use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::log::Log;
@@ -76,6 +77,7 @@ impl Cluster {
             incarnation: slot.incarnation,
             log: recovered.log,
             applied: machine.applied(),
+            origin: machine.applied(),
             members: machine.members().clone(),
             timing: TIMING,
             seed,
@@ -178,7 +180,7 @@ impl Cluster {
                 }
                 Standing::Parted(_) => None,
             };
-            process.core.offer_snapshot(snapshot);
+            process.core.offer_snapshot(snapshot.map(Offered::beside));
         }
         if apply.iter().any(|step| matches!(step, Apply::Restore(_))) {
             process.installing_until = now + self.rng.random_range(self.pace.install.clone());
