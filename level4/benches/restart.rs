@@ -226,8 +226,13 @@ fn reads(node: &Node, rows: u64, share: u64) -> anyhow::Result<f64> {
     Ok(count / begun.elapsed().as_secs_f64())
 }
 
-/// A snapshot while one client writes and another one reads: how long it takes, and the slowest write.
-fn snapshot(node: &Node, rows: u64) -> anyhow::Result<(Duration, Duration)> {
+/// Does `work` while one client writes and another one reads; gives what comes of it, how long it takes, and the
+/// slowest write.
+fn under_load<T>(
+    node: &Node,
+    rows: u64,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Duration, Duration)> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| -> anyhow::Result<Duration> {
@@ -245,14 +250,14 @@ fn snapshot(node: &Node, rows: u64) -> anyhow::Result<(Duration, Duration)> {
             while !done.load(Relaxed) {
                 let body = format!(
                     "[[\"SELECT max(length(body)) FROM t WHERE id < ?\", {}]]",
-                    rows / 10
+                    rows.min(100_000) / 10
                 );
                 client.post("/db/query?level=none&budget=100", &body)?;
             }
             Ok(())
         });
         let begun = Instant::now();
-        let saved = Client::new(node)?.post("/snapshot", "");
+        let worked = work();
         let took = begun.elapsed();
         done.store(true, Relaxed);
         let slowest = writer
@@ -261,14 +266,58 @@ fn snapshot(node: &Node, rows: u64) -> anyhow::Result<(Duration, Duration)> {
         reader
             .join()
             .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
-        saved?;
-        Ok((took, slowest))
+        Ok((worked?, took, slowest))
     })
+}
+
+fn snapshot(node: &Node, rows: u64) -> anyhow::Result<(Duration, Duration)> {
+    let ((), took, slowest) = under_load(node, rows, || {
+        Client::new(node)?.post("/snapshot", "").map(drop)
+    })?;
+    Ok((took, slowest))
+}
+
+/// Another node joins, until it answers from its own copy.
+fn join(
+    node: &Node,
+    folder: &Path,
+    rows: u64,
+    form: &[&str],
+) -> anyhow::Result<(Node, Duration, Duration)> {
+    under_load(node, rows, || {
+        let to = format!("--join={}", node.address);
+        let flags: Vec<&str> = form.iter().copied().chain([to.as_str()]).collect();
+        let newcomer = Node::start_with(folder, "127.0.0.1:0", &flags);
+        let body = "[\"SELECT count(*) FROM n\"]";
+        let has_all = || {
+            let answer = newcomer.request("POST", "/db/query?level=none", "", body.as_bytes());
+            answer.is_some_and(|(_, answer)| answer.contains("[[1]]"))
+        };
+        while !has_all() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(newcomer)
+    })
+}
+
+/// Changes ten rows of each thousand, which are beside each other: a hundredth of the pages.
+fn change(client: &mut Client, rows: u64) -> anyhow::Result<()> {
+    const GROUPS: u64 = 500;
+    for first in (0..rows / 1000).step_by(GROUPS as usize) {
+        let count = GROUPS.min(rows / 1000 - first);
+        let sql = format!(
+            "[\"UPDATE t SET body = randomblob(1000) WHERE id IN (\
+             WITH RECURSIVE r (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM r LIMIT {count}) \
+             SELECT n * 1000 + value FROM r, json_each('[1,2,3,4,5,6,7,8,9,10]'))\"]"
+        );
+        client.post("/db/execute?budget=10", &sql)?;
+    }
+    Ok(())
 }
 
 fn measure(mib: u64, form: &[&str]) -> anyhow::Result<()> {
     let root = tempfile::tempdir()?;
-    let mut node = Node::start_with(root.path(), "127.0.0.1:0", form);
+    let mut node = Node::start_with(&root.path().join("0"), "127.0.0.1:0", form);
     node.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, body); CREATE TABLE n (a); INSERT INTO n VALUES (0)");
     let mut client = Client::new(&node)?;
     let rows = mib * 1024 / ROWS * ROWS;
@@ -280,17 +329,20 @@ fn measure(mib: u64, form: &[&str]) -> anyhow::Result<()> {
     for _ in 0..rows / ROWS {
         client.post("/db/execute?budget=10", &fill)?;
     }
-    let filled = begun.elapsed();
+    let filled = mib as f64 / begun.elapsed().as_secs_f64();
     let anonymous = memory(&node, "RssAnon")?;
-    let (first, _) = snapshot(&node, rows)?;
-    let change = format!(
-        "[\"UPDATE t SET body = randomblob(1000) WHERE id % 1000 < 10 AND id % 8000 < 1000 AND id < {rows}\"]"
-    );
-    client.post("/db/execute?budget=1000", &change)?;
-    let (second, slowest) = snapshot(&node, rows)?;
+    println!("{mib} MiB {form:?}: filled at {filled:.0} MiB/s; RssAnon {anonymous} MiB");
+    let (took, slowest) = snapshot(&node, rows)?;
+    println!("first snapshot {took:.2?}, slowest write meanwhile {slowest:.1?}");
+    change(&mut client, rows)?;
+    let (took, slowest) = snapshot(&node, rows)?;
+    println!("snapshot after changes {took:.2?}, slowest write meanwhile {slowest:.1?}");
     let cached = reads(&node, rows, 1)?;
     let spread = reads(&node, rows, 100)?;
-    let after = memory(&node, "RssAnon")?;
+    let anonymous = memory(&node, "RssAnon")?;
+    println!(
+        "point reads {cached:.0}/s in a hundredth, {spread:.0}/s everywhere; RssAnon {anonymous} MiB"
+    );
     client.post("/db/execute", "[\"UPDATE n SET a = a + 1\"]")?;
     node.kill();
     let begun = Instant::now();
@@ -298,12 +350,13 @@ fn measure(mib: u64, form: &[&str]) -> anyhow::Result<()> {
     let answer = node.sql("SELECT count(*) FROM n");
     let restarted = begun.elapsed();
     ensure!(answer.ends_with("\n1\n"), "{answer}");
+    println!("first answer {restarted:.2?} after kill -9");
+    let (newcomer, took, slowest) = join(&node, &root.path().join("1"), rows, form)?;
+    let rate = mib as f64 / took.as_secs_f64();
+    let [anonymous, newcomer] = [memory(&node, "RssAnon")?, memory(&newcomer, "RssAnon")?];
     println!(
-        "{mib} MiB {form:?}: filled at {:.0} MiB/s; RssAnon {anonymous} MiB, {after} MiB after reads; \
-         snapshot {first:.2?}, after few changes {second:.2?}, slowest write meanwhile {slowest:.1?}; \
-         point reads {cached:.0}/s in a hundredth, {spread:.0}/s everywhere; \
-         first answer {restarted:.2?} after kill -9",
-        mib as f64 / filled.as_secs_f64(),
+        "a newcomer has all of it after {took:.2?} ({rate:.0} MiB/s), slowest write meanwhile {slowest:.1?}; \
+         RssAnon {anonymous} MiB, the newcomer's {newcomer} MiB"
     );
     Ok(())
 }

@@ -141,13 +141,15 @@ struct Flags {
     /// nodes in one folder are one run.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Keep the database in the node's folder, and not in memory (new: keep backups)
+    /// Keep the database in the node's folder, so that it may be larger than the memory (new: keep backups)
     ///
-    /// A process that starts again executes nothing a second time. A folder can be used with and without it
-    /// in turn. The database may still have 1 GiB at most, and while a snapshot is sent to another node or a
-    /// file is loaded, it is whole in memory.
-    #[arg(long)]
+    /// A process that starts again executes nothing a second time. A file that is loaded is whole in memory
+    /// meanwhile. A folder can be used in both forms in turn. The database may have 64 GiB.
+    #[arg(long, overrides_with = "memory")]
     on_disk: bool,
+    /// Keep the database in memory (the default): snapshot and log are on disk
+    #[arg(long, overrides_with = "on_disk")]
+    memory: bool,
     /// Say on stderr what happens between nodes
     #[arg(short, long)]
     verbose: bool,

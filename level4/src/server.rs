@@ -255,6 +255,7 @@ fn interface(
         addresses: Arc::new(addresses),
         kept: Arc::new(Kept {
             folder: folder.display().to_string(),
+            on_disk: settings.on_disk,
             heartbeat: settings.heartbeat,
             election: settings.election,
         }),

@@ -267,8 +267,15 @@ fn a_damaged_database_on_disk_is_rebuilt_or_refused() {
     }
     assert_eq!((started, refused), (15, 60));
     // The pages are read into memory as well as used where they are, and back again.
-    for arguments in [&[][..], &["--on-disk"], &[], &["--on-disk"]] {
+    for (arguments, place) in [
+        (&[][..], ":memory:"),
+        (&["--memory", "--on-disk"], "/database/pages"),
+        (&["--on-disk", "--memory"], ":memory:"),
+        (&["--on-disk"], "/database/pages"),
+    ] {
         let mut node = Node::start_with(&original, "127.0.0.1:0", arguments);
+        let path = node.get("/status?key=store.sqlite3.path");
+        assert!(path.trim().ends_with(&format!("{place}\"")), "{path}");
         assert!(node.sql("SELECT sum(a) FROM t").ends_with("\n6\n"));
         node.sql("UPDATE u SET a = zeroblob(70000)");
         let (status, saved) = node.request("POST", "/snapshot", "", b"").unwrap();

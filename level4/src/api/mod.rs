@@ -77,6 +77,8 @@ pub struct Api {
 pub struct Kept {
     /// Its folder.
     pub folder: String,
+    /// The database is there, and not in memory.
+    pub on_disk: bool,
     /// The leader's heartbeat.
     pub heartbeat: Duration,
     /// Silence after which the leader is doubted.

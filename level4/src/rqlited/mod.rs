@@ -122,6 +122,8 @@ fn settings(given: &Given) -> Result<Settings, RefusedFlag> {
         auto_restore: config(given, "auto-restore", RestoreConfig::load)?,
         cdc: cdc(given)?,
         queue: queue(given)?,
+        // As there.
+        on_disk: true,
         ..usual
     })
 }

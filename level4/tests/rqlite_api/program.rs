@@ -111,6 +111,9 @@ fn three_nodes_that_expect_each_other_found_one_cluster() {
     assert_eq!(all["n0"]["addr"], ports[0].as_str(), "{all}");
     let id = nodes[1].get("/status?key=store");
     assert_eq!(id["node_id"], "n1", "{id}");
+    let path = nodes[1].get("/status?key=store.sqlite3.path");
+    let path = path.as_str().unwrap_or_default();
+    assert!(path.ends_with("/database/pages"), "{path}");
     // One that leaves is no member any more, and one that is removed ends.
     nodes[0].terminate();
     eventually(|| {

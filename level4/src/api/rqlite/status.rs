@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::cluster::json_reply_as;
 use super::super::params::{Parameters, flag};
-use super::super::{Api, ApiError, NOT_READ, answer};
+use super::super::{Api, ApiError, Kept, NOT_READ, answer};
 use super::queue;
 use crate::backup::Backups;
 use crate::cdc::Sender;
@@ -139,7 +139,7 @@ fn store(api: &Api, status: &Status, size: Option<usize>) -> Json {
         "trailing_logs": SNAPSHOT_KEEP,
         "db_conf": { "fk_constraints": "enabled" },
         "raft": raft(api, status),
-        "sqlite3": sqlite(size),
+        "sqlite3": sqlite(&api.kept, size),
     })
 }
 
@@ -172,15 +172,18 @@ fn raft(api: &Api, status: &Status) -> Json {
     })
 }
 
-/// The database is in memory; snapshot and log beside it are what is on disk. `size` in bytes.
-fn sqlite(size: Option<usize>) -> Json {
+/// Where the database is, and how large, in bytes. What the engine is told of its disk is the same for both forms:
+/// it has none.
+fn sqlite(kept: &Kept, size: Option<usize>) -> Json {
+    let pages = || format!("{}/database/pages", kept.folder);
+    let path = kept.on_disk.then(pages);
     let pragmas = json!({
         "synchronous": "0",
         "journal_mode": "delete",
         "foreign_keys": "1",
     });
     json!({
-        "path": ":memory:",
+        "path": path.as_deref().unwrap_or(":memory:"),
         "version": sqlite_version(),
         "size": size,
         "db_size": size,
