@@ -131,13 +131,11 @@ impl Arrival {
         known.extend_from_slice(data);
         let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         self.begin = state_begins(&known, self.size).map_err(malformed)?;
-        match self.begin {
-            Some(begin) => self.split(begin, &known),
-            None => {
-                self.head = known;
-                Ok(())
-            }
+        if let Some(begin) = self.begin {
+            return self.split(begin, &known);
         }
+        self.head = known;
+        Ok(())
     }
 
     /// More bytes, of which those before `begin` belong to the head.
