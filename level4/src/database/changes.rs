@@ -22,7 +22,7 @@ use super::engine::pages::{Slot, write_at};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::ids::{Index, NodeId, Term};
 
-const MAGIC: &[u8; 8] = b"L4CHNG\x00\x02";
+const MAGIC: &[u8; 8] = b"L4CHNG\x00\x03";
 const BOOT: usize = 36;
 const HEADER: usize = 8 + 4 * 8 + BOOT + 4;
 const RECORD_HEADER: usize = 12;

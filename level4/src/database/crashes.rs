@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, Snapshot};
 
 use super::Database;
+use super::capture::{Capturing, Wanted};
 use super::changes::Boot;
 use super::engine::pages::{PAGE, death};
 use crate::consensus::{Apply, Members};
@@ -38,6 +39,15 @@ fn loadable() -> Bytes {
     database.view().to_vec().unwrap().into()
 }
 
+/// Changes are kept; of large ones some have no room.
+fn wanted(size: u32) -> Wanted {
+    Wanted {
+        row_ids_only: size.is_multiple_of(2),
+        table_filter: None,
+        limit: 70_000 + u64::from(size),
+    }
+}
+
 fn command(kind: u8, size: u32) -> Command {
     match kind {
         0..4 => shell(format!(
@@ -50,6 +60,13 @@ fn command(kind: u8, size: u32) -> Command {
         5 => shell(format!("DELETE FROM t WHERE length(b) > {size}")),
         6 => shell("VACUUM; CREATE INDEX IF NOT EXISTS i ON t (b)".to_owned()),
         7 => Command::Load(loadable()),
+        10 => Command::Capture(Capturing::On(wanted(size)).encode().into()),
+        11 => Command::Capture(
+            Capturing::Delivered(Index::new(u64::from(size) % 30))
+                .encode()
+                .into(),
+        ),
+        12 => Command::Capture(Capturing::Off.encode().into()),
         _ => shell("not SQL".to_owned()),
     }
 }
@@ -207,7 +224,8 @@ fn states(entries: &[Entry]) -> BTreeMap<Index, Bytes> {
 }
 
 fn commands() -> impl Strategy<Value = Vec<(u8, u32)>> {
-    prop::collection::vec((0..10u8, 1..20_000u32), 4..28)
+    let kind = prop_oneof![4 => 0..10u8, 1 => 10..13u8];
+    prop::collection::vec((kind, 1..20_000u32), 4..28)
 }
 
 proptest! {

@@ -143,7 +143,7 @@ impl Shelf {
     /// If it is not the one that is kept.
     pub fn whole(shelf: Option<&Self>, state: &[u8]) -> io::Result<Option<(Vec<u8>, View)>> {
         let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (budget, _, file) = super::parts(state).map_err(malformed)?;
+        let (budget, .., file) = super::parts(state).map_err(malformed)?;
         let Some(map) = Map::read(file) else {
             return Ok(None);
         };

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::disk::{Shelf, append_map};
 use super::engine::image::Image;
 use super::engine::pages::PAGE;
-use super::parts;
+use super::{FIRST_BYTES, file_begins, parts};
+use crate::codec::Malformed;
 use crate::ids::Index;
 
-/// What stands before the file in a database's state is shorter than this, bytes.
-const HEAD: usize = 64;
+/// What stands before the file in a database's state is shorter than this, bytes: changes that nobody has been told
+/// yet may be up to half of it.
+const HEAD_LIMIT: u64 = 2 << 30;
 
 /// A database's state that is coming in, piece by piece.
 #[derive(Debug)]
@@ -78,6 +80,10 @@ impl Landed {
     }
 }
 
+fn malformed(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 impl Landing {
     /// Nothing has come of the snapshot at `index`.
     pub fn new(shelf: Arc<Shelf>, index: Index) -> Self {
@@ -106,15 +112,21 @@ impl Landing {
             return Ok(());
         }
         self.head.extend_from_slice(bytes);
-        if self.head.len() >= HEAD {
+        if self.head.len() < FIRST_BYTES {
+            return Ok(());
+        }
+        let begins = file_begins(&self.head).map_err(malformed)?;
+        if begins > HEAD_LIMIT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if begins <= self.head.len() as u64 {
             self.open()?;
         }
         Ok(())
     }
 
-    /// The beginning is here.
+    /// All that stands before the file is here.
     fn open(&mut self) -> io::Result<()> {
-        let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let (.., file) = parts(&self.head).map_err(malformed)?;
         let at = self.head.len() - file.len();
         let image = Image::default().write_to(self.shelf.store(), None);

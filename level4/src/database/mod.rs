@@ -373,6 +373,24 @@ fn parts(state: &[u8]) -> Result<Parts<'_>, Malformed> {
     Ok((budget, is_foreign, capture, rest))
 }
 
+/// So many bytes of a snapshot, if it has them, say where the file begins in it.
+const FIRST_BYTES: usize = 64;
+
+/// Where the file begins in a snapshot of which these are the first bytes.
+fn file_begins(first: &[u8]) -> Result<u64, Malformed> {
+    let mut reader = Reader::new(first);
+    Budget::decode(&mut reader)?;
+    let mut rest = reader.rest();
+    rest = rest.strip_prefix(&[FOREIGN]).unwrap_or(rest);
+    let mut waiting = 0;
+    if let Some(after) = rest.strip_prefix(&[CAPTURE]) {
+        let mut reader = Reader::new(after);
+        waiting = reader.uint()?;
+        rest = reader.rest();
+    }
+    Ok(waiting.saturating_add((first.len() - rest.len()) as u64))
+}
+
 /// The database as of one moment, for snapshots.
 #[derive(Debug)]
 pub struct Content {

@@ -22,6 +22,12 @@ pub fn founding(node: NodeId) -> Apply {
 
 /// An entry with one request of that node's.
 pub fn entry_of(node: NodeId, index: u64, sql: &str) -> Entry {
+    let command = Command::Shell(Bytes::copy_from_slice(sql.as_bytes()));
+    entry_with(node, index, command)
+}
+
+/// An entry with this request.
+pub fn entry_with(node: NodeId, index: u64, command: Command) -> Entry {
     let id = RequestId {
         node,
         incarnation: Incarnation::new(1),
@@ -31,7 +37,7 @@ pub fn entry_of(node: NodeId, index: u64, sql: &str) -> Entry {
         id,
         floor: index,
         key: None,
-        command: Command::Shell(Bytes::copy_from_slice(sql.as_bytes())),
+        command,
     };
     let batch = Batch {
         time_ms: index,

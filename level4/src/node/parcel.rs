@@ -203,13 +203,15 @@ pub fn keep(shelf: Option<&Shelf>, snapshot: &Snapshot) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NODE, entry, founding, step};
+    use super::super::fixture::{NODE, entry, entry_with, founding, step};
     use super::*;
     use crate::consensus::Apply;
+    use crate::database::capture::{Capturing, Wanted};
     use crate::database::{Database, death};
     use crate::ids::Term;
     use crate::log::snapshot::assemble;
     use crate::machine::{Machine, Saved as _};
+    use crate::message::Command;
     use proptest::prelude::*;
     use raft::eraftpb::{ConfState, Entry};
     use std::path::Path;
@@ -264,6 +266,14 @@ mod tests {
         assemble(at.index, at.term, conf_state, intake.finish().unwrap())
     }
 
+    fn everything() -> Wanted {
+        Wanted {
+            row_ids_only: false,
+            table_filter: None,
+            limit: 1 << 20,
+        }
+    }
+
     fn used(shelf: &Shelf) -> usize {
         let (free, all) = shelf.usage();
         all - free
@@ -311,7 +321,7 @@ mod tests {
         /// From memory or a file to a file, while both go on; and the receiver begins from it again.
         #[test]
         fn a_snapshot_goes_from_file_to_file(
-            from_memory: bool, rows in prop::collection::vec(1..9_000u32, 0..40),
+            from_memory: bool, told: bool, rows in prop::collection::vec(1..9_000u32, 0..40),
             lengths in prop::collection::vec(1..20_000u64, 1..5), broken_off in 0..200_000u64,
         ) {
             let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -326,9 +336,13 @@ mod tests {
             apply(&mut follower, &entry(2, sql));
             follower.commit().unwrap();
             apply(&mut leader, &entry(2, "CREATE TABLE t (a)"));
+            // Rows that nobody has been told of yet are part of the state.
+            let capture = if told { Capturing::Off } else { Capturing::On(everything()) };
+            let capture = Command::Capture(capture.encode().into());
+            apply(&mut leader, &entry_with(NODE, 3, capture));
             for (number, row) in rows.iter().enumerate() {
                 let sql = format!("INSERT INTO t VALUES (randomblob({row}))");
-                apply(&mut leader, &entry(3 + number as u64, &sql));
+                apply(&mut leader, &entry(4 + number as u64, &sql));
                 leader.commit().unwrap();
             }
             let draft = leader.draft();

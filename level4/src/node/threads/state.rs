@@ -294,6 +294,7 @@ mod tests {
     use super::super::super::fixture::{NODE, entry, founding, step};
     use super::super::super::trust::Trust;
     use super::*;
+    use crate::database::capture::Feed;
     use crate::database::{Cancel, ReadAnswer, death};
     use crate::statement::{Outcome, Statement, Statements, Value};
     use std::fs::File;
@@ -313,6 +314,7 @@ mod tests {
             trust: Trust::new(folder.to_owned(), None),
             _lock: File::create(folder.join("lock")).unwrap(),
             figures: Figures::default(),
+            feed: Feed::default(),
         })
     }
 
