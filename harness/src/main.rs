@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     octopus::sandbox::enable();
+    octopus::rootless::enable();
     let _watched = octopus::watcher::enable();
     harness::cli::main(std::env::args_os())
 }

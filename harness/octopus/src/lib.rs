@@ -70,6 +70,11 @@ mod network;
 mod nodes;
 mod process;
 pub mod random;
+#[cfg(target_os = "linux")]
+pub mod rootless;
+#[cfg(not(target_os = "linux"))]
+#[path = "rootless_elsewhere.rs"]
+pub mod rootless;
 pub mod sandbox;
 mod scripts;
 mod simulation;
@@ -88,7 +93,7 @@ pub use monkeys::{
     Stage, What,
 };
 pub use network::{
-    CHUNK_BYTES, Change, Deliverable, Device, Direction, DirectionTraffic, Down, Endpoint,
+    CHUNK_BYTES, Change, Deliverable, Device, Direction, DirectionTraffic, Down, Endpoint, Framing,
     LinkState, Moment, Network, NetworkConfig, NodeId, PacketRules, Pair, Passage, Passages, Pipe,
     Route, Step, SwitchConfig, Traffic, UNDER_DELAY, WAITING, Way, monotonic_ns, pairs,
 };

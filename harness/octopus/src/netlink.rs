@@ -1,7 +1,7 @@
 //! The few messages of rtnetlink(7) by which a new network namespace gets its devices going: raise
-//! one, give it an address.
+//! one, give it an address, make a pair of them.
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, os::fd::RawFd};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
@@ -19,6 +19,20 @@ const CREATE: u16 = 0x400;
 const ERROR: u16 = 2;
 /// `IFF_UP`.
 const UP: u32 = 1;
+/// `IFF_NOARP`: neighbours are not asked for.
+const WITHOUT_NEIGHBOURS: u32 = 0x80;
+/// `NLM_F_EXCL`: not if it is there already.
+const NEW_ONLY: u16 = 0x200;
+/// `IFLA_ADDRESS` and `IFLA_IFNAME`.
+const LINK_HARDWARE: u16 = 1;
+const LINK_NAME: u16 = 3;
+/// `IFLA_LINKINFO`, and in it `IFLA_INFO_KIND` and `IFLA_INFO_DATA`; in that `VETH_INFO_PEER`.
+const LINK_INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const INFO_PEER: u16 = 1;
+/// `IFLA_NET_NS_FD`.
+const LINK_NAMESPACE: u16 = 28;
 /// `IFLA_MTU`.
 const LINK_MTU: u16 = 4;
 /// `IFLA_TXQLEN`.
@@ -35,15 +49,36 @@ const HEADER_BYTES: usize = 16;
 /// The loopback device, which is the first of its namespace.
 pub(crate) const LOOPBACK: u32 = 1;
 
+/// Two virtual Ethernet devices: what one sends, the other receives.
+pub(crate) struct VirtualPair<'a> {
+    /// Name and hardware address of the one in our network namespace.
+    pub here: (&'a str, [u8; 6]),
+    /// The same of the other.
+    pub there: (&'a str, [u8; 6]),
+    /// The descriptor of the other's network namespace.
+    pub namespace: RawFd,
+}
+
 /// Raises a device.
 pub(crate) fn raise(device: u32) -> io::Result<()> {
-    request(&link_message(device, &[]))
+    request(&link_message(device, UP, &[]))
+}
+
+/// Raises a device that never asks for neighbours, with a largest packet, in bytes.
+pub(crate) fn raise_alone(device: u32, mtu: u32) -> io::Result<()> {
+    let flags = UP | WITHOUT_NEIGHBOURS;
+    request(&link_message(device, flags, &[(LINK_MTU, mtu)]))
+}
+
+/// Makes a pair of devices.
+pub(crate) fn add_pair(pair: &VirtualPair<'_>) -> io::Result<()> {
+    request(&pair_message(pair))
 }
 
 /// Raises a device with a largest packet, in bytes, and a queue of so many packets.
 pub(crate) fn raise_with(device: u32, mtu: u32, queue: u32) -> io::Result<()> {
     let attributes = [(LINK_MTU, mtu), (LINK_QUEUE, queue)];
-    request(&link_message(device, &attributes))
+    request(&link_message(device, UP, &attributes))
 }
 
 /// Gives a device an address in a network of so many leading bits; all of that network is then reached
@@ -61,17 +96,40 @@ fn request(message: &[u8]) -> io::Result<()> {
     judge(&answer[..length])
 }
 
-fn link_message(device: u32, attributes: &[(u16, u32)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    // ifinfomsg: family and padding, type, index, flags, which flags are meant.
-    body.extend([0; 4]);
-    for word in [device, UP, UP] {
-        body.extend(word.to_ne_bytes());
-    }
+fn link_message(device: u32, flags: u32, attributes: &[(u16, u32)]) -> Vec<u8> {
+    let mut body = about_link(device, flags);
     for (name, value) in attributes {
         attribute(&mut body, *name, &value.to_ne_bytes());
     }
     message(NEW_LINK, 0, &body)
+}
+
+/// `ifinfomsg`: family and padding, type, index, flags, which flags are meant.
+fn about_link(device: u32, flags: u32) -> Vec<u8> {
+    let mut body = vec![0; 4];
+    for word in [device, flags, flags] {
+        body.extend(word.to_ne_bytes());
+    }
+    body
+}
+
+fn pair_message(pair: &VirtualPair<'_>) -> Vec<u8> {
+    let named = |(name, hardware): (&str, [u8; 6])| {
+        let mut body = about_link(0, 0);
+        attribute(&mut body, LINK_NAME, &[name.as_bytes(), b"\0"].concat());
+        attribute(&mut body, LINK_HARDWARE, &hardware);
+        body
+    };
+    let mut peer = named(pair.there);
+    attribute(&mut peer, LINK_NAMESPACE, &pair.namespace.to_ne_bytes());
+    let mut data = Vec::new();
+    attribute(&mut data, INFO_PEER, &peer);
+    let mut info = Vec::new();
+    attribute(&mut info, INFO_KIND, b"veth");
+    attribute(&mut info, INFO_DATA, &data);
+    let mut body = named(pair.here);
+    attribute(&mut body, LINK_INFO, &info);
+    message(NEW_LINK, CREATE | NEW_ONLY, &body)
 }
 
 fn address_message(device: u32, address: IpAddr, bits: u8) -> Vec<u8> {
@@ -134,10 +192,16 @@ mod tests {
 
     #[test]
     fn messages_are_as_long_as_they_say() {
-        let plain = link_message(LOOPBACK, &[]);
+        let plain = link_message(LOOPBACK, UP, &[]);
         assert_eq!((told_length(&plain), plain.len()), (32, 32));
-        let with = link_message(7, &[(LINK_MTU, 1500), (LINK_QUEUE, 10)]);
+        let with = link_message(7, UP, &[(LINK_MTU, 1500), (LINK_QUEUE, 10)]);
         assert_eq!((told_length(&with), with.len()), (48, 48));
+        let pair = pair_message(&VirtualPair {
+            here: ("one", [2; 6]),
+            there: ("other", [3; 6]),
+            namespace: 5,
+        });
+        assert_eq!(told_length(&pair), pair.len());
         for address in ["10.77.0.10", "fd77::10"] {
             let message = address_message(2, address.parse().unwrap(), 24);
             assert_eq!(told_length(&message), message.len(), "{address}");

@@ -181,7 +181,7 @@ fn watch(
         Err(error) => format!("was lost: {error}"),
     };
     let is_done = in_time && status.as_ref().is_ok_and(ExitStatus::success);
-    let last = last.map_or_else(String::new, |line| format!(": {line}"));
+    let last = last.map_or_else(String::new, |line| format!(": {}", line.trim()));
     (format!("script {name} {how}{last}"), is_done)
 }
 

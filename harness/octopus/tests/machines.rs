@@ -19,6 +19,9 @@ use octopus::{
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Tells the tests that they are the ones without TUN devices.
+const WITHOUT_TUN: &str = "OCTOPUS_TEST_WITHOUT_TUN";
+
 /// Two nodes that do nothing, on links that keep the state of their start; none where that is not permitted.
 fn two_machines(settings: MachineSettings) -> Option<(Octopus, WorkDir)> {
     two_machines_and_clients(settings, false)
@@ -341,4 +344,29 @@ fn a_node_of_several_processes_lives_and_dies_as_one() {
     octopus.nodes().revive(&[0]).unwrap();
     wait_for(2);
     octopus.stop().unwrap();
+}
+
+/// All tests of this file once more, in a process that sees no TUN device.
+#[test]
+fn all_this_holds_without_tun_devices() {
+    if std::env::var_os(WITHOUT_TUN).is_some() {
+        return;
+    }
+    let hidden = "[ ! -e /dev/net ] || mount -t tmpfs none /dev/net";
+    let apart = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]);
+        command.arg(std::env::current_exe().unwrap());
+        command.env(WITHOUT_TUN, "1").output()
+    };
+    match apart(hidden) {
+        Ok(tried) if tried.status.success() => {}
+        other => return eprintln!("SKIPPED: /dev/net cannot be hidden: {other:?}"),
+    }
+    let run = apart(&format!("{hidden} && exec \"$0\" --nocapture")).unwrap();
+    let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    for line in said.lines().filter(|line| line.contains("SKIPPED")) {
+        eprintln!("{line}");
+    }
 }

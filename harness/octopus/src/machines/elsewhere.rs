@@ -5,6 +5,16 @@ use std::{convert::Infallible, io, path::Path};
 use super::{MachineSettings, address::MachineAddress};
 use crate::{error::Error, network::Device};
 
+/// What machines are joined to the network by; there is nothing on this system.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DeviceKind {}
+
+impl DeviceKind {
+    pub fn find(_: &MachineSettings) -> Result<Self, Error> {
+        Err(Error::NoMachines("they need Linux".to_owned()))
+    }
+}
+
 /// A machine; there is none on this system.
 #[derive(Debug)]
 pub struct Machine(Infallible);
@@ -14,8 +24,9 @@ impl Machine {
         _: MachineAddress,
         _: &Path,
         _: &MachineSettings,
+        kind: DeviceKind,
     ) -> Result<(Self, Device), Error> {
-        Err(Error::NoMachines("they need Linux".to_owned()))
+        match kind {}
     }
 
     /// Its name and addresses.

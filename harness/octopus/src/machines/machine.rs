@@ -15,14 +15,43 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-use super::{MachineSettings, address::MachineAddress, clock, tun};
+use super::{MachineSettings, address::MachineAddress, clock, tun, veth};
 use crate::{
     error::{Doing, Error},
     netlink,
-    network::Device,
+    network::{Device, Framing},
 };
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// What machines are joined to the network by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeviceKind {
+    Tun,
+    /// Where there are no TUN devices.
+    Veth,
+}
+
+impl DeviceKind {
+    /// The one that can be had here.
+    pub fn find(settings: &MachineSettings) -> Result<Self, Error> {
+        match tun::check() {
+            Ok(()) => Ok(Self::Tun),
+            Err(error) if settings.offload => Err(Error::NoMachines(format!(
+                "packets of 64 KiB (offload) need a TUN device (/dev/net/tun: {error})"
+            ))),
+            Err(_) => Ok(Self::Veth),
+        }
+    }
+
+    fn framing(self, settings: &MachineSettings) -> Framing {
+        match self {
+            Self::Tun if settings.offload => Framing::Offload,
+            Self::Tun => Framing::Plain,
+            Self::Veth => Framing::Ethernet,
+        }
+    }
+}
 
 /// A machine. Dropping it ends its thread; what runs on it keeps its namespaces.
 #[derive(Debug)]
@@ -35,14 +64,15 @@ pub struct Machine {
 
 impl Machine {
     /// Makes a machine whose `/etc/hosts` is the file `hosts`, and the device at which the network carries
-    /// its packets.
+    /// its packets, of this kind.
     ///
     /// # Errors
-    /// No right to make namespaces, or no TUN devices.
+    /// No right to make namespaces or devices.
     pub(super) fn new(
         address: MachineAddress,
         hosts: &Path,
         settings: &MachineSettings,
+        kind: DeviceKind,
     ) -> Result<(Self, Device), Error> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (told, tells) = mpsc::channel();
@@ -52,7 +82,7 @@ impl Machine {
             .name(format!("machine {name}"))
             .spawn(move || {
                 let (address, hosts, settings) = here;
-                let made = enter_new(&address, &hosts, &settings);
+                let made = enter_new(&address, &hosts, &settings, kind);
                 let failed = made.is_err();
                 // The one who asked waits for this.
                 let _told = told.send(made);
@@ -72,11 +102,7 @@ impl Machine {
         let device = Device {
             packets: device,
             addresses: address.all().to_vec(),
-            header_bytes: if settings.offload {
-                tun::HEADER_BYTES
-            } else {
-                0
-            },
+            framing: kind.framing(settings),
         };
         let machine = Self {
             address,
@@ -146,11 +172,12 @@ fn enter_new(
     address: &MachineAddress,
     hosts: &Path,
     settings: &MachineSettings,
+    kind: DeviceKind,
 ) -> Result<(OwnedFd, OwnedFd), Error> {
     unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS).map_err(
         |error| {
             Error::NoMachines(format!(
-                "a network namespace is not permitted ({error}): run it as root, or behind `unshare -Ur`"
+                "a network namespace is not permitted ({error}): run it as root"
             ))
         },
     )?;
@@ -166,16 +193,22 @@ fn enter_new(
     let _name_stays = rustix::system::sethostname(name.as_bytes());
     netlink::raise(netlink::LOOPBACK)
         .doing(|| format!("cannot raise the loopback device of {name}"))?;
-    let device = tun::open(address, settings.mtu, settings.offload).map_err(|error| {
-        Error::NoMachines(format!("no TUN device for {name} (/dev/net/tun: {error})"))
-    })?;
+    let device = match kind {
+        DeviceKind::Tun => tun::open(address, settings.mtu, settings.offload).map_err(|error| {
+            format!("no TUN device for {name} (/dev/net/tun: {error})")
+        }),
+        DeviceKind::Veth => veth::open(address, settings.mtu).map_err(|error| {
+            format!("/dev/net/tun cannot be opened, and virtual Ethernet for {name} cannot be had ({error})")
+        }),
+    };
+    let device = device.map_err(Error::NoMachines)?;
     let network = fs::File::open("/proc/thread-self/ns/net")
         .doing(|| format!("cannot find the network namespace of {name}"))?;
     Ok((device, network.into()))
 }
 
 #[expect(unsafe_code, reason = "unshare(2) is unsafe for tables of files")]
-pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: `CLONE_FILES` is not among the flags, so no thread loses sight of a file.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }

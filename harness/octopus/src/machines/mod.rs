@@ -2,8 +2,9 @@
 //! unmodified programs use any ports and any protocol over IP, and whose only way out is the network's
 //! switch.
 //!
-//! A machine is a set of Linux namespaces ([`machine`]), with a TUN device (`tun`) whose other end
-//! [`Network`](crate::Network) holds. Nothing outside is changed, nothing outside can be reached.
+//! A machine is a set of Linux namespaces ([`machine`]), with a TUN device (`tun`), or where there is none one end of
+//! a pair of virtual Ethernet devices (`veth`), whose other end [`Network`](crate::Network) holds. Nothing outside is
+//! changed, nothing outside can be reached.
 
 mod address;
 #[cfg(target_os = "linux")]
@@ -15,11 +16,15 @@ mod machine;
 mod machine;
 #[cfg(target_os = "linux")]
 mod tun;
+#[cfg(target_os = "linux")]
+mod veth;
 
 use std::{fs, path::Path, sync::Arc};
 
 pub use address::{MOST_MACHINES, MachineAddress};
 pub use machine::Machine;
+#[cfg(target_os = "linux")]
+pub(crate) use machine::unshare;
 
 use crate::{
     error::{Doing, Error},
@@ -74,12 +79,13 @@ impl Machines {
                 "there are addresses for {MOST_MACHINES} nodes, not {nodes}"
             )));
         }
+        let kind = machine::DeviceKind::find(settings)?;
         let hosts = folder.join("hosts");
         fs::write(&hosts, address::hosts(nodes))
             .doing(|| format!("cannot write {}", hosts.display()))?;
         let mut devices = Vec::new();
         let mut machine = |address| {
-            let (machine, device) = Machine::new(address, &hosts, settings)?;
+            let (machine, device) = Machine::new(address, &hosts, settings, kind)?;
             devices.push(device);
             Ok(Arc::new(machine))
         };

@@ -11,7 +11,10 @@ use rustix::{
 use super::address::{BITS_V4, BITS_V6, MachineAddress};
 use crate::netlink;
 
-const NAME: &[u8; 5] = b"node\0";
+/// The name of each machine's device.
+pub(super) const NAME: &str = "node";
+
+const DRIVER: &str = "/dev/net/tun";
 
 /// `TUNSETIFF`.
 const SET_DEVICE: u32 = 0x4004_54ca;
@@ -23,9 +26,6 @@ const PACKETS: u16 = 0x1001;
 const WITH_HEADER: u16 = 0x4000;
 /// `TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6`: checksums and segments may be left to whoever is last.
 const OFFLOAD: usize = 1 | 2 | 4;
-/// Bytes of that header (`virtio_net_hdr`).
-pub(super) const HEADER_BYTES: usize = 10;
-
 /// Packets that wait for the switch, before the kernel drops more of them.
 const QUEUE: u32 = 4096;
 
@@ -37,32 +37,50 @@ struct Request {
     rest: [u8; 22],
 }
 
+/// Whether devices can be had at all.
+///
+/// # Errors
+/// `/dev/net/tun` is missing or closed to us.
+pub(super) fn check() -> io::Result<()> {
+    open_driver().map(|_| ())
+}
+
+fn open_driver() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(DRIVER, flags, Mode::empty())?)
+}
+
 /// Opens the only device of this thread's network namespace, and gives it its addresses. Without IPv6 in
 /// the kernel there is only the first.
 ///
 /// # Errors
 /// `/dev/net/tun` is missing or closed to us, or the namespace is not ours.
 pub(super) fn open(address: &MachineAddress, mtu: u32, offload: bool) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let device = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
+    let device = open_driver()?;
     let mut request = Request {
         name: [0; 16],
         flags: PACKETS | if offload { WITH_HEADER } else { 0 },
         rest: [0; 22],
     };
-    request.name[..NAME.len()].copy_from_slice(NAME);
+    request.name[..NAME.len()].copy_from_slice(NAME.as_bytes());
     set_device(&device, &mut request)?;
     if offload {
         set_offload(&device)?;
     }
     let kind = rustix::net::SocketType::DGRAM;
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, kind, None)?;
-    let index = rustix::net::netdevice::name_to_index(&socket, "node")?;
+    let index = rustix::net::netdevice::name_to_index(&socket, NAME)?;
     netlink::raise_with(index, mtu, QUEUE)?;
+    give_addresses(index, address)?;
+    Ok(device)
+}
+
+/// Gives a device both addresses of its machine.
+pub(super) fn give_addresses(index: u32, address: &MachineAddress) -> io::Result<()> {
     netlink::add_address(index, address.v4.into(), BITS_V4)?;
     // Smaller packets than IPv6 has, or a kernel without it.
     let _no_ipv6 = netlink::add_address(index, address.v6.into(), BITS_V6);
-    Ok(device)
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "an ioctl is as safe as its types are right")]

@@ -29,7 +29,7 @@ pub use config::{NetworkConfig, Route};
 pub use counters::{DirectionTraffic, Traffic};
 pub use handle::Network;
 pub use link::{Change, Direction, LinkState, Moment, NodeId, Pair, pairs};
-pub use packets::{Device, Down, PacketRules, SwitchConfig};
+pub use packets::{Device, Down, Framing, PacketRules, SwitchConfig};
 pub use passage::{Passage, Passages, Step, Way, monotonic_ns};
 pub use pipe::{CHUNK_BYTES, Deliverable, Pipe, UNDER_DELAY, WAITING};
 pub use socket::Endpoint;

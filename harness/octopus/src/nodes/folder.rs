@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, ffi::OsString, fs, io, os::unix::fs::lchown, path::Path};
 
 use super::{disk::BALLAST, plan::NodePlan};
+use crate::rootless;
 
 /// What stays in the folder when it is emptied.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub(super) fn lay_out(plan: &NodePlan) -> io::Result<()> {
         }
         fs::write(path, &file.text)?;
     }
-    plan.owner.map_or(Ok(()), |owner| give(&plan.folder, owner))
+    // Who is only called so has what is ours.
+    let owner = plan.owner.filter(|&owner| rootless::is_mapped(owner));
+    owner.map_or(Ok(()), |owner| give(&plan.folder, owner))
 }
 
 /// Removes everything but what is kept.

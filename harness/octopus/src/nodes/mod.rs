@@ -15,7 +15,6 @@ mod tests;
 
 use std::{
     io,
-    os::unix::process::CommandExt,
     path::Path,
     process::{Command, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -26,6 +25,7 @@ use crate::{
     events::NodeNow,
     network::NodeId,
     process::{self, ProcessGroup, Signal},
+    rootless,
     sandbox::Cgroup,
 };
 
@@ -371,7 +371,7 @@ impl Nodes {
             .stdout(writer.try_clone()?)
             .stderr(writer);
         if let Some(user) = spec.user {
-            command.uid(user).gid(user);
+            rootless::run_as(&mut command, user);
         }
         plan.limits.put_on(&mut command, of.group.as_ref())?;
         // The command holds our copies of the writing end: with them the reader would never see its

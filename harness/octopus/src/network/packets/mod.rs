@@ -12,5 +12,5 @@ mod refusal;
 mod rules;
 mod switch;
 
-pub use rules::{Device, Down, PacketRules, SwitchConfig};
+pub use rules::{Device, Down, Framing, PacketRules, SwitchConfig};
 pub(super) use switch::Switch;

@@ -41,6 +41,37 @@ impl Default for PacketRules {
     }
 }
 
+/// What is in front of each packet that is read or written, and passed on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing.
+    Plain,
+    /// What is left to be done to the packet (`virtio_net_hdr`).
+    Offload,
+    /// The header of Ethernet; all devices have the same address.
+    Ethernet,
+}
+
+impl Framing {
+    /// Bytes in front of each packet.
+    pub fn header_bytes(self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Offload => 10,
+            Self::Ethernet => 14,
+        }
+    }
+
+    /// The header of the network's own answer to a packet of the same protocol that had this one.
+    pub(super) fn answers(self, header: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ethernet => header.to_vec(),
+            // Nothing is left to be done.
+            Self::Plain | Self::Offload => vec![0; self.header_bytes()],
+        }
+    }
+}
+
 /// Where a machine's packets are read and written.
 #[derive(Debug)]
 pub struct Device {
@@ -48,8 +79,8 @@ pub struct Device {
     pub packets: OwnedFd,
     /// Packets to these addresses go there.
     pub addresses: Vec<IpAddr>,
-    /// Bytes in front of each packet, which are passed on with it.
-    pub header_bytes: usize,
+    /// What is in front of each packet.
+    pub framing: Framing,
 }
 
 /// What a network of machines is made of.

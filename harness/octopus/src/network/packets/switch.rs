@@ -138,7 +138,7 @@ impl Switch {
                 if self.links[link].era() != era {
                     continue;
                 }
-                let bytes = packet.bytes.len() - self.devices[packet.to].header_bytes;
+                let bytes = packet.bytes.len() - self.devices[packet.to].framing.header_bytes();
                 self.links[link].arrived(direction, bytes as u64);
                 self.count_arrival(link, direction, bytes);
             }
@@ -151,7 +151,8 @@ impl Switch {
         for _ in 0..TURN {
             match read(&self.devices[from].packets, &mut *buffer) {
                 Ok(length @ 1..) => self.take(from, &buffer[..length]),
-                Ok(0) | Err(Errno::AGAIN) => {
+                // A device goes down with its machine, and says so once.
+                Ok(0) | Err(Errno::AGAIN | Errno::NETDOWN) => {
                     self.ready[from] = false;
                     return Ok(());
                 }
@@ -164,8 +165,11 @@ impl Switch {
 
     /// Takes a packet, with its header, from a device.
     fn take(&mut self, from: usize, bytes: &[u8]) {
-        let header = self.devices[from].header_bytes;
-        let Some(packet) = bytes.get(header..).and_then(Packet::read) else {
+        let framing = self.devices[from].framing;
+        let parts = bytes.split_at_checked(framing.header_bytes());
+        let Some((header, packet)) =
+            parts.and_then(|(header, packet)| Some((header, Packet::read(packet)?)))
+        else {
             return;
         };
         // Neighbours are greeted by multicast, which goes nowhere.
@@ -195,7 +199,7 @@ impl Switch {
         let now = self.waiter.now();
         let refused = |answer: Option<Vec<u8>>, at, timers: &mut Timers<UnderWay>| {
             if let Some(answer) = answer {
-                let mut bytes = vec![0; header];
+                let mut bytes = framing.answers(header);
                 bytes.extend(answer);
                 timers.at(
                     at,
