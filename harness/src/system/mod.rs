@@ -28,7 +28,7 @@ use crate::solution;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Those that come along, by name.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("etcd", include_str!("../../systems/etcd.toml")),
     (
         "redis-sentinel",
@@ -36,6 +36,7 @@ const OWN: [(&str, &str); 5] = [
     ),
     ("postgresql", include_str!("../../systems/postgresql.toml")),
     ("nats", include_str!("../../systems/nats.toml")),
+    ("zookeeper", include_str!("../../systems/zookeeper.toml")),
     ("level4", include_str!("../../systems/level4.toml")),
 ];
 
@@ -70,7 +71,13 @@ impl System {
         let mut programs = BTreeMap::new();
         let mut lacking = Vec::new();
         for program in description.programs() {
-            match find_program(program) {
+            let is_file = program.contains('/') && description.packages.contains_key(program);
+            let found = if is_file {
+                find_file(program)
+            } else {
+                find_program(program)
+            };
+            match found {
                 Ok(path) => {
                     programs.insert(program.to_owned(), path);
                 }
@@ -141,6 +148,12 @@ fn find_program(name: &str) -> Result<PathBuf> {
     paths.find(|path| path.is_file()).map_or(found, Ok)
 }
 
+/// What a package has that is no program, such as a library, by its path.
+fn find_file(path: &str) -> Result<PathBuf> {
+    ensure!(Path::new(path).is_file(), "{path}: no such file");
+    Ok(path.into())
+}
+
 /// Where Debian has the programs of each version of PostgreSQL, the newest first.
 fn of_versions() -> Vec<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
@@ -181,13 +194,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
         let text = "about = 'x'\nnodes = 2\n[packages]\nno-such-program = 'some-package'\n\
+                    '/no/such/library' = 'its-package'\n'/proc/version' = 'another'\n\
                     [[process]]\ncommand = ['no-such-program']\n";
         fs::write(&path, text).unwrap();
         let lacking = System::find(path.to_str().unwrap(), &[])
             .unwrap_err()
             .to_string();
         assert!(
-            lacking.contains("apt-get install some-package"),
+            lacking.contains("apt-get install its-package some-package"),
             "{lacking}"
         );
     }

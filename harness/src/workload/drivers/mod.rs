@@ -6,6 +6,7 @@ mod nats;
 mod postgres;
 mod redis;
 mod rqlite;
+mod zookeeper;
 
 use std::{
     io,
@@ -53,6 +54,8 @@ pub enum DriverKind {
     Postgres,
     /// NATS' text protocol, with JetStream.
     Nats,
+    /// ZooKeeper's protocol.
+    ZooKeeper,
 }
 
 /// How clients ask.
@@ -77,6 +80,7 @@ impl DriverKind {
             Self::Rqlite => kind != Kind::Queue,
             Self::Postgres => true,
             Self::Nats => kind == Kind::Queue,
+            Self::ZooKeeper => !matches!(kind, Kind::Bank | Kind::Transactions),
         }
     }
 
@@ -87,6 +91,7 @@ impl DriverKind {
             Self::Rqlite => Box::new(rqlite::Rqlite::new(manner)),
             Self::Postgres => Box::new(postgres::Postgres::new(manner)),
             Self::Nats => Box::new(nats::Nats::new(manner)),
+            Self::ZooKeeper => Box::new(zookeeper::ZooKeeper::new(manner)),
         }
     }
 }
