@@ -268,7 +268,8 @@ fn named_command(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), command.to_owned()))
 }
 
-fn what(monkey: Monkey) -> &'static str {
+/// What a monkey does, in a line.
+pub fn what(monkey: Monkey) -> &'static str {
     match monkey {
         Monkey::Latency => "Links get new latencies",
         Monkey::Jitter => "Links get new jitters",

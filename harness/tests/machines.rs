@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread,
@@ -234,6 +235,48 @@ fn machines_know_each_other_by_name_and_number() {
     }
 }
 
+/// Who is not root makes machines all the same, and programs that refuse to be root find that they are not.
+#[test]
+fn nobody_needs_to_be_root() {
+    let Some(bed) = Bed::new() else { return };
+    let system = "about = 'x'\nnodes = 2\nuser = 1234\n[[process]]\ncommand = ['sh', '-c', \
+                  'echo I am $(id -u) at $(hostname); cat conf; while :; do sleep 0.1; done']\n\
+                  [[file]]\npath = 'conf'\ntext = 'mine: {ip}'\n";
+    fs::write(bed.path("x.toml"), system).unwrap();
+    let harness = bed.path("harness");
+    fs::copy(env!("CARGO_BIN_EXE_harness"), &harness).unwrap();
+    let asked = r#"echo '{"process":0,"type":"invoke","f":"read","key":1,"time":1}
+                 {"process":0,"type":"ok","f":"read","key":1,"time":2}'"#;
+    let words = "\"$0\" --no-history network --system x.toml --monkeys none --duration 500ms --plain \
+                 --workload-command \"$1\"";
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let mut command = Command::new("setpriv");
+    command
+        .args(nobody)
+        .args(["sh", "-c", words])
+        .arg(&harness)
+        .arg(asked)
+        .current_dir(bed.folder.path())
+        .env("TMPDIR", bed.path("tmp"))
+        .env("HOME", bed.path("tmp"));
+    for (path, mode) in [(bed.folder.path(), 0o755), (&bed.path("tmp"), 0o777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let run = match command.output() {
+        Ok(run) => run,
+        Err(error) => return eprintln!("SKIPPED: no setpriv: {error}"),
+    };
+    let said = text(&run.stdout) + &text(&run.stderr);
+    if said.contains("setpriv:") || said.contains("not permitted here") {
+        return eprintln!("SKIPPED: {said}");
+    }
+    assert!(run.status.success(), "{said}");
+    for line in ["[node1] I am 1234 at node1", "[node0] mine: 10.77.0.10"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(bed.processes(), 0);
+}
+
 /// Judges what a program says that its clients saw.
 fn verdict_on(bed: &Bed, lines: &[&str]) -> (Option<i32>, String) {
     let script = format!("cat <<'END'\n{}\nEND\n", lines.join("\n"));
@@ -329,6 +372,8 @@ fn nodes_are_asked_to_end_wiped_and_lost_and_scripts_run() {
         "--quiet",
         "--events",
         "events",
+        "--report",
+        "page.html",
     ];
     let run = bed.run(&flags);
     let out = text(&run.stdout) + &text(&run.stderr);
@@ -337,6 +382,14 @@ fn nodes_are_asked_to_end_wiped_and_lost_and_scripts_run() {
         out.contains("script fail ended with exit status: 3"),
         "{out}"
     );
+    let page = fs::read_to_string(bed.path("page.html")).unwrap();
+    for words in [
+        "3 nodes (shells) on a network that was disturbed by hand.",
+        "Right: what the clients were answered",
+        "Nodes are killed, lose their files",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
     let events = fs::read_to_string(bed.path("events")).unwrap();
     let events: Vec<Value> = events
         .lines()
@@ -408,6 +461,8 @@ fn set_up_errors_say_what_is_wrong() {
     .unwrap();
     fs::write(bed.path("scripts"), "1 s script script grow runs\n").unwrap();
     fs::write(bed.path("x.toml"), "about = 'x'\ncolour = 1\n").unwrap();
+    let queue = "about = 'x'\ndriver = 'nats'\n[[process]]\ncommand = ['true']\n";
+    fs::write(bed.path("queue.toml"), queue).unwrap();
     for (flags, words) in [
         (&["--loss", "0.1", "--", "true"][..], "--machines"),
         (&["--machines", "--loss", "2", "--", "true"], "from 0 to 1"),
@@ -421,6 +476,10 @@ fn set_up_errors_say_what_is_wrong() {
         ),
         (&["--system", "no-such"], "redis-sentinel"),
         (&["--system", "x.toml"], "unknown field `colour`"),
+        (
+            &["--system", "queue.toml", "--workload", "bank"],
+            "instead of --workload bank there is queue",
+        ),
         (&["--system", "etcd", "--", "true"], "cannot be used with"),
         (
             &["--schedule", "acts", "--dry-run"],
@@ -532,4 +591,15 @@ fn nats_gives_out_what_it_was_given() {
         return;
     };
     assert_eq!(result["figures"]["history"], "right", "{result:#}");
+}
+
+#[test]
+fn zookeeper_is_linearizable_where_clients_ask_it_to_catch_up() {
+    let calm = ["--duration", "4s", "--monkeys", "none"];
+    for workload in ["register", "queue"] {
+        let Some(result) = system_with("zookeeper", workload, &calm) else {
+            return;
+        };
+        assert_eq!(result["figures"]["history"], "right", "{result:#}");
+    }
 }

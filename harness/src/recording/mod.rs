@@ -48,6 +48,10 @@ pub struct Recording {
     pub time: Option<(f64, f64)>,
     /// The result in a few lines.
     pub summary: Option<String>,
+    /// What was done and what came of it, in a sentence each, for somebody who sees it for the first time.
+    pub headline: Vec<String>,
+    /// Names that are drawn, and what they mean.
+    pub glossary: Vec<(String, String)>,
 }
 
 impl Recording {
@@ -58,6 +62,8 @@ impl Recording {
             "bands": self.bands,
             "time": self.time,
             "summary": self.summary,
+            "headline": self.headline,
+            "glossary": self.glossary,
         })
     }
 }

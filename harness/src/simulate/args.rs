@@ -63,15 +63,6 @@ pub struct Args {
     #[arg(long, conflicts_with = "machines")]
     pub(super) tcp: bool,
 
-    #[command(flatten)]
-    pub(super) machines: MachineArgs,
-
-    #[command(flatten)]
-    pub(super) judge: JudgeArgs,
-
-    #[command(flatten)]
-    pub(super) monkeys: MonkeyArgs,
-
     /// Acts written by hand, in the format that --dry-run prints, in place of the seed's
     #[arg(long, value_name = "FILE")]
     pub(super) schedule: Option<PathBuf>,
@@ -118,6 +109,16 @@ pub struct Args {
         required_unless_present_any = ["dry_run", "system"]
     )]
     command: Vec<OsString>,
+
+    // Behind all others: what follows them would be under their headings.
+    #[command(flatten)]
+    pub(super) machines: MachineArgs,
+
+    #[command(flatten)]
+    pub(super) judge: JudgeArgs,
+
+    #[command(flatten)]
+    pub(super) monkeys: MonkeyArgs,
 }
 
 /// What is done to a run that goes on.

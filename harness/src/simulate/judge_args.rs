@@ -3,18 +3,19 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 
 use crate::{
     duration,
     system::System,
-    workload::{ClientSettings, Kind},
+    workload::{ClientSettings, DriverKind, Kind},
 };
 
 /// Flags about systems and their clients.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Systems")]
 pub(super) struct JudgeArgs {
-    /// Run a system: etcd, redis-sentinel, postgresql, nats, level4, or a file that describes one
+    /// Run a system: etcd, redis-sentinel, postgresql, nats, zookeeper, level4, or a file that describes one
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "command")]
     pub system: Option<String>,
 
@@ -92,8 +93,9 @@ impl JudgeArgs {
             .context("no workload: name one with --workload")?;
         ensure!(
             driver.can(kind),
-            "{name} cannot be asked for that: --workload {} is not in its protocol",
-            kind.name()
+            "{name} cannot be asked for that: instead of --workload {} there is {}",
+            kind.name(),
+            can(driver)
         );
         Ok(Some(ClientSettings {
             driver,
@@ -106,6 +108,14 @@ impl JudgeArgs {
             nodes,
         }))
     }
+}
+
+/// The workloads of a protocol.
+fn can(driver: DriverKind) -> String {
+    let kinds = Kind::value_variants().iter();
+    let names = kinds.filter(|&&kind| driver.can(kind));
+    let names: Vec<&str> = names.map(|kind| kind.name()).collect();
+    names.join(", ")
 }
 
 /// `NAME=VALUE`.

@@ -1,6 +1,6 @@
 //! Clients that ask the nodes, while the network breaks, and the verdict on what they saw.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use octopus::{Machine, Octopus, Progress};
@@ -11,7 +11,8 @@ use crate::{
     report::{CaseResult, Failure},
     system::Health,
     workload::{
-        ClientSettings, Clients, Done, End, Finding, Program, Recorder, into_log, judge, lines,
+        ClientSettings, Clients, Done, End, Finding, Operation, Program, Recorder, into_log, judge,
+        lines,
     },
 };
 
@@ -115,8 +116,31 @@ impl Judgement {
             .with_context(|| format!("cannot write the history to {}", path.display()))
     }
 
-    /// Adds figures and the verdict to a result.
-    pub fn judge(&self, mut result: CaseResult) -> CaseResult {
+    /// What the verdict means, and what it is about, for somebody who sees it for the first time.
+    pub fn headline(&self) -> String {
+        let asked: BTreeSet<&str> = self
+            .done
+            .iter()
+            .map(|one| meaning(&one.operation))
+            .collect();
+        let asked: Vec<&str> = asked.into_iter().collect();
+        let verdict = match (&self.finding, &self.garbled) {
+            (_, Some(_)) => "Undecided: what the clients wrote is no history",
+            (Finding::Right, None) => {
+                "Right: what the clients were answered is what a system without faults could have answered"
+            }
+            (Finding::Wrong { .. }, None) => {
+                "Wrong: no system without faults could have answered what the clients were answered"
+            }
+            (Finding::Undecided(_), None) => {
+                "Undecided: it was not found out whether a system without faults could have answered so"
+            }
+        };
+        format!("{verdict}. What has to hold: {}.", asked.join("; "))
+    }
+
+    /// Adds figures and the verdict to a result; a page that shows more is written, or could be.
+    pub fn judge(&self, mut result: CaseResult, has_page: bool) -> CaseResult {
         let mut took = Vec::new();
         let (mut failed, mut unknown) = (0_usize, 0_usize);
         for one in &self.done {
@@ -137,13 +161,13 @@ impl Judgement {
             }
         }
         result = result.figure("history", self.told()["verdict"].clone());
-        match self.failure(took.len()) {
+        match self.failure(took.len(), has_page) {
             Some(failure) if result.failure.is_none() => result.fail(failure),
             _ => result,
         }
     }
 
-    fn failure(&self, answered: usize) -> Option<Failure> {
+    fn failure(&self, answered: usize, has_page: bool) -> Option<Failure> {
         if let Some(why) = &self.garbled {
             return Some(Failure::undecided("no_history", why.clone()));
         }
@@ -158,9 +182,11 @@ impl Judgement {
             });
             let message = format!("{message}{}", shown.collect::<String>());
             let failure = Failure::new("history", message);
-            return Some(failure.hint(
-                "--report FILE draws these operations on the time axis of the monkeys' acts.",
-            ));
+            return Some(failure.hint(if has_page {
+                "the first chart of the page has these operations, and those beside them."
+            } else {
+                "--report FILE draws these operations on the time axis of the monkeys' acts."
+            }));
         }
         if let Some(why) = &self.no_progress {
             return Some(Failure::slow("no_progress", why.clone()));
@@ -171,6 +197,30 @@ impl Judgement {
         match &self.finding {
             Finding::Undecided(why) => Some(Failure::undecided("history", why.clone())),
             _ => None,
+        }
+    }
+}
+
+/// What has to hold for operations of this kind.
+fn meaning(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Read(_) | Operation::Write(..) | Operation::Swap(..) => {
+            "each register is read and written as if there were one copy of it, in real time (it is linearizable)"
+        }
+        Operation::Add(_) | Operation::Members => {
+            "what was acknowledged is in the set when it is read, and nothing that nobody added"
+        }
+        Operation::Append(..) | Operation::List(_) => {
+            "each list is read as a beginning of one and the same, in the order of real time"
+        }
+        Operation::Move(..) | Operation::Accounts => {
+            "the sum of all accounts is always the same, and none is below nothing"
+        }
+        Operation::Put(_) | Operation::Take => {
+            "what the queue has accepted comes out of it, and once"
+        }
+        Operation::Transaction(_) => {
+            "one order of all transactions, which is one of real time, explains what they have read"
         }
     }
 }

@@ -10,7 +10,7 @@ use octopus::{Down, LEAST_MTU, MOST_MTU, MachineSettings, NodeLimits, PacketRule
     group = clap::ArgGroup::new("on_machines").args(["machines", "system", "workload_command"]).multiple(true)
 )]
 pub(super) struct MachineArgs {
-    /// Give each node a whole machine with a network of its own (Linux, as root)
+    /// Give each node a whole machine with a network of its own (Linux; as root, or in user namespaces)
     ///
     /// Node I is at 10.77.0.(10+I) and fd77::(10+I), by name nodeI. Programs use any ports and protocols over IP;
     /// links, monkeys and their schedule are the same, and do to packets what they do to connections otherwise.

@@ -11,7 +11,7 @@ mod machine_args;
 mod play;
 mod traffic;
 
-use std::path::Path;
+use std::{env, path::Path};
 
 use anyhow::Result;
 
@@ -19,19 +19,21 @@ pub use args::Args;
 
 use self::{
     args::{Command, Sub},
+    judged::Judgement,
     play::Played,
 };
 use crate::{
     console, dry_run,
     noise::Watch,
     output_file,
-    recording::write_page,
+    recording::{Recording, write_page},
     report::{CaseResult, Failure, Report},
     solution_log,
     system::System,
     timeline, traced,
+    workload::ClientSettings,
 };
-use octopus::{WorkDir, interrupt};
+use octopus::{Transport, WorkDir, interrupt, rootless};
 
 /// Runs the nodes on the network, and adds a result to the report.
 pub fn run(args: &Args, report: &mut Report) -> Result<()> {
@@ -62,9 +64,13 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         traced::check(folder)?;
     }
     let program = Program::new(args)?;
+    let clients = program.clients(args)?;
+    if matches!(args.transport(), Transport::Machines(_)) && rootless::is_needed() {
+        return Err(rootless::restart(env::args_os().skip(1)).into());
+    }
     let mut workdir = WorkDir::new(args.root.as_deref())?;
     let watch = Watch::start();
-    let played = play::play(args, &program, monkeys, workdir.path())?;
+    let played = play::play(args, &program, clients, monkeys, workdir.path())?;
     if let Some(path) = &args.events {
         played.log.write(path)?;
     }
@@ -81,7 +87,10 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         report.add(result);
         return Ok(());
     }
-    let recording = timeline::record(&played.log.to_json());
+    let recording = Recording {
+        headline: headline(args, &program, &played),
+        ..timeline::record(&played.log.to_json())
+    };
     if let Some(path) = &args.report {
         write_page(path, &report.describe(&result)?, &recording)?;
     }
@@ -121,12 +130,43 @@ impl Program {
         }
     }
 
+    /// How the clients of a system ask; none if a program does that, or nobody.
+    fn clients(&self, args: &Args) -> Result<Option<ClientSettings>> {
+        match self {
+            Self::Command(..) => Ok(None),
+            Self::System(system, nodes) => args.judge.clients(system, *nodes, args.seed),
+        }
+    }
+
     fn shown(&self) -> Vec<String> {
         match self {
             Self::Command(command, _) => command.shown(),
             Self::System(system, _) => vec![system.name.clone()],
         }
     }
+}
+
+/// What was run, and what came of it.
+fn headline(args: &Args, program: &Program, played: &Played) -> Vec<String> {
+    let what = match program {
+        Program::Command(command, _) => command.program.display().to_string(),
+        Program::System(system, _) => system.description.about.clone(),
+    };
+    let disturbed = match &args.schedule {
+        _ if played.acts == 0 => "that nothing disturbed".to_owned(),
+        Some(_) => "that was disturbed by hand".to_owned(),
+        None => format!("that monkeys disturbed, by the seed {}", args.seed),
+    };
+    let nodes = program.nodes();
+    let mut run = format!("{nodes} nodes ({what}) on a network {disturbed}.");
+    if played.judgement.is_some() {
+        run.push_str(
+            " The first line through all charts is where all nodes are ready, and clients and monkeys begin; the last \
+             is where everything is healed, and clients ask what decides.",
+        );
+    }
+    let verdict = played.judgement.as_ref().map(Judgement::headline);
+    std::iter::once(run).chain(verdict).collect()
 }
 
 /// The result of a run: it is passed if every node that ended by itself did so with status 0, and clients saw
@@ -142,9 +182,11 @@ fn judged(args: &Args, program: &Program, played: &Played, folder: &Path) -> Cas
         CaseResult::of_program(case, program.shown()).figure("nodes_ended", exits.len());
     if args.schedule.is_none() && args.monkeys.settings().enabled.is_empty() {
         result = result.remark("no monkeys");
+    } else if played.acts == 0 {
+        result = result.remark("nothing was broken in this time");
     }
     if let Some(judgement) = &played.judgement {
-        result = judgement.judge(result);
+        result = judgement.judge(result, args.report.is_some());
     }
     if let (Some(node), None) = (played.unstopped.first(), &result.failure) {
         let message = format!("node {node} did not end in time when it was asked to");

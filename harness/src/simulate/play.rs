@@ -15,7 +15,7 @@ use crate::{
     console,
     live::Screen,
     traced::{self, Traced},
-    workload::Recorder,
+    workload::{ClientSettings, Recorder},
 };
 use octopus::trace::Header;
 use octopus::{
@@ -46,6 +46,7 @@ pub(super) struct Played {
 pub(super) fn play(
     args: &Args,
     program: &Program,
+    clients: Option<ClientSettings>,
     monkeys: MonkeySettings,
     folder: &Path,
 ) -> Result<Played> {
@@ -67,7 +68,7 @@ pub(super) fn play(
     let (mut octopus, places) = set_up(&config, schedule, folder, program, trace.is_some())?;
     let trace = trace.map(|folder| Traced::begin(folder, &octopus));
     let recorder = Arc::new(Recorder::new(Arc::clone(octopus.log())));
-    let asking = start(args, program, &octopus, &places, folder, &recorder)?;
+    let asking = start(args, program, clients, &octopus, &places, folder, &recorder)?;
     let system = program.system();
     let health = system.map(|system| system.watch_health(&octopus, &places));
     let health = health.transpose()?.flatten();
@@ -105,8 +106,11 @@ pub(super) fn play(
         Some(stop) if !interrupt::requested() => octopus.shut_down(stop.within)?,
         _ => Vec::new(),
     };
-    for line in octopus.failed_scripts() {
-        console::print(&line);
+    for (line, times) in counted(octopus.failed_scripts()) {
+        console::print(&match times {
+            1 => line,
+            _ => format!("{line} ({times} times)"),
+        });
     }
     let log = octopus.log().clone();
     let seconds = log.elapsed().as_secs_f64();
@@ -155,15 +159,12 @@ fn set_up(
 fn start(
     args: &Args,
     program: &Program,
+    clients: Option<ClientSettings>,
     octopus: &Octopus,
     places: &[Place],
     folder: &Path,
     recorder: &Arc<Recorder>,
 ) -> Result<Option<Asking>> {
-    let settings = match program {
-        Program::Command(..) => None,
-        Program::System(system, nodes) => args.judge.clients(system, *nodes, args.seed)?,
-    };
     match program {
         Program::Command(..) => octopus.start()?,
         Program::System(system, _) => system.start(octopus, places)?,
@@ -172,7 +173,7 @@ fn start(
         return Ok(None);
     }
     let command = args.judge.workload_command.as_deref();
-    Asking::start(settings, command, octopus, folder, recorder).map(Some)
+    Asking::start(clients, command, octopus, folder, recorder).map(Some)
 }
 
 /// How a node is started; a command is told where to write its share of a trace, if it is to.
@@ -191,6 +192,18 @@ fn plan(program: &Program, place: &Place, nodes: usize, share: Option<&Path>) ->
             .into()
         }
     }
+}
+
+/// Lines and how often each is there, in the order of their first.
+fn counted(lines: Vec<String>) -> Vec<(String, usize)> {
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match counted.iter_mut().find(|(other, _)| *other == line) {
+            Some((_, times)) => *times += 1,
+            None => counted.push((line, 1)),
+        }
+    }
+    counted
 }
 
 /// Waits until a time of the log, or until every node has ended by itself.
@@ -230,5 +243,16 @@ fn look_after(
             screen.show(octopus, facts());
         }
         thread::sleep(TICK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_are_the_same_are_one() {
+        let lines = ["b", "a", "b"].map(str::to_owned).to_vec();
+        assert_eq!(counted(lines), [("b".to_owned(), 2), ("a".to_owned(), 1)]);
     }
 }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use octopus::Monkey;
 use serde_json::Value;
 
 use super::{Log, index, seconds, text};
-use crate::recording::{Band, Mark, Panel, Point, Series, Span};
+use crate::{
+    monkey_args,
+    recording::{Band, Mark, Panel, Point, Series, Span},
+};
 
 pub(super) fn panels(log: &Log<'_>) -> Vec<Panel> {
     let all = [
@@ -112,6 +116,8 @@ fn nodes(log: &Log<'_>) -> Panel {
         mark("leader", "becomes leader", "ink", Mark::Dots),
         mark("exit", "ends by itself", "ink", Mark::Crosses),
     ];
+    let series = series.into_iter();
+    let series = series.filter(|series| !series.points.is_empty()).collect();
     lanes(
         "Nodes: running (green), frozen (amber), killed or exited (red), disk full (blue)",
         log.lanes(),
@@ -227,6 +233,16 @@ fn colour_of(monkey: &str) -> &'static str {
         "script" => "ink",
         _ => "other",
     }
+}
+
+/// The monkeys that acted, and what they do.
+pub(super) fn glossary(log: &Log<'_>) -> Vec<(String, String)> {
+    let acted = monkeys(log).lanes.into_iter();
+    let known = acted.filter_map(|name| {
+        let monkey = Monkey::ALL.iter().find(|monkey| monkey.name() == name)?;
+        Some((name, monkey_args::what(*monkey).to_owned()))
+    });
+    known.collect()
 }
 
 fn monkeys(log: &Log<'_>) -> Panel {

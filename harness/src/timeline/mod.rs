@@ -23,6 +23,7 @@ pub fn record(events: &[Value]) -> Recording {
         panels,
         bands,
         time: Some((0.0, log.end)),
+        glossary: cluster::glossary(&log),
         ..Recording::default()
     }
 }
@@ -82,6 +83,11 @@ fn moments(log: &Log<'_>) -> Vec<Band> {
     let kinds = [
         ("disqualified", "bad", "disqualified"),
         ("exit", "bad", "ended by itself"),
+        (
+            "monkeys_start",
+            "other",
+            "the times of the schedule count from here",
+        ),
         ("probe", "other", "all is healed, and the nodes are probed"),
     ];
     let bands = kinds.into_iter().flat_map(|(kind, colour, what)| {

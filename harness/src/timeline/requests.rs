@@ -10,6 +10,40 @@ use crate::{
     recording::{Band, Mark, Panel, Point, Series, Span},
 };
 
+/// What the ends of requests are called: a level's attempts at a query, or operations of a history.
+struct Words {
+    rates: &'static str,
+    latencies: &'static str,
+    trouble: &'static str,
+    lost: &'static str,
+    bad: &'static str,
+}
+
+const OF_QUERIES: Words = Words {
+    rates: "Requests by their end",
+    latencies: "From the first request of a query to its answer; failures from their own",
+    trouble: "Requests without an answer, by node: lost (amber), unreadable or never answered (red)",
+    lost: "lost or nobody there",
+    bad: "unreadable or never answered",
+};
+
+const OF_OPERATIONS: Words = Words {
+    rates: "What clients asked, by how it ended",
+    latencies: "How long each operation took",
+    trouble: "Operations without an answer, by the node that was asked: not done, or nobody knows (amber), \
+              open at the end (red)",
+    lost: "not done, or nobody knows",
+    bad: "open at the end",
+};
+
+fn words(log: &Log<'_>) -> &'static Words {
+    let mut requests = log.of("request");
+    match requests.next() {
+        Some(request) if request["what"].is_string() => &OF_OPERATIONS,
+        _ => &OF_QUERIES,
+    }
+}
+
 /// How many requests around a violation are drawn with it.
 const NEIGHBOURS: usize = 300;
 
@@ -86,7 +120,7 @@ fn bin(log: &Log<'_>) -> f64 {
 }
 
 fn rates(log: &Log<'_>) -> Panel {
-    let bin = bin(log);
+    let (bin, words) = (bin(log), words(log));
     let series = |name, colour, statuses: &'static [&'static str]| {
         // What never ended belongs to the last bar.
         let mut counts = vec![0.0; ((log.end / bin).ceil() as usize).max(1)];
@@ -110,19 +144,20 @@ fn rates(log: &Log<'_>) -> Panel {
         }
     };
     Panel {
-        title: "Requests by their end".into(),
+        title: words.rates.into(),
         x: "seconds",
         y: "a second",
         series: vec![
             series("answered", "good", &["answered"]),
-            series("lost or nobody there", "lost", &["lost", "unsent"]),
-            series("unreadable or never answered", "bad", &["bad", "open"]),
+            series(words.lost, "lost", &["lost", "unsent"]),
+            series(words.bad, "bad", &["bad", "open"]),
         ],
         ..Panel::default()
     }
 }
 
 fn latencies(log: &Log<'_>, answers: &[(f64, f64, &Value)]) -> Panel {
+    let words = words(log);
     let dots = answers
         .iter()
         .map(|&(at, ms, request)| Point(at, ms, Some(format!("{ms:.3} ms: {}", told(request)))));
@@ -151,14 +186,14 @@ fn latencies(log: &Log<'_>, answers: &[(f64, f64, &Value)]) -> Panel {
         points: dots.collect(),
     };
     Panel {
-        title: "From the first request of a query to its answer; failures from their own".into(),
+        title: words.latencies.into(),
         x: "seconds",
         y: "milliseconds",
         logarithmic_y: true,
         series: vec![
             answered,
-            failed("lost or nobody there", "lost", &["lost", "unsent"]),
-            failed("unreadable or never answered", "bad", &["bad", "open"]),
+            failed(words.lost, "lost", &["lost", "unsent"]),
+            failed(words.bad, "bad", &["bad", "open"]),
         ],
         ..Panel::default()
     }
@@ -225,9 +260,7 @@ fn trouble(log: &Log<'_>) -> Panel {
         .of("request")
         .filter(|request| request["status"] != "answered");
     Panel {
-        title:
-            "Requests without an answer, by node: lost (amber), unreadable or never answered (red)"
-                .into(),
+        title: words(log).trouble.into(),
         x: "seconds",
         lanes: log.lanes(),
         spans: requests.map(|request| span(log, request)).collect(),
