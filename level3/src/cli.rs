@@ -76,9 +76,9 @@ pub struct Search {
     /// Print N lines around each hit, up to 20.
     #[arg(short = 'C', long, value_name = "N", default_value_t = 0)]
     pub context: usize,
-    /// Print at most N lines that match.
-    #[arg(short = 'm', long, value_name = "N", default_value_t = 110_000, value_parser = limit)]
-    pub limit: usize,
+    /// Print at most N lines that match [default: all, up to about 100000].
+    #[arg(short = 'm', long, value_name = "N", value_parser = limit)]
+    pub limit: Option<usize>,
     /// Print only the names of files.
     #[arg(short = 'l', long)]
     pub files_with_matches: bool,
@@ -93,11 +93,14 @@ pub struct Search {
     pub color: When,
 }
 
+/// Lines that the master gives at most: a whole page behind the largest offset.
+pub const MAX_LINES: usize = 110_000;
+
 /// A number of lines that can be asked for.
 fn limit(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number @ 1..=110_000) => Ok(number),
-        _ => Err("expected a number from 1 to 110000".to_owned()),
+        Ok(number @ 1..=MAX_LINES) => Ok(number),
+        _ => Err(format!("expected a number from 1 to {MAX_LINES}")),
     }
 }
 

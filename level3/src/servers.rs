@@ -76,13 +76,7 @@ pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
     {
         config.allow_hosts.push(host.to_owned());
     }
-    if config.replicas > config.nodes.len() {
-        bail!(
-            "--replicas {} needs that many nodes, not {}",
-            config.replicas,
-            config.nodes.len()
-        );
-    }
+    check_replicas(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -102,6 +96,15 @@ pub fn run_master(settings: &Settings) -> anyhow::Result<()> {
     })
 }
 
+/// A shard cannot be on more nodes than there are.
+fn check_replicas(settings: &Settings) -> anyhow::Result<()> {
+    let (replicas, nodes) = (settings.replicas, settings.endpoints().len());
+    if usize::from(replicas) > nodes {
+        bail!("--replicas {replicas} needs that many nodes, not {nodes}");
+    }
+    Ok(())
+}
+
 /// Resolves at SIGINT or SIGTERM.
 fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -119,6 +122,7 @@ fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 
 /// Runs a master and its nodes as children of this process.
 pub fn run_all(settings: &Settings) -> anyhow::Result<()> {
+    check_replicas(settings)?;
     let program = std::env::current_exe().context("cannot find this program")?;
     let shared = shared_arguments(settings)?;
     let endpoints = settings.endpoints();

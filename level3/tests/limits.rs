@@ -29,6 +29,11 @@ fn expressions_that_used_to_stop_the_master_are_answered_or_refused() {
     let letters: String = (0..8000_u32)
         .map(|at| char::from(b'a' + (at * at % 23) as u8))
         .collect();
+    let expressions = |count: u32| {
+        let each = (0..count).map(|at| format!(r"/\w{{60}}x{at}|needle/"));
+        each.collect::<Vec<_>>().join(" ")
+    };
+    let (few, many) = (expressions(2), expressions(60));
     let braces = format!("{}a{}", "{".repeat(250), "}".repeat(250));
     for (target, expected) in [
         (
@@ -52,6 +57,9 @@ fn expressions_that_used_to_stop_the_master_are_answered_or_refused() {
         ),
         ("q=(?:(?:a{1000}){1000}){1000}&regex=true".to_owned(), 400),
         ("q=%5cpL{1000}&regex=true".to_owned(), 400),
+        // Each of them is within its budget.
+        (format!("query={}", encode(many.as_bytes())), 400),
+        (format!("query={}", encode(few.as_bytes())), 200),
     ] {
         let (status, json) = cluster.master.json(&format!("/search?{target}"));
         assert_eq!(status, expected, "{target}: {json}");

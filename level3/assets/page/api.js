@@ -1,5 +1,7 @@
 // What the page asks of the server. An answer that is an error becomes an exception that says why.
 
+import { onlyFile, withFilter } from "./filters.js";
+
 // An answer of the server's that is not what was asked for.
 export class Refusal extends Error {
   constructor(body, status) {
@@ -44,11 +46,9 @@ export async function count(asked, signal) {
 
 // The hits in one file, by line.
 export async function hitsIn(asked, { root, path }, limit, signal) {
-  // What has a meaning in patterns or quotes may be any character here.
-  const file = path.replace(/[*?[\]{}!\\,"]/g, "?");
-  const query = `${asked.query} file:"${file}" root:"${root}"`;
+  const query = withFilter(asked.query, onlyFile({ root, path }));
   const { results } = await search({ ...asked, query, context: 0, sort: "path" }, { limit }, signal);
-  // Other paths may fit as well.
+  // A path that differs in capitals fits as well.
   return results.filter((hit) => hit.file === path && (hit.root ?? "") === root && hit.line > 0);
 }
 

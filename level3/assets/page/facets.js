@@ -1,6 +1,7 @@
 // Where the hits are: folders and languages with their counts, to click. A click adds a filter to
 // the query, where it can be seen and changed; another one takes it out again.
 import { byId, count, element, visible } from "./dom.js";
+import { facetFilter, filtersOf, withFilter, without } from "./filters.js";
 
 const place = byId("facets");
 let choose = () => {};
@@ -31,10 +32,9 @@ function group(title, prefix, items, asked, { at_least: isCut }) {
 }
 
 function facet(prefix, { name, count: lines }, asked, isCut) {
-  const filter = `${prefix}:${name === "" || /[\s",]/.test(name) ? JSON.stringify(name) : name}`;
-  const words = asked.query.split(" ");
-  const isOn = words.includes(filter);
-  const query = isOn ? words.filter((word) => word !== filter).join(" ") : `${asked.query.trimEnd()} ${filter}`;
+  const filter = facetFilter(prefix, name);
+  const isOn = filtersOf(asked.query).includes(filter);
+  const query = isOn ? without(asked.query, filter) : withFilter(asked.query, filter);
   const number = element("span", "count", (isCut ? "≥ " : "") + lines.toLocaleString("en"));
   const made = element("button", "facet", element("span", "", ...visible(name || "(unnamed)")), " ", number);
   made.type = "button";

@@ -1,14 +1,12 @@
 // Where nothing is found: what narrows the search down, and a way to search without it.
 import { write } from "./address.js";
 import { element, visible } from "./dom.js";
-
-// Filters of the query language, with the space in front.
-const FILTER = /(?:^|\s+)-?(?:file|lang|root|case):(?:"[^"]*"|[^\s"])*/g;
+import { filtersOf, withoutFilters } from "./filters.js";
 
 // Links to wider searches; nothing if there are none.
 export function hint(asked) {
-  const filters = (asked.query.match(FILTER) ?? []).map((filter) => filter.trim());
-  const rest = asked.query.replace(FILTER, "").trim();
+  const filters = filtersOf(asked.query);
+  const rest = withoutFilters(asked.query);
   const wider = [];
   if (filters.length > 0 && rest) wider.push([filters.join(" "), { ...asked, query: rest }]);
   if (asked.case) wider.push(["Aa", { ...asked, case: false }]);

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::cli::{Search, When};
+use crate::cli::{MAX_LINES, Search, When};
 use http::Server;
 use output::{Printer, Style};
 
@@ -21,6 +21,9 @@ const PAGE: usize = 10_000;
 
 /// Hits that the master leaves out in front at most.
 const MAX_OFFSET: usize = 100_000;
+
+/// What went wrong when the output cannot be written.
+const CANNOT_WRITE: &str = "cannot write the lines";
 
 /// Nothing was found, as for `grep`.
 const NOTHING: u8 = 1;
@@ -77,27 +80,30 @@ fn find(search: &Search) -> anyhow::Result<u8> {
     };
     let mut printer = Printer::new(io::BufWriter::new(io::stdout().lock()), style);
     let query = search.query.join(" ");
+    let most = search.limit.unwrap_or(MAX_LINES);
     let (mut offset, mut status) = (0, NOTHING);
     let mut is_incomplete = false;
     loop {
-        let limit = PAGE.min(search.limit - offset);
+        let limit = PAGE.min(most - offset);
         let answer = page(&server, search, &query, offset, limit)?;
         for hit in &answer.results {
-            printer.hit(hit)?;
+            printer.hit(hit).context(CANNOT_WRITE)?;
         }
         offset += answer.results.len();
         is_incomplete |= answer.timed_out || !answer.missing.is_empty();
-        let is_last = !answer.more || answer.results.is_empty() || offset >= search.limit;
+        let is_enough = search.limit.is_some_and(|limit| offset >= limit);
+        let is_last = !answer.more || answer.results.is_empty() || is_enough;
         if is_last || answer.timed_out {
             report(&answer);
             break;
         }
         if offset > MAX_OFFSET || search.best {
             level3::note!("level3: there are more lines than the first {offset}");
+            is_incomplete = true;
             break;
         }
     }
-    printer.end()?;
+    printer.end().context(CANNOT_WRITE)?;
     if offset > 0 {
         status = 0;
     }

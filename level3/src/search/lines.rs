@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::allowance::Allowance;
 use super::budget::{Budget, Spent};
 use super::pattern::{Pattern, PatternError, line_end};
 use super::plan::Plan;
@@ -24,8 +25,13 @@ pub(crate) struct LineMatcher {
 impl LineMatcher {
     /// Compiles the terms of a query.
     pub(crate) fn new(query: &Query) -> Result<Self, PatternError> {
-        let compile = |term: &Term| Pattern::new(&term.text, term.regex, term.ignore_case);
-        let compile = |terms: &[Term]| terms.iter().map(compile).collect::<Result<Vec<_>, _>>();
+        let mut allowance = Allowance::for_terms(query.all.len() + query.none.len());
+        let mut compile = |terms: &[Term]| {
+            let compile = |term: &Term| {
+                Pattern::of_query(&term.text, term.regex, term.ignore_case, &mut allowance)
+            };
+            terms.iter().map(compile).collect::<Result<Vec<_>, _>>()
+        };
         let (mut all, none) = (compile(&query.all)?, compile(&query.none)?);
         all.sort_by_key(Pattern::cost);
         let plan = Plan::and(all.iter().map(|pattern| pattern.plan().clone()));

@@ -4,12 +4,13 @@
 //! * `plan` says which grams a match needs, and finds the chunks that can have one; `required`
 //!   derives it from a regular expression;
 //! * `pattern` finds the matching lines of a text (`prefilter` and `caseless` those worth a look),
-//!   `lines` those of a whole query, `scan` those of a file, `first` the first ones of a shard;
+//!   `lines` those of a whole query (within an `allowance`), `scan` those of a file, `first` the first ones of a shard;
 //! * `literal` produces the contract's `path:line` answers, as fast as possible and in any size;
 //! * [`search()`] produces the richer answers of `/search`: in order (`best` is one), limited, with
 //!   context (`show`), in the terms of [`Request`] and [`Answer`]; `tally` counts;
 //! * `browse` lists folders and reads files.
 
+mod allowance;
 mod best;
 mod browse;
 mod budget;

@@ -16,11 +16,13 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use memchr::memmem::Finder;
+use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::{Input, meta};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 use thiserror::Error;
 
+use super::allowance::{self, Allowance};
 use super::budget::{Budget, Spent};
 use super::line::{uses_crlf, within_line};
 use super::plan::Plan;
@@ -31,9 +33,6 @@ use super::weight::weight;
 
 /// Memory that a compiled expression may take, in bytes.
 const COMPILED_BYTES: usize = 4 << 20;
-
-/// Memory for the states of an automaton that is built while it runs, in bytes for each thread.
-const AUTOMATON_BYTES: usize = 1 << 20;
 
 /// Expressions longer than this are refused, in bytes: parsing takes time and memory as well.
 const MAX_EXPRESSION_BYTES: usize = 16 << 10;
@@ -61,6 +60,12 @@ pub enum PatternError {
         "the expression is too costly: compiled, it exceeds the budget of {COMPILED_BYTES} bytes: {0}"
     )]
     TooCostly(String),
+    /// With the others of its query it would.
+    #[error(
+        "the query is too costly: compiled, its expressions exceed the budget of {} bytes together",
+        allowance::COMPILED_BYTES
+    )]
+    TogetherTooCostly,
     /// It is too long to be looked at.
     #[error("the expression is too costly: it exceeds the budget of {MAX_EXPRESSION_BYTES} bytes")]
     TooLong,
@@ -112,6 +117,8 @@ struct Expression {
     prefilter: Option<Prefilter>,
     /// Text that is searched at once, in bytes.
     block_bytes: usize,
+    /// Memory for the states of an automaton, in bytes for each thread.
+    automaton_bytes: usize,
     /// Whether each line has to be searched by itself, because what is behind it would matter.
     isolated: bool,
     /// Made when the first line needs it.
@@ -119,8 +126,19 @@ struct Expression {
 }
 
 impl Pattern {
-    /// A pattern for the bytes of `query`, or for the expression it is if `regex` says so.
-    pub fn new(query: &str, regex: bool, ignore_case: bool) -> Result<Self, PatternError> {
+    /// A pattern that is all of a query: see [`Pattern::of_query`].
+    pub fn new(text: &str, regex: bool, ignore_case: bool) -> Result<Self, PatternError> {
+        Self::of_query(text, regex, ignore_case, &mut Allowance::for_terms(1))
+    }
+
+    /// A pattern for the bytes of `query`, or for the expression it is if `regex` says so; it takes
+    /// what it needs of the allowance of its query.
+    pub(crate) fn of_query(
+        query: &str,
+        regex: bool,
+        ignore_case: bool,
+        allowance: &mut Allowance,
+    ) -> Result<Self, PatternError> {
         if query.len() > MAX_EXPRESSION_BYTES {
             return Err(PatternError::TooLong);
         }
@@ -150,15 +168,20 @@ impl Pattern {
         let hir = within_line(parsed);
         let config = meta::Config::new()
             .nfa_size_limit(Some(COMPILED_BYTES))
-            .hybrid_cache_capacity(AUTOMATON_BYTES);
+            .hybrid_cache_capacity(allowance.automaton_bytes())
+            // Groups are of no interest, nor an engine that is only for them.
+            .which_captures(WhichCaptures::Implicit)
+            .onepass(false);
         let regex = meta::Builder::new()
             .configure(config)
             .build_from_hir(&hir)
             .map_err(|error| PatternError::TooCostly(error.to_string()))?;
+        allowance.take(regex.memory_usage())?;
         let plan = required(&hir);
         let expression = Expression {
             regex,
             block_bytes: (STEPS_AT_ONCE / weight(&hir).max(1)).max(MIN_BLOCK_BYTES),
+            automaton_bytes: allowance.automaton_bytes(),
             isolated,
             prefilter: Prefilter::new(&hir),
             hir,
@@ -371,7 +394,10 @@ impl Pattern {
 impl Expression {
     /// The engine for lines that are too long for the others.
     fn stepper(&self) -> Option<&Stepper> {
-        let make = || Stepper::new(&self.hir, COMPILED_BYTES, weight(&self.hir));
+        let make = || {
+            let (compiled, automaton) = (COMPILED_BYTES, self.automaton_bytes);
+            Stepper::new(&self.hir, compiled, automaton, weight(&self.hir))
+        };
         self.stepper.get_or_init(make).as_ref()
     }
 }

@@ -15,10 +15,6 @@ use regex_syntax::hir::Hir;
 
 use super::budget::{Budget, Spent};
 
-/// Memory for the states of either automaton, in bytes for each search at work. The automaton of a
-/// heavy expression needs more, if only to hold two states.
-const AUTOMATON_BYTES: usize = 1 << 20;
-
 /// Work between looks at the budget, in bytes times the expression's weight.
 const STEPS_BETWEEN_LOOKS: usize = 1 << 20;
 
@@ -46,7 +42,14 @@ pub(crate) struct Stepper {
 
 impl Stepper {
     /// Automata for an expression of this weight; `None` if they cannot be built in so much memory.
-    pub(crate) fn new(hir: &Hir, compiled_bytes: usize, weight: usize) -> Option<Self> {
+    /// The states of either take `automaton_bytes` for each search at work, and those of a heavy
+    /// expression more, if only to hold two.
+    pub(crate) fn new(
+        hir: &Hir,
+        compiled_bytes: usize,
+        automaton_bytes: usize,
+        weight: usize,
+    ) -> Option<Self> {
         let config = thompson::Config::new()
             .nfa_size_limit(Some(compiled_bytes))
             .which_captures(thompson::WhichCaptures::None);
@@ -63,7 +66,7 @@ impl Stepper {
             let config = Config::new()
                 .match_kind(kind)
                 .unicode_word_boundary(true)
-                .cache_capacity(AUTOMATON_BYTES)
+                .cache_capacity(automaton_bytes)
                 .skip_cache_capacity_check(true);
             DFA::builder().configure(config).build_from_nfa(nfa).ok()
         };

@@ -28,6 +28,7 @@ fn output_and_statuses_are_as_ripgreps() {
         [
             ("b/one.c", "alpha\nbeta\nint Alpha;\n"),
             ("a.h", "x\nalpha beta\n"),
+            ("many", &"many\n".repeat(110_001)),
         ],
     );
     let cluster = Cluster::start(2, |_| {});
@@ -66,6 +67,15 @@ fn output_and_statuses_are_as_ripgreps() {
         errors.ends_with("\n  x case:maybe\n    ^^^^^^^^^^\n"),
         "{errors}"
     );
+    // Lines that are left out are not left out silently, unless that was asked for.
+    assert_eq!(found(&["many", "-m2000"]).lines().count(), 2000);
+    for arguments in [&["many"][..], &["many", "--best"]] {
+        let (status, output, errors) = search(&cluster, arguments);
+        let lines = output.lines().count();
+        assert!((2_001..=110_000).contains(&lines), "{lines}");
+        let said = format!("level3: there are more lines than the first {lines}\n");
+        assert_eq!((status, errors), (Some(2), said));
+    }
     let (status, output, errors) = search(&cluster, &["--server=nonsense", "x"]);
     assert_eq!((status, output.as_str()), (Some(2), ""));
     assert!(errors.contains("--server"), "{errors}");

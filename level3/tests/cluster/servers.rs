@@ -561,6 +561,10 @@ fn wrong_flags_are_refused_in_one_line() {
             "--replicas 4 needs that many nodes",
         ),
         (
+            &["start-servers", "--replicas=4"],
+            "level3: --replicas 4 needs that many nodes, not 3\n",
+        ),
+        (
             &["--master", "--listen=unix:/no/such/folder/socket"],
             "cannot listen at unix:/no/such/folder/socket: ",
         ),

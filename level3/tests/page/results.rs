@@ -309,6 +309,10 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
         ("kernel/a.c", long_file(900)),
         ("kernel/b.py", "needle\n".into()),
         ("docs/c d.md", "needle\nneedle\n".into()),
+        // Folders with the same name elsewhere, and with a name that could be a pattern.
+        ("other/docs/[id] x/e.md", "\"nee /nee\n".into()),
+        ("other/docs/f.md", "\"nee /nee\n".into()),
+        ("docs/g.md", "\"nee /nee\n".into()),
     ]) else {
         return;
     };
@@ -320,7 +324,7 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
     browser.picture("page-facets.png");
     browser.value("document.querySelector('.facet[title^=\"file:docs\"]').click()");
     browser.until_shown("#summary", "2 lines in 1 file");
-    browser.until("document.querySelector('#query').value === 'needle file:docs/'");
+    browser.until("document.querySelector('#query').value === 'needle file:docs/**'");
     browser.value("history.back()");
     browser.until_shown("#summary", "93 lines in 3 files");
     browser.value("document.querySelector('.facet[title^=\"lang:python\"]').click()");
@@ -333,6 +337,27 @@ fn hits_are_counted_and_facets_narrow_the_search_down() {
         browser.value("document.querySelector('#query').value"),
         "needle"
     );
+    // What is clicked together is what was counted, whatever is open in the query.
+    for query in ["%22nee", "/nee", "nee+-needle"] {
+        fixture.open(&format!("/?query={query}"));
+        let browser = &mut fixture.browser;
+        browser.until_shown("#summary", "3 lines in 3 files");
+        browser.value("document.querySelector('.facet[title^=\"file:other\"]').click()");
+        browser.until_shown("#summary", "2 lines in 2 files");
+        browser.value("document.querySelector('.facet[title*=\"id\"]').click()");
+        browser.until_shown("#summary", "1 line in 1 file");
+        browser.value("document.querySelector('.facet[title^=\"lang:markdown\"]').click()");
+        browser.until("document.querySelector('.facet[aria-pressed=true]')");
+        browser.value("document.querySelector('.facet[aria-pressed=true]').click()");
+        browser.until("!document.querySelector('.facet[aria-pressed=true]')");
+        browser.until_shown("#summary", "1 line in 1 file");
+        // The file opens with the hit marked.
+        browser.click("a.open");
+        browser.until_shown("#L1 mark", "nee");
+    }
+    fixture.open("/?query=needle");
+    let browser = &mut fixture.browser;
+    browser.until_shown("#summary", "93 lines in 3 files");
     // Files are found by their names.
     browser.value("document.activeElement.blur()");
     browser.keys("t");

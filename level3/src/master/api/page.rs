@@ -32,7 +32,7 @@ macro_rules! asset {
 }
 
 /// What the page loads.
-const ASSETS: [(&str, &str, &str); 18] = [
+const ASSETS: [(&str, &str, &str); 19] = [
     asset!("icon.svg", SVG),
     asset!("style/colours.css", CSS),
     asset!("style/layout.css", CSS),
@@ -42,6 +42,7 @@ const ASSETS: [(&str, &str, &str); 18] = [
     asset!("page/dom.js", SCRIPT),
     asset!("page/facets.js", SCRIPT),
     asset!("page/file.js", SCRIPT),
+    asset!("page/filters.js", SCRIPT),
     asset!("page/folder.js", SCRIPT),
     asset!("page/hint.js", SCRIPT),
     asset!("page/keys.js", SCRIPT),

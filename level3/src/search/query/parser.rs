@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::case::Case;
 use super::lexer::{self, Filter, Kind, Token, Value};
 use super::{FilePattern, FileRule, Query, QueryError, Term};
+use crate::search::allowance::Allowance;
 use crate::search::filter::FileFilter;
 use crate::search::language;
 use crate::search::pattern::Pattern;
@@ -82,6 +83,7 @@ pub fn parse(query: &str, regex: bool) -> Result<Parsed, QueryError> {
     }
     let case = case(&tokens)?;
     let mut parsed = Parsed::default();
+    let mut allowance = Allowance::for_terms(tokens.len());
     for token in &tokens {
         match &token.kind {
             Kind::Filter(Filter::Case, _) => {}
@@ -93,7 +95,7 @@ pub fn parse(query: &str, regex: bool) -> Result<Parsed, QueryError> {
                 parsed.query.files.push(rule);
             }
             Kind::Word(_) | Kind::Quoted(_) | Kind::Expression(_) => {
-                let term = term(token, regex, case)?;
+                let term = term(token, regex, case, &mut allowance)?;
                 let terms = if token.negated {
                     &mut parsed.query.none
                 } else {
@@ -140,7 +142,12 @@ fn case(tokens: &[Token]) -> Result<Case, QueryError> {
 }
 
 /// A word, a quoted text or an expression.
-fn term(token: &Token, regex: bool, case: Case) -> Result<Term, QueryError> {
+fn term(
+    token: &Token,
+    regex: bool,
+    case: Case,
+    allowance: &mut Allowance,
+) -> Result<Term, QueryError> {
     let (text, regex, inset) = match &token.kind {
         Kind::Expression(text) => (text, true, 1),
         Kind::Word(text) => (text, regex, 0),
@@ -157,7 +164,7 @@ fn term(token: &Token, regex: bool, case: Case) -> Result<Term, QueryError> {
     } else {
         case.ignores(text)
     };
-    match Pattern::new(text, regex, ignore_case) {
+    match Pattern::of_query(text, regex, ignore_case, allowance) {
         Ok(_) => Ok(Term {
             text: text.clone(),
             regex,
