@@ -89,7 +89,11 @@ function shown(result) {
   const rows = result.values ?? [];
   const table = element("table");
   const head = table.createTHead().insertRow();
-  for (const name of result.columns) head.append(element("th", name, { scope: "col" }));
+  result.columns.forEach((name, place) => {
+    // Above numbers, where they are.
+    const attributes = isNumber(rows[0]?.[place]) ? { scope: "col", class: "number" } : { scope: "col" };
+    head.append(element("th", name, attributes));
+  });
   const body = table.createTBody();
   for (const row of rows.slice(0, SHOWN)) {
     const line = body.insertRow();
@@ -103,9 +107,11 @@ function shown(result) {
   return box;
 }
 
+const isNumber = (value) => typeof value === "number" || typeof value === "bigint";
+
 function cell(value) {
   if (value === null) return element("td", "NULL", { class: "null" });
-  if (typeof value === "number" || typeof value === "bigint") return element("td", String(value), { class: "number" });
+  if (isNumber(value)) return element("td", String(value), { class: "number" });
   if (Array.isArray(value)) {
     const digits = value.map((byte) => byte.toString(16).padStart(2, "0")).join("");
     return element("td", `x'${digits}'`);
@@ -113,6 +119,7 @@ function cell(value) {
   return element("td", String(value));
 }
 
+const bytes = (size) => (size == null ? "?" : size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const milliseconds = (time) => `${time < 10 ? time.toFixed(2) : Math.round(time)} ms`;
 
@@ -167,7 +174,7 @@ async function lookAtCluster() {
       "last snapshot": raft.last_snapshot_index,
       term: raft.term,
       "heard of the leader": raft.last_contact === "0" ? "it is this node" : `${raft.last_contact} ago`,
-      database: status.sqlite3?.size === undefined ? "?" : `${(status.sqlite3.size / 1e6).toFixed(1)} MB`,
+      database: bytes(status.sqlite3?.size),
     };
     const parts = Object.entries(facts).flatMap(([name, value]) => [element("dt", name), element("dd", String(value))]);
     $("log").replaceChildren(...parts);

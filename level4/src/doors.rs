@@ -98,8 +98,8 @@ impl Places {
 pub struct House {
     /// For clients.
     pub router: Router,
-    /// For peers.
-    pub transport: Arc<Transport>,
+    /// For peers; without it, none are let in.
+    pub transport: Option<Arc<Transport>>,
     /// TLS towards clients.
     pub https: watch::Receiver<Option<Https>>,
     /// For how many.
@@ -111,7 +111,7 @@ pub struct House {
 }
 
 /// Takes connections as long as it is polled.
-pub async fn accept(listener: Listener, door: Door, house: House) {
+pub async fn accept(listener: &Listener, door: Door, house: House) {
     loop {
         match listener.accept().await {
             Ok(connected) => {
@@ -136,6 +136,12 @@ pub async fn accept(listener: Listener, door: Door, house: House) {
 }
 
 impl House {
+    fn do_peers_speak_tls(&self) -> bool {
+        self.transport
+            .as_ref()
+            .is_some_and(|transport| transport.speaks_tls())
+    }
+
     /// Serves a connection to its end.
     async fn serve(mut self, door: Door, connected: Connected, newcomer: OwnedSemaphorePermit) {
         let Connected {
@@ -159,7 +165,7 @@ impl House {
         let is_peer = match door {
             Door::Peers => true,
             Door::Clients => false,
-            Door::Both if is_tls && self.transport.speaks_tls() => {
+            Door::Both if is_tls && self.do_peers_speak_tls() => {
                 https.is_none() || is_peers(&mut socket, &mut first).await
             }
             Door::Both => first[0] == MAGIC[0],
@@ -172,8 +178,11 @@ impl House {
                 local,
                 from,
             };
+            let Some(transport) = self.transport else {
+                return;
+            };
             tokio::select! {
-                () = self.transport.accept(connected) => {}
+                () = transport.accept(connected) => {}
                 _ = self.end.changed() => {}
             }
             return;

@@ -15,6 +15,9 @@ pub fn parse(text: &str) -> Option<Duration> {
         let unit = after.len() - after.trim_start_matches(char::is_alphabetic).len();
         let (unit, after) = after.split_at(unit);
         let factor = match unit {
+            "ns" => 1e-9,
+            // Both letters that stand for micro.
+            "us" | "µs" | "μs" => 1e-6,
             "ms" => 1e-3,
             "s" => 1.0,
             "m" => 60.0,
@@ -43,8 +46,12 @@ mod tests {
             ("1m30s", 90_000),
             ("1.5h", 5_400_000),
             ("2.5", 2_500),
+            ("1500000ns", 1),
+            ("2000µs", 2),
+            ("2000us", 2),
         ] {
-            assert_eq!(parse(text), Some(Duration::from_millis(ms)), "{text}");
+            let found = parse(text).map(|time| time.as_millis());
+            assert_eq!(found, Some(ms), "{text}");
         }
         for text in [
             "", "s", "soon", "5x", "1s2", "-1s", "1..2s", "1e400s", "5 s",

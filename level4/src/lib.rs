@@ -65,5 +65,5 @@ pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
 pub use notes::{note, set_verbose};
 pub use program::{run_program, start_again};
 pub use server::run;
-pub use settings::{QueueSettings, RunError, Settings};
+pub use settings::{QueueSettings, RunError, Settings, SnapshotSettings};
 pub use trace::TraceError;

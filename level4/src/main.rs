@@ -84,7 +84,7 @@ struct Flags {
     /// Accept peers that can prove nothing from everywhere, not only from this machine
     #[arg(long)]
     insecure_peers: bool,
-    /// The longest request body, MiB; a larger one gets 413
+    /// The longest request body, MiB; a larger one gets 413 (but a file at /db/load or /boot, one at a time)
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     max_body: usize,
     /// The leader shows signs of life this often, ms
@@ -209,7 +209,11 @@ fn security(flags: &Flags) -> io::Result<SecurityFiles> {
     let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
     let tls = [&flags.tls_cert, &flags.tls_key, &flags.tls_ca].map(absolute);
     let tls = match tls {
-        [Ok(Some(cert)), Ok(Some(key)), Ok(Some(ca))] => Some(TlsFiles { cert, key, ca }),
+        [Ok(Some(cert)), Ok(Some(key)), Ok(Some(ca))] => Some(TlsFiles {
+            cert,
+            key,
+            ca: Some(ca),
+        }),
         [Err(error), ..] | [_, Err(error), _] | [.., Err(error)] => return Err(error),
         _ => None,
     };
@@ -289,6 +293,9 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         cdc,
         trace,
         on_disk: flags.on_disk,
+        snapshots: None,
+        foreign_keys: false,
+        is_rqlited: false,
     };
     let folder = env::current_dir().context("the folder is gone")?;
     Ok(run_program(settings, &folder)?)

@@ -1,5 +1,6 @@
 //! Puts a node, its transport and its HTTP interface on one socket, or on two.
 
+use std::future::pending;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::addresses::Addresses;
-use crate::api::{self, Api, Counters, Kept, Queue, router};
+use crate::api::{self, Api, Counters, Kept, Queue, keep_saving, router};
 use crate::backup::{self, Backups};
 use crate::cdc;
 use crate::doors::{Door, House, Places, accept};
@@ -22,7 +23,7 @@ use crate::joining::Candidate;
 use crate::node::{self, Form, Node, Prepared};
 use crate::notes::note;
 use crate::reload::{Reloaded, Users};
-use crate::security::Security;
+use crate::security::{Https, Security};
 use crate::settings::{RunError, Settings, TICK};
 use crate::trace::Tracer;
 use crate::transport::{self, FileId, Listener, Meeting, Transport};
@@ -70,6 +71,7 @@ pub async fn run(
         // A node that is told to end at once has begun, too, unless it has to wait for others.
         biased;
         through = members(&settings, is_new, &name, &security, &ports) => through?,
+        () = serve_waiting(&ports, https.clone()) => unreachable!("it goes on for ever"),
         () = &mut shutdown => return Ok(()),
     };
     let joins = !through.is_empty();
@@ -117,7 +119,7 @@ pub async fn run(
     let (open, mut opened) = mpsc::channel::<()>(1);
     let house = House {
         router,
-        transport,
+        transport: Some(transport),
         https,
         places: Places::of_process(),
         end,
@@ -246,18 +248,26 @@ fn interface(
     folder: &Path,
     users: watch::Receiver<Users>,
 ) -> Api {
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters::new(node.figures.saved.load(Relaxed)));
+    if let Some(snapshots) = settings.snapshots {
+        tokio::spawn(keep_saving(node.clone(), counters.clone(), snapshots));
+    }
     Api {
         node: node.clone(),
         transport: transport.clone(),
         ending: Arc::new(AtomicBool::new(false)),
         backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
+        loads: Arc::new(Semaphore::new(1)),
         addresses: Arc::new(addresses),
         kept: Arc::new(Kept {
             folder: folder.display().to_string(),
             on_disk: settings.on_disk,
             heartbeat: settings.heartbeat,
             election: settings.election,
+            foreign_keys: settings.foreign_keys,
+            body_limit: settings.body_limit,
+            is_rqlited: settings.is_rqlited,
+            snapshots: settings.snapshots,
         }),
         started: SystemTime::now(),
         counters: counters.clone(),
@@ -299,8 +309,34 @@ fn serve(ports: &mut [Port], house: &House) -> Vec<JoinHandle<()>> {
         .iter_mut()
         .zip(doors)
         .filter_map(|(port, &door)| Some((port.listener.take()?, door)))
-        .map(|(listener, door)| tokio::spawn(accept(listener, door, house.clone())))
+        .map(|(listener, door)| {
+            let house = house.clone();
+            tokio::spawn(async move { accept(&listener, door, house).await })
+        })
         .collect()
+}
+
+/// Tells clients that the node is there, and waits for others. At a port that is also for peers, nobody hears
+/// anything: those who wait for each other meet there.
+async fn serve_waiting(ports: &[Port], https: watch::Receiver<Option<Https>>) {
+    let [clients, _] = ports else {
+        return pending().await;
+    };
+    let Some(listener) = &clients.listener else {
+        return pending().await;
+    };
+    // Both ends go with this, and with them the connections.
+    let (_ended, end) = watch::channel(());
+    let (open, _opened) = mpsc::channel(1);
+    let house = House {
+        router: api::waiting(),
+        transport: None,
+        https,
+        places: Places::of_process(),
+        end,
+        open,
+    };
+    accept(listener, Door::Clients, house).await;
 }
 
 /// Sees to it that others go on without this node, and that what is under way is answered.

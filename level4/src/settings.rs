@@ -73,6 +73,21 @@ pub struct Settings {
     pub trace: Option<PathBuf>,
     /// The database is kept in the node's folder, and not in memory.
     pub on_disk: bool,
+    /// When the node saves its state, besides its own rule.
+    pub snapshots: Option<SnapshotSettings>,
+    /// rqlite's endpoints check foreign keys; otherwise requests that ask for it do.
+    pub foreign_keys: bool,
+    /// It was started by rqlite's command line.
+    pub is_rqlited: bool,
+}
+
+/// When a node saves its state, besides its own rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// Once there are so many entries since the last time.
+    pub entries: u64,
+    /// How often that is looked at.
+    pub look_every: Duration,
 }
 
 /// How queued writes are put together.
@@ -86,6 +101,8 @@ pub struct QueueSettings {
     pub flush_after: Duration,
     /// A batch is executed as a whole or not at all.
     pub transaction: bool,
+    /// Foreign keys are checked.
+    pub foreign_keys: bool,
 }
 
 impl Default for QueueSettings {
@@ -95,6 +112,7 @@ impl Default for QueueSettings {
             batch: 128,
             flush_after: Duration::from_millis(50),
             transaction: false,
+            foreign_keys: false,
         }
     }
 }
@@ -132,6 +150,9 @@ impl Settings {
             cdc: None,
             trace: None,
             on_disk: false,
+            snapshots: None,
+            foreign_keys: false,
+            is_rqlited: false,
         }
     }
 

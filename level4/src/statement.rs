@@ -42,6 +42,10 @@ pub struct Statement {
 
 /// Statements that are executed together, in order.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a request asks for, each on its own"
+)]
 pub struct Statements {
     /// In this order.
     pub list: Vec<Statement>,
@@ -51,6 +55,8 @@ pub struct Statements {
     pub rows: bool,
     /// Columns are named with their tables (`t.a`), where they have one.
     pub qualified: bool,
+    /// Foreign keys are checked.
+    pub foreign_keys: bool,
 }
 
 /// The result of one [`Statement`].
@@ -207,6 +213,7 @@ impl Statements {
             transaction: false,
             rows: true,
             qualified: false,
+            foreign_keys: false,
         }
     }
 
@@ -214,7 +221,12 @@ impl Statements {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.byte(VERSION);
-        let flags = [self.transaction, self.rows, self.qualified];
+        let flags = [
+            self.transaction,
+            self.rows,
+            self.qualified,
+            self.foreign_keys,
+        ];
         writer.byte(
             (flags.into_iter().zip(0..)).fold(0, |all, (flag, bit)| all | u8::from(flag) << bit),
         );
@@ -242,6 +254,7 @@ impl Statements {
             transaction: flags & 1 != 0,
             rows: flags & 2 != 0,
             qualified: flags & 4 != 0,
+            foreign_keys: flags & 8 != 0,
         })
     }
 }
@@ -383,9 +396,9 @@ mod tests {
         #[test]
         fn statements_survive_the_log(
             list in prop::collection::vec(statement(), 0..4),
-            [transaction, rows, qualified]: [bool; 3],
+            [transaction, rows, qualified, foreign_keys]: [bool; 4],
         ) {
-            let statements = Statements { list, transaction, rows, qualified };
+            let statements = Statements { list, transaction, rows, qualified, foreign_keys };
             prop_assert_eq!(Statements::decode(&statements.encode()).unwrap(), statements);
         }
 
@@ -403,7 +416,7 @@ mod tests {
             byte: u8,
             length: prop::sample::Index,
         ) {
-            let mut first = Statements { list, transaction: true, rows: true, qualified: true }.encode();
+            let mut first = Statements { list, transaction: true, rows: true, qualified: true, foreign_keys: true }.encode();
             let mut second = Outcome::encode_all(&outcomes);
             for bytes in [&mut first, &mut second] {
                 let place = at.index(bytes.len());

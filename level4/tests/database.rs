@@ -399,6 +399,7 @@ fn a_transaction_is_the_requests_own() {
             transaction: true,
             rows: false,
             qualified: false,
+            foreign_keys: false,
         };
         let command = Command::Statements(request.encode().into());
         let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();
@@ -421,6 +422,7 @@ fn a_transaction_is_the_requests_own() {
         transaction: true,
         rows: false,
         qualified: false,
+        foreign_keys: false,
     };
     let command = Command::Statements(request.encode().into());
     let outcomes = Outcome::decode_all(&db.execute(MOMENT, &command).unwrap()).unwrap();

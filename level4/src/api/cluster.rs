@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
@@ -30,14 +30,12 @@ pub fn json_reply(body: &Json) -> impl IntoResponse + use<> {
 pub fn json_reply_as(body: &Json, pretty: bool) -> impl IntoResponse + use<> {
     // Such documents have nothing that cannot be written.
     let mut text = json_text(body, pretty).unwrap_or_default();
-    if !pretty {
-        text.push(b'\n');
-    }
+    text.push(b'\n');
     let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
     (kind, text)
 }
 
-/// JSON on one line, or `pretty` on many.
+/// JSON on one line, or `pretty` on many. As in rqlite's data, the last one has no end.
 pub fn json_text(body: &impl Serialize, pretty: bool) -> serde_json::Result<Vec<u8>> {
     if !pretty {
         return serde_json::to_vec(body);
@@ -47,7 +45,6 @@ pub fn json_text(body: &impl Serialize, pretty: bool) -> serde_json::Result<Vec<
     body.serialize(&mut serde_json::Serializer::with_formatter(
         &mut text, formatter,
     ))?;
-    text.push(b'\n');
     Ok(text)
 }
 
@@ -102,15 +99,31 @@ pub async fn remove(
     parameters: Parameters,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    let limit = time(&parameters, "timeout")?.unwrap_or(REMOVAL_LIMIT);
-    let id = member(&api, &body).await?;
+    let id = removed(&api, &parameters, &body).await?;
+    Ok(json_reply(&json!({ "removed": id.to_string() })))
+}
+
+/// `DELETE /remove`, rqlite's: likewise, answered without words.
+pub async fn remove_quietly(
+    State(api): State<Api>,
+    parameters: Parameters,
+    body: Bytes,
+) -> Result<StatusCode, ApiError> {
+    removed(&api, &parameters, &body).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Takes the member out that the body names.
+async fn removed(api: &Api, parameters: &Parameters, body: &[u8]) -> Result<NodeId, ApiError> {
+    let limit = time(parameters, "timeout")?.unwrap_or(REMOVAL_LIMIT);
+    let id = member(api, body).await?;
     let removal = async {
         loop {
             api.node.remove(id);
             sleep(ASK_AGAIN).await;
             let status = api.status().await?;
             if !status.members.contains_key(&id) && !status.changing {
-                return Ok(json_reply(&json!({ "removed": id.to_string() })));
+                return Ok(id);
             }
         }
     };
@@ -123,7 +136,8 @@ pub async fn remove(
 /// The member that the body names, if it may be removed.
 async fn member(api: &Api, body: &[u8]) -> Result<NodeId, ApiError> {
     let json = serde_json::from_slice::<Json>(body).unwrap_or_default();
-    let Some(wanted) = json["id"].as_str() else {
+    let is_one = json.as_object().is_some_and(|members| members.len() == 1);
+    let Some(wanted) = json["id"].as_str().filter(|_| is_one) else {
         return Err(ApiError::bad(
             r#"the body has to be {"id": "ID or address of a member"}"#,
         ));

@@ -32,7 +32,7 @@ const BUSY: &str = "too many passwords are being looked at: try again\n";
 
 /// What a request needs; for what is nowhere here only who may do everything hears that there is nothing.
 fn needed(method: &Method, path: &str) -> &'static [Permission] {
-    match path {
+    match path.strip_suffix('/').unwrap_or(path) {
         "/sql" | "/db/request" => &[Execute, Query],
         "/db/execute" => &[Execute],
         "/db/query" | "/db/sql" => &[Query],
@@ -43,7 +43,7 @@ fn needed(method: &Method, path: &str) -> &'static [Permission] {
         "/leader" => &[LeaderOps],
         "/cluster/budget" if method != Method::GET => &[All],
         "/readyz" | "/healthcheck" => &[Ready],
-        "/" | "/console" | "/console/" | "/console/console.css" | "/console/console.js" => &[Ui],
+        "" | "/console" | "/console/console.css" | "/console/console.js" => &[Ui],
         "/status" | "/nodes" | "/debug/vars" | "/metrics" | "/cluster/status"
         | "/cluster/budget" => &[Status],
         // /cluster/skip among them.

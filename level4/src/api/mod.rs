@@ -11,6 +11,7 @@ mod params;
 mod ready;
 mod rqlite;
 mod sql;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,10 +35,12 @@ use crate::message::Command;
 use crate::name::MemberName;
 use crate::node::{Node, PendingRead};
 use crate::reload::Users;
+use crate::settings::SnapshotSettings;
 use crate::transport::Transport;
 use error::ApiError;
 pub use guard::Hashing;
-pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Format, Queue, write_backup};
+pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Format, Queue, keep_saving, write_backup};
+pub use waiting::waiting;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -50,6 +53,8 @@ pub struct Api {
     pub ending: Arc<AtomicBool>,
     /// One permit for each backup that may be under way.
     pub backups: Arc<Semaphore>,
+    /// And for a file that is longer than a body may be.
+    pub loads: Arc<Semaphore>,
     /// Where clients and peers reach this node.
     pub addresses: Arc<Addresses>,
     /// How it is kept.
@@ -83,17 +88,26 @@ pub struct Kept {
     pub heartbeat: Duration,
     /// Silence after which the leader is doubted.
     pub election: Duration,
+    /// rqlite's endpoints check foreign keys.
+    pub foreign_keys: bool,
+    /// The longest body of what is no file, bytes.
+    pub body_limit: usize,
+    /// By rqlite's command line, whose users know that peers prove nothing there.
+    pub is_rqlited: bool,
+    /// When it saves its state, where that is for the operator to say.
+    pub snapshots: Option<SnapshotSettings>,
 }
 
-/// All routes. Bodies longer than `body_limit` bytes get 413.
+/// All routes. Bodies longer than `body_limit` bytes get 413, but those of files.
 pub fn router(api: Api, body_limit: usize) -> Router {
     Router::new()
         .route("/sql", post(sql::execute))
-        .merge(rqlite::routes())
+        .merge(rqlite::routes(body_limit))
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
         .route("/cluster/skip", post(operate::skip))
-        .route("/remove", delete(cluster::remove))
+        .route("/remove", delete(cluster::remove_quietly))
+        .route("/remove/", delete(cluster::remove_quietly))
         .route("/cluster/budget", get(budget::show).post(budget::configure))
         .route("/healthcheck", get(cluster::healthcheck))
         .route("/", get(console::go))
@@ -102,6 +116,7 @@ pub fn router(api: Api, body_limit: usize) -> Router {
         .route("/console/console.css", get(console::style))
         .route("/console/console.js", get(console::script))
         .route("/readyz", get(ready::ready))
+        .route("/readyz/", get(ready::ready))
         .route("/metrics", get(metrics::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -22,14 +22,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<String, ApiError> {
     let limit = time(&parameters, "timeout")?.unwrap_or(PROBE_LIMIT);
     let status = api.status().await?;
-    let mut text = "[+]node ok\n".to_owned();
-    if api.transport.is_open() {
-        text.push_str("[!]peers insecure: whoever reaches this node can act as a member\n");
+    let mut text = "[+]node ok".to_owned();
+    if api.transport.is_open() && !api.kept.is_rqlited {
+        text.push_str("\n[!]peers insecure: whoever reaches this node can act as a member");
     }
     if flag(&parameters, "noleader") {
         return Ok(text);
     }
-    let not_ready = |reason: String| Err(ApiError::unavailable(format!("{text}[-]{reason}")));
+    let not_ready = |reason: String| Err(ApiError::unavailable(format!("{text}\n[-]{reason}")));
     if let Some(reason) = objection(&api, &status) {
         return not_ready(reason);
     }
@@ -52,12 +52,12 @@ pub async fn ready(State(api): State<Api>, parameters: Parameters) -> Result<Str
         };
         return not_ready(reason);
     }
-    text.push_str("[+]leader ok\n[+]store ok\n");
+    text.push_str("\n[+]leader ok\n[+]store ok");
     if flag(&parameters, "sync") {
         // The read has seen everything that was committed before it.
-        text.push_str("[+]sync ok\n");
+        text.push_str("\n[+]sync ok");
     }
-    text.push_str("[+]db ok\n");
+    text.push_str("\n[+]db ok");
     Ok(text)
 }
 

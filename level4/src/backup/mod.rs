@@ -81,7 +81,9 @@ pub enum BackupError {
     #[error("there is no backup at {0}")]
     Missing(String),
     /// It is more than a store takes at once.
-    #[error("{0} bytes are more than the store takes at once (5 GiB)")]
+    #[error(
+        "{0} bytes are more than the store takes at once (5 GiB): leave out no_compress, or have backups in a folder"
+    )]
     TooLarge(u64),
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod envelope;
 
 use std::error::Error;
+use std::fmt;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::consensus;
 use crate::database::Capturing;
-use crate::database::capture::{Feed, Group, Standing};
+use crate::database::capture::{Changes, Feed, Group, Standing};
 use crate::fetch::{FetchError, Fetcher, Target};
 use crate::ids::Index;
 use crate::message::Command;
@@ -32,7 +33,7 @@ use envelope::Envelope;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// An entry of ours is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A batch has no more bytes of changes than this, unless those of one entry are more.
+/// A batch that has so many bytes of changes is full.
 const BATCH_BYTES: usize = 4 << 20;
 /// An answer's body is of no interest.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -81,6 +82,11 @@ pub struct Sender {
     fetcher: Fetcher,
     /// The last error, which is said once.
     told: Mutex<Option<String>>,
+}
+
+/// What a group's changes take.
+fn bytes(group: &Group) -> usize {
+    group.changes.iter().map(Changes::size).sum()
 }
 
 /// A node that leads, and how it is called; `None`: another one, or none does.
@@ -167,33 +173,34 @@ impl Sender {
     /// The next batch after `sent`; empty if there is none for a while.
     async fn next(&self, feed: &Feed, sent: Index) -> Vec<Group> {
         let size = self.config.batch_size;
-        let groups = || feed.after(sent, size, BATCH_BYTES);
-        if groups().is_empty() {
+        let mut groups = feed.after(sent, size, BATCH_BYTES);
+        if groups.is_empty() {
             let pause = LOOK_AGAIN.min(self.config.mark_interval);
             let _ = timeout(pause, feed.changed()).await;
-            if groups().is_empty() {
-                return Vec::new();
-            }
+            groups = feed.after(sent, size, BATCH_BYTES);
         }
-        let filled = async {
-            while groups().len() < size {
-                feed.changed().await;
-            }
-        };
+        let deadline = Instant::now() + self.config.batch_delay;
         // What has come until then is sent.
-        let _ = timeout(self.config.batch_delay, filled).await;
-        groups()
+        while let Some(last) = groups.last() {
+            let bytes: usize = groups.iter().map(bytes).sum();
+            if groups.len() >= size || bytes >= BATCH_BYTES {
+                break;
+            }
+            let more = feed.after(last.index, size - groups.len(), BATCH_BYTES - bytes);
+            if more.is_empty() && timeout_at(deadline, feed.changed()).await.is_err() {
+                break;
+            }
+            groups.extend(more);
+        }
+        groups
     }
 
     /// Sends a batch, until it is taken or dropped; `false`: the node does not lead any more.
     async fn deliver(&self, node: &Node, id: &str, groups: &[Group]) -> bool {
         let config = &self.config;
-        let envelope = Envelope {
-            service_id: config.service_id.as_deref(),
-            node_id: id,
-            groups,
+        let Some(text) = self.written(id, groups) else {
+            return true;
         };
-        let text = serde_json::to_vec(&envelope).map(Bytes::from);
         let mut pause = config.min_backoff;
         for retries in 0u64.. {
             let Err(error) = self.send(&text).await else {
@@ -205,12 +212,7 @@ impl Sender {
             self.figures.failures.fetch_add(1, Relaxed);
             self.tell(Some(error.to_string()));
             if config.max_retries.is_some_and(|most| retries >= most) {
-                self.figures.dropped.fetch_add(groups.len() as u64, Relaxed);
-                note(format_args!(
-                    "the changes of {} entries, from {} on, are dropped after {retries} more tries",
-                    groups.len(),
-                    groups.first().map_or(Index::START, |group| group.index)
-                ));
+                self.drop_all(groups, &format_args!("after {retries} more tries"));
                 return true;
             }
             sleep(pause).await;
@@ -224,9 +226,35 @@ impl Sender {
         false
     }
 
-    async fn send(&self, text: &serde_json::Result<Bytes>) -> Result<(), SendError> {
+    /// A batch as it is sent; `None`: it cannot be written, and will be no better the next time.
+    fn written(&self, id: &str, groups: &[Group]) -> Option<Bytes> {
+        let envelope = Envelope {
+            service_id: self.config.service_id.as_deref(),
+            node_id: id,
+            groups,
+        };
+        match serde_json::to_vec(&envelope) {
+            Ok(text) => Some(text.into()),
+            Err(error) => {
+                self.drop_all(groups, &format_args!("as they cannot be written: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Nobody will be told of these.
+    fn drop_all(&self, groups: &[Group], why: &dyn fmt::Display) {
+        self.figures.dropped.fetch_add(groups.len() as u64, Relaxed);
+        note(format_args!(
+            "the changes of {} entries, from {} on, are dropped {why}",
+            groups.len(),
+            groups.first().map_or(Index::START, |group| group.index)
+        ));
+    }
+
+    async fn send(&self, text: &Bytes) -> Result<(), SendError> {
         let failed = |error: &dyn Error| SendError::Write(error.to_string());
-        let text = text.as_ref().map_err(|error| failed(error))?.clone();
+        let text = text.clone();
         match &self.config.sink {
             Sink::Http(target) => {
                 let late = |_| SendError::Late(self.config.timeout);
@@ -296,5 +324,84 @@ impl Losses {
             ));
             (self.lost, self.told) = (standing.lost, Some(Instant::now()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::capture::{Capture, Wanted};
+
+    fn sender(batch_size: usize) -> Sender {
+        let mut config = CdcConfig::load("http://127.0.0.1:1").unwrap();
+        config.batch_size = batch_size;
+        // Longer than any test waits.
+        config.batch_delay = Duration::from_secs(3600);
+        Sender::new(config)
+    }
+
+    /// A queue with an entry of so many bytes for each.
+    fn queue(sizes: &[usize]) -> Capture {
+        let mut capture = Capture::default();
+        let wanted = Wanted {
+            row_ids_only: false,
+            table_filter: None,
+            limit: 1 << 30,
+        };
+        capture.obey(Capturing::On(wanted)).unwrap();
+        for (&size, index) in sizes.iter().zip(1..) {
+            capture.add(Changes::new(vec![0; size].into()));
+            capture.end_entry(Index::new(index), 0);
+        }
+        capture
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sent_as_soon_as_it_is_full_by_number_or_by_bytes() {
+        let half = BATCH_BYTES / 2;
+        for (size, sizes, lengths) in [
+            (2, &[1, 1, 1, 1, 1][..], &[2, 2][..]),
+            (10, &[half, half, 1], &[2]),
+            (10, &[1, BATCH_BYTES, 1], &[2]),
+            (10, &[BATCH_BYTES + 1, 1], &[1]),
+        ] {
+            let (sender, capture) = (sender(size), queue(sizes));
+            let mut sent = Index::START;
+            for &length in lengths {
+                let next = sender.next(&capture.feed(), sent).await;
+                let indices: Vec<u64> = next.iter().map(|group| group.index.get()).collect();
+                let first = sent.get() + 1;
+                assert_eq!(indices, (first..first + length).collect::<Vec<u64>>());
+                sent = next.last().unwrap().index;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_takes_what_comes_until_it_is_full() {
+        let (sender, mut capture) = (sender(3), queue(&[1]));
+        let feed = capture.feed();
+        let come = async {
+            for index in [2, 3] {
+                tokio::task::yield_now().await;
+                capture.add(Changes::new(vec![0].into()));
+                capture.end_entry(Index::new(index), 0);
+            }
+        };
+        let (next, ()) = tokio::join!(sender.next(&feed, Index::START), come);
+        assert_eq!(next.len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_dropped_and_counted() {
+        let sender = sender(1);
+        let group = Group {
+            index: Index::new(7),
+            time_ms: 0,
+            changes: vec![Changes::new(b"nonsense"[..].into())],
+        };
+        assert!(sender.written("n1", &[group]).is_none());
+        assert_eq!(sender.figures.dropped.load(Relaxed), 1);
+        assert!(sender.written("n1", &[]).is_some());
     }
 }

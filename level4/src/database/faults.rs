@@ -37,6 +37,7 @@ fn commands() -> Vec<Command> {
         transaction: true,
         rows: true,
         qualified: false,
+        foreign_keys: false,
     };
     let mut file = Database::new().unwrap();
     let table = shell("CREATE TABLE l (a CHECK (a > 0)); INSERT INTO l VALUES (1), (2)");

@@ -10,11 +10,35 @@ use crate::statement::{Outcome, Parameters, Rows, Statements, Value};
 /// Charged to the answer for every statement, bytes.
 const OUTCOME_BYTES: u64 = 32;
 
+/// A reader's connection remembers a schema, and whether that is still so is looked at only by what reads the
+/// database's content.
+const REFRESH: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+
+/// Whether a statement may look at the schema without reading content: a PRAGMA does, also as a table.
+fn looks_at_schema(statement: &crate::statement::Statement) -> bool {
+    let words = statement.sql.as_bytes().windows(6);
+    words
+        .into_iter()
+        .any(|word| word.eq_ignore_ascii_case(b"pragma"))
+}
+
 /// Runs a request; gives the results of its statements, but for those that are nothing but blanks and
 /// comments, and how long each took.
 pub fn run(work: &Work, request: &Statements, read_only: bool) -> (Vec<Outcome>, Vec<Duration>) {
     let (mut results, mut times) = (Vec::new(), Vec::new());
     let mut failed = false;
+    if read_only
+        && request.list.iter().any(looks_at_schema)
+        && let Err(reason) = work.control(REFRESH)
+    {
+        return (vec![Outcome::Error(reason)], times);
+    }
+    // Within a transaction it would change nothing.
+    if request.foreign_keys
+        && let Err(reason) = work.control("PRAGMA foreign_keys = 1")
+    {
+        return (vec![Outcome::Error(reason)], times);
+    }
     if request.transaction
         && let Err(reason) = work.control("BEGIN")
     {

@@ -13,7 +13,7 @@ use crate::backup::{BackupConfig, ConfigError, RestoreConfig};
 use crate::cdc::CdcConfig;
 use crate::founding::{Discovery, Founders};
 use crate::security::{HttpsFiles, SecurityFiles, TlsFiles};
-use crate::settings::{QueueSettings, Settings};
+use crate::settings::{QueueSettings, Settings, SnapshotSettings, unreachable};
 use flags::Given;
 
 pub use flags::{FLAGS, Use};
@@ -31,6 +31,8 @@ Which flags do what they do in rqlite, and which do nothing here or are refused,
 Without node certificates whoever reaches -raft-addr can act as a member, as with rqlite.
 ";
 
+/// Nothing is looked at more often.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// The most requests that a queue may hold.
 const QUEUE_LIMIT: usize = 1_000_000;
 
@@ -102,8 +104,8 @@ fn settings(given: &Given) -> Result<Settings, RefusedFlag> {
     let (heartbeat, election) = timing(given, &usual)?;
     let peers = text("raft-addr").unwrap_or_else(|| "localhost:4002".to_owned());
     Ok(Settings {
-        advertise: text("raft-adv-addr"),
-        advertise_api: text("http-adv-addr"),
+        advertise: advertised(given, "raft-adv-addr", &peers)?,
+        advertise_api: advertised(given, "http-adv-addr", &listen)?,
         label: label(given, &peers)?,
         peers: Some(peers),
         join: list(given.get("join")),
@@ -124,8 +126,25 @@ fn settings(given: &Given) -> Result<Settings, RefusedFlag> {
         queue: queue(given)?,
         // As there.
         on_disk: true,
+        snapshots: snapshots(given)?,
+        foreign_keys: given.is_on("fk"),
+        is_rqlited: true,
         ..usual
     })
+}
+
+/// How others reach an address: as it was given, name and all, unless its port is for the system to choose.
+fn advertised(given: &Given, name: &str, bound: &str) -> Result<Option<String>, RefusedFlag> {
+    let is_chosen = bound.ends_with(":0");
+    let address = given.get(name).or((!is_chosen).then_some(bound));
+    let reason = address.and_then(|address| Some((address, unreachable(address)?)));
+    match reason {
+        Some((address, what)) => {
+            let reason = format!("is needed: {address} {what}");
+            Err(RefusedFlag::new(name, reason))
+        }
+        None => Ok(address.map(str::to_owned)),
+    }
 }
 
 fn label(given: &Given, peers: &str) -> Result<Option<String>, RefusedFlag> {
@@ -208,20 +227,23 @@ fn timing(given: &Given, usual: &Settings) -> Result<(Duration, Duration), Refus
 fn security(given: &Given) -> Result<SecurityFiles, RefusedFlag> {
     let files = ["node-cert", "node-key", "node-ca-cert"];
     let [cert, key, ca] = files.map(|name| path(given, name));
-    let tls = match (cert?, key?, ca?) {
-        (Some(cert), Some(key), Some(ca)) => Some(TlsFiles { cert, key, ca }),
+    let verifies = !given.is_on("node-no-verify");
+    let tls = match (cert?, key?, ca?.filter(|_| verifies)) {
+        (Some(cert), Some(key), ca) if ca.is_some() || !verifies => {
+            Some(TlsFiles { cert, key, ca })
+        }
         // Those who only check others' need none of their own there.
         (None, None, _) => None,
         (_, None, _) => return Err(RefusedFlag::new("node-key", "is missing beside -node-cert")),
         (None, ..) => return Err(RefusedFlag::new("node-cert", "is missing beside -node-key")),
-        (.., None) => {
-            let reason = "is missing beside -node-cert: nodes always check each other's certificates, by an authority of their own";
+        (Some(_), Some(_), _) => {
+            let reason = "is missing beside -node-cert: nodes check each other's certificates by an authority of their own, unless there is -node-no-verify";
             return Err(RefusedFlag::new("node-ca-cert", reason));
         }
     };
     Ok(SecurityFiles {
         secret: None,
-        insecure: tls.is_none(),
+        insecure: tls.as_ref().is_none_or(|tls| tls.ca.is_none()),
         tls,
     })
 }
@@ -295,6 +317,16 @@ fn discovery(given: &Given) -> Result<Option<Discovery>, RefusedFlag> {
     }))
 }
 
+/// Without `-raft-snap`, a node's own rule is enough.
+fn snapshots(given: &Given) -> Result<Option<SnapshotSettings>, RefusedFlag> {
+    let entries = number(given, "raft-snap")?.filter(|entries| *entries > 0);
+    let every = duration(given, "raft-snap-int")?.unwrap_or(Duration::from_secs(10));
+    Ok(entries.map(|entries| SnapshotSettings {
+        entries: entries as u64,
+        look_every: every.max(LEAST_PAUSE),
+    }))
+}
+
 fn queue(given: &Given) -> Result<QueueSettings, RefusedFlag> {
     let usual = QueueSettings::default();
     let least_one = |name: &str, usual: usize| match number(given, name)? {
@@ -310,6 +342,7 @@ fn queue(given: &Given) -> Result<QueueSettings, RefusedFlag> {
         batch: least_one("write-queue-batch-size", usual.batch)?,
         flush_after: duration(given, "write-queue-timeout")?.unwrap_or(usual.flush_after),
         transaction: given.is_on("write-queue-tx"),
+        foreign_keys: given.is_on("fk"),
     })
 }
 
@@ -337,7 +370,13 @@ mod tests {
         assert_eq!(settings.listen, "localhost:4001");
         assert_eq!(settings.peers.as_deref(), Some("localhost:4002"));
         assert_eq!(settings.label.as_deref(), Some("localhost:4002"));
+        // Others dial the name, which certificates are for.
+        assert_eq!(settings.advertise.as_deref(), Some("localhost:4002"));
+        assert_eq!(settings.advertise_api.as_deref(), Some("localhost:4001"));
+        let (chosen, _) = of("-http-addr 127.0.0.1:0 -raft-addr 127.0.0.1:0 d");
+        assert!(chosen.advertise.is_none() && chosen.advertise_api.is_none());
         assert!(settings.security.insecure && settings.join.is_empty());
+        assert!(settings.snapshots.is_none());
         assert_eq!(folder, PathBuf::from("data"));
     }
 
@@ -358,6 +397,14 @@ mod tests {
         assert!(settings.security.tls.is_some() && !settings.security.insecure);
         assert_eq!(settings.election, Duration::from_secs(2));
         assert!(settings.queue.transaction && settings.queue.batch == 7);
+        assert!(settings.foreign_keys && settings.queue.foreign_keys);
+        let snapshots = settings.snapshots.unwrap();
+        assert_eq!(
+            (snapshots.entries, snapshots.look_every.as_secs()),
+            (100, 10)
+        );
+        let (blind, _) = of("-node-cert c -node-key k -node-ca-cert a -node-no-verify d");
+        assert!(blind.security.insecure && blind.security.tls.unwrap().ca.is_none());
         let (settings, _) =
             of("-bootstrap-expect 3 -disco-mode dns -disco-config {\"name\":\"h\"} d");
         assert_eq!(settings.founders.unwrap().count, 3);
@@ -392,6 +439,10 @@ mod tests {
             (
                 "-write-queue-capacity 0 d",
                 "-write-queue-capacity: has to be 1",
+            ),
+            (
+                "-http-addr 0.0.0.0:4001 d",
+                "-http-adv-addr: is needed: 0.0.0.0:4001 stands for all addresses",
             ),
         ] {
             let error = words(line).unwrap_err();

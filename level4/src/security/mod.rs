@@ -107,7 +107,7 @@ impl SecurityFiles {
 impl Security {
     /// Whether a peer is known to belong to the cluster once it is greeted.
     pub fn proves(&self) -> bool {
-        !self.secrets.is_empty() || self.tls.is_some()
+        !self.secrets.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.proves)
     }
 
     /// Whether to talk to a peer at the other end of a connection that is `local` to this machine or not.
@@ -123,6 +123,9 @@ impl Security {
     /// For the operator, at the start.
     pub fn describe(&self) -> &'static str {
         match (&self.tls, self.secrets.is_empty()) {
+            (Some(tls), true) if !tls.proves => {
+                "WARNING: -node-no-verify: peers speak TLS, but whoever reaches this address can act as a member of the cluster, read everything and change everything"
+            }
             (Some(_), true) => "peers prove themselves by certificates (TLS)",
             (Some(_), false) => {
                 "peers prove themselves by certificates (TLS) and the cluster's secret"

@@ -15,7 +15,7 @@ use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{SecurityError, read};
+use super::{Blind, SecurityError, read};
 use crate::transport::{Socket, is_path};
 
 /// Where a node's certificate is, PEM files.
@@ -25,8 +25,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// The authority's certificate, or several.
-    pub ca: PathBuf,
+    /// The authority's certificate, or several; without it, nobody's certificate is looked at.
+    pub ca: Option<PathBuf>,
 }
 
 /// By which a node that dials another says what it wants, where clients speak TLS to the same port
@@ -38,6 +38,8 @@ const PEERS_PROTOCOL: &[u8] = b"level4";
 pub struct Tls {
     accepts: TlsAcceptor,
     dials: TlsConnector,
+    /// Who speaks it belongs to the cluster.
+    pub(super) proves: bool,
 }
 
 impl fmt::Debug for Tls {
@@ -123,27 +125,41 @@ impl Tls {
     pub fn load(files: &TlsFiles) -> Result<Self, SecurityError> {
         let chain = certificates(&files.cert)?;
         let key = private_key(&files.key)?;
-        let roots = authorities(&files.ca)?;
+        let roots = files.ca.as_deref().map(authorities).transpose()?;
+        let proves = roots.is_some();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let client = Self::client(&provider, &roots, files, chain.clone(), key.clone_key())?;
+        let client = Self::client(
+            &provider,
+            roots.as_ref(),
+            files,
+            chain.clone(),
+            key.clone_key(),
+        )?;
         let server = Self::server(provider, roots, files, chain, key)?;
         Ok(Self {
             accepts: TlsAcceptor::from(Arc::new(server)),
             dials: TlsConnector::from(Arc::new(client)),
+            proves,
         })
     }
 
     fn client(
         provider: &Arc<CryptoProvider>,
-        roots: &Arc<RootCertStore>,
+        roots: Option<&Arc<RootCertStore>>,
         files: &TlsFiles,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<ClientConfig, SecurityError> {
-        let mut config = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| bad(&files.cert, error))?
-            .with_root_certificates(roots.clone())
+            .map_err(|error| bad(&files.cert, error))?;
+        let builder = match roots {
+            Some(roots) => builder.with_root_certificates(roots.clone()),
+            None => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Blind(provider.clone()))),
+        };
+        let mut config = builder
             .with_client_auth_cert(chain, key)
             .map_err(|error| bad(&files.cert, error))?;
         config.alpn_protocols = vec![PEERS_PROTOCOL.to_vec()];
@@ -152,14 +168,17 @@ impl Tls {
 
     fn server(
         provider: Arc<CryptoProvider>,
-        roots: Arc<RootCertStore>,
+        roots: Option<Arc<RootCertStore>>,
         files: &TlsFiles,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<ServerConfig, SecurityError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-            .build()
-            .map_err(|error| bad(&files.ca, error))?;
+        let verifier = match roots {
+            Some(roots) => WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+                .build()
+                .map_err(|error| bad(&files.cert, error))?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(&files.cert, error))?
@@ -226,10 +245,16 @@ mod tests {
             Tls::load(&TlsFiles {
                 cert: path(cert),
                 key: path(key),
-                ca: path(ca),
+                ca: Some(path(ca)),
             })
         };
-        assert!(load("ca", "key", "ca").is_ok());
+        assert!(load("ca", "key", "ca").unwrap().proves);
+        let blind = TlsFiles {
+            cert: path("ca"),
+            key: path("key"),
+            ca: None,
+        };
+        assert!(!Tls::load(&blind).unwrap().proves);
         for (cert, key, ca, named) in [
             ("empty", "key", "ca", "empty"),
             ("ca", "empty", "ca", "empty"),

@@ -18,6 +18,7 @@ pub const HELP: &str = "\
 .consistency LEVEL      of reads: none, weak, strong, linearizable or auto
 .dump FILE [TABLE,…]    copy the database, or these tables, into a file of SQL
 .exit, .quit            end
+.extensions             names of extensions: none
 .expvar                 counters of requests
 .help                   this
 .indexes                names of indexes
@@ -27,13 +28,15 @@ pub const HELP: &str = "\
 .output [FILE]          write rows into a file; without one, here again
 .read FILE              take lines from a file
 .ready                  whether the node would answer
+.reap                   remove snapshots that are not needed
 .remove ID              take a member out of the cluster
 .restore FILE           replace the database by a SQLite file, or run a file of SQL
 .schema [TABLE]         how tables were made
 .show                   how the shell is set
-.snapshot               have the node save its state, and cut its log short
+.snapshot [N]           have the node save its state, and cut its log short
 .status                 all that a node tells of itself
 .stepdown [ID]          have another node lead
+.sysdump FILE           all that is known of the cluster, into a file, for a report
 .tables                 names of tables and views
 .timer on|off           show how long statements took
 ";
@@ -46,6 +49,7 @@ pub const NAMES: &[&str] = &[
     ".consistency",
     ".dump",
     ".exit",
+    ".extensions",
     ".expvar",
     ".help",
     ".indexes",
@@ -56,6 +60,7 @@ pub const NAMES: &[&str] = &[
     ".quit",
     ".read",
     ".ready",
+    ".reap",
     ".remove",
     ".restore",
     ".schema",
@@ -63,6 +68,7 @@ pub const NAMES: &[&str] = &[
     ".snapshot",
     ".status",
     ".stepdown",
+    ".sysdump",
     ".tables",
     ".timer",
 ];
@@ -117,6 +123,13 @@ impl Shell {
                 self.ordered(Method::POST, "/leader?wait", Some(body)).await
             }
             (".snapshot", []) => self.ordered(Method::POST, "/snapshot", None).await,
+            (".snapshot", [count]) => {
+                let path = format!("/snapshot?trailing_logs={count}");
+                self.ordered(Method::POST, &path, None).await
+            }
+            (".reap", []) => self.ordered(Method::POST, "/reap", None).await,
+            (".extensions", []) => self.get("/status?key=extensions.names").await,
+            (".sysdump", [path]) => self.dump_all(path).await,
             _ if NAMES.contains(&name) => Err(ShellError::Usage(usage(name))),
             _ => Err(ShellError::Usage(format!(
                 "there is no command {name}: .help lists them"
@@ -200,6 +213,25 @@ impl Shell {
     async fn get(&self, path: &str) -> Result<String, ShellError> {
         let text = self.text(Method::GET, path, Body::empty()).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Puts what all endpoints for operators say into a file.
+    async fn dump_all(&self, name: &str) -> Result<String, ShellError> {
+        let mut out = File::create(name).map_err(|cause| file(name, cause))?;
+        for path in [
+            "/status?pretty",
+            "/nodes?nonvoters&pretty",
+            "/debug/vars?pretty",
+            "/cluster/status?pretty",
+            "/readyz",
+        ] {
+            // One that says no is told as well.
+            let said = self.get(path).await;
+            let said = said.unwrap_or_else(|error| error.to_string());
+            writeln!(out, "GET {path}\n{}\n", said.trim_end())
+                .map_err(|cause| file(name, cause))?;
+        }
+        Ok(format!("all that is known is in {name}\n"))
     }
 
     /// What an operator asks for, answered without words.

@@ -283,11 +283,12 @@ impl Shell {
                     }
                 )?;
             }
-            if self.style.timer
-                && let Some(time) = result["time"].as_f64()
-            {
-                writeln!(out, "Run Time: {time:.6} s")?;
-            }
+        }
+        // The whole request's: of what goes through the log, nothing is measured alone.
+        if self.style.timer
+            && let Some(time) = answer["time"].as_f64()
+        {
+            writeln!(out, "Run Time: {time:.6} s")?;
         }
         Ok(())
     }

@@ -26,6 +26,10 @@ with connection.cursor() as cursor:
     check([column[0] for column in cursor.description], ["id", "name", "n"])
     cursor.execute("UPDATE foo SET n = 7 WHERE id > 1")
     check(cursor.rowcount, 2)
+    cursor.execute("CREATE TABLE times (d DATE, t TIMESTAMP, b BOOLEAN)")
+    cursor.execute("INSERT INTO times VALUES ('2020-01-02', '2020-01-02 03:04:05.5', 1)")
+    cursor.execute("SELECT * FROM times")
+    check(cursor.fetchall(), [(datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 500000), True)])
     try:
         cursor.execute("INSERT INTO nowhere VALUES (1)")
         raise AssertionError("a table that is not there took a row")
@@ -72,5 +76,5 @@ with Session(engine) as session:
     check(session.scalars(select(Post.words)).all(), ["two"])
     check(session.scalars(select(User.name).order_by(User.name)).all(), ["ann", "rob"])
 # Of the dialect itself: it has the names of tables, and no version of the server, which columns need.
-check(inspect(engine).get_table_names(), ["foo", "posts", "users"])
+check(inspect(engine).get_table_names(), ["foo", "posts", "times", "users"])
 print("done")

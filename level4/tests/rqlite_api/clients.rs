@@ -50,3 +50,30 @@ fn rqlite_js_works() {
         try_out(node, "rqlite.js");
     }
 }
+
+/// All that the dialect can do: what it cannot, whatever the server, stands in `limits.txt`.
+#[test]
+fn sqlalchemys_own_tests_of_dialects_pass() {
+    let Some(pytest) = installed("python/bin/pytest") else {
+        return;
+    };
+    let (folder, node) = single();
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/suite");
+    let output = Command::new(pytest)
+        .current_dir(folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .args(["-q", "--tb=line", "-p", "no:cacheprovider", "--rootdir"])
+        .arg(&suite)
+        .arg("-c")
+        .arg(suite.join("setup.cfg"))
+        .arg(format!("--dburi=rqlite+pyrqlite://{}/", node.address))
+        .arg(suite.join("test_suite.py"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let passed = said.lines().rev().find_map(|line| {
+        let (before, _) = line.split_once(" passed")?;
+        before.rsplit(' ').next()?.parse::<u32>().ok()
+    });
+    assert!(output.status.success() && passed >= Some(300), "{said}");
+}

@@ -67,33 +67,50 @@ fn three_nodes_that_expect_each_other_found_one_cluster() {
     let root = tempfile::tempdir().unwrap();
     let ports: [String; 3] = free_ports();
     let join = ports.join(",");
+    let [http] = free_ports();
     // They say where they listen only once they know who founds.
-    let starting: Vec<_> = (0..3)
-        .map(|place| {
-            let (folder, port, join) = (
-                root.path().join(place.to_string()),
-                ports[place].clone(),
-                join.clone(),
-            );
-            std::thread::spawn(move || {
-                let id = format!("n{place}");
-                let flags = [
-                    "-node-id",
-                    &id,
-                    "-raft-addr",
-                    &port,
-                    "-join",
-                    &join,
-                    "-bootstrap-expect",
-                    "3",
-                    "-raft-snap=1024",
-                    "-raft-remove-shutdown",
-                    "-raft-cluster-remove-shutdown=true",
-                ];
-                Rqlited::start(&folder, &flags)
-            })
+    let start = |place: usize| {
+        let (folder, port, join) = (
+            root.path().join(place.to_string()),
+            ports[place].clone(),
+            join.clone(),
+        );
+        let http = if place == 0 { &http } else { "127.0.0.1:0" }.to_owned();
+        std::thread::spawn(move || {
+            let id = format!("n{place}");
+            let flags = [
+                "-node-id",
+                &id,
+                "-http-addr",
+                &http,
+                "-raft-addr",
+                &port,
+                "-join",
+                &join,
+                "-bootstrap-expect",
+                "3",
+                "-raft-snap=1024",
+                "-raft-remove-shutdown",
+                "-raft-cluster-remove-shutdown=true",
+            ];
+            Rqlited::start(&folder, &flags)
         })
-        .collect();
+    };
+    let mut starting = vec![start(0)];
+    // Until then its clients hear that it is there.
+    let ask = |method, path, body: &[u8]| request(&http, method, path, "", body);
+    eventually(|| {
+        ask("GET", "/status?key=store", b"").is_ok_and(|one| one.1.contains("\"open\":false"))
+    });
+    let is_ready = |path| ask("GET", path, b"").unwrap().0;
+    assert_eq!(
+        (is_ready("/readyz?noleader"), is_ready("/readyz")),
+        (200, 503)
+    );
+    assert_eq!(is_ready("/nodes"), 503);
+    let refused = ask("POST", "/db/execute", br#"["CREATE TABLE t (a)"]"#).unwrap();
+    assert_eq!(refused.1, "{\"results\":[],\"error\":\"store not open\"}\n");
+    starting.extend([start(1), start(2)]);
     let mut nodes: Vec<Rqlited> = starting
         .into_iter()
         .map(|node| node.join().unwrap())
@@ -184,4 +201,71 @@ fn flags_that_cannot_be_kept_are_refused_with_one_line() {
         .output()
         .unwrap();
     assert!(output.status.success() && output.stdout.starts_with(b"rqlited level4-"));
+}
+
+/// What rqlite's own tests wait for.
+#[test]
+fn a_node_saves_its_state_as_often_as_it_is_told_to() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = [
+        "-raft-addr",
+        "127.0.0.1:0",
+        "-raft-snap",
+        "5",
+        "-raft-snap-int",
+        "20ms",
+    ];
+    let node = Rqlited::start(&root.path().join("0"), &flags);
+    let store = || node.get("/debug/vars?key=store")["store"].clone();
+    for number in 0..6 {
+        let sql = format!("CREATE TABLE t{number} (a)");
+        eventually(|| node.execute(&sql)["results"][0]["error"].is_null());
+    }
+    eventually(|| store()["num_snapshots"].as_u64() >= Some(1));
+    assert_eq!(store()["num_user_snapshots"], 0);
+    let kept = node.get("/status?key=store");
+    assert_eq!(
+        (&kept["snapshot_threshold"], &kept["snapshot_interval"]),
+        (&5.into(), &"20ms".into())
+    );
+    eventually(|| node.get("/status?key=store.snapshot_store")["dir_size"].as_u64() > Some(0));
+    // That peers prove nothing is no news to rqlite's users.
+    let text = |path| request(&node.address, "GET", path, "", b"").unwrap().1;
+    assert_eq!(text("/readyz?noleader"), "[+]node ok");
+    assert_eq!(
+        text("/readyz?sync"),
+        "[+]node ok\n[+]leader ok\n[+]store ok\n[+]sync ok\n[+]db ok"
+    );
+}
+
+#[test]
+fn foreign_keys_are_checked_where_that_is_wanted() {
+    let root = tempfile::tempdir().unwrap();
+    for (place, flag, kept) in [(0, "-fk=false", "disabled"), (1, "-fk", "enabled")] {
+        let folder = root.path().join(place.to_string());
+        let node = Rqlited::start(&folder, &["-raft-addr", "127.0.0.1:0", flag]);
+        let failed = |path: &str, sql: &str| {
+            let body = Json::from(vec![sql]).to_string();
+            let asked = request(&node.address, "POST", path, "", body.as_bytes()).unwrap();
+            let answer: Json = serde_json::from_str(&asked.1).unwrap_or_default();
+            answer["results"][0]["error"].as_str() == Some("FOREIGN KEY constraint failed")
+        };
+        let made = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)";
+        eventually(|| node.execute(made)["results"][0]["error"].is_null());
+        for path in ["/db/execute", "/db/execute?transaction", "/db/request"] {
+            assert_eq!(
+                failed(path, "INSERT INTO c VALUES (7)"),
+                place == 1,
+                "{path}"
+            );
+        }
+        assert!(failed(
+            "/db/request",
+            "PRAGMA foreign_keys = ON; INSERT INTO c VALUES (8)"
+        ));
+        assert_eq!(
+            node.get("/status?key=store.db_conf")["fk_constraints"],
+            kept
+        );
+    }
 }

@@ -47,7 +47,7 @@ fn lines_are_sql_and_commands() {
     let (said, done) = shell(
         folder,
         &format!("http://{}", node.address),
-        ".tables\n.schema t\n.backup copy.sqlite\n.dump copy.sql\n.ready\n.leader\n.nodes\n.snapshot\n.show\n",
+        ".tables\n.schema t\n.backup copy.sqlite\n.dump copy.sql\n.ready\n.leader\n.nodes\n.snapshot 0\n.reap\n.extensions\n.sysdump all\n.timer on\nSELECT 1;\n.show\n",
     );
     assert!(done, "{said}");
     for part in [
@@ -56,10 +56,17 @@ fn lines_are_sql_and_commands() {
         "[+]leader ok",
         "\"leader\": true",
         "done\n",
+        "\n[]\n",
+        "Run Time: 0.",
         "mode: column",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    let all = std::fs::read_to_string(folder.join("all")).unwrap();
+    assert!(
+        all.contains("GET /debug/vars?pretty\n{") && all.ends_with("[+]db ok\n\n"),
+        "{all}"
+    );
     std::fs::write(folder.join("lines"), "SELECT count(*) FROM t;\n.quit\n").unwrap();
     let (said, done) = shell(
         folder,

@@ -28,7 +28,11 @@ pub struct Counters {
     /// `/db/load` and `/boot`.
     pub loads: AtomicU64,
     /// `/snapshot`.
-    pub snapshots: AtomicU64,
+    pub user_snapshots: AtomicU64,
+    /// Of the last snapshot that was seen, the index,
+    saved: AtomicU64,
+    /// and how many were; two between two looks are one.
+    snapshots: AtomicU64,
     /// `/reap`.
     pub reaps: AtomicU64,
     /// Requests that needed a leader when there was none.
@@ -40,6 +44,21 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Those of a node whose last snapshot has this index.
+    pub fn new(saved: u64) -> Self {
+        Self {
+            saved: saved.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The last snapshot has this index now.
+    pub fn look(&self, saved: u64) {
+        if self.saved.fetch_max(saved, Relaxed) < saved {
+            self.snapshots.fetch_add(1, Relaxed);
+        }
+    }
+
     fn to_json(&self) -> Json {
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         json!({
@@ -51,7 +70,7 @@ impl Counters {
                 "queued_executions_ok": of(&self.queued_ok),
                 "backups": of(&self.backups),
                 "loads": of(&self.loads),
-                "user_snapshots": of(&self.snapshots),
+                "user_snapshots": of(&self.user_snapshots),
                 "user_reaps": of(&self.reaps),
                 "auth_ok": of(&self.auth_ok),
                 "auth_fail": of(&self.auth_fail),
@@ -60,7 +79,8 @@ impl Counters {
             "store": {
                 "num_backups": of(&self.backups),
                 "num_loads": of(&self.loads),
-                "num_user_snapshots": of(&self.snapshots),
+                "num_snapshots": of(&self.snapshots),
+                "num_user_snapshots": of(&self.user_snapshots),
             },
         })
     }
@@ -68,6 +88,7 @@ impl Counters {
 
 /// `GET /debug/vars`: all of it, or with `?key=store` that part.
 pub async fn show(State(api): State<Api>, parameters: Parameters) -> impl IntoResponse {
+    api.counters.look(api.node.figures.saved.load(Relaxed));
     let mut counters = api.counters.to_json();
     if let Some(backups) = &api.auto_backups {
         let done = backups.done();

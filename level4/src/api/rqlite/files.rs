@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::params::{Parameters, flag, key};
 use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
@@ -24,6 +25,39 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const WAL_MODE: &str = "the file is in WAL mode: its last changes may be in a file -wal beside it. Load it \
     after PRAGMA journal_mode = DELETE, or with ?wal if the database was closed well";
 
+/// The longest file that is loaded, bytes: it is whole in memory meanwhile.
+pub const LOAD_LIMIT: usize = 1024 * 1024 * 1024;
+/// For so many bytes of SQL a load may use the usual budget once more.
+const BYTES_A_BUDGET: usize = 2 * 1024 * 1024;
+
+/// A body that may be long. One that is longer than others may be has to be the only one.
+pub struct Upload {
+    body: Bytes,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl FromRequest<Api> for Upload {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let is_long = length.is_none_or(|length: usize| length > api.kept.body_limit);
+        let busy = |_| ApiError::unavailable(BUSY_WITH_A_LOAD).into_response();
+        let turn = is_long.then(|| api.loads.clone().try_acquire_owned());
+        let turn = turn.transpose().map_err(busy)?;
+        let body = Bytes::from_request(request, api).await;
+        Ok(Self {
+            body: body.map_err(IntoResponse::into_response)?,
+            _turn: turn,
+        })
+    }
+}
+
+/// What a second large file has to hear.
+const BUSY_WITH_A_LOAD: &str =
+    "this node is at another large file, and has room for one: try again when that is done";
+
 /// A SQLite file or SQL, consistent at one point of the log.
 pub async fn backup(
     State(api): State<Api>,
@@ -38,7 +72,7 @@ pub async fn backup(
     if options.level == Level::Linearizable && !flag(&parameters, "noleader") {
         let probe = Statements::query(vec![Statement::plain("SELECT 1")]);
         let probe = api.node.read(probe, options.budget, options.db_timeout);
-        read_answer(probe, options.timeout).await?;
+        api.led(read_answer(probe, options.patience())).await?;
     }
     let view = answer(Some(api.node.view()), options.timeout, NOT_READ).await?;
     let kind = match format {
@@ -80,16 +114,18 @@ pub async fn load(
     State(api): State<Api>,
     parameters: Parameters,
     headers: HeaderMap,
-    body: Bytes,
+    upload: Upload,
 ) -> Result<Response, ApiError> {
-    let options = Options::of(&parameters)?;
+    let mut options = Options::of(&parameters)?;
     api.counters.loads.fetch_add(1, Relaxed);
+    let Upload { body, _turn } = upload;
     let command = if body.starts_with(MAGIC) {
         refuse_wal(&body, &parameters)?;
         Command::Load(body)
     } else if let Ok(text) = std::str::from_utf8(&body) {
         let script = Statements {
             rows: false,
+            foreign_keys: api.kept.foreign_keys,
             ..Statements::query(vec![Statement::plain(text)])
         };
         Command::Statements(script.encode().into())
@@ -98,7 +134,12 @@ pub async fn load(
             "the body is neither a SQLite file nor SQL text",
         ));
     };
-    super::run(&api, &options, &headers, command, Endpoint::Execute).await
+    // A large one may take its time, and work.
+    let limit = options.timeout;
+    options.budget = options
+        .budget
+        .max((command.body().len() / BYTES_A_BUDGET) as u64);
+    super::run(&api, &options, &headers, command, limit, Endpoint::Execute).await
 }
 
 fn refuse_wal(file: &[u8], parameters: &Parameters) -> Result<(), ApiError> {
@@ -113,9 +154,10 @@ pub async fn boot(
     State(api): State<Api>,
     parameters: Parameters,
     headers: HeaderMap,
-    body: Bytes,
+    upload: Upload,
 ) -> Result<StatusCode, ApiError> {
     let options = Options::of(&parameters)?;
+    let Upload { body, _turn } = upload;
     if !body.starts_with(MAGIC) {
         return Err(ApiError::bad("invalid SQLite data"));
     }

@@ -2,20 +2,25 @@
 //! somebody away, `OPTIONS`, and sending a client to the leader where it wants to be sent.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError};
+use super::params;
 use crate::name::MemberName;
 
+/// What this program is, where rqlite says its version.
+pub const RELEASE: &str = concat!("level4-", env!("CARGO_PKG_VERSION"));
 /// In every answer, what it comes from.
 const VERSION: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-rqlite-version"),
-    HeaderValue::from_static(concat!("level4-", env!("CARGO_PKG_VERSION"))),
+    HeaderValue::from_static(RELEASE),
 );
 const SERVED_BY: HeaderName = HeaderName::from_static("x-rqlite-served-by");
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, POST");
@@ -24,7 +29,8 @@ const HEADERS_WITH_USERS: HeaderValue = HeaderValue::from_static("Content-Type, 
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// These may be answered by the leader alone, if a client wants so.
-const LEADERS: [&str; 5] = [
+const LEADERS: [&str; 6] = [
+    "/remove",
     "/db/execute",
     "/db/query",
     "/db/request",
@@ -51,6 +57,9 @@ pub async fn front(
 ) -> Response {
     if request.method() == Method::OPTIONS {
         return StatusCode::OK.into_response();
+    }
+    if let Err(error) = params::check(&parameters) {
+        return error.into_response();
     }
     match elsewhere(&api, &parameters, request.uri().clone()).await {
         Ok(Some(location)) => {
@@ -87,7 +96,9 @@ async fn elsewhere(
     parameters: &Parameters,
     uri: Uri,
 ) -> Result<Option<String>, ApiError> {
-    if !flag(parameters, "redirect") || !LEADERS.contains(&uri.path()) {
+    let path = uri.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if !flag(parameters, "redirect") || !LEADERS.contains(&path) {
         return Ok(None);
     }
     let status = api.status().await?;
@@ -99,7 +110,29 @@ async fn elsewhere(
     Ok(url.map(|url| format!("{url}{path}")))
 }
 
+/// What was asked has been taken, but nobody is there to do it.
+const NO_LEADER_FOR_LONG: &str = "leader not found: there has been none for some seconds, and a write may be executed when there is one";
+/// An election takes less.
+const LEADERLESS: Duration = Duration::from_secs(5);
+
 impl Api {
+    /// Waits for what needs a leader, but not for long while there is none.
+    pub(super) async fn led<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        tokio::pin!(work);
+        loop {
+            if let Ok(done) = timeout(LEADERLESS, &mut work).await {
+                return done;
+            }
+            if self.status().await?.leader.is_none() {
+                self.no_leader();
+                return Err(ApiError::unavailable(NO_LEADER_FOR_LONG));
+            }
+        }
+    }
+
     /// 503 for what needs a leader.
     pub(super) fn no_leader(&self) -> ApiError {
         self.counters.leader_not_found.fetch_add(1, Relaxed);

@@ -14,7 +14,6 @@ use super::super::cluster::json_reply_as;
 use super::super::params::{Parameters, flag, time};
 use super::super::{Api, ApiError};
 use super::nodes::describe;
-use super::params::count;
 use crate::consensus::Status;
 use crate::ids::NodeId;
 
@@ -29,8 +28,10 @@ pub async fn show(
     parameters: Parameters,
 ) -> Result<impl IntoResponse, ApiError> {
     let status = api.status().await?;
-    let nodes = describe(&api, &status);
-    let leader = status.leader.and_then(|leader| nodes.get(&leader).cloned());
+    let leader = status.leader.ok_or_else(|| api.no_leader())?;
+    let limit = time(&parameters, "timeout")?;
+    let nodes = describe(&api, &status, limit, |id| id == leader).await;
+    let leader = nodes.into_values().next();
     let leader = leader.ok_or_else(|| api.no_leader())?;
     Ok(json_reply_as(&leader, flag(&parameters, "pretty")))
 }
@@ -96,11 +97,12 @@ pub async fn snapshot(
     State(api): State<Api>,
     parameters: Parameters,
 ) -> Result<StatusCode, ApiError> {
-    // How much is kept for followers is not for one request to say.
-    count(&parameters, "trailing_logs")?;
+    // How much of the log is kept for followers is not for one request to say.
     let limit = time(&parameters, "timeout")?.unwrap_or(LIMIT);
-    api.counters.snapshots.fetch_add(1, Relaxed);
-    match timeout(limit, api.node.save()).await {
+    api.counters.user_snapshots.fetch_add(1, Relaxed);
+    let saved = timeout(limit, api.node.save()).await;
+    api.counters.look(api.node.figures.saved.load(Relaxed));
+    match saved {
         Ok(Ok(true)) => Ok(StatusCode::OK),
         Ok(Ok(false)) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(_)) => Err(ApiError::unavailable(

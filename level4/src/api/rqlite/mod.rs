@@ -4,25 +4,28 @@ mod backup;
 mod counters;
 mod files;
 mod front;
+mod kinds;
 mod leader;
 mod nodes;
 mod params;
 mod queue;
 mod results;
+mod saving;
 mod statements;
 mod status;
 
 pub use backup::{BACKUPS_AT_A_TIME, Format, write_backup};
 pub use counters::Counters;
-pub use front::{front, sign};
+pub use front::{RELEASE, front, sign};
 pub use queue::Queue;
+pub use saving::keep_saving;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -40,21 +43,31 @@ use params::{Level, Options};
 use results::{Endpoint, Reply};
 
 /// Its routes.
-pub fn routes() -> Router<Api> {
-    Router::new()
-        .route("/db/execute", post(execute))
-        .route("/db/query", get(query_text).post(query))
-        .route("/db/request", post(request))
-        .route("/db/sql", get(analyse_text).post(analyse))
-        .route("/db/backup", get(files::backup))
-        .route("/db/load", post(files::load))
-        .route("/boot", post(files::boot))
+///
+/// Bodies of files may be longer than `body_limit`.
+pub fn routes(body_limit: usize) -> Router<Api> {
+    let whole = DefaultBodyLimit::max(files::LOAD_LIMIT.max(body_limit));
+    let mut routes = Router::new();
+    for (path, at) in [
+        ("/db/execute", post(execute)),
+        ("/db/query", get(query_text).post(query)),
+        ("/db/request", post(request)),
+        ("/db/sql", get(analyse_text).post(analyse)),
+        ("/db/backup", get(files::backup)),
+        ("/db/load", post(files::load).layer(whole)),
+        ("/status", get(status::status)),
+        ("/nodes", get(nodes::nodes)),
+    ] {
+        routes = routes
+            .route(path, at.clone())
+            .route(&format!("{path}/"), at);
+    }
+    routes
+        .route("/boot", post(files::boot).layer(whole))
         .route("/leader", get(leader::show).post(leader::step_down))
         .route("/snapshot", post(leader::snapshot))
         .route("/reap", post(leader::reap))
-        .route("/status", get(status::status))
         .route("/debug/vars", get(counters::show))
-        .route("/nodes", get(nodes::nodes))
 }
 
 /// `POST /db/execute`: statements that change something.
@@ -102,7 +115,6 @@ async fn query_text(State(api): State<Api>, parameters: Parameters) -> Result<Re
     let options = Options::of(&parameters)?;
     let list = match parameters.get("q") {
         None => Vec::new(),
-        Some(sql) if sql.is_empty() => return Err(ApiError::bad("parameter q is empty")),
         Some(sql) => vec![Statement::plain(sql)],
     };
     read(&api, &options, list).await
@@ -110,8 +122,11 @@ async fn query_text(State(api): State<Api>, parameters: Parameters) -> Result<Re
 
 /// `GET /db/sql?q=`: what would be executed.
 async fn analyse_text(parameters: Parameters) -> impl IntoResponse {
-    let sql = parameters.get("q").filter(|sql| !sql.is_empty());
-    let list = sql.into_iter().map(Statement::plain).collect();
+    let list = parameters
+        .get("q")
+        .into_iter()
+        .map(Statement::plain)
+        .collect();
     analysed(list, &parameters)
 }
 
@@ -145,33 +160,44 @@ async fn write(
     api: &Api,
     options: &Options,
     headers: &HeaderMap,
-    list: Vec<Statement>,
+    mut list: Vec<Statement>,
     endpoint: Endpoint,
 ) -> Result<Response, ApiError> {
+    statements::settle(&mut list);
+    if let Some(refused) = refused(&list, options) {
+        return Ok(refused);
+    }
     let statements = Statements {
         list,
         transaction: options.transaction,
         rows: endpoint == Endpoint::Request,
         qualified: options.qualify_columns,
+        foreign_keys: api.kept.foreign_keys,
     };
     let command = Command::Statements(statements.encode().into());
-    run(api, options, headers, command, endpoint).await
+    let limit = options.patience();
+    run(api, options, headers, command, limit, endpoint).await
 }
 
-/// Puts a command through the log and renders what came of it.
+/// Puts a command through the log, waits for it at most for `limit`, and renders what came of it.
 async fn run(
     api: &Api,
     options: &Options,
     headers: &HeaderMap,
     command: Command,
+    limit: Option<Duration>,
     endpoint: Endpoint,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
     let key = key(headers, "db")?;
+    let is_file = matches!(command, Command::Load(_));
     let command = command.with_budget(options.budget);
-    let done = api.execute(key, command, options.timeout).await?;
+    let done = api.execute(key, command, limit);
+    let done = api.led(done).await?;
     let outcomes = Outcome::decode_all(&done.body);
-    let outcomes = outcomes.map_err(|error| ApiError::Internal(error.to_string()))?;
+    let mut outcomes = outcomes.map_err(|error| ApiError::Internal(error.to_string()))?;
+    // It has no statements, but may be none.
+    outcomes.retain(|outcome| !is_file || matches!(outcome, Outcome::Error(_)));
     let raft_index = if options.raft_index {
         Some(api.status().await?.applied_index)
     } else {
@@ -186,9 +212,22 @@ async fn run(
     answer.render(options, start)
 }
 
-async fn read(api: &Api, options: &Options, list: Vec<Statement>) -> Result<Response, ApiError> {
+async fn read(
+    api: &Api,
+    options: &Options,
+    mut list: Vec<Statement>,
+) -> Result<Response, ApiError> {
+    statements::settle(&mut list);
     let start = Instant::now();
     api.counters.queries.fetch_add(1, Relaxed);
+    if let Some(refused) = refused(&list, options) {
+        return Ok(refused);
+    }
+    let raft_index = if options.raft_index && options.is_strong {
+        Some(api.status().await?.applied_index)
+    } else {
+        None
+    };
     let request = Statements {
         qualified: options.qualify_columns,
         ..Statements::query(list)
@@ -201,11 +240,15 @@ async fn read(api: &Api, options: &Options, list: Vec<Statement>) -> Result<Resp
         Level::None => Some(api.node.read_local(request, factor, limit)),
         Level::Linearizable => api.node.read(request, factor, limit),
     };
-    let (outcomes, times) = read_answer(pending, options.timeout).await?;
+    let read = read_answer(pending, options.patience());
+    let (outcomes, times) = match options.level {
+        Level::None => read.await?,
+        Level::Linearizable => api.led(read).await?,
+    };
     let answer = Answered {
         outcomes: &outcomes,
         times: &times,
-        raft_index: None,
+        raft_index,
         endpoint: Endpoint::Query,
     };
     answer.render(options, start)
@@ -224,6 +267,14 @@ async fn is_stale(api: &Api, options: &Options) -> Result<bool, ApiError> {
     let late = || api.node.applying().is_some_and(|now| now.since > freshness);
     let is_behind = options.freshness_strict && status.applied_index < status.commit_index;
     Ok(silent || is_behind && late())
+}
+
+/// The answer to a request that has a statement for which all of it is refused.
+fn refused(list: &[Statement], options: &Options) -> Option<Response> {
+    let is_refused = |one: &Statement| statements::is_disallowed(&one.sql);
+    list.iter()
+        .any(is_refused)
+        .then(|| results::refusal("disallowed pragma", options.style.pretty))
 }
 
 /// What came of a request.

@@ -25,6 +25,8 @@ pub struct Options {
     pub transaction: bool,
     /// How reads are confirmed.
     pub level: Level,
+    /// A read that rqlite sends through its log, and tells the index of.
+    pub is_strong: bool,
     /// How long the client waits.
     pub timeout: Option<Duration>,
     /// How long a read may run.
@@ -60,7 +62,16 @@ pub struct Style {
     pub timings: bool,
 }
 
+/// Without `?timeout=`, a client waits this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Options {
+    /// How long the client waits: one that asks for more than the usual budget as long as it takes.
+    pub fn patience(&self) -> Option<Duration> {
+        self.timeout
+            .or_else(|| (self.budget == 1).then_some(PATIENCE))
+    }
+
     /// Reads the URL.
     ///
     /// # Errors
@@ -68,27 +79,22 @@ impl Options {
     /// 400 for a value that is not one.
     pub fn of(parameters: &Parameters) -> Result<Self, ApiError> {
         // What rqlite does not know is weak there, and nothing is weaker than linearizable here but none.
-        let level = match parameters.get("level") {
-            Some(level) if level.eq_ignore_ascii_case("none") => Level::None,
-            _ => Level::Linearizable,
+        let name = parameters.get("level").map_or("weak", String::as_str);
+        let level = if name.eq_ignore_ascii_case("none") {
+            Level::None
+        } else {
+            Level::Linearizable
         };
         let freshness = time(parameters, "freshness")?;
-        let freshness_strict = flag(parameters, "freshness_strict");
-        if freshness_strict && freshness.is_none() {
-            return Err(ApiError::bad("freshness_strict is given without freshness"));
-        }
-        for name in ["retries", "trailing_logs"] {
-            count(parameters, name)?;
-        }
-        time(parameters, "linearizable_timeout")?;
         Ok(Self {
             transaction: flag(parameters, "transaction"),
             level,
+            is_strong: name.eq_ignore_ascii_case("strong"),
             timeout: time(parameters, "timeout")?,
             db_timeout: time(parameters, "db_timeout")?.filter(|limit| !limit.is_zero()),
             budget: budget(parameters)?,
             freshness: freshness.filter(|limit| !limit.is_zero()),
-            freshness_strict,
+            freshness_strict: flag(parameters, "freshness_strict"),
             qualify_columns: flag(parameters, "qualify_columns"),
             raft_index: flag(parameters, "raft_index"),
             style: Style {
@@ -101,17 +107,28 @@ impl Options {
     }
 }
 
-/// A parameter that is a whole number.
+/// Refuses what is no value of a parameter that rqlite knows, at whatever endpoint.
 ///
 /// # Errors
 ///
-/// 400 if it is something else.
-pub fn count(parameters: &Parameters, name: &str) -> Result<Option<u64>, ApiError> {
-    let Some(text) = parameters.get(name) else {
-        return Ok(None);
-    };
-    let number = text.parse();
-    number
-        .map(Some)
-        .map_err(|_| ApiError::bad(format!("{name}={text} is not a whole number")))
+/// 400 with its name.
+pub fn check(parameters: &Parameters) -> Result<(), ApiError> {
+    for name in ["timeout", "freshness", "db_timeout", "linearizable_timeout"] {
+        time(parameters, name)?;
+    }
+    for name in ["retries", "trailing_logs"] {
+        let text = parameters.get(name);
+        if let Some(text) = text.filter(|text| text.parse::<i64>().is_err()) {
+            return Err(ApiError::bad(format!(
+                "{name}={text} is not a whole number"
+            )));
+        }
+    }
+    if parameters.get("q").is_some_and(String::is_empty) {
+        return Err(ApiError::bad("parameter q is empty"));
+    }
+    if flag(parameters, "freshness_strict") && !parameters.contains_key("freshness") {
+        return Err(ApiError::bad("freshness_strict is given without freshness"));
+    }
+    Ok(())
 }

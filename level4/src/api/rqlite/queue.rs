@@ -155,7 +155,7 @@ async fn execute_all(
         };
         let mut batch = vec![first];
         next = gather(&mut requests, &mut batch, &settings).await;
-        execute(&node, &mut batch, settings.transaction).await;
+        execute(&node, &mut batch, &settings).await;
         counters.queued_ok.fetch_add(batch.len() as u64, Relaxed);
         pending.fetch_sub(batch.len(), Relaxed);
         for queued in batch {
@@ -188,7 +188,7 @@ async fn gather(
 }
 
 /// Executes a batch once, however long that takes. What comes of its statements nobody will know.
-async fn execute(node: &Node, batch: &mut [Queued], transaction: bool) {
+async fn execute(node: &Node, batch: &mut [Queued], settings: &QueueSettings) {
     let list: Vec<Statement> = batch
         .iter_mut()
         .flat_map(|queued| std::mem::take(&mut queued.list))
@@ -198,9 +198,10 @@ async fn execute(node: &Node, batch: &mut [Queued], transaction: bool) {
     }
     let statements = Statements {
         list,
-        transaction,
+        transaction: settings.transaction,
         rows: false,
         qualified: false,
+        foreign_keys: settings.foreign_keys,
     };
     let budget = batch.iter().map(|queued| queued.budget).max();
     let command = Command::Statements(statements.encode().into());

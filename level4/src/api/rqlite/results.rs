@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::super::ApiError;
 use super::super::cluster::{json_reply_as, json_text};
+use super::kinds::{Kind, Shown};
 use super::params::Style;
 use crate::ids::Index;
-use crate::json::Cell;
 use crate::statement::{Outcome, Rows, Value};
 
 /// Which of the data endpoints answers. They differ where rows are objects.
@@ -153,9 +153,9 @@ struct Arrays<'a>(&'a Rows, Style);
 impl Serialize for Arrays<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
+        let kinds = kinds(self.0);
         for row in &self.0.values {
-            let cells: Vec<Cell> = row.iter().map(|value| cell(value, self.1)).collect();
-            list.serialize_element(&cells)?;
+            list.serialize_element(&cells(row, &kinds, self.1))?;
         }
         list.end()
     }
@@ -167,8 +167,9 @@ struct Objects<'a>(&'a Rows, Style);
 impl Serialize for Objects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.values.len()))?;
+        let kinds = kinds(self.0);
         for row in &self.0.values {
-            let cells: Vec<Cell> = row.iter().map(|value| cell(value, self.1)).collect();
+            let cells = cells(row, &kinds, self.1);
             list.serialize_element(&Named(&self.0.columns, &cells))?;
         }
         list.end()
@@ -195,9 +196,15 @@ impl<T: Serialize> Serialize for Named<'_, T> {
     }
 }
 
-fn cell(value: &Value, style: Style) -> Cell<'_> {
-    let blob_array = style.blob_array;
-    Cell { value, blob_array }
+fn kinds(rows: &Rows) -> Vec<Kind> {
+    rows.types.iter().map(|kind| Kind::of(kind)).collect()
+}
+
+fn cells<'a>(row: &'a [Value], kinds: &[Kind], style: Style) -> Vec<Shown<'a>> {
+    let cells = row.iter().zip(kinds);
+    cells
+        .map(|(value, kind)| kind.show(value, style.blob_array))
+        .collect()
 }
 
 #[cfg(test)]

@@ -41,6 +41,49 @@ fn commas(body: &[u8]) -> usize {
     count
 }
 
+/// Whether a statement begins with a PRAGMA that changes how the database is kept, for which rqlite refuses the
+/// whole request. Others like it are refused by themselves, wherever they stand.
+pub fn is_disallowed(sql: &str) -> bool {
+    let words = sql.trim_start();
+    let (Some(pragma), Some(rest)) = (words.get(..6), words.get(6..)) else {
+        return false;
+    };
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    if !pragma.eq_ignore_ascii_case("pragma") || rest.starts_with(is_word) {
+        return false;
+    }
+    let rest = rest.trim_start();
+    let (first, after) = rest.split_at(rest.len() - rest.trim_start_matches(is_word).len());
+    let (name, after) = match after.strip_prefix('.') {
+        Some(named) => named.split_at(named.len() - named.trim_start_matches(is_word).len()),
+        None => (first, after),
+    };
+    let sets = after.trim_start().starts_with(['=', '(']);
+    match name.to_ascii_lowercase().as_str() {
+        "wal_checkpoint" => true,
+        "journal_mode" | "synchronous" | "query_only" | "wal_autocheckpoint" => sets,
+        _ => false,
+    }
+}
+
+/// What tools ask for that look at a schema (SQLAlchemy), and what they get: SQLite would tell of files, which
+/// differ from node to node.
+const DATABASE_LIST: (&str, &str) = (
+    "PRAGMA database_list",
+    "SELECT 0 AS seq, 'main' AS name, '' AS file",
+);
+
+/// Puts those questions in their places that have to have the same answer on all nodes.
+pub fn settle(list: &mut [Statement]) {
+    let (asked, settled) = DATABASE_LIST;
+    for statement in list {
+        let sql = statement.sql.trim_matches([' ', '\t', '\n', ';']);
+        if sql.eq_ignore_ascii_case(asked) {
+            settled.clone_into(&mut statement.sql);
+        }
+    }
+}
+
 /// Whether a request's body is SQL, and no JSON.
 pub fn is_text(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
@@ -173,6 +216,29 @@ mod tests {
         assert_eq!(list[1].parameters, Parameters::Positional(positional));
         let named = vec![("a".to_owned(), Value::Real(0.945_270_695_553_922_3))];
         assert_eq!(list[2].parameters, Parameters::Named(named));
+    }
+
+    #[test]
+    fn pragmas_that_change_how_the_database_is_kept_are_known() {
+        for sql in [
+            "PRAGMA journal_mode=wal",
+            " pragma\tmain.Synchronous = 1",
+            "PRAGMA query_only(1)",
+            "PRAGMA wal_checkpoint",
+            "PRAGMA wal_autocheckpoint=7",
+        ] {
+            assert!(is_disallowed(sql), "{sql}");
+        }
+        for sql in [
+            "PRAGMA journal_mode",
+            "PRAGMA foreign_keys=1",
+            "PRAGMATIC journal_mode=1",
+            "SELECT 'PRAGMA wal_checkpoint'",
+            "é",
+            "",
+        ] {
+            assert!(!is_disallowed(sql), "{sql}");
+        }
     }
 
     #[test]

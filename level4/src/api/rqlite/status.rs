@@ -1,5 +1,7 @@
 //! `GET /status`: what rqlite's clients and operators look at, as far as there is such a thing here.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +13,7 @@ use serde_json::{Value as Json, json};
 use super::super::cluster::json_reply_as;
 use super::super::params::{Parameters, flag};
 use super::super::{Api, ApiError, Kept, NOT_READ, answer};
+use super::front::RELEASE;
 use super::queue;
 use crate::backup::Backups;
 use crate::cdc::Sender;
@@ -22,8 +25,6 @@ use crate::settings::TICK;
 
 /// The database's size is left out if it is not known after this.
 const SIZE_LIMIT: Duration = Duration::from_millis(200);
-/// The leader's id while there is none.
-const NOBODY: &str = "0000000000000000";
 
 /// Everything, or with `?key=store.raft` that part, which is `{}` if there is none.
 pub async fn status(
@@ -34,8 +35,12 @@ pub async fn status(
     // An operator wants to see the rest just when the state is at something long.
     let view = answer(Some(api.node.view()), Some(SIZE_LIMIT), NOT_READ).await;
     let size = view.ok().map(|view| view.size());
+    let folder = PathBuf::from(&api.kept.folder);
+    // Disks may be slow.
+    let kept = tokio::task::spawn_blocking(move || Folder::look(&folder)).await;
+    let folder = kept.unwrap_or_default();
     let mut all = json!({
-        "build": { "version": env!("CARGO_PKG_VERSION") },
+        "build": { "version": RELEASE, "commit": "unknown", "build_time": "unknown" },
         "node": node(&api),
         "os": {
             "pid": std::process::id(),
@@ -45,6 +50,7 @@ pub async fn status(
             "GOARCH": std::env::consts::ARCH,
             "GOOS": std::env::consts::OS,
             "num_cpu": std::thread::available_parallelism().map_or(1, usize::from),
+            "version": concat!("rust ", env!("CARGO_PKG_RUST_VERSION")),
         },
         "cluster": {
             "addr": api.addresses.peers,
@@ -54,12 +60,13 @@ pub async fn status(
         "http": {
             "bind_addr": api.addresses.clients,
             "auth": if api.users.borrow().is_some() { "enabled" } else { "disabled" },
-            "allow_origin": api.allow_origin,
+            "allow_origin": api.allow_origin.as_deref().unwrap_or_default(),
+            "cluster": { "local_node_addr": api.addresses.peers },
             "queue": { "_default": queue::describe(&api.queue) },
             "tls": { "enabled": api.addresses.is_https.to_string() },
         },
-        "extensions": { "names": [] },
-        "store": store(&api, &status, size),
+        "extensions": { "dir": "", "names": [] },
+        "store": store(&api, &status, size, &folder),
     });
     if let Some(backups) = &api.auto_backups {
         all["auto_backups"] = auto_backups(backups);
@@ -104,12 +111,66 @@ fn node(api: &Api) -> Json {
     json!({
         "start_time": format_rfc3339_millis(api.started).to_string(),
         "current_time": format_rfc3339_millis(now).to_string(),
-        "uptime": format_duration(uptime).to_string().replace(' ', ""),
+        "uptime": format!("{uptime:?}"),
     })
 }
 
-fn store(api: &Api, status: &Status, size: Option<usize>) -> Json {
+/// What the node keeps on disk, bytes.
+#[derive(Debug, Default)]
+struct Folder {
+    /// All of it.
+    size: u64,
+    /// The log.
+    log: u64,
+    /// Snapshots,
+    snapshots: u64,
+    /// and how they are called.
+    names: Vec<String>,
+}
+
+impl Folder {
+    fn look(path: &Path) -> Self {
+        let mut found = Self {
+            size: total(&files(path)),
+            ..Self::default()
+        };
+        for (name, bytes) in files(&path.join("log")) {
+            if name.starts_with("snapshot-") {
+                found.snapshots += bytes;
+                found.names.push(name);
+            } else {
+                found.log += bytes;
+            }
+        }
+        found.names.sort();
+        found
+    }
+}
+
+/// Files and folders in a folder, with their bytes. They come and go meanwhile, which is no error.
+fn files(path: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let sized = entries.map(|entry| {
+        let bytes = match entry.metadata() {
+            Ok(folder) if folder.is_dir() => total(&files(&entry.path())),
+            file => file.map_or(0, |file| file.len()),
+        };
+        (entry.file_name().to_string_lossy().into_owned(), bytes)
+    });
+    sized.collect()
+}
+
+fn total(files: &[(String, u64)]) -> u64 {
+    files.iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn store(api: &Api, status: &Status, size: Option<usize>, folder: &Folder) -> Json {
     let leader = status.leader;
+    let threshold = api
+        .kept
+        .snapshots
+        .map_or(SNAPSHOT_EVERY, |rule| rule.entries.min(SNAPSHOT_EVERY));
+    let interval = api.kept.snapshots.map(|rule| rule.look_every);
     let nodes = status.members.iter().map(|(id, name)| {
         let suffrage = if status.voters.contains(id) {
             "voter"
@@ -123,22 +184,29 @@ fn store(api: &Api, status: &Status, size: Option<usize>) -> Json {
         "node_id": status.called(status.id),
         "addr": api.addresses.peers,
         "dir": api.kept.folder,
+        "dir_size": folder.size,
         "ready": status.leader.is_some(),
         "fsm_index": status.applied_index.get(),
         "db_applied_index": status.applied_index.get(),
         "leader": {
-            "node_id": leader.map_or_else(|| NOBODY.to_owned(), |id| status.called(id)),
+            "node_id": leader.map_or_else(String::new, |id| status.called(id)),
             "addr": leader
                 .and_then(|id| status.members.get(&id))
-                .map(|name| MemberName::parse(name).address),
+                .map_or("", |name| MemberName::parse(name).address),
         },
         "nodes": nodes.collect::<Vec<Json>>(),
         "heartbeat_timeout": milliseconds(api.kept.heartbeat),
         "election_timeout": milliseconds(api.kept.election),
-        "snapshot_threshold": SNAPSHOT_EVERY,
+        "snapshot_threshold": threshold,
+        "snapshot_interval": interval.map_or("0s".to_owned(), |every| format!("{every:?}")),
+        "snapshot_store": {
+            "dir": api.kept.folder,
+            "dir_size": folder.snapshots,
+            "snapshots": folder.names,
+        },
         "trailing_logs": SNAPSHOT_KEEP,
-        "db_conf": { "fk_constraints": "enabled" },
-        "raft": raft(api, status),
+        "db_conf": { "fk_constraints": if api.kept.foreign_keys { "enabled" } else { "disabled" } },
+        "raft": raft(api, status, folder),
         "sqlite3": sqlite(&api.kept, size),
     })
 }
@@ -147,7 +215,7 @@ fn milliseconds(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }
 
-fn raft(api: &Api, status: &Status) -> Json {
+fn raft(api: &Api, status: &Status, folder: &Folder) -> Json {
     let others = status.voters.iter().filter(|id| **id != status.id).count();
     let contact = match status.leader_silence {
         Some(0) => "0".to_owned(),
@@ -169,7 +237,27 @@ fn raft(api: &Api, status: &Status) -> Json {
         "num_peers": others,
         "voter": status.voters.contains(&status.id),
         "last_contact": contact,
+        "log_size": folder.log,
+        "latest_configuration": configuration(status),
     })
+}
+
+/// The members in one line, as rqlite's library writes them.
+fn configuration(status: &Status) -> String {
+    let servers = status.members.iter().map(|(id, name)| {
+        let votes = if status.voters.contains(id) {
+            "Voter"
+        } else {
+            "Nonvoter"
+        };
+        let name = MemberName::parse(name);
+        format!(
+            "{{Suffrage:{votes} ID:{} Address:{}}}",
+            name.id(*id),
+            name.address
+        )
+    });
+    format!("[{}]", servers.collect::<Vec<_>>().join(" "))
 }
 
 /// Where the database is, and how large, in bytes. What the engine is told of its disk is the same for both forms:
@@ -180,13 +268,14 @@ fn sqlite(kept: &Kept, size: Option<usize>) -> Json {
     let pragmas = json!({
         "synchronous": "0",
         "journal_mode": "delete",
-        "foreign_keys": "1",
+        "foreign_keys": if kept.foreign_keys { "1" } else { "0" },
     });
     json!({
         "path": path.as_deref().unwrap_or(":memory:"),
         "version": sqlite_version(),
         "size": size,
         "db_size": size,
+        "wal_size": 0,
         "pragmas": { "ro": pragmas, "rw": pragmas },
     })
 }
