@@ -142,7 +142,7 @@ fn without_a_majority_nobody_is_ready() {
     let (status, text) = nodes[0]
         .request("GET", "/readyz?noleader", "", b"")
         .unwrap();
-    assert_eq!((status, text.as_str()), (200, "[+]node ok\n"));
+    assert_eq!((status, text.as_str()), (200, "[+]node ok"));
     nodes[1].restart();
     wait_until_ready(&nodes[0]);
     wait_until_ready(&nodes[1]);

@@ -123,7 +123,7 @@ fn text_of_a_loaded_file_comes_as_it_is_in_any_encoding() {
         drop(sqlite);
         let node = Node::start(&root.path().join("0"), "127.0.0.1:0", None);
         let loaded = node.request("POST", "/db/load", "", &std::fs::read(&file).unwrap());
-        assert_eq!(loaded.unwrap().1, r#"{"results":[{}]}"#);
+        assert_eq!(loaded.unwrap().1, r#"{"results":[]}"#);
         post(
             &node,
             "/db/execute",
