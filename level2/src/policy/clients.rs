@@ -5,12 +5,17 @@
 //! has been silent for long. Memory is therefore fixed when the table is made, and no flood of forged
 //! names can make it grow, rehash or scan, or push out anybody known. A name that finds no place
 //! shares one of a fixed number of accounts with others of its hash.
+//!
+//! Where the table is larger than the caches, a look-up costs what its misses cost. The hash also
+//! says at which place of the bucket to begin, and an account is one cache line that begins with the
+//! hash of its client: as long as the table is half empty, most are found in the first line read.
 
 use super::Seconds;
 use super::fair::Group;
+use super::memory;
 use super::naming::ClientKey;
 
-/// Places in a bucket: eight tags of eight bytes fill one cache line.
+/// Places in a bucket.
 const WAYS: usize = 8;
 
 /// Accounts that clients share for whom the table has no place (stochastic fair queueing).
@@ -29,6 +34,8 @@ pub const MEAN_LIFE: Seconds = HALF_LIFE / std::f64::consts::LN_2;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 pub struct Account {
+    /// Hash of the client whose account this is; 0 where nobody has it.
+    tag: u64,
     /// Finish tag, on the clock of its group.
     pub finish: Seconds,
     /// When it was first seen.
@@ -73,13 +80,9 @@ pub fn decay(age: Seconds) -> f64 {
     (-age / HALF_LIFE).exp2()
 }
 
-#[derive(Clone, Debug, Default)]
-#[repr(align(64))]
-struct Bucket {
-    /// Hash of the client in each place; 0 is an empty place.
-    tags: [u64; WAYS],
-    accounts: [Account; WAYS],
-}
+/// Accounts whose clients' hashes have the same low bits. They are taken in the order of the search
+/// and never given back, so that a search may end at the first empty one.
+type Bucket = [Account; WAYS];
 
 /// Where a client's account lies. Stays valid while the account has something outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +101,7 @@ impl ClientTable {
     pub fn new(clients: usize) -> Self {
         let buckets = clients.div_ceil(WAYS).next_power_of_two();
         Self {
-            buckets: vec![Bucket::default(); buckets],
+            buckets: memory::filled(buckets, Bucket::default()),
             shared: vec![Account::default(); SHARED],
             known: 0,
         }
@@ -110,23 +113,25 @@ impl ClientTable {
     /// somebody better known, it shares an account with others of its hash.
     pub fn open(&mut self, key: ClientKey, now: Seconds) -> (ClientRef, bool) {
         let index = (key.hash as usize) & (self.buckets.len() - 1);
+        let tag = tag(key);
         let bucket = &mut self.buckets[index];
-        if let Some(way) = bucket.tags.iter().position(|&tag| tag == key.hash) {
-            bucket.accounts[way].decay_to(now);
-            return (ClientRef((index * WAYS + way) as u32), false);
-        }
-        let way = match bucket.tags.iter().position(|&tag| tag == 0) {
+        let found = places(key).find(|&way| bucket[way].tag == tag || bucket[way].tag == 0);
+        let way = match found {
+            Some(way) if bucket[way].tag == tag => {
+                bucket[way].decay_to(now);
+                return (ClientRef((index * WAYS + way) as u32), false);
+            }
             Some(way) => {
                 self.known += 1;
                 way
             }
-            None => match quietest(&bucket.accounts, now) {
+            None => match quietest(bucket, now) {
                 Some(way) => way,
                 None => return self.share(key, now),
             },
         };
-        bucket.tags[way] = key.hash;
-        bucket.accounts[way] = Account {
+        bucket[way] = Account {
+            tag,
             born: now,
             seen: now,
             ..Account::default()
@@ -151,7 +156,7 @@ impl ClientTable {
         if place >= self.buckets.len() * WAYS {
             return &mut self.shared[place - self.buckets.len() * WAYS];
         }
-        &mut self.buckets[place / WAYS].accounts[place % WAYS]
+        &mut self.buckets[place / WAYS][place % WAYS]
     }
 
     /// Clients known now.
@@ -165,9 +170,20 @@ impl ClientTable {
     }
 }
 
+/// What stands in an account for its client. An empty one has 0.
+fn tag(key: ClientKey) -> u64 {
+    key.hash.max(1)
+}
+
+/// The places of a bucket in the order in which a client is looked for.
+fn places(key: ClientKey) -> impl Iterator<Item = usize> {
+    let first = (key.hash >> (u64::BITS - WAYS.ilog2())) as usize;
+    (0..WAYS).map(move |step| first ^ step)
+}
+
 /// The place whose client asked least lately, among those with nothing outstanding. Newcomers go
 /// first, and a known client only after a silence.
-fn quietest(accounts: &[Account; WAYS], now: Seconds) -> Option<usize> {
+fn quietest(accounts: &Bucket, now: Seconds) -> Option<usize> {
     (0..WAYS)
         .filter(|&way| {
             let account = &accounts[way];
@@ -199,6 +215,27 @@ mod tests {
         assert!(!new);
         let left = table.account(client).requests;
         assert!((left - 2.0).abs() < 0.02, "{left}");
+    }
+
+    #[test]
+    fn whoever_has_a_place_is_found_there() {
+        let mut table = ClientTable::new(512);
+        let hasher = ClientHasher::default();
+        let keys: Vec<_> = (0u16..512).map(|n| hasher.key(&n.to_le_bytes())).collect();
+        let mut places = Vec::new();
+        for &key in &keys {
+            let (client, new) = table.open(key, 1.0);
+            table.account(client).outstanding = 1;
+            if (client.0 as usize) < table.buckets.len() * WAYS {
+                assert!(new);
+                places.push((key, client));
+            }
+        }
+        assert_eq!(places.len(), table.len());
+        assert!(places.len() > 400, "{}", places.len());
+        for (key, client) in places.into_iter().rev() {
+            assert_eq!(table.open(key, 1.0), (client, false));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod decide;
 mod fair;
 mod latency;
 mod limit;
+mod memory;
 mod naming;
 mod queue;
 mod shedding;
