@@ -177,7 +177,7 @@ impl Pattern {
             .build_from_hir(&hir)
             .map_err(|error| PatternError::TooCostly(error.to_string()))?;
         allowance.take(regex.memory_usage())?;
-        let plan = required(&hir);
+        let plan = required(&hir, allowance.steps());
         let expression = Expression {
             regex,
             block_bytes: (STEPS_AT_ONCE / weight(&hir).max(1)).max(MIN_BLOCK_BYTES),

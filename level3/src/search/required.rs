@@ -30,16 +30,15 @@ const MAX_COPIES: u32 = 4;
 /// Conditions of a conjunction that are kept. A query reads the lists of ten.
 const MAX_CONDITIONS: usize = 64;
 
-/// What planning may spend, in strings made or looked up: some ten milliseconds. What is left of
-/// the expression then is taken to match anything.
-const MAX_STEPS: usize = 100_000;
+/// What planning a query may spend, in strings made or looked up: some ten milliseconds. What is
+/// left of its expressions then is taken to match anything.
+pub(super) const MAX_STEPS: usize = 100_000;
 
 /// The condition for a match of `hir`, which must not match across lines.
 ///
-/// The work is linear in the size of the expression and ends at a fixed number of steps.
-pub(crate) fn required(hir: &Hir) -> Plan {
-    let mut planner = Planner { steps: MAX_STEPS };
-    planner.read(hir).condition()
+/// The work is linear in the size of the expression and ends when the steps are spent.
+pub(super) fn required(hir: &Hir, steps: &mut usize) -> Plan {
+    Planner { steps }.read(hir).condition()
 }
 
 /// What is known of the matches of a part.
@@ -99,15 +98,15 @@ impl Part {
 }
 
 /// Reads an expression bottom-up, while there are steps left.
-struct Planner {
-    steps: usize,
+struct Planner<'a> {
+    steps: &'a mut usize,
 }
 
-impl Planner {
+impl Planner<'_> {
     /// Spends steps; `false` if there are too few.
     fn spend(&mut self, steps: usize) -> bool {
         let left = self.steps.checked_sub(steps);
-        self.steps = left.unwrap_or(0);
+        *self.steps = left.unwrap_or(0);
         left.is_some()
     }
 
@@ -353,7 +352,8 @@ mod tests {
     use super::*;
 
     fn plan(expression: &str) -> Plan {
-        required(&regex_syntax::parse(expression).unwrap())
+        let mut steps = MAX_STEPS;
+        required(&regex_syntax::parse(expression).unwrap(), &mut steps)
     }
 
     fn fulfils(text: &str, plan: &Plan) -> bool {
