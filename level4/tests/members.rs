@@ -43,7 +43,7 @@ fn wait_until_ready(node: &Node) {
         ready(node)
             == (
                 200,
-                "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok\n".to_owned(),
+                "[+]node ok\n[+]leader ok\n[+]store ok\n[+]db ok".to_owned(),
             )
     });
 }

@@ -350,7 +350,7 @@ mod tests {
         };
         capture.obey(Capturing::On(wanted)).unwrap();
         for (&size, index) in sizes.iter().zip(1..) {
-            capture.add(Changes::new(vec![0; size].into()));
+            capture.add(Changes::new(vec![1; size].into()));
             capture.end_entry(Index::new(index), 0);
         }
         capture
@@ -384,7 +384,7 @@ mod tests {
         let come = async {
             for index in [2, 3] {
                 tokio::task::yield_now().await;
-                capture.add(Changes::new(vec![0].into()));
+                capture.add(Changes::new(vec![1].into()));
                 capture.end_entry(Index::new(index), 0);
             }
         };
