@@ -294,7 +294,7 @@ fn start(flags: Flags) -> anyhow::Result<()> {
         trace,
         on_disk: flags.on_disk,
         snapshots: None,
-        foreign_keys: false,
+        foreign_keys: true,
         is_rqlited: false,
     };
     let folder = env::current_dir().context("the folder is gone")?;

@@ -112,7 +112,7 @@ impl Default for QueueSettings {
             batch: 128,
             flush_after: Duration::from_millis(50),
             transaction: false,
-            foreign_keys: false,
+            foreign_keys: true,
         }
     }
 }
@@ -151,7 +151,7 @@ impl Settings {
             trace: None,
             on_disk: false,
             snapshots: None,
-            foreign_keys: false,
+            foreign_keys: true,
             is_rqlited: false,
         }
     }

@@ -170,6 +170,11 @@ impl Given {
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name) == Some("true")
     }
+
+    /// Whether a switch is on that is on without being given.
+    pub fn is_on_or_unsaid(&self, name: &str) -> bool {
+        self.get(name) != Some("false")
+    }
 }
 
 fn switch(name: &str, value: &str) -> Result<&'static str, RefusedFlag> {

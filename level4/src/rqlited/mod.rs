@@ -127,7 +127,7 @@ fn settings(given: &Given) -> Result<Settings, RefusedFlag> {
         // As there.
         on_disk: true,
         snapshots: snapshots(given)?,
-        foreign_keys: given.is_on("fk"),
+        foreign_keys: given.is_on_or_unsaid("fk"),
         is_rqlited: true,
         ..usual
     })
@@ -342,7 +342,7 @@ fn queue(given: &Given) -> Result<QueueSettings, RefusedFlag> {
         batch: least_one("write-queue-batch-size", usual.batch)?,
         flush_after: duration(given, "write-queue-timeout")?.unwrap_or(usual.flush_after),
         transaction: given.is_on("write-queue-tx"),
-        foreign_keys: given.is_on("fk"),
+        foreign_keys: given.is_on_or_unsaid("fk"),
     })
 }
 
