@@ -6,9 +6,7 @@
 //! | block | u32 length, raw deflate, flushed (RFC 1951; the flush's last four bytes are left out) |
 //! | frame in a block | kind, varint length, content |
 //!
-//! Because the history is shared, a query that looks like the one before costs a fifth of its length. Long blocks
-//! that do not get shorter are sent as they are, in deflate's own stored form: to try costs a core for each
-//! 15 MB a second, and a snapshot may be full of them.
+//! Because the history is shared, a query that looks like the one before costs a fifth of its length.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -19,12 +17,6 @@ use crate::ids::{Index, NodeId};
 
 /// A block is shorter than this, before and after compression, bytes.
 pub const BLOCK_LIMIT: usize = 1024 * 1024;
-/// Blocks that are longer may be sent as they are, bytes.
-const LONG: usize = 16 * 1024;
-/// So many long ones are, after one that got shorter by less than a sixteenth.
-const STORED: u32 = 31;
-/// A stored part of deflate is no longer, bytes.
-const STORED_LIMIT: usize = 65_535;
 /// What every flush of deflate ends with.
 const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -159,18 +151,12 @@ impl Frame {
 #[derive(Debug)]
 pub struct Packer {
     deflate: Compress,
-    /// So many long blocks are sent as they are.
-    stored: u32,
-    /// Blocks have been sent that are not in the history.
-    is_behind: bool,
 }
 
 impl Default for Packer {
     fn default() -> Self {
         Self {
             deflate: Compress::new(Compression::new(4), false),
-            stored: 0,
-            is_behind: false,
         }
     }
 }
@@ -184,27 +170,6 @@ impl Packer {
         }
         let input = block.finish();
         let mut output = vec![0; 4];
-        if input.len() > LONG && self.stored > 0 {
-            self.stored -= 1;
-            self.is_behind = true;
-            store(&input, &mut output);
-        } else {
-            self.compress(&input, &mut output);
-            if input.len() > LONG && output.len() > input.len() / 16 * 15 {
-                self.stored = STORED;
-            }
-        }
-        output.truncate(output.len() - FLUSH_END.len());
-        let length = (output.len() - 4) as u32;
-        output[..4].copy_from_slice(&length.to_le_bytes());
-        output
-    }
-
-    fn compress(&mut self, input: &[u8], output: &mut Vec<u8>) {
-        if std::mem::take(&mut self.is_behind) {
-            // What it refers to is counted in bytes back, among which the receiver has others now.
-            self.deflate.reset();
-        }
         let start = self.deflate.total_in();
         loop {
             output.reserve(input.len() / 2 + 64);
@@ -212,28 +177,17 @@ impl Packer {
             // Deflating into memory does not fail.
             let _ = self
                 .deflate
-                .compress_vec(&input[used..], output, FlushCompress::Sync);
+                .compress_vec(&input[used..], &mut output, FlushCompress::Sync);
             let done = (self.deflate.total_in() - start) as usize == input.len();
             if done && output.len() < output.capacity() {
                 break;
             }
         }
+        output.truncate(output.len() - FLUSH_END.len());
+        let length = (output.len() - 4) as u32;
+        output[..4].copy_from_slice(&length.to_le_bytes());
+        output
     }
-}
-
-/// Appends `input` as it is, in deflate's form, and a flush.
-fn store(input: &[u8], output: &mut Vec<u8>) {
-    output.reserve(input.len() + input.len() / STORED_LIMIT * 5 + 16);
-    for part in input.chunks(STORED_LIMIT) {
-        // It is no longer than that.
-        let length = part.len() as u16;
-        output.push(0);
-        output.extend_from_slice(&length.to_le_bytes());
-        output.extend_from_slice(&(!length).to_le_bytes());
-        output.extend_from_slice(part);
-    }
-    output.push(0);
-    output.extend_from_slice(&FLUSH_END);
 }
 
 /// Reads blocks.
@@ -320,33 +274,6 @@ mod tests {
             assert_eq!(unpacker.unpack(&block[4..]).unwrap(), frames);
         }
         assert!(last < 100, "{last} bytes");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn what_does_not_get_shorter_is_sent_as_it_is_and_history_goes_on(
-            kinds in prop::collection::vec((0..3u8, 0..200_000usize), 1..60), mut noise: u64,
-        ) {
-            let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
-            for (kind, length) in kinds {
-                let bytes: Vec<u8> = match kind {
-                    0 => b"a query like others".to_vec(),
-                    1 => vec![7; length],
-                    _ => std::iter::repeat_with(|| {
-                        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                        (noise >> 56) as u8
-                    })
-                    .take(length)
-                    .collect(),
-                };
-                let frames = vec![Frame::Message(bytes)];
-                let block = packer.pack(&frames);
-                prop_assert!(block.len() < length + length / 1000 + 64);
-                prop_assert_eq!(&unpacker.unpack(&block[4..]).unwrap(), &frames);
-            }
-        }
     }
 
     proptest! {
