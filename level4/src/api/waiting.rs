@@ -17,12 +17,7 @@ const NOT_OPEN: &str = "store not open";
 /// All routes.
 pub fn waiting() -> Router {
     let mut routes = Router::new();
-    for path in ["/status", "/readyz"] {
-        let at = if path == "/status" {
-            get(status)
-        } else {
-            get(ready)
-        };
+    for (path, at) in [("/status", get(status)), ("/readyz", get(ready))] {
         routes = routes
             .route(path, at.clone())
             .route(&format!("{path}/"), at);

@@ -72,7 +72,7 @@ pub struct Database {
 
 /// Raised whenever the same entry is executed in another way than before: the replicas of programs with
 /// different ones are not compared.
-const DIALECT: u32 = 3;
+const DIALECT: u32 = 4;
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 

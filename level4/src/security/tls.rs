@@ -176,7 +176,7 @@ impl Tls {
         let verifier = match roots {
             Some(roots) => WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
                 .build()
-                .map_err(|error| bad(&files.cert, error))?,
+                .map_err(|error| bad(files.ca.as_ref().unwrap_or(&files.cert), error))?,
             None => WebPkiClientVerifier::no_client_auth(),
         };
         ServerConfig::builder_with_provider(provider)

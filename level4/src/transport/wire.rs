@@ -171,17 +171,22 @@ impl Packer {
         let input = block.finish();
         let mut output = vec![0; 4];
         let start = self.deflate.total_in();
+        let mut pending = false;
         loop {
-            output.reserve(input.len() / 2 + 64);
+            // So much that one call is enough.
+            output.reserve(input.len() + input.len() / 8 + 128);
             let used = (self.deflate.total_in() - start) as usize;
             // Deflating into memory does not fail.
             let _ = self
                 .deflate
                 .compress_vec(&input[used..], &mut output, FlushCompress::Sync);
             let done = (self.deflate.total_in() - start) as usize == input.len();
-            if done && output.len() < output.capacity() {
+            let full = output.len() == output.capacity();
+            // What a full output has left behind is all that the next call writes: the flush is yet to come.
+            if done && !full && !pending {
                 break;
             }
+            pending = full;
         }
         output.truncate(output.len() - FLUSH_END.len());
         let length = (output.len() - 4) as u32;
@@ -274,6 +279,48 @@ mod tests {
             assert_eq!(unpacker.unpack(&block[4..]).unwrap(), frames);
         }
         assert!(last < 100, "{last} bytes");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn blocks_are_read_back_whether_they_get_shorter_or_not(
+            kinds in prop::collection::vec((0..3u8, 0..200_000usize, any::<u64>()), 1..60),
+        ) {
+            let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
+            for (kind, length, seed) in kinds {
+                let bytes = match kind {
+                    0 => b"a query like others".to_vec(),
+                    1 => vec![7; length],
+                    _ => noise(seed, length),
+                };
+                let frames = vec![Frame::Message(bytes)];
+                let block = packer.pack(&frames);
+                prop_assert!(block.len() < length + length / 1000 + 64);
+                prop_assert_eq!(&unpacker.unpack(&block[4..]).unwrap(), &frames);
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_ends_with_its_flush_however_long_it_gets() {
+        // Where the encoder begins its second part, it left the flush out if the first had filled the output.
+        for length in (31_700..32_800).step_by(7) {
+            let frames = vec![Frame::Message(noise(698, length))];
+            let block = Packer::default().pack(&frames);
+            let read = Unpacker::default().unpack(&block[4..]);
+            assert_eq!(read.unwrap(), frames, "{length}");
+        }
+    }
+
+    fn noise(mut seed: u64, length: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 56) as u8
+        })
+        .take(length)
+        .collect()
     }
 
     proptest! {
