@@ -96,7 +96,8 @@ pub(super) fn play(
         asking.finish(&octopus, &recorder, health, args.judge.recover_within)
     });
     drop(ctl);
-    if judgement.is_some() {
+    // Who interrupts us may have ended the nodes as well.
+    if judgement.is_some() && !interrupt::requested() {
         exits = octopus.exited()?;
     }
     if let (Some(path), Some(judgement)) = (&args.judge.history, &judgement) {
