@@ -6,7 +6,9 @@
 //! | block | u32 length, raw deflate, flushed (RFC 1951; the flush's last four bytes are left out) |
 //! | frame in a block | kind, varint length, content |
 //!
-//! Because the history is shared, a query that looks like the one before costs a fifth of its length.
+//! Because the history is shared, a query that looks like the one before costs a fifth of its length. Long blocks
+//! that do not get shorter are sent as they are, in deflate's own stored form: to try costs a core for each
+//! 15 MB a second, and a snapshot may be full of them.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -17,6 +19,12 @@ use crate::ids::{Index, NodeId};
 
 /// A block is shorter than this, before and after compression, bytes.
 pub const BLOCK_LIMIT: usize = 1024 * 1024;
+/// Blocks that are longer may be sent as they are, bytes.
+const LONG: usize = 16 * 1024;
+/// So many long ones are, after one that got shorter by less than a sixteenth.
+const STORED: u32 = 31;
+/// A stored part of deflate is no longer, bytes.
+const STORED_LIMIT: usize = 65_535;
 /// What every flush of deflate ends with.
 const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -67,20 +75,16 @@ impl Frame {
     }
 
     fn encode(&self, block: &mut Writer) {
+        let whole = |kind, bytes: &[u8], block: &mut Writer| {
+            block.byte(kind);
+            block.bytes(bytes);
+        };
         let mut content = Writer::new();
         let kind = match self {
-            Self::Message(bytes) => {
-                content.raw(bytes);
-                0
-            }
-            Self::Part(bytes) => {
-                content.raw(bytes);
-                1
-            }
-            Self::LastPart(bytes) => {
-                content.raw(bytes);
-                2
-            }
+            Self::Message(bytes) => return whole(0, bytes, block),
+            Self::Part(bytes) => return whole(1, bytes, block),
+            Self::LastPart(bytes) => return whole(2, bytes, block),
+            Self::Ticket(ticket) => return whole(6, ticket, block),
             Self::Links(nodes) => {
                 for &node in nodes {
                     content.uint(node.get());
@@ -100,18 +104,13 @@ impl Frame {
                     5
                 }
             }
-            Self::Ticket(ticket) => {
-                content.raw(ticket);
-                6
-            }
             Self::Membership(membership) => {
                 content.uint(membership.as_of.get());
                 encode_members(&membership.members, &mut content);
                 7
             }
         };
-        block.byte(kind);
-        block.bytes(&content.finish());
+        whole(kind, &content.finish(), block);
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -151,12 +150,18 @@ impl Frame {
 #[derive(Debug)]
 pub struct Packer {
     deflate: Compress,
+    /// So many long blocks are sent as they are.
+    stored: u32,
+    /// Blocks have been sent that the encoder has not seen.
+    is_behind: bool,
 }
 
 impl Default for Packer {
     fn default() -> Self {
         Self {
             deflate: Compress::new(Compression::new(4), false),
+            stored: 0,
+            is_behind: false,
         }
     }
 }
@@ -170,6 +175,27 @@ impl Packer {
         }
         let input = block.finish();
         let mut output = vec![0; 4];
+        if input.len() > LONG && self.stored > 0 {
+            self.stored -= 1;
+            self.is_behind = true;
+            store(&input, &mut output);
+        } else {
+            self.compress(&input, &mut output);
+            if input.len() > LONG && output.len() > input.len() / 16 * 15 {
+                self.stored = STORED;
+            }
+        }
+        output.truncate(output.len() - FLUSH_END.len());
+        let length = (output.len() - 4) as u32;
+        output[..4].copy_from_slice(&length.to_le_bytes());
+        output
+    }
+
+    fn compress(&mut self, input: &[u8], output: &mut Vec<u8>) {
+        if std::mem::take(&mut self.is_behind) {
+            // What is far back is something else for the receiver, so nothing before this is referred to.
+            self.deflate.reset();
+        }
         let start = self.deflate.total_in();
         let mut pending = false;
         loop {
@@ -179,7 +205,7 @@ impl Packer {
             // Deflating into memory does not fail.
             let _ = self
                 .deflate
-                .compress_vec(&input[used..], &mut output, FlushCompress::Sync);
+                .compress_vec(&input[used..], output, FlushCompress::Sync);
             let done = (self.deflate.total_in() - start) as usize == input.len();
             let full = output.len() == output.capacity();
             // What a full output has left behind is all that the next call writes: the flush is yet to come.
@@ -188,11 +214,22 @@ impl Packer {
             }
             pending = full;
         }
-        output.truncate(output.len() - FLUSH_END.len());
-        let length = (output.len() - 4) as u32;
-        output[..4].copy_from_slice(&length.to_le_bytes());
-        output
     }
+}
+
+/// Appends `input` as it is, in deflate's form, and a flush: at the end of a flush deflate is at a byte's boundary.
+fn store(input: &[u8], output: &mut Vec<u8>) {
+    output.reserve(input.len() + (input.len() / STORED_LIMIT + 2) * 5);
+    for part in input.chunks(STORED_LIMIT) {
+        // It is no longer than that.
+        let length = part.len() as u16;
+        output.push(0);
+        output.extend_from_slice(&length.to_le_bytes());
+        output.extend_from_slice(&(!length).to_le_bytes());
+        output.extend_from_slice(part);
+    }
+    output.push(0);
+    output.extend_from_slice(&FLUSH_END);
 }
 
 /// Reads blocks.
@@ -284,21 +321,66 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
+        /// Queries like others, what gets shorter, and noise, in any order; each may repeat a part of what came
+        /// before, stored or not.
         #[test]
         fn blocks_are_read_back_whether_they_get_shorter_or_not(
-            kinds in prop::collection::vec((0..3u8, 0..200_000usize, any::<u64>()), 1..60),
+            kinds in prop::collection::vec((0..4u8, 0..200_000usize, any::<u64>()), 1..60),
         ) {
             let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
+            let mut before = vec![1, 2, 3];
             for (kind, length, seed) in kinds {
                 let bytes = match kind {
                     0 => b"a query like others".to_vec(),
                     1 => vec![7; length],
+                    2 => before[before.len() / 3..].repeat(2),
                     _ => noise(seed, length),
                 };
-                let frames = vec![Frame::Message(bytes)];
+                let bytes = &bytes[..bytes.len().min(200_000)];
+                before = bytes.to_vec();
+                let frames = vec![Frame::Message(before.clone())];
                 let block = packer.pack(&frames);
-                prop_assert!(block.len() < length + length / 1000 + 64);
+                prop_assert!(block.len() < before.len() + before.len() / 1000 + 64);
                 prop_assert_eq!(&unpacker.unpack(&block[4..]).unwrap(), &frames);
+            }
+        }
+    }
+
+    #[test]
+    fn noise_is_sent_as_it_is_until_it_ends_and_a_history_begins_again() {
+        let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
+        let mut send = |bytes: Vec<u8>| {
+            let frames = [Frame::Message(bytes)];
+            let block = packer.pack(&frames);
+            assert_eq!(unpacker.unpack(&block[4..]).unwrap(), frames);
+            block
+        };
+        let noises = (0..STORED + 1).map(|seed| noise(seed.into(), 100_000));
+        let is_in = |block: &[u8], bytes: &[u8]| block.windows(1_000).any(|part| part == bytes);
+        for (number, noise) in noises.enumerate() {
+            let middle = noise[50_000..51_000].to_vec();
+            let block = send(noise);
+            // The first one is tried.
+            assert!(number == 0 || is_in(&block, &middle), "{number}");
+            send(b"a query like others, between them".to_vec());
+        }
+        let query = b"a query like others, after them".to_vec();
+        send(query.clone());
+        assert!(send(query).len() < 16);
+        assert!(send(vec![7; 100_000]).len() < 1_000);
+        assert!(send(vec![7; 100_000]).len() < 1_000);
+    }
+
+    #[test]
+    fn what_is_stored_has_any_length_and_place() {
+        // Around the encoder's limits and the decoder's window, 32 KiB.
+        for length in [LONG + 1, 32_760, 65_530, 65_531, 131_060, 131_066, 262_144] {
+            let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
+            for step in 0..STORED as usize {
+                let frames = vec![Frame::Message(noise(step as u64, length + step % 9))];
+                let block = packer.pack(&frames);
+                let read = unpacker.unpack(&block[4..]);
+                assert_eq!(read.unwrap(), frames, "{length} {step}");
             }
         }
     }
