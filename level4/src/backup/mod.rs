@@ -6,6 +6,7 @@
 
 mod config;
 mod folder;
+mod multipart;
 mod restore;
 mod s3;
 mod sign;
@@ -80,11 +81,6 @@ pub enum BackupError {
     /// There is none.
     #[error("there is no backup at {0}")]
     Missing(String),
-    /// It is more than a store takes at once.
-    #[error(
-        "{0} bytes are more than the store takes at once (5 GiB): leave out no_compress, or have backups in a folder"
-    )]
-    TooLarge(u64),
 }
 
 /// What was done, for `/status` and `/debug/vars`.
@@ -244,6 +240,13 @@ pub struct Ready {
 impl Ready {
     fn digest(&self) -> String {
         hex(&self.digest)
+    }
+
+    fn open(&self) -> Result<File, BackupError> {
+        File::open(&self.path).map_err(|cause| BackupError::File {
+            path: self.path.clone(),
+            cause,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::{Read as _, Seek as _, SeekFrom, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -14,18 +14,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::sign::{Signed, Signer};
-use super::{BackupError, Ready, hex};
+use super::sign::{Signed, Signer, query_text};
+use super::{BackupError, Ready, hex, multipart};
 use crate::fetch::{Answer, Fetcher, Target};
 
-/// A store takes no more at once, bytes.
-const LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+/// A store takes no more at once, bytes; what is longer goes in parts,
+const WHOLE_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
+/// which are of so many bytes, or more if they would be too many.
+const PART: u64 = 256 * 1024 * 1024;
 /// Of a refusal so much is shown, bytes.
 const SHOWN: usize = 4096;
 /// Bytes sent at a time.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 /// Under this name the digest of the file stands beside it.
-const DIGEST: &str = "x-amz-meta-level4-sha256";
+pub(super) const DIGEST: &str = "x-amz-meta-level4-sha256";
 /// What stands in paths as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -47,6 +49,9 @@ pub struct S3 {
     endpoint: Option<String>,
     #[serde(default)]
     force_path_style: bool,
+    /// Longer files go in parts of so many bytes.
+    #[serde(default)]
+    part_size: Option<u64>,
 }
 
 impl fmt::Debug for S3 {
@@ -73,6 +78,9 @@ impl S3 {
             if value.is_empty() {
                 return Err(format!("sub: {name} is empty"));
             }
+        }
+        if self.part_size == Some(0) {
+            return Err("sub: part_size is 0".to_owned());
         }
         self.target("")
             .map(|_| ())
@@ -112,52 +120,50 @@ impl S3 {
         Ok((Target::parse(&url)?, path))
     }
 
-    async fn ask(
-        &self,
-        method: Method,
-        prefix: &str,
-        file: Option<&Ready>,
-    ) -> Result<Answer, BackupError> {
-        let (target, path) = self.target(prefix)?;
-        let digest = file.map_or_else(|| hex(&Sha256::digest(b"")), Ready::digest);
+    /// Sends a request; an answer that says no is one.
+    pub(super) async fn ask(&self, asked: Asked<'_>) -> Result<Answer, BackupError> {
+        let (target, path) = self.target(asked.prefix)?;
+        let nothing = hex(&Sha256::digest(b""));
+        let digest = asked.digest.unwrap_or(&nothing);
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let time = now.replace(['-', ':'], "");
         let mut headers = vec![
             ("host", target.authority()),
-            ("x-amz-content-sha256", &digest),
+            ("x-amz-content-sha256", digest),
             ("x-amz-date", &time),
         ];
-        if file.is_some() {
-            headers.push((DIGEST, &digest));
-        }
+        headers.extend_from_slice(asked.more);
         let signer = Signer {
             key_id: &self.access_key_id,
             secret: &self.secret_access_key,
             region: &self.region,
         };
+        let query = query_text(asked.query);
         let authorization = signer.sign(&Signed {
-            method: method.as_str(),
+            method: asked.method.as_str(),
             path: &target.path(&path),
+            query: &query,
             headers: &headers,
-            digest: &digest,
+            digest,
             time: &time,
         });
         // The host is said by whoever sends.
         headers.remove(0);
         headers.push(("authorization", &authorization));
-        let body = match file {
-            None => Body::empty(),
-            Some(file) => Body::new(FileBody::open(file)?),
+        let path = if query.is_empty() {
+            path
+        } else {
+            format!("{path}?{query}")
         };
         let answer = Fetcher::default()
-            .send(&target, method, &path, &headers, body)
+            .send(&target, asked.method, &path, &headers, asked.body)
             .await;
         Ok(answer?)
     }
 
     /// Whether the object there was made of this file.
     pub(super) async fn has(&self, file: &Ready) -> Result<bool, BackupError> {
-        let answer = self.ask(Method::HEAD, "", None).await?;
+        let answer = self.ask(Asked::new(Method::HEAD, "")).await?;
         let known = answer
             .headers
             .get(DIGEST)
@@ -167,16 +173,26 @@ impl S3 {
 
     /// Puts the file there.
     pub(super) async fn put(&self, file: &Ready, prefix: &str) -> Result<(), BackupError> {
-        if file.length > LIMIT {
-            return Err(BackupError::TooLarge(file.length));
+        let (limit, part) = match self.part_size {
+            Some(part) => (part.min(WHOLE_LIMIT), part.min(WHOLE_LIMIT)),
+            None => (WHOLE_LIMIT, PART),
+        };
+        if file.length > limit {
+            return multipart::put(self, file, prefix, part).await;
         }
-        let answer = self.ask(Method::PUT, prefix, Some(file)).await?;
-        self.accepted(answer).await.map(|_| ())
+        let digest = file.digest();
+        let asked = Asked {
+            more: &[(DIGEST, &digest)],
+            digest: Some(&digest),
+            body: Body::new(FileBody::part(file, 0, file.length)?),
+            ..Asked::new(Method::PUT, prefix)
+        };
+        self.accepted(self.ask(asked).await?).await.map(|_| ())
     }
 
     /// Writes the object into `out`.
     pub(super) async fn get(&self, out: &mut (dyn Write + Send)) -> Result<(), BackupError> {
-        let answer = self.ask(Method::GET, "", None).await?;
+        let answer = self.ask(Asked::new(Method::GET, "")).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(BackupError::Missing(self.to_string()));
         }
@@ -184,37 +200,77 @@ impl S3 {
         Ok(())
     }
 
-    async fn accepted(&self, answer: Answer) -> Result<Answer, BackupError> {
+    /// The answer, unless it says no.
+    pub(super) async fn accepted(&self, answer: Answer) -> Result<Answer, BackupError> {
         let status = answer.status;
         if status.is_success() {
             return Ok(answer);
         }
         let text = answer.bytes(SHOWN).await.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        Err(BackupError::Refused {
+        Err(self.refused(status, &String::from_utf8_lossy(&text)))
+    }
+
+    /// An answer that says yes, and holds something else.
+    pub(super) fn strange(&self, text: &str) -> BackupError {
+        let shown = text.chars().take(SHOWN).collect::<String>();
+        self.refused(StatusCode::OK, &shown)
+    }
+
+    fn refused(&self, status: StatusCode, text: &str) -> BackupError {
+        BackupError::Refused {
             place: self.to_string(),
             status: status.as_u16(),
             text: text.split_whitespace().collect::<Vec<_>>().join(" "),
-        })
+        }
     }
 }
 
-/// A file as a request's body.
-struct FileBody {
+/// A request to a store.
+pub(super) struct Asked<'a> {
+    /// What is to be done,
+    pub method: Method,
+    /// with the object whose name begins so.
+    pub prefix: &'a str,
+    /// By name, in their order.
+    pub query: &'a [(&'a str, &'a str)],
+    /// Headers besides the usual ones, by their names in lower case, in their order.
+    pub more: &'a [(&'a str, &'a str)],
+    /// SHA-256 of the body, in hexadecimal digits; `None`: it is empty.
+    pub digest: Option<&'a str>,
+    /// What is sent.
+    pub body: Body,
+}
+
+impl<'a> Asked<'a> {
+    /// Without anything else.
+    pub(super) fn new(method: Method, prefix: &'a str) -> Self {
+        Self {
+            method,
+            prefix,
+            query: &[],
+            more: &[],
+            digest: None,
+            body: Body::empty(),
+        }
+    }
+}
+
+/// A part of a file as a request's body.
+pub(super) struct FileBody {
     file: File,
     left: u64,
 }
 
 impl FileBody {
-    fn open(ready: &Ready) -> Result<Self, BackupError> {
-        let file = File::open(&ready.path).map_err(|cause| BackupError::File {
+    /// So many bytes from `start` on.
+    pub(super) fn part(ready: &Ready, start: u64, length: u64) -> Result<Self, BackupError> {
+        let mut file = ready.open()?;
+        let failed = |cause| BackupError::File {
             path: ready.path.clone(),
             cause,
-        })?;
-        Ok(Self {
-            file,
-            left: ready.length,
-        })
+        };
+        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        Ok(Self { file, left: length })
     }
 }
 

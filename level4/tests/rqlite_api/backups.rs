@@ -1,6 +1,6 @@
 //! Backups that a cluster makes by itself, and the first start from one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,48 +13,147 @@ use sha2::{Digest as _, Sha256};
 
 use super::common::{Node, eventually};
 
-/// What a store holds: object and digest by path.
-type Objects = Arc<Mutex<HashMap<String, (Vec<u8>, String)>>>;
+/// What a store holds.
+#[derive(Default)]
+struct Holds {
+    /// Object and digest by path.
+    objects: HashMap<String, (Vec<u8>, String)>,
+    /// Uploads that are under way, by name.
+    uploads: HashMap<String, Upload>,
+    begun: u32,
+    /// Parts that came.
+    parts: u32,
+    /// So many of the next parts are not taken.
+    ill: u32,
+    /// Uploads do not come to their end.
+    ends_nothing: bool,
+}
+
+struct Upload {
+    path: String,
+    mark: String,
+    parts: BTreeMap<u32, (Vec<u8>, String)>,
+}
+
+impl Holds {
+    /// What an upload asks for with these parameters; gives status, ETag and answer.
+    fn upload(
+        &mut self,
+        (method, path, query): (&str, &str, &str),
+        body: Vec<u8>,
+        mark: Option<&String>,
+    ) -> (u16, String, String) {
+        if query == "uploads=" {
+            self.begun += 1;
+            let id = format!("an upload/{}", self.begun);
+            let answer = format!("<R><Bucket>b</Bucket><UploadId>{id}</UploadId></R>");
+            let upload = Upload {
+                path: path.to_owned(),
+                mark: mark.unwrap().clone(),
+                parts: BTreeMap::new(),
+            };
+            self.uploads.insert(id, upload);
+            return (200, String::new(), answer);
+        }
+        let (number, id) = match query.strip_prefix("partNumber=") {
+            Some(rest) => rest.split_once('&').unwrap(),
+            None => ("0", query),
+        };
+        let id = id.strip_prefix("uploadId=").unwrap();
+        let id = id.replace("%20", " ").replace("%2F", "/");
+        let Some(upload) = self.uploads.get_mut(&id) else {
+            return (404, String::new(), "<Code>NoSuchUpload</Code>".to_owned());
+        };
+        assert_eq!(upload.path, path);
+        match method {
+            "PUT" if self.ill > 0 => {
+                self.ill -= 1;
+                (503, String::new(), "<Code>SlowDown</Code>".to_owned())
+            }
+            "PUT" => {
+                let tag = format!("\"part&{number}\"");
+                self.parts += 1;
+                upload
+                    .parts
+                    .insert(number.parse().unwrap(), (body, tag.clone()));
+                (200, tag, String::new())
+            }
+            "DELETE" => {
+                self.uploads.remove(&id);
+                (204, String::new(), String::new())
+            }
+            "POST" if self.ends_nothing => {
+                let answer = "<Error><Code>InternalError</Code></Error>";
+                (200, String::new(), answer.to_owned())
+            }
+            "POST" => {
+                let parts = upload.parts.iter().map(|(number, (_, tag))| {
+                    let tag = tag.replace('&', "&amp;");
+                    format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
+                });
+                let list: String = parts.collect();
+                let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+                assert_eq!(String::from_utf8(body).unwrap(), list);
+                let upload = self.uploads.remove(&id).unwrap();
+                let parts = upload.parts.into_values().map(|(part, _)| part);
+                let whole: Vec<u8> = parts.flatten().collect();
+                self.objects.insert(upload.path, (whole, upload.mark));
+                (200, String::new(), "<R><ETag>x</ETag></R>".to_owned())
+            }
+            _ => (400, String::new(), String::new()),
+        }
+    }
+}
 
 /// A store that speaks as much of S3 as is needed.
 struct Store {
     address: String,
-    objects: Objects,
+    holds: Arc<Mutex<Holds>>,
 }
 
 impl Store {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let objects = Objects::default();
-        let kept = objects.clone();
+        let holds = Arc::default();
+        let kept = Arc::clone(&holds);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 // One that breaks off is tried again.
                 let _ = serve(stream, &kept);
             }
         });
-        Self { address, objects }
+        Self { address, holds }
     }
 
     fn names(&self) -> Vec<String> {
-        self.objects.lock().unwrap().keys().cloned().collect()
+        self.look(|holds| holds.objects.keys().cloned().collect())
     }
 
-    /// A configuration for it; `more` are further members.
-    fn config(&self, path: &Path, more: &Json) -> String {
+    fn look<T>(&self, look: impl FnOnce(&mut Holds) -> T) -> T {
+        look(&mut self.holds.lock().unwrap())
+    }
+
+    /// A configuration for it; `more` are further members, and `sub` are those of its place.
+    fn config_with(&self, path: &Path, more: &Json, sub: &Json) -> String {
         let mut config = json!({"version": 1, "type": "s3", "sub": {
             "region": "us-east-1", "bucket": "bucket", "path": "folder/db.gz", "access_key_id": "KEY",
             "secret_access_key": "$BACKUP_SECRET", "endpoint": format!("http://{}", self.address),
         }});
         let more = more.as_object().unwrap().clone();
         config.as_object_mut().unwrap().extend(more);
+        let sub = sub.as_object().unwrap().clone();
+        config["sub"].as_object_mut().unwrap().extend(sub);
         fs::write(path, config.to_string()).unwrap();
         path.to_string_lossy().into_owned()
     }
+
+    fn config(&self, path: &Path, more: &Json) -> String {
+        self.config_with(path, more, &json!({}))
+    }
 }
 
-fn serve(stream: TcpStream, objects: &Objects) -> std::io::Result<()> {
+fn serve(stream: TcpStream, holds: &Mutex<Holds>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -82,22 +181,32 @@ fn serve(stream: TcpStream, objects: &Objects) -> std::io::Result<()> {
     let signed = head.get("authorization").is_some_and(|value| {
         value.starts_with("AWS4-HMAC-SHA256 Credential=KEY/") && value.contains("/us-east-1/s3/")
     });
-    let mut objects = objects.lock().unwrap();
-    let (status, answer, mark) = match method.as_str() {
-        _ if !signed || head["x-amz-content-sha256"] != digest => (403, Vec::new(), String::new()),
-        "PUT" => {
-            objects.insert(path, (body, head["x-amz-meta-level4-sha256"].clone()));
-            (200, Vec::new(), String::new())
+    let mut holds = holds.lock().unwrap();
+    let mark = head.get("x-amz-meta-level4-sha256");
+    let nothing = String::new;
+    let (status, tag, answer, mark) = match method.as_str() {
+        _ if !signed || head["x-amz-content-sha256"] != digest => {
+            (403, nothing(), Vec::new(), nothing())
         }
-        _ => match objects.get(&path) {
-            Some((object, mark)) => (200, object.clone(), mark.clone()),
-            None => (404, Vec::new(), String::new()),
+        _ if path.contains('?') => {
+            let (path, query) = path.split_once('?').unwrap();
+            let (status, tag, text) = holds.upload((&method, path, query), body, mark);
+            (status, tag, text.into_bytes(), nothing())
+        }
+        "PUT" => {
+            let mark = mark.unwrap().clone();
+            holds.objects.insert(path, (body, mark));
+            (200, nothing(), Vec::new(), nothing())
+        }
+        _ => match holds.objects.get(&path) {
+            Some((object, mark)) => (200, nothing(), object.clone(), mark.clone()),
+            None => (404, nothing(), Vec::new(), nothing()),
         },
     };
     let mut stream = stream;
     write!(
         stream,
-        "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\nx-amz-meta-level4-sha256: {mark}\r\n\r\n",
+        "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\nETag: {tag}\r\nx-amz-meta-level4-sha256: {mark}\r\n\r\n",
         answer.len()
     )?;
     if method != "HEAD" {
@@ -153,6 +262,34 @@ fn a_cluster_is_backed_up_into_a_store_and_another_begins_with_it() {
     other.kill();
     other.restart();
     assert!(other.sql("SELECT a FROM t").ends_with("\n8\n"));
+}
+
+#[test]
+fn a_large_backup_goes_in_parts_and_one_that_fails_leaves_none() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::start();
+    // The first part is sent once more.
+    store.look(|holds| holds.ill = 1);
+    let more = json!({"interval": "20ms", "no_compress": true});
+    let small = json!({"part_size": 40_000});
+    let config = store.config_with(&root.path().join("b"), &more, &small);
+    let flag = format!("--auto-backup={config}");
+    let node = Node::start_logged(&root.path().join("0"), "127.0.0.1:0", &[&flag]);
+    node.sql("CREATE TABLE t (a, b); INSERT INTO t VALUES (7, randomblob(200000))");
+    eventually(|| store.look(|holds| holds.parts >= 5 && !holds.objects.is_empty()));
+    // One that cannot be ended is called off.
+    store.look(|holds| holds.ends_nothing = true);
+    let begun = store.look(|holds| holds.begun);
+    node.sql("INSERT INTO t VALUES (8, randomblob(100000))");
+    eventually(|| store.look(|holds| holds.begun > begun && holds.uploads.is_empty()));
+    store.look(|holds| holds.ends_nothing = false);
+    let restore = store.config(&root.path().join("r"), &json!({"timeout": "60s"}));
+    let restoring = format!("--auto-restore={restore}");
+    eventually(|| store.look(|holds| holds.objects["/bucket/folder/db.gz"].0.len() > 300_000));
+    drop(node);
+    let other = Node::start_logged(&root.path().join("1"), "127.0.0.1:0", &[&restoring]);
+    let sums = other.sql("SELECT sum(a), sum(length(b)) FROM t");
+    assert!(sums.ends_with("\n15|300000\n"), "{sums}");
 }
 
 #[test]
