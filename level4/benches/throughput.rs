@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo bench -p level4 --bench throughput -- --seconds 10 --rounds 3
 //! cargo bench -p level4 --bench throughput -- --seconds 2 --traced    # what `--trace` costs
+//! cargo bench -p level4 --bench throughput -- --batch 1000    # rows in transactions of 1,000, to one node
 //! level4/benches/compare.sh                        # starts etcd as well
 //! ```
 //!
@@ -44,6 +45,11 @@ struct Flags {
     /// Measure a second cluster as well, whose nodes write traces (`--trace`)
     #[arg(long)]
     traced: bool,
+    /// Measure one node that is sent so many INSERTs a request
+    ///
+    /// With parameters, in one transaction, by two clients.
+    #[arg(long, conflicts_with_all = ["etcd", "traced", "clients"])]
+    batch: Option<u64>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -94,6 +100,76 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Clients that send batches.
+const BATCHING: u64 = 2;
+
+/// Rows a second by clients that each send `rows` at a time for `length`; and how many there were.
+async fn batches(address: &str, rows: u64, length: Duration) -> anyhow::Result<(f64, u64)> {
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for client in 0..BATCHING {
+        let mut stream = http1::handshake(connect(address).await?).await?;
+        tokio::spawn(stream.1);
+        tasks.spawn(async move {
+            let mut count = 0;
+            while start.elapsed() < length {
+                let one = |number| {
+                    let sql = "INSERT INTO t VALUES (?, ?, ?)";
+                    format!("[\"{sql}\",{client},{number},\"sixteen letters.\"]")
+                };
+                let list: Vec<String> = (count..count + rows).map(one).collect();
+                let request = Request::post("/db/execute?transaction")
+                    .header("host", "level4")
+                    .body(Full::from(format!("[{}]", list.join(","))))?;
+                stream.0.ready().await?;
+                let body = whole(stream.0.send_request(request).await?).await?;
+                let done = memchr::memmem::find_iter(&body, b"last_insert_id").count();
+                ensure!(done as u64 == rows, "{body:?}");
+                count += rows;
+            }
+            anyhow::Ok(count)
+        });
+    }
+    let mut count = 0;
+    while let Some(result) = tasks.join_next().await {
+        count += result??;
+    }
+    Ok((count as f64 / start.elapsed().as_secs_f64(), count))
+}
+
+fn measure_batches(rows: u64, flags: &Flags) -> anyhow::Result<()> {
+    let root = tempfile::tempdir()?;
+    let length = Duration::from_secs(flags.seconds);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    for form in [&[][..], &["--on-disk"]] {
+        let folder = root.path().join(form.concat());
+        let node = common::Node::start_with(&folder, "127.0.0.1:0", form);
+        node.sql("CREATE TABLE t (client, number, text)");
+        let (mut figures, mut written) = (Vec::new(), 0);
+        for _ in 0..flags.rounds {
+            let (rate, count) = runtime.block_on(batches(&node.address, rows, length))?;
+            figures.push(rate);
+            written += count;
+        }
+        figures.sort_by(f64::total_cmp);
+        let answer = node.sql("SELECT count(*) FROM t");
+        ensure!(
+            answer.lines().nth(1) == Some(&written.to_string()),
+            "{answer}"
+        );
+        println!(
+            "{rows} rows a request {form:?}: {:.0} rows a second ({:.0} to {:.0} in {} rounds)",
+            figures[figures.len() / 2],
+            figures[0],
+            figures[figures.len() - 1],
+            flags.rounds
+        );
+    }
+    Ok(())
 }
 
 async fn connect(address: &str) -> anyhow::Result<TokioIo<TcpStream>> {
@@ -193,6 +269,9 @@ fn median(figures: &[Figures], of: impl Fn(&Figures) -> f64) -> f64 {
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     ensure!(flags.rounds > 0 && flags.clients > 0, "nothing to measure");
+    if let Some(rows) = flags.batch {
+        return measure_batches(rows, &flags);
+    }
     let root = tempfile::tempdir()?;
     let nodes = common::cluster(root.path(), 3);
     nodes[0].sql("CREATE TABLE t (client, number, text)");
