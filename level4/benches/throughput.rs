@@ -122,7 +122,7 @@ async fn batches(address: &str, rows: u64, length: Duration) -> anyhow::Result<(
                 let list: Vec<String> = (count..count + rows).map(one).collect();
                 let request = Request::post("/db/execute?transaction")
                     .header("host", "level4")
-                    .body(Full::from(format!("[{}]", list.join(","))))?;
+                    .body(Full::<Bytes>::from(format!("[{}]", list.join(","))))?;
                 stream.0.ready().await?;
                 let body = whole(stream.0.send_request(request).await?).await?;
                 let done = memchr::memmem::find_iter(&body, b"last_insert_id").count();

@@ -1,6 +1,16 @@
 //! The tokens of SQL, as far as the texts of statements and views have to be understood before SQLite compiles
 //! them. Requests have megabytes at times, so that no token takes memory.
 
+/// Whether this word, in capitals or not, is anywhere in a request's bytes.
+pub fn says_explain(bytes: &[u8]) -> bool {
+    // Of its letters that is the rarest.
+    memchr::memchr2_iter(b'x', b'X', bytes).any(|at| {
+        let begin = at.checked_sub(1);
+        let word = begin.and_then(|begin| bytes.get(begin..begin + 7));
+        word.is_some_and(|word| word.eq_ignore_ascii_case(b"explain"))
+    })
+}
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -181,5 +191,20 @@ impl<'s> Iterator for Tokens<'s> {
                 kind: Kind::Sign,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn one_word_is_found_wherever_it_is(bytes in "[ex ]{0,9}(exp|EXPLAIN|explain|Explai)?[nxX]{0,3}") {
+            let mut windows = bytes.as_bytes().windows(7);
+            let found = windows.any(|word| word.eq_ignore_ascii_case(b"explain"));
+            prop_assert_eq!(says_explain(bytes.as_bytes()), found);
+        }
     }
 }
