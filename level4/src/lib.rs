@@ -62,7 +62,7 @@ pub use fetch::{FetchError, Trust};
 pub use founding::{Discovery, Founders, NotAllCame};
 pub use identity::Identity;
 pub use node::{Fault, RecoverError, SNAPSHOT_EVERY, SNAPSHOT_KEEP};
-pub use notes::{note, set_verbose};
+pub use notes::{note, set_program, set_verbose};
 pub use program::{run_program, start_again};
 pub use server::run;
 pub use settings::{QueueSettings, RunError, Settings, SnapshotSettings};

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use level4::rqlited::{Launch, USAGE, translate};
-use level4::{Fault, RunError, note, run_program, set_verbose, start_again};
+use level4::{Fault, RunError, note, run_program, set_program, set_verbose, start_again};
 
 fn main() -> ExitCode {
+    set_program("rqlited");
     let origin = env::current_dir();
     match start() {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,6 +27,7 @@ impl Rqlited {
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
+        assert!(line.starts_with("rqlited: node "), "said {line:?}");
         let address = line.trim().rsplit(' ').next().unwrap().to_owned();
         Self { child, address }
     }
