@@ -118,11 +118,14 @@ struct Flags {
     /// Have the leader make backups by itself, as this file says (JSON, rqlite's format)
     ///
     /// `{"version": 1, "type": "file", "interval": "1h", "sub": {"dir": "/backups", "name": "db.sqlite.gz"}}`, or
-    /// "s3" with region, bucket, path, access_key_id, secret_access_key and endpoint. $NAME stands for a
-    /// variable of the environment.
+    /// "s3" with region, bucket, path, access_key_id, secret_access_key and endpoint. Files of more than 5 GiB, or
+    /// than part_size bytes if that is given, go in parts. $NAME stands for a variable of the environment.
     #[arg(long, value_name = "FILE")]
     auto_backup: Option<PathBuf>,
     /// Begin a new cluster with a backup, from where this file says (likewise)
+    ///
+    /// It may have 64 GiB, and be any SQLite file, also compressed by gzip. Fetching it may take 30 s, or as long
+    /// as "timeout" says.
     #[arg(long, value_name = "FILE")]
     auto_restore: Option<PathBuf>,
     /// Have the leader tell others of every row that changes, as this file says (JSON, rqlite's format)

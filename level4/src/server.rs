@@ -20,8 +20,8 @@ use crate::founding::{self, Part, agree};
 use crate::identity::Identity;
 use crate::ids::NodeId;
 use crate::joining::Candidate;
-use crate::node::{self, Form, Node, Prepared};
-use crate::notes::note;
+use crate::node::{self, Node, Prepared};
+use crate::notes::{note, program};
 use crate::reload::{Reloaded, Users};
 use crate::security::{Https, Security};
 use crate::settings::{RunError, Settings, TICK};
@@ -82,6 +82,12 @@ pub async fn run(
             None
         }
     };
+    if let Some(restored) = restored {
+        tokio::select! {
+            placed = backup::put_in_place(restored, folder, &name, settings.form()) => placed?,
+            () = &mut shutdown => return Ok(()),
+        }
+    }
     let prepared = prepare(&settings, folder, &name, joins, security.proves())?;
     let identity = prepared.identity.clone();
     let life = identity.incarnation;
@@ -107,13 +113,6 @@ pub async fn run(
     let api = interface(&settings, addresses, &node, &transport, folder, users);
     let (ending, queue) = (api.ending.clone(), api.queue.clone());
     let router = router(api, settings.body_limit);
-    if let Some(restored) = restored {
-        tokio::select! {
-            placed = backup::put_in_place(&node, restored) => placed?,
-            () = &mut shutdown => return Ok(()),
-            fault = faults.next() => return Err(fault.into()),
-        }
-    }
     let (ended, end) = watch::channel(());
     // Closed when the last connection has been.
     let (open, mut opened) = mpsc::channel::<()>(1);
@@ -163,12 +162,7 @@ fn prepare(
     joins: bool,
     proved: bool,
 ) -> Result<Prepared, RunError> {
-    let form = if settings.on_disk {
-        Form::Disk
-    } else {
-        Form::Memory
-    };
-    let timing = settings.timing();
+    let (timing, form) = (settings.timing(), settings.form());
     node::prepare(folder, name, joins, timing, proved, form).map_err(|cause| RunError::Recover {
         folder: folder.to_owned(),
         cause,
@@ -236,7 +230,8 @@ fn announce(settings: &Settings, security: &Security, node: NodeId, address: &st
         note(format_args!("{PEERS_WITHOUT_PROOF}"));
     }
     // Nobody may be reading.
-    let _ = writeln!(io::stdout(), "level4: node {node} listens at {address}");
+    let program = program();
+    let _ = writeln!(io::stdout(), "{program}: node {node} listens at {address}");
 }
 
 /// What clients meet.

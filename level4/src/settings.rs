@@ -11,7 +11,7 @@ use crate::backup::{BackupConfig, RestoreConfig, RestoreError};
 use crate::cdc::CdcConfig;
 use crate::consensus::Timing;
 use crate::founding::{Discovery, Founders, NotAllCame};
-use crate::node::{Fault, RecoverError};
+use crate::node::{Fault, Form, RecoverError};
 use crate::security::{HttpsFiles, SecurityError, SecurityFiles};
 use crate::trace::TraceError;
 use crate::transport::is_path;
@@ -153,6 +153,14 @@ impl Settings {
             snapshots: None,
             foreign_keys: true,
             is_rqlited: false,
+        }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        if self.on_disk {
+            Form::Disk
+        } else {
+            Form::Memory
         }
     }
 

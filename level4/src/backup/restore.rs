@@ -4,16 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
-use axum::body::Bytes;
 use flate2::read::MultiGzDecoder;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{BackupError, RestoreConfig};
-use crate::consensus::AnswerKind;
-use crate::message::Command;
-use crate::node::Node;
+use crate::node::{Form, RecoverError, begin_with};
 use crate::notes::note;
-use crate::statement::Outcome;
+use crate::stack::Stack;
 
 /// It is there from before the cluster is founded until it has the backup: a node that ends between the two
 /// tries again.
@@ -21,7 +19,10 @@ const MARK: &str = "restoring";
 /// How a gzip file begins (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The largest backup, bytes: as large as a database may be.
-const LIMIT: u64 = 1024 * 1024 * 1024;
+const LIMIT: u64 = 64 * 1024 * 1024 * 1024;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
 
 /// Why a cluster does not begin with its backup.
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +46,18 @@ pub enum RestoreError {
         /// The system's reason.
         cause: io::Error,
     },
-    /// It is no database.
+    /// It is no database, or cannot be put in its place.
     #[error("cannot restore: {0}")]
-    NoDatabase(String),
-    /// The node ended meanwhile.
-    #[error("cannot restore: the node is ending")]
-    Ended,
+    Begin(#[from] RecoverError),
+    /// The system gives no thread.
+    #[error("cannot restore: {0}")]
+    Thread(io::Error),
 }
 
 /// A backup that was fetched.
-#[derive(Debug)]
 pub struct Restored {
-    bytes: Bytes,
+    /// What it holds.
+    content: Box<dyn Read + Send>,
     mark: PathBuf,
 }
 
@@ -103,7 +104,7 @@ impl<W: Write> Write for Limited<W> {
 }
 
 fn too_long() -> io::Error {
-    io::Error::other("the backup has more than 1 GiB")
+    io::Error::other("the backup has more than 64 GiB")
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> RestoreError {
@@ -154,20 +155,22 @@ pub async fn fetch(
         .await
         .map_err(late)
         .flatten();
-    let read = got.and_then(|file| read(file).map_err(failed(&partial)));
-    // It has been read, or is of no use.
+    let opened = got.and_then(|file| Ok((file.metadata().map_err(failed(&partial))?.len(), file)));
+    let opened = opened.and_then(|(length, file)| {
+        let content = unpacked(file).map_err(failed(&partial))?;
+        Ok((length, content))
+    });
+    // Whoever reads it has it still.
     let _ = fs::remove_file(&partial);
-    match read {
-        Ok(bytes) => {
+    match opened {
+        Ok((length, content)) => {
             fs::write(&mark, "")
                 .and_then(|()| sync_folder(&mark))
                 .map_err(failed(&mark))?;
             note(format_args!(
-                "beginning with the backup at {place}: {} bytes",
-                bytes.len()
+                "beginning with the backup at {place}: {length} bytes"
             ));
-            let bytes = bytes.into();
-            Ok(Some(Restored { bytes, mark }))
+            Ok(Some(Restored { content, mark }))
         }
         Err(error) if config.continue_on_failure => {
             unmark(&mark)?;
@@ -179,46 +182,46 @@ pub async fn fetch(
 }
 
 /// What a file holds, compressed or not.
-fn read(mut file: File) -> io::Result<Vec<u8>> {
+fn unpacked(mut file: File) -> io::Result<Box<dyn Read + Send>> {
     let mut first = [0; 2];
     file.rewind()?;
     let begun = file.read(&mut first)?;
     file.rewind()?;
-    let mut whole = Vec::new();
-    let limited = &mut BufReader::new(file);
-    if first[..begun] == GZIP {
-        MultiGzDecoder::new(limited)
-            .take(LIMIT + 1)
-            .read_to_end(&mut whole)?;
+    let file = BufReader::with_capacity(CHUNK, file);
+    Ok(if first[..begun] == GZIP {
+        Box::new(MultiGzDecoder::new(file))
     } else {
-        limited.take(LIMIT + 1).read_to_end(&mut whole)?;
-    }
-    if whole.len() as u64 > LIMIT {
-        return Err(too_long());
-    }
-    Ok(whole)
+        Box::new(file)
+    })
 }
 
-/// Has a new cluster begin with a backup.
+/// Has a new cluster in `folder`, whose only member is known by `name`, begin with a backup.
 ///
 /// # Errors
 ///
-/// If the node ends, or the backup is no database.
-pub async fn put_in_place(node: &Node, restored: Restored) -> Result<(), RestoreError> {
-    let Restored { bytes, mark } = restored;
-    let answer = node
-        .execute(None, Command::Load(bytes))
-        .ok_or(RestoreError::Ended)?;
-    let answer = answer.await.map_err(|_| RestoreError::Ended)?;
-    let reason = match Outcome::decode_all(&answer.body).as_deref() {
-        Ok([Outcome::Error(reason), ..]) => Some(reason.clone()),
-        Ok(_) if answer.kind == AnswerKind::Output => None,
-        _ => Some("the node did not take it".to_owned()),
+/// If the folder cannot be used, or the backup is no database.
+pub async fn put_in_place(
+    restored: Restored,
+    folder: &Path,
+    name: &str,
+    form: Form,
+) -> Result<(), RestoreError> {
+    let Restored { mut content, mark } = restored;
+    let (folder, name) = (folder.to_owned(), name.to_owned());
+    let (done, placed) = oneshot::channel();
+    let begin = move || {
+        // Nobody waits any more when the process is to end.
+        let _ = done.send(begin_with(&folder, &name, form, &mut *content));
     };
-    match reason {
-        Some(reason) => Err(RestoreError::NoDatabase(reason)),
-        None => unmark(&mark),
+    Stack::Sql
+        .spawn("restore", begin)
+        .map_err(RestoreError::Thread)?;
+    let ended = |_| RestoreError::Thread(io::Error::other("the thread has ended"));
+    let is_placed = placed.await.map_err(ended)??;
+    if !is_placed {
+        note(format_args!("the backup was in its place already"));
     }
+    unmark(&mark)
 }
 
 #[cfg(test)]
@@ -259,13 +262,18 @@ mod tests {
 
     #[test]
     fn files_are_read_compressed_or_not() {
+        let read = |file| {
+            let mut whole = Vec::new();
+            unpacked(file).unwrap().read_to_end(&mut whole).unwrap();
+            whole
+        };
         let mut plain = tempfile::tempfile().unwrap();
         plain.write_all(b"SQLite format 3\0").unwrap();
-        assert_eq!(read(plain).unwrap(), b"SQLite format 3\0");
+        assert_eq!(read(plain), b"SQLite format 3\0");
         let packed = tempfile::tempfile().unwrap();
         let mut gzip = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
         gzip.write_all(b"SQLite format 3\0").unwrap();
-        assert_eq!(read(gzip.finish().unwrap()).unwrap(), b"SQLite format 3\0");
-        assert_eq!(read(tempfile::tempfile().unwrap()).unwrap(), b"");
+        assert_eq!(read(gzip.finish().unwrap()), b"SQLite format 3\0");
+        assert_eq!(read(tempfile::tempfile().unwrap()), b"");
     }
 }

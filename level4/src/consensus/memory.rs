@@ -41,7 +41,8 @@ impl MemoryLog {
         }
     }
 
-    fn last(&self) -> Index {
+    /// The last entry, or that before the first one.
+    pub fn last(&self) -> Index {
         self.base.0 + self.entries.len() as u64
     }
 

@@ -15,6 +15,7 @@ mod dump;
 mod engine;
 mod guard;
 mod landing;
+mod loading;
 mod nesting;
 mod readers;
 mod session;
@@ -129,6 +130,9 @@ pub enum DatabaseError {
     /// Every request to it would.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// It is longer than a database may be.
+    #[error("it has more than the 64 GiB that a database may have")]
+    TooLarge,
     /// Its files cannot be used.
     #[error("the database's files cannot be used: {0}")]
     Io(#[from] io::Error),
@@ -288,64 +292,10 @@ impl Database {
     pub fn feed(&self) -> Feed {
         self.capture.feed()
     }
-
-    /// Replaces the database by a file that a client gave, if it stands SQLite's check. The check runs
-    /// the file's own expressions, so it is guarded like a request, with a budget of its own.
-    fn load(
-        &mut self,
-        moment: Moment,
-        budget: Budget,
-        file: &[u8],
-    ) -> Result<Bytes, DatabaseError> {
-        let mut image = Image::new(file);
-        // A file in WAL mode that was closed well has all its content, but says that it needs a WAL.
-        for version in FILE_FORMAT_VERSIONS {
-            if file.get(version) == Some(&WAL) {
-                image.write(version, &[ROLLBACK_JOURNAL])?;
-            }
-        }
-        let outcome = check(&image, moment, budget).and_then(|()| {
-            if let Some(disk) = &self.disk {
-                image = self.file.with(|before| disk.adopt(image, Some(before)));
-            }
-            self.replace(image)?;
-            self.writer.is_foreign = true;
-            Ok(())
-        });
-        if let Some(fault) = meter::end() {
-            return Err(DatabaseError::Environment(fault));
-        }
-        let outcome = match outcome {
-            Ok(()) => DONE,
-            Err(error @ DatabaseError::Environment(_)) => return Err(error),
-            Err(error) => Outcome::Error(error.to_string()),
-        };
-        Ok(Outcome::encode_all(&[outcome]).into())
-    }
 }
 
 /// Bytes of a snapshot that are written to the file at a time.
 const RESTORED: usize = 1 << 20;
-
-/// Whether a file is a whole database.
-fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
-    let file = File::new(image.clone());
-    let mut session = Session::open(&file, Access::Read)?;
-    session.is_foreign = true;
-    session.check_tables()?;
-    let budget = budget.bulk(Scope::Load, image.len() as u64);
-    let (mut verdict, mut exceeded) = (Ok(String::new()), None);
-    session.request(&file, moment, budget, |work| {
-        verdict = work.text("PRAGMA integrity_check(1)");
-        exceeded = meter::exceeded();
-        Vec::new()
-    })?;
-    match (exceeded, verdict) {
-        (Some(exceeded), _) => Err(exceeded.into()),
-        (None, Ok(verdict)) if verdict == "ok" => Ok(()),
-        (None, Ok(damage) | Err(damage)) => Err(DatabaseError::Damaged(damage)),
-    }
-}
 
 /// Stands between the budget and the file in a snapshot, where a client has loaded the database. No SQLite
 /// file begins so.
@@ -467,8 +417,7 @@ impl Executor for Database {
 
     fn is_comparable(&self, command: &Command) -> bool {
         // EXPLAIN shows addresses.
-        let mut words = command.body().windows(7);
-        !words.any(|word| word.eq_ignore_ascii_case(b"explain"))
+        !tokens::says_explain(command.body())
     }
 
     fn changes(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! [`recover`] makes the parts from a folder, [`threads`] runs them, a [`Fault`] ends them.
 
 mod applying;
+mod beginning;
 mod fault;
 #[cfg(test)]
 mod fixture;
@@ -32,6 +33,7 @@ use crate::trace::{Tracer, Watch};
 use crate::transport::{Event, Transport};
 pub use applying::AppliedNow;
 use applying::Applying;
+pub use beginning::begin_with;
 use fault::FaultSender;
 pub use fault::{Fault, Faults};
 pub use recover::{Form, Prepared, RecoverError, prepare};

@@ -17,7 +17,7 @@ use crate::consensus::{Applied, Apply, Core, MemoryLog, Persist, Start, Timing, 
 use crate::database::{Database, DatabaseError};
 use crate::identity::Identity;
 use crate::ids::{ClusterId, Index, NodeId, Term};
-use crate::log::{Disk as _, Folder, Log, LogError};
+use crate::log::{Disk as _, Folder, Log, LogError, Recovered};
 use crate::machine::{ApplyError, Machine};
 use crate::notes::note;
 
@@ -51,6 +51,9 @@ pub enum RecoverError {
         .0.display()
     )]
     NoLog(PathBuf),
+    /// A cluster was to begin with a database, and has begun with another one.
+    #[error("the cluster in {} has begun already: empty the folder and start again", .0.display())]
+    HasBegun(PathBuf),
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -66,7 +69,7 @@ pub enum RecoverError {
 }
 
 impl RecoverError {
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |cause| Self::File { path, cause }
     }
@@ -114,6 +117,43 @@ pub enum Form {
     Disk,
 }
 
+/// A node's folder, before anything is done in it.
+pub(super) struct Opened {
+    pub(super) lock: File,
+    /// The log's.
+    pub(super) folder: PathBuf,
+    pub(super) log: Log<Folder>,
+    pub(super) recovered: Recovered,
+    /// Of a new node, not saved yet.
+    pub(super) identity: Identity,
+}
+
+/// Opens a folder, and finds out whose it is.
+pub(super) fn open(home: &Path) -> Result<Opened, RecoverError> {
+    let lock = lock(home)?;
+    let folder = home.join("log");
+    let mut disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
+    // A snapshot may have been renamed just before the process was killed; what came before it goes now.
+    disk.sync_folder().map_err(RecoverError::file(&folder))?;
+    let (log, recovered) = Log::open(disk)?;
+    let file = home.join("node");
+    let identity = Identity::load(home).map_err(RecoverError::file(&file))?;
+    let identity = match identity {
+        Some(known) if !recovered.is_new => known,
+        Some(known) if known.has_log => return Err(RecoverError::NoLog(folder)),
+        None if recovered.has_files => return Err(RecoverError::NoIdentity(file)),
+        // Nothing was ever promised, even if this is not the first start.
+        _ => Identity::new(NodeId::new(random_id())),
+    };
+    Ok(Opened {
+        lock,
+        folder,
+        log,
+        recovered,
+        identity,
+    })
+}
+
 /// Recovers a node from its folder, or makes a new one. A node without state founds a cluster, unless it
 /// is going to join one.
 pub fn prepare(
@@ -124,22 +164,15 @@ pub fn prepare(
     proved: bool,
     form: Form,
 ) -> Result<Prepared, RecoverError> {
-    let lock = lock(home)?;
-    let folder = home.join("log");
-    let mut disk = Folder::open(folder.clone()).map_err(RecoverError::file(&folder))?;
-    // A snapshot may have been renamed just before the process was killed; what came before it goes now.
-    disk.sync_folder().map_err(RecoverError::file(&folder))?;
-    let (mut log, mut recovered) = Log::open(disk)?;
+    let Opened {
+        lock,
+        folder,
+        mut log,
+        mut recovered,
+        mut identity,
+    } = open(home)?;
     let file = home.join("node");
-    let identity = Identity::load(home).map_err(RecoverError::file(&file))?;
     let is_new = recovered.is_new;
-    let mut identity = match identity {
-        Some(known) if !is_new => known,
-        Some(known) if known.has_log => return Err(RecoverError::NoLog(folder)),
-        None if recovered.has_files => return Err(RecoverError::NoIdentity(file)),
-        // Nothing was ever promised, even if this is not the first start.
-        _ => Identity::new(NodeId::new(random_id())),
-    };
     if recovered.torn {
         note(format_args!(
             "the last write to the log was torn, and is cut off"
@@ -274,7 +307,7 @@ fn found(log: &mut Log<Folder>, node: NodeId, name: &str) -> Result<MemoryLog, L
 
 /// A random number that is not 0, from the system's generator by way of the standard library's hashing
 /// keys.
-fn random_id() -> u64 {
+pub(super) fn random_id() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(now_ms());
     hasher.finish().max(1)

@@ -257,11 +257,18 @@ fn a_cluster_is_backed_up_into_a_store_and_another_begins_with_it() {
     };
     assert_eq!(rows().unwrap()["results"][0]["values"], json!([[7], [8]]));
     eventually(|| store.names().iter().any(|name| name.ends_with("_db.gz")));
-    // Only a new cluster begins so.
+    // Who joins gets it, too.
+    let join = format!("--join={}", other.address);
+    let flags = [join.as_str(), "--nonvoter", "--on-disk"];
+    let third = Node::start_with(&root.path().join("2"), "127.0.0.1:0", &flags);
+    assert!(third.sql("SELECT sum(a) FROM t").ends_with("\n15\n"));
+    other.sql("INSERT INTO t VALUES (9)");
+    assert!(third.sql("SELECT sum(a) FROM t").ends_with("\n24\n"));
+    drop(third);
     other.sql("DELETE FROM t WHERE a = 7");
     other.kill();
     other.restart();
-    assert!(other.sql("SELECT a FROM t").ends_with("\n8\n"));
+    assert!(other.sql("SELECT a FROM t").ends_with("\n8\n9\n"));
 }
 
 #[test]
