@@ -73,7 +73,7 @@ pub(super) async fn put(s3: &S3, file: &Ready, prefix: &str, part: u64) -> Resul
         prefix,
         id: Some(id.clone()),
     };
-    let mut list = String::from("<CompleteMultipartUpload>");
+    let mut list = vec!["<CompleteMultipartUpload>".to_owned()];
     let mut start = 0;
     let mut number = 0u64;
     while start < file.length {
@@ -88,13 +88,14 @@ pub(super) async fn put(s3: &S3, file: &Ready, prefix: &str, part: u64) -> Resul
             digest: &digest,
         };
         let tag = sent.put(s3, file, prefix).await?;
-        list += &format!(
+        list.push(format!(
             "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>",
             escaped(&tag)
-        );
+        ));
         start += length;
     }
-    list += "</CompleteMultipartUpload>";
+    list.push("</CompleteMultipartUpload>".to_owned());
+    let list = list.concat();
     let digest = hex(&Sha256::digest(&list));
     let complete = Asked {
         query: &[("uploadId", &id)],

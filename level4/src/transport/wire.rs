@@ -355,7 +355,7 @@ mod tests {
             assert_eq!(unpacker.unpack(&block[4..]).unwrap(), frames);
             block
         };
-        let noises = (0..STORED + 1).map(|seed| noise(seed.into(), 100_000));
+        let noises = (0..=STORED).map(|seed| noise(seed.into(), 100_000));
         let is_in = |block: &[u8], bytes: &[u8]| block.windows(1_000).any(|part| part == bytes);
         for (number, noise) in noises.enumerate() {
             let middle = noise[50_000..51_000].to_vec();
