@@ -15,6 +15,7 @@ import time
 
 SECONDS = 5.0
 PAUSE = 0.02
+PATIENCE = 2.0  # Longer than a short cut: whoever waits it out need not connect again.
 
 
 def address(text):
@@ -59,7 +60,7 @@ class Probe(threading.Thread):
             try:
                 family, place = address(self.place)
                 with socket.socket(family, socket.SOCK_STREAM) as link:
-                    link.settimeout(0.5)
+                    link.settimeout(PATIENCE)
                     link.connect(place)
                     self.connects += 1
                     self.exchange(link)
