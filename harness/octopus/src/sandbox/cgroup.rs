@@ -2,7 +2,8 @@
 //! and processes, whatever a program does. Elsewhere the limits that each process has must do.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io, iter,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
@@ -19,6 +20,16 @@ const NAME: &str = "octopus-";
 /// Where the hierarchy is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// The controllers that a group has, and those that it gives on to the groups in it.
+const CONTROLLERS: &str = "cgroup.controllers";
+const SUBTREE: &str = "cgroup.subtree_control";
+
+/// The processes in a group; writing a number there moves one.
+const MEMBERS: &str = "cgroup.procs";
+
+/// A controller, one of its files, and what is written there.
+type Setting<'a> = (&'a str, &'a str, String);
+
 /// How long the kernel may take to empty a group whose processes were killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,8 +42,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// A group below our own for memory and processes; none where the controllers are not ours to
-    /// give on, which is the usual case (a session of systemd's with `Delegate=yes` has them).
+    /// A group for memory and processes; none where nobody lets us make one.
     pub fn new(limits: Limits) -> Option<Self> {
         Self::with(&[
             ("memory", "memory.max", limits.memory_bytes.to_string()),
@@ -40,31 +50,34 @@ impl Cgroup {
         ])
     }
 
-    /// A group below our own, with what is written to the files of controllers: controller, file, text.
-    pub(crate) fn with(settings: &[(&str, &str, String)]) -> Option<Self> {
+    /// A group with what is written to the files of controllers: controller, file, text.
+    pub(crate) fn with(settings: &[Setting<'_>]) -> Option<Self> {
         let memberships = fs::read_to_string("/proc/self/cgroup").ok()?;
-        Self::below(&own(Path::new(MOUNT), &memberships)?, settings)
+        Self::near(&own(Path::new(MOUNT), &memberships)?, settings)
     }
 
-    /// A group below another one.
-    fn below(parent: &Path, settings: &[(&str, &str, String)]) -> Option<Self> {
-        sweep(parent);
-        let read = |name: &str| fs::read_to_string(parent.join(name)).unwrap_or_default();
-        let has_all = |text: &str| {
-            let has = |wanted| text.split_whitespace().any(|name| name == wanted);
-            settings.iter().all(|(controller, ..)| has(*controller))
+    /// A group below our own. That is refused while processes are in ours, which is the usual case: then one beside it,
+    /// or beside the nearest above it, where these controllers are given on already and we may make groups. So nothing
+    /// changes for others.
+    fn near(own: &Path, settings: &[Setting<'_>]) -> Option<Self> {
+        let above = own.ancestors().skip(1);
+        let above = above.take_while(|path| path.join(CONTROLLERS).exists());
+        let parents = iter::once(own).chain(above);
+        parents.clone().for_each(sweep);
+        let gives_on = |parent: &Path| {
+            has_all(&parent.join(SUBTREE), settings) || parent == own && enable(own, settings)
         };
-        if !has_all(&read("cgroup.controllers")) {
-            return None;
-        }
-        if !has_all(&read("cgroup.subtree_control")) {
-            let wanted = settings
-                .iter()
-                .map(|(controller, ..)| format!("+{controller}"));
-            let wanted: Vec<String> = wanted.collect();
-            // Refused while processes are in the group itself.
-            fs::write(parent.join("cgroup.subtree_control"), wanted.join(" ")).ok()?;
-        }
+        parents
+            .filter(|parent| gives_on(parent))
+            .find_map(|parent| Self::below(parent, settings))
+    }
+
+    fn below(parent: &Path, settings: &[Setting<'_>]) -> Option<Self> {
+        // The kernel asks whoever moves processes for this right to what both groups are in.
+        File::options()
+            .write(true)
+            .open(parent.join(MEMBERS))
+            .ok()?;
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{NAME}{}-{serial}", process::id()));
         fs::create_dir(&path).ok()?;
@@ -100,6 +113,23 @@ impl Drop for Cgroup {
     }
 }
 
+/// Has a group give on what is needed; whether it can, which it cannot while processes are in it.
+fn enable(group: &Path, settings: &[Setting<'_>]) -> bool {
+    let wanted = settings.iter();
+    let wanted: Vec<String> = wanted
+        .map(|(controller, ..)| format!("+{controller}"))
+        .collect();
+    has_all(&group.join(CONTROLLERS), settings)
+        && fs::write(group.join(SUBTREE), wanted.join(" ")).is_ok()
+}
+
+/// Whether a file names the controllers of all settings.
+fn has_all(file: &Path, settings: &[Setting<'_>]) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let has = |wanted| text.split_whitespace().any(|name| name == wanted);
+    settings.iter().all(|(controller, ..)| has(*controller))
+}
+
 /// Removes the groups of processes that were killed before they could; one in which somebody is stays.
 fn sweep(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
@@ -124,7 +154,7 @@ fn busy() -> io::ErrorKind {
 /// Puts this process into a group.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code))]
 pub(super) fn join(group: &Path) -> Result<(), Error> {
-    fs::write(group.join("cgroup.procs"), "0").doing(|| format!("cannot enter {}", group.display()))
+    fs::write(group.join(MEMBERS), "0").doing(|| format!("cannot enter {}", group.display()))
 }
 
 /// The folder of the group that a process is in, by its `/proc/PID/cgroup`.
@@ -133,7 +163,7 @@ fn own(mount: &Path, memberships: &str) -> Option<PathBuf> {
         .lines()
         .find_map(|line| line.strip_prefix("0::"))?;
     let path = mount.join(unified.trim_start_matches('/'));
-    path.join("cgroup.controllers").exists().then_some(path)
+    path.join(CONTROLLERS).exists().then_some(path)
 }
 
 #[cfg(test)]
@@ -145,13 +175,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("user")).unwrap();
         for (file, text) in [
-            ("cgroup.controllers", controllers),
-            ("cgroup.subtree_control", enabled),
+            (CONTROLLERS, controllers),
+            (SUBTREE, enabled),
+            (MEMBERS, ""),
         ] {
             fs::write(home.path().join("user").join(file), text).unwrap();
         }
         home
     }
+
+    const MEMORY: [Setting<'_>; 1] = [("memory", "memory.max", String::new())];
 
     #[test]
     fn a_group_has_the_limits_where_the_controllers_are_there() {
@@ -167,28 +200,50 @@ mod tests {
             ("memory", "memory.max", (2_u64 << 30).to_string()),
             ("pids", "pids.max", "512".to_owned()),
         ];
-        let group = Cgroup::below(&parent, &settings).unwrap();
+        let group = Cgroup::near(&parent, &settings).unwrap();
+        assert_eq!(group.path().parent(), Some(&*parent));
         assert!(!left.exists() && used.exists());
         let read = |name: &str| fs::read_to_string(group.path().join(name)).unwrap();
         assert_eq!(read("memory.max"), (2_u64 << 30).to_string());
+        assert_eq!(read("memory.swap.max"), "0");
         assert_eq!(read("pids.max"), "512");
         join(group.path()).unwrap();
-        assert_eq!(read("cgroup.procs"), "0");
+        assert_eq!(read(MEMBERS), "0");
     }
 
     #[test]
     fn there_is_none_without_controllers() {
         let home = hierarchy("cpu hugetlb\n", "");
         let parent = own(home.path(), "0::/user\n").unwrap();
-        let memory = [("memory", "memory.max", "1".to_owned())];
-        assert!(Cgroup::below(&parent, &memory).is_none());
+        assert!(Cgroup::near(&parent, &MEMORY).is_none());
         let share = [("cpu", "cpu.max", "50000 100000".to_owned())];
-        let group = Cgroup::below(&parent, &share).unwrap();
-        let enabled = fs::read_to_string(parent.join("cgroup.subtree_control"));
+        let group = Cgroup::near(&parent, &share).unwrap();
+        let enabled = fs::read_to_string(parent.join(SUBTREE));
         assert_eq!(enabled.unwrap(), "+cpu");
         let quota = fs::read_to_string(group.path().join("cpu.max")).unwrap();
         assert_eq!(quota, "50000 100000");
         assert!(own(home.path(), "0::/elsewhere\n").is_none());
         assert!(own(home.path(), "4:memory:/user\n").is_none());
+    }
+
+    /// A session in a slice: processes are in it, and the slice gives memory on to those in it, but not the processor.
+    #[test]
+    fn a_group_is_beside_one_that_has_processes() {
+        let home = hierarchy("cpu memory pids\n", "memory pids\n");
+        let slice = home.path().join("user");
+        let session = slice.join("session");
+        // What cannot be written: the kernel refuses that where processes are.
+        fs::create_dir_all(session.join(SUBTREE)).unwrap();
+        fs::write(session.join(CONTROLLERS), "memory pids\n").unwrap();
+        let left = slice.join(format!("{NAME}{}-3", u32::MAX));
+        fs::create_dir(&left).unwrap();
+        let own = own(home.path(), "0::/user/session\n").unwrap();
+        let group = Cgroup::near(&own, &MEMORY).unwrap();
+        assert_eq!(group.path().parent(), Some(&*slice));
+        assert!(!left.exists());
+        let share = [("cpu", "cpu.max", "50000 100000".to_owned())];
+        assert!(Cgroup::near(&own, &share).is_none());
+        let enabled = fs::read_to_string(slice.join(SUBTREE)).unwrap();
+        assert_eq!(enabled, "memory pids\n", "of others nothing is changed");
     }
 }
