@@ -157,6 +157,13 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
         UPDATE t SET b = b || b WHERE c LIKE '%1%y';
         SELECT count(*), sum(length(b)) FROM v;
         CREATE INDEX k ON t (b || c);
+        CREATE TABLE q (a);
+        CREATE TRIGGER twice AFTER INSERT ON q WHEN new.a < 10 BEGIN
+            INSERT INTO q VALUES (new.a + 1); INSERT INTO q VALUES (new.a + 1); END;
+        PRAGMA recursive_triggers = ON;
+        INSERT INTO q VALUES (1);
+        ALTER TABLE q RENAME TO r;
+        INSERT INTO r VALUES (5);
         VACUUM";
     let mut old = Database::new().unwrap();
     let mut verdicts = std::collections::BTreeSet::new();

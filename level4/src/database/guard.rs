@@ -14,6 +14,7 @@ use rusqlite::{Connection, Result};
 use super::engine::meter::{self, Budget};
 use super::engine::preupdate::WITNESS;
 use super::engine::{functions, random, statement};
+use super::firing::{Change, Firing, Operation};
 use super::nesting::{TooLong, TooNested, Views};
 
 /// The longest text or blob, bytes.
@@ -35,6 +36,8 @@ const VIEW_PRAGMAS: [&str; 3] = ["table_info", "table_list", "table_xinfo"];
 const ALTER_LOOKS: u64 = 4;
 /// Charged for each view that has to be looked at when one is made.
 const VIEW_STEPS: u64 = 10;
+/// Bytes of the schema's text that take one step to read.
+const SCHEMA_BYTES_A_STEP: u64 = 8;
 /// Bytes of `randomblob` that take one step.
 const RANDOM_BYTES_A_STEP: u64 = 16;
 
@@ -148,6 +151,10 @@ pub struct Guard {
     savepoints: Arc<Mutex<Vec<String>>>,
     /// The views, those that this request has made among them.
     views: Arc<Mutex<Views>>,
+    /// The triggers and foreign keys, likewise.
+    firing: Arc<Mutex<Firing>>,
+    /// There are any.
+    fires: Arc<AtomicBool>,
     /// A compilation, and what has been charged as a trigger in it.
     charged_triggers: Arc<Mutex<(u32, BTreeSet<String>)>>,
     /// State of the generator behind `random()`.
@@ -173,6 +180,8 @@ pub struct Seen {
     pub view: Option<String>,
     /// The trigger that it makes.
     pub trigger: Option<String>,
+    /// What it changes, triggers apart; not noted where there are neither triggers nor foreign keys.
+    changes: Vec<Change>,
     /// `PRAGMA case_sensitive_like` was set to this.
     pub like: Option<bool>,
 }
@@ -219,6 +228,7 @@ impl Guard {
         statement::count_changes_from(connection, &guard.changes)?;
         guard.has_virtual_tables = warm(connection)?;
         guard.learn_views(connection)?;
+        guard.learn_firing(connection)?;
         guard.used.store(false, Relaxed);
         guard.take_seen();
         Ok(guard)
@@ -233,6 +243,7 @@ impl Guard {
         statement::forget_last_rowid(connection);
         self.take_seen();
         self.open_savepoints().clear();
+        self.firing().begin();
         meter::begin(budget);
     }
 
@@ -260,6 +271,47 @@ impl Guard {
         Ok(())
     }
 
+    /// Takes triggers and foreign keys from the schema, if they are not known from it.
+    pub fn learn_firing(&self, connection: &Connection) -> Result<()> {
+        let mut firing = self.firing();
+        firing.clear();
+        let mut list = connection.prepare(
+            "SELECT type, sql FROM sqlite_schema UNION ALL SELECT type, sql FROM sqlite_temp_schema",
+        )?;
+        let mut rows = list.query([])?;
+        while let Some(row) = rows.next()? {
+            if let ValueRef::Text(sql) = row.get_ref(1)? {
+                meter::charge(sql.len() as u64 / SCHEMA_BYTES_A_STEP);
+            }
+            match (row.get_ref(0)?, row.get_ref(1)?) {
+                (ValueRef::Text(b"trigger"), ValueRef::Text(sql)) => firing.add_trigger(sql),
+                (ValueRef::Text(b"table"), ValueRef::Text(sql)) => firing.add_table(sql),
+                _ => {}
+            }
+        }
+        self.fires.store(!firing.is_empty(), Relaxed);
+        Ok(())
+    }
+
+    /// Whether they have to be taken from the schema again: a table has another name.
+    pub fn is_firing_stale(&self) -> bool {
+        self.firing().is_stale()
+    }
+
+    /// Has a statement charged for what SQLite keeps of the programs that it may run.
+    pub fn charge_firing(&self, sql: &[u8], seen: &Seen) {
+        if !seen.changes.is_empty() {
+            let deepest = TRIGGER_LIMIT as usize;
+            let cost = self.firing().cost_of(sql, &seen.changes, deepest);
+            meter::charge(cost.steps);
+            meter::keep(cost.bytes_a_step);
+        }
+    }
+
+    fn firing(&self) -> std::sync::MutexGuard<'_, Firing> {
+        self.firing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether compiling may have to put generated columns in their places.
     pub fn has_generated_columns(&self) -> bool {
         self.views().has_generated_columns()
@@ -271,9 +323,15 @@ impl Guard {
     ///
     /// If it, or what was there before, has generated columns and is too long.
     pub fn add_table(&self, sql: &[u8], alters: bool) -> std::result::Result<(), TooLong> {
+        self.firing().add_table(sql);
+        self.note_firing();
         let mut views = self.views();
         views.add_table(sql, alters);
         views.check_tables()
+    }
+
+    fn note_firing(&self) {
+        self.fires.store(!self.firing().is_empty(), Relaxed);
     }
 
     /// # Errors
@@ -329,6 +387,8 @@ impl Guard {
     /// A statement that makes a trigger is about to run.
     pub fn add_trigger(&self, name: &str, sql: &str) {
         self.views().add_trigger(name, sql);
+        self.firing().add_trigger(sql.as_bytes());
+        self.note_firing();
     }
 
     fn views(&self) -> std::sync::MutexGuard<'_, Views> {
@@ -358,6 +418,15 @@ impl Guard {
         self.savepoints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_change(&self, operation: Operation, table: &str) {
+        let change = (operation, table.to_ascii_lowercase());
+        let changes = &mut self.seen().changes;
+        // An UPDATE comes once for each column.
+        if changes.last() != Some(&change) {
+            changes.push(change);
+        }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -468,6 +537,14 @@ fn authorize(context: &AuthContext, access: Access, guard: &Guard) -> Authorizat
         AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
         | AuthAction::Update { table_name, .. } => {
+            if context.accessor.is_none() && guard.fires.load(Relaxed) {
+                let operation = match context.action {
+                    AuthAction::Insert { .. } => Operation::Insert,
+                    AuthAction::Update { .. } => Operation::Update,
+                    _ => Operation::Delete,
+                };
+                guard.note_change(operation, table_name);
+            }
             guard.used.fetch_or(
                 table_name.starts_with("sqlite_") && *table_name != WITNESS,
                 Relaxed,
@@ -552,6 +629,9 @@ fn pragma(name: &str, value: Option<&str>, guard: &Guard) -> Authorization {
     let name = name.to_ascii_lowercase();
     let sets = value.is_some() && SETTING_PRAGMAS.contains(&name.as_str());
     guard.used.fetch_or(sets, Relaxed);
+    if name == "recursive_triggers" && sets {
+        guard.firing().recurse();
+    }
     if name == "case_sensitive_like"
         && let Some(value) = value
     {

@@ -13,6 +13,7 @@ mod digest;
 mod disk;
 mod dump;
 mod engine;
+mod firing;
 mod guard;
 mod landing;
 mod loading;
@@ -73,7 +74,7 @@ pub struct Database {
 
 /// Raised whenever the same entry is executed in another way than before: the replicas of programs with
 /// different ones are not compared.
-const DIALECT: u32 = 4;
+const DIALECT: u32 = 5;
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 

@@ -60,6 +60,10 @@ impl<'c> Work<'c> {
             let schema_changed = self.guard.used.load(Relaxed);
             recorder.before_statement(self.connection, schema_changed)?;
         }
+        if self.guard.is_firing_stale() {
+            let learnt = self.guard.learn_firing(self.connection);
+            learnt.map_err(|error| error.to_string())?;
+        }
         self.guard.take_seen();
         meter::begin_statement(
             self.budget,
@@ -72,6 +76,7 @@ impl<'c> Work<'c> {
         let begin = script.rest().len();
         let statement = script.next(self.connection)?;
         let seen = self.guard.take_seen();
+        self.guard.charge_firing(script.last(begin), &seen);
         if seen.is_bulk {
             meter::allow_bulk();
         }

@@ -67,6 +67,7 @@ pub enum Word {
     Join,
     Into,
     Update,
+    Delete,
     In,
     /// What may stand after UPDATE OR: ABORT FAIL IGNORE REPLACE ROLLBACK.
     OnConflict,
@@ -105,6 +106,7 @@ impl Word {
             b"join" => Self::Join,
             b"into" => Self::Into,
             b"update" => Self::Update,
+            b"delete" => Self::Delete,
             b"in" => Self::In,
             b"abort" | b"fail" | b"ignore" | b"replace" | b"rollback" => Self::OnConflict,
             b"where" | b"group" | b"order" | b"having" | b"limit" | b"union" | b"except"

@@ -209,6 +209,10 @@ struct Meter {
     generates: Cell<bool>,
     /// The statement at work makes or alters a table in such a database, for which SQLite compiles others.
     makes_table: Cell<bool>,
+    /// Charged for each step of the statement at work, as SQLite may keep what it works with; bytes of memory.
+    keeps: Cell<u64>,
+    /// What has been charged for that.
+    kept: Cell<u64>,
     /// The file came from a client.
     is_foreign: Cell<bool>,
     /// Calls until the injected fault; 0: none is to come.
@@ -250,6 +254,8 @@ thread_local! {
             fault: Cell::new(None),
             generates: Cell::new(false),
             makes_table: Cell::new(false),
+            keeps: Cell::new(0),
+            kept: Cell::new(0),
             is_foreign: Cell::new(false),
             #[cfg(test)]
             countdown: Cell::new(0),
@@ -282,6 +288,8 @@ pub fn begin(budget: Budget) {
         meter.answer.set(0);
         meter.longest.set(0);
         meter.savepoints.set(0);
+        meter.keeps.set(0);
+        meter.kept.set(0);
         meter.present.iter().for_each(|count| count.set(0));
         meter.exceeded.set(None);
     });
@@ -362,6 +370,7 @@ pub fn begin_statement(budget: Budget, size: u64, generates: bool) {
         meter.limits.set(budget);
         meter.generates.set(generates);
         meter.makes_table.set(false);
+        meter.keeps.set(0);
         meter.size.set(size);
     });
 }
@@ -385,6 +394,11 @@ pub fn allow_bulk() {
 /// The next statement makes or alters a table: what SQLite compiles for that is charged.
 pub fn make_table() {
     METER.with(|meter| meter.makes_table.set(true));
+}
+
+/// Each step of the next statement counts for so many bytes, until it ends.
+pub fn keep(bytes_a_step: u64) {
+    METER.with(|meter| meter.keeps.set(bytes_a_step));
 }
 
 /// Whether a statement is being run.
@@ -531,6 +545,11 @@ pub fn look() -> bool {
                 Phase::Idle | Phase::Step => STEPS_A_LOOK.saturating_mul(meter.price()),
             };
             meter.charge(steps);
+            if meter.phase.get() == Phase::Step && meter.keeps.get() > 0 {
+                let bytes = STEPS_A_LOOK.saturating_mul(meter.keeps.get());
+                meter.kept.set(meter.kept.get().saturating_add(bytes));
+                meter.hold(bytes);
+            }
         }
         meter.exceeded.get().is_none()
     })
@@ -543,6 +562,8 @@ pub fn finish_statement(steps: u64) {
             meter.charge((steps % STEPS_A_LOOK).saturating_mul(meter.price()));
         }
         meter.longest.set(0);
+        let kept = meter.kept.take();
+        meter.memory.set(meter.memory.get().saturating_sub(kept));
     });
 }
 
