@@ -214,6 +214,42 @@ fn the_verdict_on_a_budget_is_the_same_whatever_a_node_did_before() {
     );
 }
 
+/// SQLite keeps what each way of triggers into each other works with. Many ways cost memory; many rows do not.
+#[test]
+fn triggers_within_triggers_are_charged_for_what_is_kept() {
+    let budget = Budget {
+        memory: 8_000_000,
+        ..Budget::default()
+    };
+    let rows = "CREATE TABLE log (a);
+        CREATE TRIGGER notes AFTER INSERT ON log BEGIN UPDATE log SET a = new.a WHERE rowid = new.rowid; END;
+        CREATE TRIGGER also AFTER UPDATE ON log BEGIN DELETE FROM log WHERE a < 0; END;
+        WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 300) INSERT INTO log SELECT n FROM r;
+        SELECT count(*) FROM log";
+    let ways = |triggers| {
+        let change = |n| format!("INSERT INTO q{n} VALUES (new.a);");
+        let trigger = |n| {
+            let (table, changes) = (format!("CREATE TABLE q{n} (a);"), change(n + 1).repeat(2));
+            format!("{table} CREATE TRIGGER r{n} AFTER INSERT ON q{n} BEGIN {changes} END;")
+        };
+        let schema: String = (0..triggers).map(trigger).collect();
+        format!(
+            "{schema} CREATE TABLE q{triggers} (a); INSERT INTO q0 VALUES (1); SELECT count(*) FROM q{triggers}"
+        )
+    };
+    let mut answers = [rows.to_owned(), ways(8), ways(12)].map(|sql| {
+        let answer = Database::new().unwrap().run(MOMENT, budget, &shell(&sql));
+        String::from_utf8_lossy(&answer.unwrap()).into_owned()
+    });
+    assert!(
+        answers[2].contains("more than 8000000 bytes of memory"),
+        "{}",
+        answers[2]
+    );
+    answers[2].clear();
+    assert_eq!(answers, ["300\n", "256\n", ""]);
+}
+
 /// The file without the header's counters of changes, which no SQL sees.
 fn content(database: &mut Database) -> Vec<u8> {
     let mut file = database.view().to_vec().unwrap();
