@@ -321,7 +321,7 @@ fn operation(token: &Token) -> Option<Operation> {
 }
 
 /// A name, without the schema's in front of it.
-fn name<'s>(tokens: &mut Peekable<Tokens<'s>>) -> Option<String> {
+fn name(tokens: &mut Peekable<Tokens<'_>>) -> Option<String> {
     let mut name = tokens.next()?;
     while tokens.next_if(|token| token.word() == Word::Dot).is_some() {
         name = tokens.next()?;
