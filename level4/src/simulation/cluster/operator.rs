@@ -42,8 +42,9 @@ impl Cluster {
     }
 
     /// Replicas differ, and those who might decide it are so far behind that they need a snapshot, which
-    /// those who differ have not from before that, or from before they were members. Nobody but the operator
-    /// can do anything about it: he removes one of them, and here he knows which.
+    /// those who differ have not from before that, or from before they were members; or a majority was spoilt
+    /// by a snapshot, so that one that is whole was told it had parted, and waits for a state as well. Nobody but
+    /// the operator can do anything about it: he removes one of them, and here he knows which.
     fn end_doubt(&mut self, leader: usize) {
         let Some(process) = &self.slots[leader].process else {
             return;
@@ -57,12 +58,15 @@ impl Cluster {
         let saved = process.log.saved_snapshot().expect("saved whole");
         let saved = saved.map_or(Index::START, |saved| Index::new(saved.get_metadata().index));
         let mut others = self.slots.iter().filter_map(|slot| slot.process.as_ref());
-        let behind = others.any(|other| other.core.status().commit_index < saved);
+        let is_of_no_help = others.any(|other| {
+            let has_parted = matches!(other.core.standing(), Standing::Parted(_));
+            other.core.status().commit_index < saved || self.spread && has_parted
+        });
         let members = process.core.status().members;
         let is_spoilt =
             |&place: &usize| self.has_defect(place) && members.contains_key(&self.slots[place].id);
         if let Some(place) = (0..self.slots.len()).find(is_spoilt)
-            && behind
+            && is_of_no_help
             && (saved >= at || self.now > FAULTS_END + 12_000_000)
         {
             self.summary.undecided += 1;
