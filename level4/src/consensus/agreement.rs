@@ -295,6 +295,15 @@ impl Agreement {
         }
     }
 
+    /// A node has another state than the one that it has told of.
+    pub fn forget(&mut self, node: NodeId) {
+        for tally in [&mut self.chained, &mut self.content] {
+            for values in tally.others.values_mut() {
+                values.remove(&node);
+            }
+        }
+    }
+
     /// Whether nothing was applied since this was last called. Then nobody else may ask any more: the leader does
     /// not once a majority agrees, and this node may have been behind, and come to the end since.
     pub fn stands_still(&mut self) -> bool {
@@ -517,6 +526,24 @@ mod tests {
                 .iter()
                 .all(|node| matches!(node.standing(), Standing::Doubtful(_)))
         );
+    }
+
+    #[test]
+    fn what_a_node_told_before_it_was_rebuilt_says_nothing() {
+        let mut nodes = run(3, 300, |node, index| if node == 1 { 7 } else { index });
+        let first = nodes[0].me;
+        let node = &mut nodes[1];
+        node.forget(first);
+        // The third has got the first one's state by a snapshot from before.
+        let told = Digests {
+            content: false,
+            question: false,
+            chain: CHAIN,
+            first: at(300),
+            values: vec![7],
+        };
+        with_quorum(3, |quorum| node.receive(THIRD, &told, quorum));
+        assert_eq!(node.standing(), Standing::Sound);
     }
 
     #[test]

@@ -146,6 +146,10 @@ impl Core {
         } else {
             self.suspects.remove(&from)
         };
+        if news && !parted {
+            // It has been rebuilt, and what it told was of the state before.
+            self.agreement.forget(from);
+        }
         let members = &self.members;
         let is_member = |node: &NodeId| members.contains_key(node);
         self.skips.progress.retain(|node, _| is_member(node));
