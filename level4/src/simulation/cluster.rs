@@ -131,6 +131,8 @@ struct Slot {
     process: Option<Process>,
     /// Counts lives: events of an earlier one are void.
     life: u64,
+    /// When this one began.
+    began: Time,
     /// How far its clock is ahead, ms.
     skew: u64,
     /// Its process is to start again at once.
@@ -232,6 +234,8 @@ pub struct Cluster {
     /// A client will ask for what cannot be executed.
     poison: bool,
     leaving: Option<Leaving>,
+    /// When all has to be well: the operator's last step takes as long as healing.
+    deadline: Time,
     summary: Summary,
     /// Entries that were skipped somewhere.
     skipped: BTreeSet<Index>,
@@ -325,6 +329,7 @@ impl Cluster {
             spoilt: None,
             poison: false,
             leaving: None,
+            deadline: DEADLINE,
             summary: Summary::default(),
             skipped: BTreeSet::new(),
             to_skip: BTreeSet::new(),
@@ -348,6 +353,7 @@ impl Cluster {
             disk: Some(SimulatedDisk::default()),
             process: None,
             life: 0,
+            began: 0,
             skew,
             restarts: false,
             parted: None,
@@ -384,7 +390,7 @@ impl Cluster {
                 break;
             }
             assert!(
-                self.now < DEADLINE,
+                self.now < self.deadline,
                 "no progress after the network healed: {}",
                 self.describe()
             );

@@ -95,7 +95,8 @@ impl Cluster {
                 .all(|(m, c, a)| m == members && c == commit && a == commit)
     }
 
-    /// A spoilt replica has to be known for one, some time after all is whole and it has executed something.
+    /// A spoilt replica has to be known for one, some time after all is whole, it has executed something, and its
+    /// process, which knows nothing of what it compared in an earlier life, has begun.
     pub(super) fn expect_found(&self) {
         let Some(Spoilt {
             place,
@@ -105,7 +106,8 @@ impl Cluster {
         else {
             return;
         };
-        let whole = since.max(FAULTS_END) + FOUND_WITHIN;
+        let began = self.slots[place].began;
+        let whole = since.max(FAULTS_END).max(began) + FOUND_WITHIN;
         if self.spread || self.now < whole {
             return;
         }

@@ -6,7 +6,7 @@ use crate::ids::Index;
 use crate::message::PeerMessage;
 use rand::Rng as _;
 
-use super::{Cluster, FAULTS_END, Leaving};
+use super::{Cluster, DEADLINE, FAULTS_END, Leaving};
 use crate::simulation::disk::SimulatedDisk;
 
 impl Cluster {
@@ -70,6 +70,7 @@ impl Cluster {
             && (saved >= at || self.now > FAULTS_END + 12_000_000)
         {
             self.summary.undecided += 1;
+            self.deadline = self.now + (DEADLINE - FAULTS_END);
             self.leaving = Some(Leaving {
                 place,
                 id: self.slots[place].id,

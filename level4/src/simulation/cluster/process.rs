@@ -28,6 +28,7 @@ impl Cluster {
         let seed = self.rng.random();
         let slot = &mut self.slots[place];
         slot.life += 1;
+        slot.began = self.now;
         slot.incarnation = slot.incarnation.next();
         let disk = slot.disk.take().expect("a stopped machine has its disk");
         let (mut log, mut recovered) =
