@@ -312,7 +312,89 @@ fn what_a_program_saw_is_judged() {
     let (status, said) = verdict_on(&bed, &["hello"]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("line 1 of the workload"), "{said}");
+    let (status, said) = verdict_on(&bed, &["END", "exit 3"]);
+    assert_eq!(status, Some(1), "{said}");
+    let words = "command ended by itself with exit status: 3";
+    assert!(said.contains(words), "{said}");
     assert_eq!(bed.processes(), 0);
+}
+
+/// The example that the tour ends with: numbers kept on every node.
+#[test]
+fn a_system_of_ones_own_is_judged() {
+    let Some(bed) = Bed::new() else { return };
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let system = format!("{examples}/register.toml");
+    let ask = format!("exec python3 '{examples}/ask.py'");
+    fs::write(
+        bed.path("cut"),
+        "1 ms netsplit links 0-1 0-2 1-2 down for 10 s\n",
+    )
+    .unwrap();
+    let flags = [
+        "--system",
+        &system,
+        "--workload-command",
+        &ask,
+        "--duration",
+        "2s",
+        "--quiet",
+    ];
+    let copies = ["--schedule", "cut"];
+    let primary = ["--monkeys", "none", "--set", "mode=primary"];
+    for (more, status, words) in [(&copies[..], 1, "history wrong"), (&primary, 0, "passed")] {
+        let run = bed.run(&[&flags[..], more].concat());
+        let said = text(&run.stdout) + &text(&run.stderr);
+        if said.contains("apt-get install") {
+            return eprintln!("SKIPPED: {said}");
+        }
+        assert_eq!(run.status.code(), Some(status), "{said}");
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(bed.processes(), 0);
+}
+
+/// One line says what and where, and nothing is left.
+#[test]
+fn a_system_that_cannot_start_says_why() {
+    let Some(bed) = Bed::new() else { return };
+    let run = |more: &str, command: &str| {
+        let system = format!("about = 'x'\n[[process]]\ncommand = {command}\n{more}");
+        fs::write(bed.path("x.toml"), system).unwrap();
+        let flags = ["--system", "x.toml", "--workload-command", "true"];
+        let run = bed.run(&[&flags[..], &["--duration", "1s", "--quiet"]].concat());
+        let said = text(&run.stderr);
+        assert_eq!(run.status.code(), Some(2), "{said}");
+        assert_eq!((bed.processes(), bed.folders()), (0, 0), "{said}");
+        said
+    };
+    let idle = format!("['sh', '-c', '{IDLE}']");
+    for (more, command, words) in [
+        (
+            "[ready]\nport = 99\nwithin = '200ms'",
+            &*idle,
+            "node 0 is not ready after 200ms: nobody takes connections at 10.77.0.10:99\n  born",
+        ),
+        (
+            "[ready]\ncommand = ['false']\nwithin = '200ms'",
+            &idle,
+            "false does not succeed",
+        ),
+        (
+            "[ready]\nport = 99",
+            "['sh', '-c', 'echo no luck; exit 7']",
+            "ended by itself with exit status: 7 before it was ready\n  no luck",
+        ),
+        (
+            "[ready]\ncommand = ['no-such-program']",
+            &idle,
+            "no-such-program: no such program",
+        ),
+        ("not_on = [1]", &idle, "no [[process]] is on node 1"),
+    ] {
+        let said = run(more, command);
+        assert!(said.contains(words), "{words}: {said}");
+    }
 }
 
 /// A system of shells, which do not tell on stderr how `sleep` has died: files, readiness, health and an end.
@@ -461,6 +543,11 @@ fn set_up_errors_say_what_is_wrong() {
     .unwrap();
     fs::write(bed.path("scripts"), "1 s script script grow runs\n").unwrap();
     fs::write(bed.path("x.toml"), "about = 'x'\ncolour = 1\n").unwrap();
+    fs::write(
+        bed.path("typo.toml"),
+        "about = 'x'\n[[process]]\ncommand = ['true', '{peerz}']\n",
+    )
+    .unwrap();
     let queue = "about = 'x'\ndriver = 'nats'\n[[process]]\ncommand = ['true']\n";
     fs::write(bed.path("queue.toml"), queue).unwrap();
     for (flags, words) in [
@@ -475,7 +562,36 @@ fn set_up_errors_say_what_is_wrong() {
             "drop, reject",
         ),
         (&["--system", "no-such"], "redis-sentinel"),
-        (&["--system", "x.toml"], "unknown field `colour`"),
+        (
+            &["--system", "x.toml"],
+            "in the system x: line 2: unknown field `colour`",
+        ),
+        (
+            &["--system", "typo.toml"],
+            "in the system typo: a [[process]]: {peerz} is not known: is {peers} meant?",
+        ),
+        (
+            &["--machines", "--", "true", "{Ip}"],
+            "in the command of the nodes: {Ip} is not known",
+        ),
+        (
+            &[
+                "--system",
+                "queue.toml",
+                "--workload",
+                "queue",
+                "--stale-reads",
+            ],
+            "queue has no reads for --stale-reads",
+        ),
+        (
+            &["--duration", "2s", "--heal-at", "2s", "--", "true"],
+            "--heal-at 2s is not before the end",
+        ),
+        (
+            &["--history", "x", "--", "true"],
+            "required arguments were not provided",
+        ),
         (
             &["--system", "queue.toml", "--workload", "bank"],
             "instead of --workload bank there is queue",

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{ctl::CtlArgs, judge_args::JudgeArgs, machine_args::MachineArgs};
 use crate::{
@@ -145,6 +145,13 @@ impl Args {
             has_clients || !self.monkeys.asks_for(Monkey::Spof),
             "the spof monkey waits for answers to a client, which `harness network` has with --system only"
         );
+        if let Some(at) = self.judge.heal_at {
+            ensure!(
+                at < self.duration,
+                "--heal-at {at:?} is not before the end: --duration is {:?}",
+                self.duration
+            );
+        }
         let mut settings = self.monkeys.settings().clone();
         settings.flaky_clients = self.machines.has_flaky_clients();
         if let Transport::Unix | Transport::Tcp = self.transport() {
@@ -202,6 +209,10 @@ impl Args {
     /// The command, whose program is found now: the nodes run in other folders.
     pub(super) fn command(&self) -> Result<Command> {
         let (program, templates) = self.command.split_first().context("no command given")?;
+        for template in templates.iter().filter_map(|template| template.to_str()) {
+            system::check_template(template, &[])
+                .map_err(|why| anyhow!("in the command of the nodes: {why}"))?;
+        }
         Ok(Command {
             program: solution::find_program(program.as_ref())?,
             templates: templates.to_vec(),

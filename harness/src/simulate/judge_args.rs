@@ -13,7 +13,10 @@ use crate::{
 
 /// Flags about systems and their clients.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Systems")]
+#[command(
+    next_help_heading = "Systems",
+    group = clap::ArgGroup::new("has_clients").args(["system", "workload_command"]).multiple(true)
+)]
 pub(super) struct JudgeArgs {
     /// Run a system: etcd, redis-sentinel, postgresql, nats, zookeeper, level4, or a file that describes one
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "command")]
@@ -32,19 +35,20 @@ pub(super) struct JudgeArgs {
     pub workload_command: Option<String>,
 
     /// How many clients
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 6, conflicts_with = "workload_command", value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
 
     /// How many operations all of them begin in a second at most
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "workload_command", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: u32,
 
     /// How long an answer may take; after that nobody knows whether it was done
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", conflicts_with = "workload_command",
+        value_parser = duration::parse)]
     answer_within: Duration,
 
     /// Let each node answer reads from its own copy, where a system has such reads
-    #[arg(long, requires = "system")]
+    #[arg(long, requires = "system", conflicts_with = "workload_command")]
     stale_reads: bool,
 
     /// Undo everything at this time, and let clients go on [default: at the end]
@@ -56,7 +60,7 @@ pub(super) struct JudgeArgs {
     pub recover_within: Duration,
 
     /// Write what clients asked and were answered, JSON lines in Jepsen's vocabulary
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "has_clients")]
     pub history: Option<PathBuf>,
 }
 
@@ -96,6 +100,10 @@ impl JudgeArgs {
             "{name} cannot be asked for that: instead of --workload {} there is {}",
             kind.name(),
             can(driver)
+        );
+        ensure!(
+            !self.stale_reads || driver.has_stale_reads(),
+            "{name} has no reads for --stale-reads"
         );
         Ok(Some(ClientSettings {
             driver,

@@ -11,8 +11,8 @@ use crate::{
     report::{CaseResult, Failure},
     system::Health,
     workload::{
-        ClientSettings, Clients, Done, End, Finding, Operation, Program, Recorder, into_log, judge,
-        lines,
+        ClientSettings, Clients, Done, End, Finding, Flaw, Operation, Program, Recorder, into_log,
+        judge, lines,
     },
 };
 
@@ -28,8 +28,8 @@ pub(super) struct Judgement {
     finding: Finding,
     /// What did not work any more when everything was healed.
     no_progress: Option<String>,
-    /// What a program of the user's wrote that is no history.
-    garbled: Option<String>,
+    /// What is wrong with a program of the user's that asked.
+    flaw: Option<Flaw>,
 }
 
 impl Asking {
@@ -46,7 +46,8 @@ impl Asking {
             .context("clients need --machines")?;
         match (settings, command) {
             (_, Some(command)) => {
-                Program::start(command, folder, machine, recorder).map(Self::Program)
+                let nodes = octopus.nodes().count();
+                Program::start(command, folder, machine, nodes, recorder).map(Self::Program)
             }
             (Some(settings), None) => {
                 Clients::start(settings, machine, recorder).map(Self::Clients)
@@ -55,27 +56,34 @@ impl Asking {
         }
     }
 
-    /// Ends it; everything is healed. Judges what was seen, and writes it down in the log.
+    /// Ends it; everything is healed. Judges what was seen, and writes it down in the log. `stuck` is for how long nobody
+    /// was answered after an earlier healing, if that was too long.
     pub fn finish(
         self,
         octopus: &Octopus,
         recorder: &Recorder,
         health: Option<Health>,
         within: Duration,
+        stuck: Option<Duration>,
     ) -> Judgement {
-        let (no_progress, garbled) = match self {
+        let (no_progress, flaw) = match self {
             Self::Clients(clients) => (clients.finish(within).err(), None),
             Self::Program(program) => (None, program.finish().err()),
         };
         let unwell = health.and_then(|health| health.finish(within).err());
-        let no_progress = no_progress.or(unwell);
+        let stuck = stuck.map(|time| {
+            format!(
+                "nothing that was asked after everything was healed was answered within {time:?}"
+            )
+        });
+        let no_progress = stuck.or(no_progress).or(unwell);
         let done = recorder.take();
         into_log(&done, octopus.log());
         Judgement {
             finding: judge(&done),
             done,
             no_progress,
-            garbled,
+            flaw,
         }
     }
 }
@@ -118,21 +126,24 @@ impl Judgement {
 
     /// What the verdict means, and what it is about, for somebody who sees it for the first time.
     pub fn headline(&self) -> String {
+        if self.done.is_empty() && self.flaw.is_none() {
+            return "Undecided: the clients have asked nothing.".to_owned();
+        }
         let asked: BTreeSet<&str> = self
             .done
             .iter()
             .map(|one| meaning(&one.operation))
             .collect();
         let asked: Vec<&str> = asked.into_iter().collect();
-        let verdict = match (&self.finding, &self.garbled) {
-            (_, Some(_)) => "Undecided: what the clients wrote is no history",
-            (Finding::Right, None) => {
+        let verdict = match (&self.finding, &self.flaw) {
+            (_, Some(Flaw::Garbled(_))) => "Undecided: what the clients wrote is no history",
+            (Finding::Right, _) => {
                 "Right: what the clients were answered is what a system without faults could have answered"
             }
-            (Finding::Wrong { .. }, None) => {
+            (Finding::Wrong { .. }, _) => {
                 "Wrong: no system without faults could have answered what the clients were answered"
             }
-            (Finding::Undecided(_), None) => {
+            (Finding::Undecided(_), _) => {
                 "Undecided: it was not found out whether a system without faults could have answered so"
             }
         };
@@ -168,7 +179,7 @@ impl Judgement {
     }
 
     fn failure(&self, answered: usize, has_page: bool) -> Option<Failure> {
-        if let Some(why) = &self.garbled {
+        if let Some(Flaw::Garbled(why)) = &self.flaw {
             return Some(Failure::undecided("no_history", why.clone()));
         }
         if let Finding::Wrong {
@@ -187,6 +198,9 @@ impl Judgement {
             } else {
                 "--report FILE draws these operations on the time axis of the monkeys' acts."
             }));
+        }
+        if let Some(Flaw::Failed(why)) = &self.flaw {
+            return Some(Failure::undecided("workload", why.clone()));
         }
         if let Some(why) = &self.no_progress {
             return Some(Failure::slow("no_progress", why.clone()));

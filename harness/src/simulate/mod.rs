@@ -83,6 +83,9 @@ pub fn run(args: &Args, report: &mut Report) -> Result<()> {
         ));
     }
     result = result.figure("acts", played.acts);
+    if !args.monkeys.scripts().is_empty() {
+        result = result.figure("scripts_failed", played.scripts_failed);
+    }
     if args.report.is_none() && !report.is_kept() {
         report.add(result);
         return Ok(());
@@ -111,6 +114,7 @@ impl Program {
         Ok(match args.judge.system()? {
             Some(system) => {
                 let nodes = args.nodes(Some(&system));
+                system.check_nodes(nodes)?;
                 Self::System(Box::new(system), nodes)
             }
             None => Self::Command(args.command()?, args.nodes(None)),

@@ -40,6 +40,8 @@ pub(super) struct Played {
     pub judgement: Option<Judgement>,
     /// The nodes that had to be killed at the end, although they were asked to end.
     pub unstopped: Vec<usize>,
+    /// How many times a script of the schedule has failed.
+    pub scripts_failed: usize,
 }
 
 /// Runs it in a folder.
@@ -83,9 +85,18 @@ pub(super) fn play(
     } else {
         octopus.start_monkeys(Progress::default)?;
     }
-    if let Some(at) = args.judge.heal_at.filter(|&at| at < args.duration) {
+    let mut stuck = None;
+    if let Some(at) = args.judge.heal_at {
         look_after(begun + at, &octopus, &recorder, &mut screen)?;
         octopus.heal();
+        let (asked, _) = recorder.newest();
+        let by = at.saturating_add(args.judge.recover_within);
+        // What is later than the end is decided there.
+        if by < args.duration {
+            look_after(begun + by, &octopus, &recorder, &mut screen)?;
+            let (_, answered) = recorder.newest();
+            stuck = (answered <= asked).then_some(args.judge.recover_within);
+        }
     }
     let mut exits = look_after(begun + args.duration, &octopus, &recorder, &mut screen)?;
     let judgement = asking.map(|asking| {
@@ -93,7 +104,8 @@ pub(super) fn play(
         ctl.iter().for_each(Ctl::heal);
         let words = json!({ "text": "the clients ask what decides" });
         octopus.log().record("probe", words);
-        asking.finish(&octopus, &recorder, health, args.judge.recover_within)
+        let within = args.judge.recover_within;
+        asking.finish(&octopus, &recorder, health, within, stuck)
     });
     drop(ctl);
     // Who interrupts us may have ended the nodes as well.
@@ -107,7 +119,9 @@ pub(super) fn play(
         Some(stop) if !interrupt::requested() => octopus.shut_down(stop.within)?,
         _ => Vec::new(),
     };
-    for (line, times) in counted(octopus.failed_scripts()) {
+    let failed_scripts = octopus.failed_scripts();
+    let scripts_failed = failed_scripts.len();
+    for (line, times) in counted(failed_scripts) {
         console::print(&match times {
             1 => line,
             _ => format!("{line} ({times} times)"),
@@ -136,6 +150,7 @@ pub(super) fn play(
         acts,
         judgement,
         unstopped,
+        scripts_failed,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use octopus::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::template;
 use crate::{
     duration,
     workload::{DriverKind, Kind},
@@ -17,9 +18,6 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether a node is well, unless it says otherwise, and at most.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 const LEAST_EVERY: Duration = Duration::from_millis(50);
-
-/// What stands in braces already.
-const OWN_NAMES: [&str; 8] = ["id", "dir", "listen", "join", "peers", "ip", "ip6", "host"];
 
 /// How long the end of a node may take, unless it says otherwise.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -84,8 +82,10 @@ pub struct Process {
     /// The program and its arguments, with templates.
     pub command: Vec<String>,
     /// The nodes that have it; all, if none are named.
-    #[serde(default)]
     pub on: Option<Vec<usize>>,
+    /// The nodes that do not have it.
+    #[serde(default)]
+    pub not_on: Vec<usize>,
 }
 
 /// A file in a node's folder.
@@ -97,8 +97,10 @@ pub struct File {
     /// What it says, with templates.
     pub text: String,
     /// The nodes that have it; all, if none are named.
-    #[serde(default)]
     pub on: Option<Vec<usize>>,
+    /// The nodes that do not have it.
+    #[serde(default)]
+    pub not_on: Vec<usize>,
 }
 
 /// When a node is ready.
@@ -172,13 +174,31 @@ impl SignalName {
     }
 }
 
+impl Process {
+    /// Whether a node has it.
+    pub fn is_on(&self, node: usize) -> bool {
+        is_on(self.on.as_ref(), &self.not_on, node)
+    }
+}
+
+impl File {
+    /// Whether a node has it.
+    pub fn is_on(&self, node: usize) -> bool {
+        is_on(self.on.as_ref(), &self.not_on, node)
+    }
+}
+
 impl Description {
     /// Reads a description.
     ///
     /// # Errors
     /// It is no TOML, has fields that nobody knows, or says nothing that can be run.
     pub fn read(text: &str) -> Result<Self> {
-        let description: Self = toml::from_str(text)?;
+        let description: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+            anyhow!("line {line}: {}", error.message().replace('\n', " "))
+        })?;
         ensure!(
             (1..=50).contains(&description.nodes),
             "nodes has to be from 1 to 50"
@@ -203,7 +223,7 @@ impl Description {
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
             ensure!(
-                is_fine && !OWN_NAMES.contains(&name.as_str()),
+                is_fine && !template::NAMES.contains(&name.as_str()),
                 "a parameter cannot be called {name}"
             );
         }
@@ -223,40 +243,54 @@ impl Description {
                 "[stop] has a signal and a command: one of them asks"
             );
         }
-        let commands = [
-            (
-                "ready",
-                description
-                    .ready
-                    .as_ref()
-                    .and_then(|ready| ready.command.as_ref()),
-            ),
-            (
-                "health",
-                description
-                    .health
-                    .as_ref()
-                    .and_then(|health| health.command.as_ref()),
-            ),
-            (
-                "stop",
-                description
-                    .stop
-                    .as_ref()
-                    .and_then(|stop| stop.command.as_ref()),
-            ),
-        ];
-        for (name, command) in commands {
+        for (name, command) in description.looks_and_stop() {
             ensure!(
                 command.is_none_or(|command| !command.is_empty()),
-                "[{name}] has an empty command"
+                "{name} has an empty command"
             );
         }
         ensure!(
             description.workloads.is_empty() || description.driver.is_some(),
             "workloads need a driver"
         );
+        description.check_templates()?;
         Ok(description)
+    }
+
+    /// Refuses names in braces that are nearly known.
+    fn check_templates(&self) -> Result<()> {
+        let known: Vec<&str> = self.parameters.keys().map(String::as_str).collect();
+        let check = |place: &str, text: &str| {
+            template::check(text, &known).map_err(|why| anyhow!("{place}: {why}"))
+        };
+        for (name, value) in &self.environment {
+            check(&format!("[environment] {name}"), value)?;
+        }
+        for file in &self.files {
+            check(&format!("the file {}", file.path), &file.text)?;
+        }
+        let processes = self.processes.iter();
+        let processes = processes.map(|process| ("a [[process]]", Some(&process.command)));
+        for (place, command) in processes.chain(self.looks_and_stop()) {
+            let mut words = command.into_iter().flatten();
+            words.try_for_each(|word| check(place, word))?;
+        }
+        Ok(())
+    }
+
+    /// The commands that are run beside the processes.
+    fn looks_and_stop(&self) -> [(&'static str, Option<&Vec<String>>); 3] {
+        let ready = self.ready.as_ref();
+        let health = self.health.as_ref();
+        let stop = self.stop.as_ref();
+        [
+            ("[ready]", ready.and_then(|ready| ready.command.as_ref())),
+            (
+                "[health]",
+                health.and_then(|health| health.command.as_ref()),
+            ),
+            ("[stop]", stop.and_then(|stop| stop.command.as_ref())),
+        ]
     }
 
     /// Gives parameters other values, and puts them all where they belong.
@@ -307,12 +341,10 @@ impl Description {
             .processes
             .iter()
             .filter_map(|process| process.command.first());
-        let stop = self
-            .stop
-            .iter()
-            .filter_map(|stop| stop.command.as_ref()?.first());
+        let others = self.looks_and_stop().into_iter();
+        let others = others.filter_map(|(_, command)| command?.first());
         let mut programs: Vec<&str> = own
-            .chain(stop)
+            .chain(others)
             .chain(self.packages.keys())
             .map(String::as_str)
             .collect();
@@ -323,8 +355,8 @@ impl Description {
 }
 
 /// Whether something is on a node.
-pub(super) fn is_on(on: Option<&Vec<usize>>, node: usize) -> bool {
-    on.is_none_or(|nodes| nodes.contains(&node))
+fn is_on(on: Option<&Vec<usize>>, not_on: &[usize], node: usize) -> bool {
+    on.is_none_or(|nodes| nodes.contains(&node)) && !not_on.contains(&node)
 }
 
 fn three() -> u16 {
@@ -380,7 +412,10 @@ mod tests {
             (description.nodes, description.programs()),
             (3, vec!["true"])
         );
-        assert!(refused(&format!("colour = 'red'\n{base}")).contains("unknown field `colour`"));
+        assert!(
+            refused(&format!("colour = 'red'\n{base}"))
+                .starts_with("line 1: unknown field `colour`")
+        );
         assert!(refused("about = 'x'\nprocess = []").contains("no [[process]]"));
         assert!(refused(&format!("nodes = 0\n{base}")).contains("from 1 to 50"));
         assert!(
@@ -394,6 +429,13 @@ mod tests {
         assert!(with("[stop]\nsignal = 'KILL'").contains("unknown variant `KILL`"));
         assert!(with("[stop]\nsignal = 'INT'\ncommand = ['x']").contains("one of them"));
         assert!(with("[parameters]\nip = 'x'").contains("called ip"));
+        assert!(
+            with("[environment]\nX = '{host}{dirr}'")
+                .contains("[environment] X: {dirr} is not known: is {dir}")
+        );
+        assert!(
+            with("[stop]\ncommand = ['x', '{peers:{Host}}']").contains("[stop]: {Host} is not")
+        );
         assert!(with("[ready]\ncommand = []").contains("[ready] has an empty command"));
     }
 }

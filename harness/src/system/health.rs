@@ -49,7 +49,13 @@ impl System {
             let machine = octopus.machine(place.node);
             watches.push(Watch {
                 node: place.node,
-                looks: Looks::new(health.port, health.command.as_ref(), place, places.len()),
+                looks: Looks::new(
+                    health.port,
+                    health.command.as_ref(),
+                    &self.programs,
+                    place,
+                    places.len(),
+                ),
                 machine: Arc::clone(machine.context("a system needs machines")?),
                 nodes: Arc::clone(octopus.nodes()),
                 log: Arc::clone(octopus.log()),
@@ -91,13 +97,15 @@ impl Health {
         self.end();
         let start = Instant::now();
         for watch in &mut self.watches {
-            while watch.nodes.state(watch.node) == NodeState::Running && !watch.look() {
+            while watch.nodes.state(watch.node) == NodeState::Running
+                && let Some(why) = watch.look()
+            {
                 if interrupt::requested() {
                     return Ok(());
                 }
                 if start.elapsed() > within {
                     return Err(format!(
-                        "node {} is not well {within:?} after everything was healed",
+                        "node {} is not well {within:?} after everything was healed: {why}",
                         watch.node
                     ));
                 }
@@ -122,18 +130,19 @@ impl Drop for Health {
 }
 
 impl Watch {
-    /// Looks, and writes down what has changed; whether the node is well.
-    fn look(&mut self) -> bool {
+    /// Looks, and writes down what has changed; what is wrong with the node.
+    fn look(&mut self) -> Option<String> {
         let runs = self.nodes.state(self.node) == NodeState::Running;
-        let is_well = runs.then(|| self.looks.all_is_well(&self.machine));
+        let looked = runs.then(|| self.looks.what_is_wrong(&self.machine));
         // One that was stopped meanwhile has not answered for that reason.
         let runs = self.nodes.state(self.node) == NodeState::Running;
-        let is_well = is_well.filter(|_| runs);
+        let looked = looked.filter(|_| runs);
+        let is_well = looked.as_ref().map(Option::is_none);
         if is_well != self.is_well {
             self.is_well = is_well;
             let words = json!({ "node": self.node, "well": is_well });
             self.log.record("health", words);
         }
-        is_well == Some(true)
+        looked.unwrap_or_else(|| Some("it has just been stopped".to_owned()))
     }
 }

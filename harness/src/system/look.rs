@@ -1,6 +1,7 @@
 //! A look at a node from its own machine: does a port take connections, does a command succeed?
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Command, Stdio},
@@ -20,38 +21,45 @@ const ONE_LOOK: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct Looks {
     port: Option<SocketAddr>,
-    words: Option<Vec<String>>,
+    command: Option<(PathBuf, Vec<String>)>,
     folder: PathBuf,
 }
 
 impl Looks {
-    /// Looks at the node at a place, one of so many.
+    /// Looks at the node at a place, one of so many, by a command whose program may be found elsewhere.
     pub fn new(
         port: Option<u16>,
         command: Option<&Vec<String>>,
+        programs: &BTreeMap<String, PathBuf>,
         place: &Place,
         nodes: usize,
     ) -> Self {
         let address = MachineAddress::of_node(place.node).v4;
         let filled = |words: &Vec<String>| {
-            let words = words.iter();
-            words.filter_map(|word| fill(word, place, nodes)).collect()
+            let (program, arguments) = words.split_first()?;
+            let arguments = arguments.iter();
+            let arguments = arguments.filter_map(|word| fill(word, place, nodes));
+            Some((programs.get(program)?.clone(), arguments.collect()))
         };
         Self {
             port: port.map(|port| (address, port).into()),
-            words: command.map(filled),
+            command: command.and_then(filled),
             folder: place.folder.clone(),
         }
     }
 
-    /// Whether all of it is as it should be. Takes up the machine for no longer than a process takes to start.
-    pub fn all_is_well(&self, machine: &Arc<Machine>) -> bool {
-        self.port.is_none_or(|port| takes(port, machine)) && self.command_succeeds(machine)
+    /// What is not as it should be; none if all is. Takes up the machine for no longer than a process takes to start.
+    pub fn what_is_wrong(&self, machine: &Arc<Machine>) -> Option<String> {
+        if let Some(port) = self.port.filter(|&port| !takes(port, machine)) {
+            return Some(format!("nobody takes connections at {port}"));
+        }
+        let (program, _) = self.command.as_ref()?;
+        let fails = !self.command_succeeds(machine);
+        fails.then(|| format!("{} does not succeed", program.display()))
     }
 
     fn command_succeeds(&self, machine: &Machine) -> bool {
-        let Some((program, arguments)) = self.words.as_ref().and_then(|words| words.split_first())
-        else {
+        let Some((program, arguments)) = &self.command else {
             return true;
         };
         let mut command = Command::new(program);

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use description::Description;
 pub use health::Health;
-pub use template::fill;
+pub use template::{check as check_template, fill};
 
 use crate::solution;
 
@@ -177,7 +177,7 @@ mod tests {
             assert!(!description.workloads.is_empty(), "{name}");
             for program in description.programs() {
                 let known = description.packages.contains_key(program)
-                    || ["level4", "sh"].contains(&program);
+                    || ["level4", "sh", "bash"].contains(&program);
                 assert!(known, "{name}: which package has {program}?");
             }
         }

@@ -11,7 +11,7 @@ use octopus::{NodeFile, NodePlan, Octopus, Place, ProcessSpec, Signal, StopBy, i
 
 use super::{
     System,
-    description::{SignalName, Start, is_on},
+    description::{SignalName, Start},
     look::Looks,
     template::fill,
 };
@@ -21,13 +21,31 @@ use crate::solution_log;
 const LOOK: Duration = Duration::from_millis(100);
 
 impl System {
+    /// Whether each of so many nodes has something to run.
+    ///
+    /// # Errors
+    /// One has not.
+    pub fn check_nodes(&self, nodes: usize) -> Result<()> {
+        let has_one = |node| {
+            let mut processes = self.description.processes.iter();
+            processes.any(|process| process.is_on(node))
+        };
+        match (0..nodes).find(|&node| !has_one(node)) {
+            Some(node) => bail!(
+                "in the system {}: no [[process]] is on node {node}",
+                self.name
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// The node at a place, one of so many.
     pub fn node(&self, place: &Place, nodes: usize) -> NodePlan {
         let description = &self.description;
         let filled = |text: &String| fill(text, place, nodes);
         let mut files: Vec<NodeFile> = Vec::new();
         let written = description.files.iter();
-        for file in written.filter(|file| is_on(file.on.as_ref(), place.node)) {
+        for file in written.filter(|file| file.is_on(place.node)) {
             let text = filled(&file.text).unwrap_or_default();
             match files
                 .iter_mut()
@@ -55,7 +73,7 @@ impl System {
             })
         };
         let processes = description.processes.iter();
-        let processes = processes.filter(|process| is_on(process.on.as_ref(), place.node));
+        let processes = processes.filter(|process| process.is_on(place.node));
         let stop = description.stop.as_ref();
         let command = stop.and_then(|stop| spec(stop.command.as_ref()?));
         let signal = stop.and_then(|stop| stop.signal);
@@ -97,7 +115,13 @@ impl System {
         };
         let node = place.node;
         let machine = octopus.machine(node).context("a system needs machines")?;
-        let looks = Looks::new(ready.port, ready.command.as_ref(), place, nodes);
+        let looks = Looks::new(
+            ready.port,
+            ready.command.as_ref(),
+            &self.programs,
+            place,
+            nodes,
+        );
         let start = Instant::now();
         loop {
             interrupt::check()?;
@@ -107,12 +131,12 @@ impl System {
                     last_words(place)
                 );
             }
-            if looks.all_is_well(machine) {
+            let Some(why) = looks.what_is_wrong(machine) else {
                 return Ok(());
-            }
+            };
             if start.elapsed() > ready.within {
                 bail!(
-                    "node {node} is not ready after {:?}{}",
+                    "node {node} is not ready after {:?}: {why}{}",
                     ready.within,
                     last_words(place)
                 );

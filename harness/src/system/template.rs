@@ -34,6 +34,91 @@ pub fn fill(text: &str, place: &Place, nodes: usize) -> Option<String> {
     Some(filled)
 }
 
+/// Names in braces: of every node, and of the formats in `{peers:FORMAT}` and `{all:FORMAT}`.
+pub(super) const NAMES: [&str; 8] = ["id", "dir", "listen", "join", "peers", "ip", "ip6", "host"];
+const FORMATS: [&str; 2] = ["peers", "all"];
+const IN_FORMATS: [&str; 4] = ["id", "ip", "ip6", "host"];
+
+/// Looks for names in braces that are nearly one that would be filled in; what is nothing like one may be meant for
+/// whoever reads the text. `more` are names besides ours.
+///
+/// # Errors
+/// There is one, a format has no end, or one has a name that only stands outside of formats; the text says which.
+pub fn check(text: &str, more: &[&str]) -> Result<(), String> {
+    let known: Vec<&str> = NAMES.iter().chain(&["all"]).chain(more).copied().collect();
+    check_names(text, &known)
+}
+
+fn check_names(text: &str, known: &[&str]) -> Result<(), String> {
+    for (start, _) in text.match_indices('{') {
+        // A variable of a shell's.
+        if text[..start].ends_with('$') {
+            continue;
+        }
+        let rest = &text[start..];
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let name = rest[1..].split(|letter| !is_of_name(letter)).next();
+        let name = name.unwrap_or_default();
+        let is_format = match rest.as_bytes().get(1 + name.len()) {
+            Some(b'}') => false,
+            Some(b':') => true,
+            _ => continue,
+        };
+        if is_format && FORMATS.contains(&name) {
+            let length = braces(rest).ok_or_else(|| format!("{{{name}: has no end"))?;
+            let format = &rest[name.len() + 2..length - 1];
+            let outside = NAMES
+                .iter()
+                .find(|name| !IN_FORMATS.contains(name) && format.contains(&format!("{{{name}}}")));
+            if let Some(other) = outside {
+                return Err(format!(
+                    "{{{other}}} has no meaning in {{{name}:{format}}}: there are {{id}}, {{ip}}, {{ip6}}, {{host}}"
+                ));
+            }
+        } else if !known.contains(&name)
+            && let Some(meant) = known.iter().find(|known| is_nearly(name, known))
+        {
+            return Err(format!("{{{name}}} is not known: is {{{meant}}} meant?"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name was meant to be another one: but for case, or if that has three letters at least, for one letter or
+/// two that changed places.
+fn is_nearly(name: &str, other: &str) -> bool {
+    let (one, two) = (name.as_bytes(), other.as_bytes());
+    name.eq_ignore_ascii_case(other)
+        || other.len() >= 3 && (edits(one, two) == 1 || is_swapped(one, two))
+}
+
+/// Whether two letters beside each other changed places.
+fn is_swapped(one: &[u8], other: &[u8]) -> bool {
+    let Some(at) = one.iter().zip(other).position(|(a, b)| a != b) else {
+        return false;
+    };
+    let mut swapped = one.to_vec();
+    if at + 1 < swapped.len() {
+        swapped.swap(at, at + 1);
+    }
+    swapped == other
+}
+
+/// How many letters have to be inserted, removed or replaced to make one word of the other.
+fn edits(one: &[u8], other: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.iter().enumerate() {
+        let mut diagonal = line;
+        row[0] = line + 1;
+        for (column, wanted) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 enum Value {
     Text(String),
     /// There is nobody to join.
@@ -151,6 +236,26 @@ mod tests {
             filled(line, &place(0, true)),
             "-i0 /r/node0/data -l 127.0.0.1:4000 1=127.0.0.1:4001,2=127.0.0.1:4002 {other}"
         );
+    }
+
+    #[test]
+    fn what_is_nearly_a_name_is_refused() {
+        let fine = "{id} {peers} {peers:{host}=http://{ip}:1|;} {all:{id}} {mode} ${ids} {print} {} {a,b} { echo; } {x:1} {i}";
+        assert_eq!(check(fine, &["mode"]), Ok(()));
+        for (text, why) in [
+            ("--with {peerz}", "{peerz} is not known: is {peers} meant?"),
+            ("{IP}", "{IP} is not known: is {ip} meant?"),
+            ("{hst}:1", "is {host} meant?"),
+            ("{hots}", "is {host} meant?"),
+            ("{modes}", "is {mode} meant?"),
+            ("{all:{hosts}}", "is {host} meant?"),
+            ("{peer:{host}}", "is {peers} meant?"),
+            ("{peers:{host}=x", "{peers: has no end"),
+            ("{all:{dir}}", "{dir} has no meaning in {all:{dir}}"),
+        ] {
+            let refused = check(text, &["mode"]).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
     }
 
     #[test]

@@ -332,9 +332,23 @@ pub(super) fn violation(log: &Log<'_>) -> Option<(Band, Panel)> {
         lanes: lanes.names,
         spans,
         within: Some(within),
+        series: vec![
+            legend("these contradict each other", "bad"),
+            legend("others at about that time", "ink"),
+        ],
         ..Panel::default()
     };
     Some((band, panel))
+}
+
+/// What a colour of a panel without points means.
+fn legend(name: &'static str, colour: &'static str) -> Series {
+    Series {
+        name,
+        colour,
+        mark: Mark::Dots,
+        points: Vec::new(),
+    }
 }
 
 /// Rows in which nothing overlaps.

@@ -4,7 +4,7 @@
 //! - `generate` decides what the clients of a built-in workload ask next; a function of the seed.
 //! - `drivers` ask a system in its own protocol.
 //! - `clients` are the threads that do it, on the clients' machine; `program` is a program of the user's in
-//!   their place.
+//!   their place, and `reader` reads what it writes.
 //! - `record` collects what was asked and answered; `judge` gives it to the checks of the crate `history`.
 
 mod clients;
@@ -13,6 +13,7 @@ mod generate;
 mod judge;
 mod operation;
 mod program;
+mod reader;
 mod record;
 
 pub use clients::{ClientSettings, Clients};
@@ -20,5 +21,5 @@ pub use drivers::DriverKind;
 pub use generate::Kind;
 pub use judge::{Finding, judge};
 pub use operation::{Line, Operation, Reply, Type};
-pub use program::Program;
+pub use program::{Flaw, Program};
 pub use record::{Done, End, Recorder, into_log, lines};

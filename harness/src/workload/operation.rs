@@ -71,10 +71,14 @@ pub enum Type {
 pub struct Line {
     /// Who asks: one thing at a time.
     pub process: usize,
+    /// The node that is asked; unless said, the process's number modulo that of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
     /// What happens.
     #[serde(rename = "type")]
     pub kind: Type,
-    /// What is asked.
+    /// What is asked; at its end it need not be said again.
+    #[serde(default)]
     pub f: String,
     /// Of which register or list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +86,8 @@ pub struct Line {
     /// What for, and what was answered.
     #[serde(default)]
     pub value: Value,
-    /// When, in nanoseconds.
+    /// When, in nanoseconds; what is read counts from when it comes.
+    #[serde(default)]
     pub time: u64,
     /// Why it failed, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,6 +254,7 @@ mod tests {
         for (operation, reply) in all {
             let (f, key, value) = operation.parts();
             let line = |kind, value| Line {
+                node: None,
                 process: 1,
                 kind,
                 f: f.to_owned(),

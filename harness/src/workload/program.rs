@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use octopus::{Machine, ProcessGroup};
 
-use super::record::{Reader, Recorder};
+use super::{reader::Reader, record::Recorder};
 
 /// The longest line, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
@@ -29,8 +29,17 @@ pub struct Program {
     wrong: Arc<Mutex<Option<String>>>,
 }
 
+/// What is wrong with a program; a sentence says it.
+#[derive(Debug)]
+pub enum Flaw {
+    /// It has written what is no history.
+    Garbled(String),
+    /// It has failed by itself; what it wrote before is a history.
+    Failed(String),
+}
+
 impl Program {
-    /// Starts a command line of a shell in a folder.
+    /// Starts a command line of a shell in a folder, to ask so many nodes.
     ///
     /// # Errors
     /// There is no shell.
@@ -38,6 +47,7 @@ impl Program {
         command: &str,
         folder: &Path,
         machine: &Machine,
+        nodes: usize,
         recorder: &Arc<Recorder>,
     ) -> Result<Self> {
         let mut shell = Command::new("/bin/sh");
@@ -59,7 +69,7 @@ impl Program {
         let (recorder, told) = (Arc::clone(recorder), Arc::clone(&wrong));
         let reader = thread::spawn(move || {
             let mut from = BufReader::new(stdout);
-            let mut lines = Reader::default();
+            let mut lines = Reader::new(nodes);
             let mut line = String::new();
             let mut number = 0;
             while let Ok(1..) = from.by_ref().take(MOST_BYTES).read_line(&mut line) {
@@ -81,8 +91,9 @@ impl Program {
     /// Asks it to end (SIGTERM), so that it may ask its last questions, and waits for that.
     ///
     /// # Errors
-    /// It has written what is no history.
-    pub fn finish(mut self) -> Result<(), String> {
+    /// It has written what is no history, or has failed by itself.
+    pub fn finish(mut self) -> Result<(), Flaw> {
+        let ended = self.group.try_wait().ok().flatten();
         let _ended = self.group.terminate(GRACE);
         if let Some(reader) = self.reader.take() {
             let _panicked = reader.join();
@@ -92,6 +103,13 @@ impl Program {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        wrong.map_or(Ok(()), Err)
+        match (wrong, ended) {
+            (Some(why), _) => Err(Flaw::Garbled(why)),
+            (None, Some(status)) if !status.success() => {
+                let why = format!("the workload's command ended by itself with {status}");
+                Err(Flaw::Failed(why))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -1,9 +1,6 @@
 //! What was asked and answered, on the clock of the event log.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use octopus::EventLog;
 use serde_json::json;
@@ -109,6 +106,11 @@ impl Recorder {
         std::mem::take(&mut self.lock())
     }
 
+    /// What was asked under a number.
+    pub fn operation(&self, number: usize) -> Operation {
+        self.lock()[number].operation.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Done>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,6 +144,7 @@ pub fn lines(done: &[Done]) -> Vec<Line> {
         let (f, key, value) = one.operation.parts();
         let line = |kind, value, us: u64, error| Line {
             process: one.process,
+            node: Some(one.node),
             kind,
             f: f.to_owned(),
             key,
@@ -160,94 +163,4 @@ pub fn lines(done: &[Done]) -> Vec<Line> {
     }
     lines.sort_by_key(|line| line.time);
     lines
-}
-
-/// Reads lines as they come, and records what they say.
-#[derive(Debug, Default)]
-pub struct Reader {
-    /// What each process waits for.
-    open: HashMap<usize, usize>,
-}
-
-impl Reader {
-    /// Takes a line.
-    ///
-    /// # Errors
-    /// It is none of a history; the sentence says why.
-    pub fn take(&mut self, text: &str, recorder: &Recorder) -> Result<(), String> {
-        let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let process = line.process;
-        if line.kind == Type::Invoke {
-            let operation =
-                Operation::of(&line).ok_or_else(|| format!("no operation is called {}", line.f))?;
-            if self.open.contains_key(&process) {
-                return Err(format!(
-                    "process {process} asks while it waits for an answer"
-                ));
-            }
-            let number = recorder
-                .begin(process, 0, operation)
-                .ok_or("too many operations")?;
-            self.open.insert(process, number);
-            return Ok(());
-        }
-        let number = self.open.remove(&process);
-        let number =
-            number.ok_or_else(|| format!("process {process} ends what it has not begun"))?;
-        let operation = recorder.lock()[number].operation.clone();
-        let why = line.error.clone().unwrap_or_default();
-        let end = match line.kind {
-            Type::Ok => End::Ok(
-                operation
-                    .reply_of(&line)
-                    .ok_or_else(|| format!("no answer to {}", operation.told()))?,
-            ),
-            Type::Fail => End::Fail(why),
-            Type::Info | Type::Invoke => End::Info(why),
-        };
-        recorder.end(number, end);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_read_back_as_they_were_written() {
-        let recorder = Recorder::new(Arc::default());
-        let one = recorder.begin(1, 0, Operation::Write(3, 4)).unwrap();
-        let two = recorder.begin(2, 0, Operation::Read(3)).unwrap();
-        let three = recorder.begin(3, 0, Operation::Swap(3, 4, 5)).unwrap();
-        recorder.end(two, End::Ok(Reply::Value(Some(4))));
-        recorder.end(one, End::Info("no answer".to_owned()));
-        recorder.end(three, End::Fail("refused".to_owned()));
-        let done = recorder.take();
-        let again = Recorder::new(Arc::default());
-        let mut reader = Reader::default();
-        for line in lines(&done) {
-            reader
-                .take(&serde_json::to_string(&line).unwrap(), &again)
-                .unwrap();
-        }
-        let ends = |done: &[Done]| {
-            done.iter()
-                .map(|one| (one.operation.clone(), one.end.clone()))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(ends(&again.take()), ends(&done));
-    }
-
-    #[test]
-    fn what_is_no_history_is_refused() {
-        let recorder = Recorder::new(Arc::default());
-        let mut reader = Reader::default();
-        let mut refused = |text: &str| reader.take(text, &recorder).unwrap_err();
-        assert!(refused("{").contains("EOF"));
-        assert!(refused(r#"{"process":1,"type":"invoke","f":"fly","time":1}"#).contains("fly"));
-        assert!(
-            refused(r#"{"process":1,"type":"ok","f":"read","time":1}"#).contains("has not begun")
-        );
-    }
 }

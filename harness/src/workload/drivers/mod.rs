@@ -84,6 +84,11 @@ impl DriverKind {
         }
     }
 
+    /// Whether there are reads that a node answers from its own copy, which may be old.
+    pub fn has_stale_reads(self) -> bool {
+        matches!(self, Self::Etcd | Self::Rqlite | Self::ZooKeeper)
+    }
+
     pub(super) fn client(self, manner: Manner) -> Box<dyn Driver> {
         match self {
             Self::Etcd => Box::new(etcd::Etcd::new(manner)),
