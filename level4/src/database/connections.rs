@@ -10,7 +10,7 @@ const PLACES: [(&str, &[&str]); 8] = [
     ("engine::open(", &["session.rs"]),
     (
         "Session::open(",
-        &["digest.rs", "dump.rs", "mod.rs", "readers.rs"],
+        &["digest.rs", "dump.rs", "loading.rs", "mod.rs", "readers.rs"],
     ),
     ("Self::open(file, self.access)", &["session.rs"]),
     ("Guard::install(", &["session.rs"]),
