@@ -34,6 +34,24 @@ pub fn parse(text: &str) -> Option<Duration> {
     }
 }
 
+/// A duration as Go writes it: `1h0m0.5s`, `30s`, `200ms`, `0s`.
+pub fn write(duration: Duration) -> String {
+    let (hours, minutes) = (duration.as_secs() / 3600, duration.as_secs() / 60 % 60);
+    if duration < Duration::from_secs(60) {
+        // Below a minute they write it alike.
+        return match duration {
+            Duration::ZERO => "0s".to_owned(),
+            _ => format!("{duration:?}"),
+        };
+    }
+    let rest = Duration::new(duration.as_secs() % 60, duration.subsec_nanos());
+    let rest = rest.as_secs_f64();
+    match hours {
+        0 => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +75,25 @@ mod tests {
             "", "s", "soon", "5x", "1s2", "-1s", "1..2s", "1e400s", "5 s",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_go_does_and_can_be_read_again() {
+        for (nanoseconds, text) in [
+            (0, "0s"),
+            (1_500_000, "1.5ms"),
+            (2_000, "2µs"),
+            (200_000_000, "200ms"),
+            (59_900_000_000, "59.9s"),
+            (60_000_000_000, "1m0s"),
+            (90_100_000_007, "1m30.100000007s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (90_061_000_000_000, "25h1m1s"),
+        ] {
+            let duration = Duration::from_nanos(nanoseconds);
+            assert_eq!(write(duration), text);
+            assert_eq!(parse(text), Some(duration));
         }
     }
 }

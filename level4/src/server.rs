@@ -3,8 +3,8 @@
 use std::future::pending;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -251,7 +251,7 @@ fn interface(
         node: node.clone(),
         transport: transport.clone(),
         ending: Arc::new(AtomicBool::new(false)),
-        backups: Arc::new(Semaphore::new(api::BACKUPS_AT_A_TIME)),
+        backups: Arc::new(api::Downloads::new(api::BACKUPS_AT_A_TIME)),
         loads: Arc::new(Semaphore::new(1)),
         addresses: Arc::new(addresses),
         kept: Arc::new(Kept {
@@ -263,6 +263,7 @@ fn interface(
             body_limit: settings.body_limit,
             is_rqlited: settings.is_rqlited,
             snapshots: settings.snapshots,
+            compile_options: OnceLock::new(),
         }),
         started: SystemTime::now(),
         counters: counters.clone(),

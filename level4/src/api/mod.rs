@@ -13,8 +13,8 @@ mod rqlite;
 mod sql;
 mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -39,7 +39,9 @@ use crate::settings::SnapshotSettings;
 use crate::transport::Transport;
 use error::ApiError;
 pub use guard::Hashing;
-pub use rqlite::{BACKUPS_AT_A_TIME, Counters, Format, Queue, keep_saving, write_backup};
+pub use rqlite::{
+    BACKUPS_AT_A_TIME, Counters, Downloads, Format, Queue, keep_saving, write_backup,
+};
 pub use waiting::waiting;
 
 /// What handlers share.
@@ -51,9 +53,9 @@ pub struct Api {
     pub transport: Arc<Transport>,
     /// Set once the process is ending: new work is refused.
     pub ending: Arc<AtomicBool>,
-    /// One permit for each backup that may be under way.
-    pub backups: Arc<Semaphore>,
-    /// And for a file that is longer than a body may be.
+    /// Backups that clients fetch.
+    pub backups: Arc<Downloads>,
+    /// One permit, for a file that is longer than a body may be.
     pub loads: Arc<Semaphore>,
     /// Where clients and peers reach this node.
     pub addresses: Arc<Addresses>,
@@ -96,6 +98,8 @@ pub struct Kept {
     pub is_rqlited: bool,
     /// When it saves its state, where that is for the operator to say.
     pub snapshots: Option<SnapshotSettings>,
+    /// How SQLite was compiled, once it has said so.
+    pub compile_options: OnceLock<Vec<String>>,
 }
 
 /// All routes. Bodies longer than `body_limit` bytes get 413, but those of files.

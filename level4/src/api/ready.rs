@@ -95,7 +95,7 @@ fn of_status(status: &Status, is_disk_full: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consensus::{Removal, Standing};
+    use crate::consensus::{JoinCounts, Removal, Standing};
     use crate::ids::{Index, NodeId, Term};
 
     #[test]
@@ -109,6 +109,7 @@ mod tests {
             last_index: Index::new(FAR_BEHIND + 5),
             commit_index: Index::new(FAR_BEHIND + 5),
             applied_index: Index::new(5),
+            applied_term: Term::new(1),
             waiting: 0,
             members: [(id, String::new())].into(),
             members_as_of: Index::new(1),
@@ -120,6 +121,7 @@ mod tests {
             receiving_snapshot: false,
             leader_silence: Some(0),
             changing: false,
+            joins: JoinCounts::default(),
         };
         assert_eq!(of_status(&well, false), None);
         let changed = |change: &dyn Fn(&mut Status)| {

@@ -8,7 +8,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use super::agreement::Standing;
 use super::digests::Link;
 use super::gateway::Token;
-use super::membership::{Members, Membership};
+use super::membership::{JoinCounts, Members, Membership};
 use super::memory::MemoryLog;
 use super::transfer::Part;
 use crate::ids::{Incarnation, Index, NodeId, Term};
@@ -256,6 +256,8 @@ pub struct Status {
     pub commit_index: Index,
     /// Of this node's state.
     pub applied_index: Index,
+    /// Of the entry there; 0: not known.
+    pub applied_term: Term,
     /// Clients that wait for an answer here.
     pub waiting: usize,
     /// Members by id.
@@ -279,4 +281,6 @@ pub struct Status {
     /// A change of the membership is under way here: until it is through, quorums of the old and of
     /// the new members are needed.
     pub changing: bool,
+    /// Who wanted to be a member.
+    pub joins: JoinCounts,
 }

@@ -19,6 +19,19 @@ use crate::ids::{Index, NodeId};
 use crate::message::PeerMessage;
 use crate::name::MemberName;
 
+/// What became of the nodes that want to be members, since this process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JoinCounts {
+    /// How many times other nodes asked, for themselves or for others. Each asks until it is a member.
+    pub asked: u64,
+    /// How many of these times, while this node led, a member asked under the name that it has.
+    pub ignored: u64,
+    /// Nodes that this one as the leader saw become members, or members under another name.
+    pub joined: u64,
+    /// Members that this one as the leader saw go so that others could take their places.
+    pub replaced: u64,
+}
+
 /// Names (addresses for peers) by id.
 pub type Members = BTreeMap<NodeId, String>;
 
@@ -126,6 +139,7 @@ impl Core {
     /// again until it is one.
     pub fn join(&mut self, node: NodeId, name: String) {
         if self.members.get(&node) == Some(&name) {
+            self.join_counts.ignored += u64::from(self.is_leader());
             return;
         }
         if self.is_leader() {
@@ -342,16 +356,30 @@ impl Core {
         let Ok(state) = self.raw.apply_conf_change(&change) else {
             return current;
         };
+        let names = decode_members(&mut Reader::new(&change.context)).unwrap_or_default();
+        if self.is_leader() {
+            self.count(&change, &names);
+        }
         for single in &change.changes {
             if single.change_type == ConfChangeType::RemoveNode {
                 self.members.remove(&NodeId::new(single.node_id));
             }
         }
-        if !change.context.is_empty()
-            && let Ok(names) = decode_members(&mut Reader::new(&change.context))
-        {
-            self.members.extend(names);
-        }
+        self.members.extend(names);
         state
+    }
+
+    /// Counts what a change that takes effect makes of the members; `names` are those it adds or names anew.
+    fn count(&mut self, change: &ConfChangeV2, names: &Members) {
+        let is_news = |(id, name): &(&NodeId, &String)| self.members.get(id) != Some(name);
+        let joined = names.iter().filter(is_news).count();
+        let removed = change.changes.iter().filter(|single| {
+            single.change_type == ConfChangeType::RemoveNode
+                && self.members.contains_key(&NodeId::new(single.node_id))
+        });
+        // One that only removes makes room for nobody.
+        let replaced = if names.is_empty() { 0 } else { removed.count() };
+        self.join_counts.joined += joined as u64;
+        self.join_counts.replaced += replaced as u64;
     }
 }

@@ -41,7 +41,7 @@ pub use effects::{
 };
 pub use gateway::Token;
 pub use membership::{
-    Members, Membership, decode_members, decode_snapshot_members, encode_members,
+    JoinCounts, Members, Membership, decode_members, decode_snapshot_members, encode_members,
     encode_snapshot_members, founding_entry,
 };
 pub use memory::MemoryLog;
@@ -85,6 +85,7 @@ pub struct Core {
     members_as_of: Index,
     /// Nodes that asked to be members.
     joins: BTreeMap<NodeId, String>,
+    join_counts: JoinCounts,
     /// The tick at which each peer was last heard of.
     heard: HashMap<NodeId, u64>,
     snapshots: Snapshots,
@@ -184,6 +185,7 @@ impl Core {
             members,
             members_as_of: applied,
             joins: BTreeMap::new(),
+            join_counts: JoinCounts::default(),
             heard: HashMap::new(),
             snapshots: Snapshots::default(),
             acks: Acks::default(),
@@ -346,7 +348,10 @@ impl Core {
                 self.acks.note(from, term, index);
                 self.commit_by_acks();
             }
-            PeerMessage::Join { node, name } => self.join(node, name),
+            PeerMessage::Join { node, name } => {
+                self.join_counts.asked += 1;
+                self.join(node, name);
+            }
             PeerMessage::Remove { node } => self.remove(node),
             PeerMessage::Ping { sent } => self.outbox.push((from, PeerMessage::Pong { sent })),
             PeerMessage::Pong { sent } => self.placement.pong(from, sent, self.ticks),
@@ -486,6 +491,7 @@ impl Core {
             last_index: self.last_index(),
             commit_index: self.committed(),
             applied_index: self.applied,
+            applied_term: self.applied_term(),
             waiting: self.gateway.waiting(),
             members: self.members.clone(),
             members_as_of: self.members_as_of,
@@ -497,7 +503,15 @@ impl Core {
             receiving_snapshot: self.snapshots.is_receiving(),
             leader_silence: self.leader_silence(),
             changing: self.change_under_way(),
+            joins: self.join_counts,
         }
+    }
+
+    /// The term of the last entry that is applied. Of the state that a snapshot is about to replace it is not
+    /// known any more: 0.
+    fn applied_term(&self) -> Term {
+        let term = self.raw.raft.raft_log.term(self.applied.get());
+        Term::new(term.unwrap_or_default())
     }
 
     fn role(&self) -> &'static str {

@@ -57,10 +57,41 @@ pub struct Figures {
     pub syncs: AtomicU64,
     /// Entries applied.
     pub applied: AtomicU64,
+    /// When the last ones were, ms since 1970; 0: none since the process started.
+    pub applied_at: AtomicU64,
     /// The index of the last saved snapshot.
     pub saved: AtomicU64,
+    /// What the state was at the start.
+    pub beginning: Beginning,
+    /// Snapshots of other nodes that became the state since.
+    pub restores: AtomicU64,
     /// Threads that wait for room on the disk.
     waiting_for_room: AtomicU64,
+}
+
+/// What a process begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nothing: what there is of a log, it executes from the first entry on.
+    #[default]
+    Empty,
+    /// The state of the last snapshot.
+    Snapshot,
+    /// The database on disk as an earlier process left it, which is further than the last snapshot.
+    Left,
+}
+
+impl Beginning {
+    /// From the index of the last snapshot, and that of the state.
+    fn new(saved: Index, applied: Index) -> Self {
+        if applied > saved {
+            Self::Left
+        } else if saved > Index::START {
+            Self::Snapshot
+        } else {
+            Self::Empty
+        }
+    }
 }
 
 impl Figures {
@@ -160,6 +191,7 @@ impl Node {
             figures: Figures {
                 applied: AtomicU64::new(machine.applied().get()),
                 saved: AtomicU64::new(saved.get()),
+                beginning: Beginning::new(saved, machine.applied()),
                 ..Figures::default()
             },
             feed: machine.look().feed(),

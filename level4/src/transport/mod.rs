@@ -45,7 +45,7 @@ use roster::{Peer, Roster};
 /// Longer messages are not relayed: they go whole, and a block is to stay within its limit. Bytes.
 const RELAY_LIMIT: usize = wire::BLOCK_LIMIT / 2;
 /// How long a greeting may take. On a slow network, some delays.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// A peer that refuses at once is dialled again after at most this long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The member with the larger id lets the other dial for this long.

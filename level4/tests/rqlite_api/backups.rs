@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::common::{Node, eventually};
+use super::status::last_upload;
 
 /// What a store holds.
 #[derive(Default)]
@@ -240,6 +241,8 @@ fn a_cluster_is_backed_up_into_a_store_and_another_begins_with_it() {
     eventually(|| uploads(&node).0 > before);
     let status = node.get("/status?key=auto_backups");
     assert!(status.contains("s3://bucket/folder/db.gz"), "{status}");
+    assert!(status.contains("\"upload_interval\":\"20ms\""), "{status}");
+    assert!(last_upload(&node) > Some(0));
     let timestamped = store.config(
         &root.path().join("t"),
         &json!({"interval": "20ms", "timestamp": true}),
@@ -264,6 +267,13 @@ fn a_cluster_is_backed_up_into_a_store_and_another_begins_with_it() {
     assert!(third.sql("SELECT sum(a) FROM t").ends_with("\n15\n"));
     other.sql("INSERT INTO t VALUES (9)");
     assert!(third.sql("SELECT sum(a) FROM t").ends_with("\n24\n"));
+    // What one began with, the other was sent.
+    for (node, at_start) in [(&other, 1), (&third, 0)] {
+        let counters: Json = serde_json::from_str(&node.get("/debug/vars?key=store")).unwrap();
+        let store = &counters["store"];
+        assert_eq!(store["num_restores_start"], at_start, "{store}");
+        assert!(store["num_restores"].as_u64() >= Some(1), "{store}");
+    }
     drop(third);
     other.sql("DELETE FROM t WHERE a = 7");
     other.kill();

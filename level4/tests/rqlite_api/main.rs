@@ -13,6 +13,7 @@ mod fields;
 mod page;
 mod program;
 mod shell;
+mod status;
 mod users;
 
 use common::{Node, cluster, eventually};

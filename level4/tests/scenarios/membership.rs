@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use level4::consensus::{Core, Members, MemoryLog, Notice, Start};
+use level4::consensus::{Core, JoinCounts, Members, MemoryLog, Notice, Start};
 use level4::ids::{Incarnation, Index, NodeId, Term};
 use level4::machine::Machine;
 use level4::message::PeerMessage;
@@ -58,6 +58,25 @@ fn a_newcomer_learns_and_then_votes() {
         Term::new(2),
         "nobody stood for election"
     );
+    // It asks once more, not knowing that it has come.
+    let again = PeerMessage::Join {
+        node: NodeId::new(3),
+        name: "3".to_owned(),
+    };
+    story.receive(1, 3, again);
+    story.pass(1);
+    let status = story.node(1).core.status();
+    assert_eq!(status.applied_term, Term::new(2));
+    let counts = JoinCounts {
+        asked: 1,
+        ignored: 1,
+        joined: 1,
+        replaced: 0,
+    };
+    assert_eq!(status.joins, counts);
+    for other in [2, 3] {
+        assert_eq!(story.node(other).core.status().joins, JoinCounts::default());
+    }
 }
 
 #[test]

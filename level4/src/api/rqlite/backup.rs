@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
 use flate2::Compression;
@@ -31,16 +31,73 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Bytes given at a time.
 const CHUNK: usize = 256 * 1024;
 
+/// The backups that clients fetch.
+#[derive(Debug)]
+pub struct Downloads {
+    places: Arc<Semaphore>,
+    done: Mutex<Fetched>,
+}
+
+/// Backups that clients were given whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fetched {
+    /// How many.
+    pub count: u64,
+    /// When the last one was.
+    pub last: Option<SystemTime>,
+}
+
+impl Downloads {
+    /// None yet; so many may be under way.
+    pub fn new(at_a_time: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(at_a_time)),
+            done: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fetched> {
+        // Nothing panics while it is held.
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are done.
+    pub fn fetched(&self) -> Fetched {
+        *self.lock()
+    }
+}
+
+/// The right to make a backup.
+#[derive(Debug)]
+pub struct Permit {
+    downloads: Arc<Downloads>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// The client has all of it, as far as is known here.
+    fn done(&self) {
+        let mut done = self.downloads.lock();
+        done.count += 1;
+        done.last = Some(SystemTime::now());
+    }
+}
+
 /// The right to make a backup.
 ///
 /// # Errors
 ///
 /// 503 if too many are under way.
-pub fn permit(backups: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    backups.clone().try_acquire_owned().map_err(|_| {
+pub fn permit(downloads: &Arc<Downloads>) -> Result<Permit, ApiError> {
+    let place = downloads.places.clone().try_acquire_owned();
+    let place = place.map_err(|_| {
         ApiError::unavailable(format!(
             "budget exceeded: {BACKUPS_AT_A_TIME} backups are under way at this node; try again later"
         ))
+    })?;
+    Ok(Permit {
+        downloads: downloads.clone(),
+        _place: place,
     })
 }
 
@@ -68,7 +125,7 @@ pub async fn made(
     view: View,
     format: Format,
     compress: bool,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     limit: Duration,
 ) -> Result<Body, ApiError> {
     let (sender, mut parts) = mpsc::channel(PARTS);
@@ -82,7 +139,10 @@ pub async fn made(
     let is_whole = whole.clone();
     let make = move || {
         match make(&view, &format, compress, sink) {
-            Ok(()) => is_whole.store(true, Release),
+            Ok(()) => {
+                permit.done();
+                is_whole.store(true, Release);
+            }
             // If there is no room for it now, the body breaks off all the same.
             Err(error) => drop(sender.try_send(Err(error))),
         }
@@ -216,9 +276,9 @@ impl hyper::body::Body for Made {
 }
 
 /// The copy, until it has been sent or its time is over.
-type Held = Arc<Mutex<Option<(View, OwnedSemaphorePermit)>>>;
+type Held = Arc<Mutex<Option<(View, Permit)>>>;
 
-fn locked(held: &Held) -> MutexGuard<'_, Option<(View, OwnedSemaphorePermit)>> {
+fn locked(held: &Held) -> MutexGuard<'_, Option<(View, Permit)>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -232,8 +292,12 @@ struct Backup {
 }
 
 /// The file of `view` as a response's body, which has to be taken within `limit`.
-pub fn body(view: View, permit: OwnedSemaphorePermit, limit: Duration) -> Body {
+pub fn body(view: View, permit: Permit, limit: Duration) -> Body {
     let length = view.size();
+    if length == 0 {
+        // Nobody polls for nothing.
+        permit.done();
+    }
     let held = Arc::new(Mutex::new(Some((view, permit))));
     let late = Arc::downgrade(&held);
     let timer = tokio::spawn(async move {
@@ -288,6 +352,11 @@ impl hyper::body::Body for Backup {
         };
         chunk.truncate(read);
         this.sent += read;
+        if this.sent == this.length
+            && let Some((_, permit)) = &*locked(&this.held)
+        {
+            permit.done();
+        }
         Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
     }
 
@@ -323,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_backup_is_the_whole_file_and_its_place_is_free_once_it_has_been_sent() {
-        let backups = Arc::new(Semaphore::new(1));
+        let backups = Arc::new(Downloads::new(1));
         let view = view();
         let body = body(
             view.clone(),
@@ -332,6 +401,7 @@ mod tests {
         );
         assert!(permit(&backups).is_err());
         let sent = body.collect().await.unwrap().to_bytes();
+        assert_eq!(backups.fetched().count, 1);
         assert!(view.size() > 3 * CHUNK);
         assert!(sent == view.to_vec().unwrap());
         assert!(permit(&backups).is_ok());
@@ -360,12 +430,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_take_it_in_time_gets_no_more_and_keeps_nobody_out() {
-        let backups = Arc::new(Semaphore::new(1));
+        let backups = Arc::new(Downloads::new(1));
         let permit = permit(&backups).ok().unwrap();
         let mut body = body(view(), permit, Duration::ZERO);
         // Without anybody's looking at the body.
-        let again = backups.acquire().await;
+        let again = backups.places.acquire().await;
         assert!(again.is_ok());
         assert!(body.frame().await.unwrap().is_err());
+        assert_eq!(backups.fetched().count, 0);
     }
 }

@@ -6,9 +6,12 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
-use super::super::Api;
 use super::super::cluster::json_reply_as;
 use super::super::params::{Parameters, flag};
+use super::super::{Api, ApiError};
+use crate::cdc::Figures;
+use crate::consensus::JoinCounts;
+use crate::node::Beginning;
 
 /// Requests since the start of the process.
 #[derive(Debug, Default)]
@@ -59,58 +62,91 @@ impl Counters {
         }
     }
 
-    fn to_json(&self) -> Json {
-        let of = |counter: &AtomicU64| counter.load(Relaxed);
+    fn http(&self) -> Json {
         json!({
-            "http": {
-                "executions": of(&self.executions),
-                "queries": of(&self.queries),
-                "requests": of(&self.requests),
-                "queued_executions": of(&self.queued),
-                "queued_executions_ok": of(&self.queued_ok),
-                "backups": of(&self.backups),
-                "loads": of(&self.loads),
-                "user_snapshots": of(&self.user_snapshots),
-                "user_reaps": of(&self.reaps),
-                "auth_ok": of(&self.auth_ok),
-                "auth_fail": of(&self.auth_fail),
-                "leader_not_found": of(&self.leader_not_found),
-            },
-            "store": {
-                "num_backups": of(&self.backups),
-                "num_loads": of(&self.loads),
-                "num_snapshots": of(&self.snapshots),
-                "num_user_snapshots": of(&self.user_snapshots),
-            },
+            "executions": of(&self.executions),
+            "queries": of(&self.queries),
+            "requests": of(&self.requests),
+            "queued_executions": of(&self.queued),
+            "queued_executions_ok": of(&self.queued_ok),
+            "backups": of(&self.backups),
+            "loads": of(&self.loads),
+            "user_snapshots": of(&self.user_snapshots),
+            "user_reaps": of(&self.reaps),
+            "auth_ok": of(&self.auth_ok),
+            "auth_fail": of(&self.auth_fail),
+            "leader_not_found": of(&self.leader_not_found),
         })
     }
 }
 
+fn of(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+/// What has become of the state, and of the members.
+fn store(api: &Api, joins: JoinCounts) -> Json {
+    let (counters, figures) = (&api.counters, &api.node.figures);
+    let began_with = |beginning| u64::from(figures.beginning == beginning);
+    let at_start = began_with(Beginning::Snapshot);
+    json!({
+        "num_backups": api.backups.fetched().count,
+        "num_loads": of(&counters.loads),
+        "num_snapshots": of(&counters.snapshots),
+        "num_user_snapshots": of(&counters.user_snapshots),
+        "num_restores": at_start + of(&figures.restores),
+        "num_restores_start": at_start,
+        "num_restores_start_skipped": began_with(Beginning::Left),
+        "num_joins": joins.joined,
+        "num_ignored_joins": joins.ignored,
+        "num_removed_before_joins": joins.replaced,
+    })
+}
+
+/// Of backups that are made by themselves; none where there are none to be made.
+fn uploader(api: &Api) -> Json {
+    let done = api.auto_backups.as_ref().map(|backups| backups.done());
+    let done = done.unwrap_or_default();
+    json!({
+        "num_uploads_ok": done.uploaded,
+        "num_uploads_fail": done.failed,
+        "num_uploads_skipped": done.skipped,
+    })
+}
+
+/// Of changes that others are told; none where nobody is to be.
+fn changes(api: &Api) -> Json {
+    let none = Figures::default();
+    let figures = api.sender.as_ref().map_or(&none, |sender| &sender.figures);
+    json!({
+        "num_batches_sent": of(&figures.batches),
+        "num_groups_sent": of(&figures.entries),
+        "retries": of(&figures.failures),
+        "dropped_failed_to_send": of(&figures.dropped),
+        "dropped_no_room": api.node.feed.standing().lost,
+    })
+}
+
 /// `GET /debug/vars`: all of it, or with `?key=store` that part.
-pub async fn show(State(api): State<Api>, parameters: Parameters) -> impl IntoResponse {
+pub async fn show(
+    State(api): State<Api>,
+    parameters: Parameters,
+) -> Result<impl IntoResponse, ApiError> {
+    let joins = api.status().await?.joins;
     api.counters.look(api.node.figures.saved.load(Relaxed));
-    let mut counters = api.counters.to_json();
-    if let Some(backups) = &api.auto_backups {
-        let done = backups.done();
-        counters["uploader"] = json!({
-            "num_uploads_ok": done.uploaded,
-            "num_uploads_fail": done.failed,
-            "num_uploads_skipped": done.skipped,
-        });
-    }
-    if let Some(sender) = &api.sender {
-        let of = |counter: &AtomicU64| counter.load(Relaxed);
-        let figures = &sender.figures;
-        counters["cdc.service"] = json!({
-            "num_batches_sent": of(&figures.batches),
-            "num_groups_sent": of(&figures.entries),
-            "retries": of(&figures.failures),
-            "dropped_failed_to_send": of(&figures.dropped),
-            "dropped_no_room": api.node.feed.standing().lost,
-        });
-    }
+    let mut counters = json!({
+        "http": api.counters.http(),
+        "store": store(&api, joins),
+        "cluster": {
+            "num_join_req": joins.asked,
+            // There is one connection to each node, and no request waits for another one.
+            "num_client_force_new_conn": 0,
+        },
+        "uploader": uploader(&api),
+        "cdc.service": changes(&api),
+    });
     if let Some(key) = parameters.get("key") {
         counters = json!({ key: counters[key.as_str()].take() });
     }
-    json_reply_as(&counters, flag(&parameters, "pretty"))
+    Ok(json_reply_as(&counters, flag(&parameters, "pretty")))
 }

@@ -14,7 +14,7 @@ mod saving;
 mod statements;
 mod status;
 
-pub use backup::{BACKUPS_AT_A_TIME, Format, write_backup};
+pub use backup::{BACKUPS_AT_A_TIME, Downloads, Format, write_backup};
 pub use counters::Counters;
 pub use front::{RELEASE, front, sign};
 pub use queue::Queue;

@@ -12,7 +12,7 @@ use super::super::fault::Fault;
 use super::super::{Node, locked};
 use super::room::{FULL_DISK_PAUSE, Room};
 use super::snapshot::{Purpose, Save};
-use super::{Input, StateWork};
+use super::{Input, StateWork, now_ms};
 use crate::consensus::{Applied, Apply, Standing, asks_for_comparison};
 use crate::database::{Content, Database, Read, Readers};
 use crate::log::LogError;
@@ -72,6 +72,7 @@ pub(in crate::node) fn run(
         // A snapshot that replaces a state that has parted may stand at the same index.
         if index > before || applied.restored {
             node.figures.applied.store(index.get(), Relaxed);
+            node.figures.applied_at.store(now_ms(), Relaxed);
             applied.index = index;
             applied.links = state.machine.take_links();
             let _ = core.send(Input::Applied(applied));
@@ -171,7 +172,8 @@ impl State<'_> {
 
     /// Applies one step, unless it is an entry to be skipped.
     fn apply(&mut self, step: Apply, applied: &mut Applied) -> Result<(), Fault> {
-        applied.restored |= matches!(step, Apply::Restore(_));
+        let restores = matches!(step, Apply::Restore(_));
+        applied.restored |= restores;
         let asked = matches!(&step, Apply::Batch { data, .. } if asks_for_comparison(data));
         let begun = Instant::now();
         let mut bytes = 0;
@@ -181,6 +183,8 @@ impl State<'_> {
         }
         applied.executed.append(&mut self.machine.apply(step)?);
         self.node.applying.end();
+        let restored = &self.node.figures.restores;
+        restored.fetch_add(u64::from(restores), Relaxed);
         self.pace.applied(bytes, begun.elapsed());
         let index = self.machine.applied();
         if index.is_multiple_of(SNAPSHOT_EVERY) && !applied.restored {
