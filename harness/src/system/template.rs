@@ -87,36 +87,7 @@ fn check_names(text: &str, known: &[&str]) -> Result<(), String> {
 /// Whether a name was meant to be another one: but for case, or if that has three letters at least, for one letter or
 /// two that changed places.
 fn is_nearly(name: &str, other: &str) -> bool {
-    let (one, two) = (name.as_bytes(), other.as_bytes());
-    name.eq_ignore_ascii_case(other)
-        || other.len() >= 3 && (edits(one, two) == 1 || is_swapped(one, two))
-}
-
-/// Whether two letters beside each other changed places.
-fn is_swapped(one: &[u8], other: &[u8]) -> bool {
-    let Some(at) = one.iter().zip(other).position(|(a, b)| a != b) else {
-        return false;
-    };
-    let mut swapped = one.to_vec();
-    if at + 1 < swapped.len() {
-        swapped.swap(at, at + 1);
-    }
-    swapped == other
-}
-
-/// How many letters have to be inserted, removed or replaced to make one word of the other.
-fn edits(one: &[u8], other: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.iter().enumerate() {
-        let mut diagonal = line;
-        row[0] = line + 1;
-        for (column, wanted) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
+    name.eq_ignore_ascii_case(other) || other.len() >= 3 && strsim::osa_distance(name, other) == 1
 }
 
 enum Value {

@@ -45,6 +45,39 @@ fn a_leader_whose_state_parts_stands_down_answers_nothing_and_is_rebuilt() {
 }
 
 #[test]
+fn what_a_node_told_before_it_was_rebuilt_counts_for_nobody_else() {
+    let mut story = Story::new(3);
+    story.elect_first();
+    story.node(1).machine.executor().spoil(Defect::Visible);
+    story.ask(2, 1, "b");
+    story.settle();
+    let at = story.node(1).machine.applied();
+    let told = RefCell::new(None);
+    for _ in 0..100 {
+        for node in &mut story.nodes {
+            node.core.tick();
+        }
+        story.settle_with(|from, to, message| {
+            if let (1, 2, PeerMessage::Digests(digests)) = (from, to, message)
+                && !digests.content
+                && digests.first == at
+            {
+                told.replace(Some(digests.clone()));
+            }
+            true
+        });
+    }
+    assert_eq!(story.node(1).standing, Standing::Sound);
+    // Node 3 has got the state that node 1 had: a snapshot of it was on its way for long.
+    let told = told
+        .take()
+        .expect("node 1 was compared while it was spoilt");
+    story.receive(2, 3, PeerMessage::Digests(told));
+    story.settle();
+    assert_ne!(story.node(2).standing, Standing::Parted(at));
+}
+
+#[test]
 fn a_node_whose_state_has_parted_still_votes_for_others() {
     let mut story = Story::new(3);
     story.elect_first();

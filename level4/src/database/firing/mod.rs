@@ -8,10 +8,9 @@
 //! each fills a register.
 //! It errs on the side of too much: where anything says REPLACE, whatever is changed may be deleted first.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
+mod text;
 
-use super::tokens::{Kind, Token, Tokens, Word};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ways that need not be charged, each by its weight.
 const MOST_WEIGHT: u64 = 5_000;
@@ -50,9 +49,6 @@ struct Program {
     changes: Vec<Change>,
 }
 
-/// Whether rows may be replaced, and what is changed.
-type Question = (bool, Change);
-
 /// What a statement is charged with.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
@@ -62,16 +58,23 @@ pub struct Cost {
     pub bytes_a_step: u64,
 }
 
+#[derive(Debug)]
+struct Known {
+    cost: Cost,
+    /// The last request that was charged for finding it out.
+    charged: Option<u64>,
+}
+
 /// The triggers and foreign keys of a database.
 #[derive(Debug, Default)]
 pub struct Firing {
     programs: Vec<Program>,
-    /// By what has them run.
-    by_change: BTreeMap<Change, Vec<usize>>,
-    /// What has been found out since something was added, by whether rows may be replaced.
-    known: BTreeMap<Question, Cost>,
-    /// What this request has been charged for finding out.
-    charged: BTreeSet<Question>,
+    /// What is run by each [`Operation`] on a table.
+    by_table: BTreeMap<String, [Vec<usize>; 3]>,
+    /// What has been found out since something was added: where no rows are replaced, and where some may be.
+    known: [BTreeMap<Change, Known>; 2],
+    /// Counts requests.
+    request: u64,
     /// Some text says REPLACE.
     replaces: bool,
     /// Triggers may fire themselves (`PRAGMA recursive_triggers`).
@@ -99,17 +102,17 @@ impl Firing {
 
     /// A request begins.
     pub fn begin(&mut self) {
-        self.charged.clear();
+        self.request += 1;
     }
 
     fn forget(&mut self) {
-        self.known.clear();
-        self.charged.clear();
+        self.known = Default::default();
     }
 
     /// Forgets all of them, to be made anew.
     pub fn clear(&mut self) {
         *self = Self {
+            request: self.request,
             is_recursive: self.is_recursive,
             is_stale: self.is_stale,
             ..Self::default()
@@ -118,66 +121,29 @@ impl Firing {
 
     /// Adds a trigger by its text.
     pub fn add_trigger(&mut self, sql: &[u8]) {
-        self.replaces |= replaces(sql);
-        let mut tokens = Tokens { sql }.peekable();
-        let Some(operation) = tokens.find_map(|token| operation(&token)) else {
-            return;
-        };
-        if !tokens.any(|token| is_word(&token, b"on")) {
-            return;
+        self.replaces |= text::replaces(sql);
+        if let Some((change, changes)) = text::trigger(sql) {
+            self.add(change, true, changes);
         }
-        let Some(table) = name(&mut tokens) else {
-            return;
-        };
-        let program = Program {
-            is_trigger: true,
-            changes: changes(&mut tokens),
-        };
-        self.add((operation, table), program);
     }
 
     /// Adds the foreign keys of a table by its text, or by a statement that makes or alters it.
     pub fn add_table(&mut self, sql: &[u8]) {
-        self.replaces |= replaces(sql);
-        let mut tokens = Tokens { sql }.peekable();
-        if !tokens.any(|token| is_word(&token, b"table")) {
-            return;
-        }
-        while tokens
-            .next_if(|token| {
-                [&b"if"[..], b"not", b"exists"]
-                    .iter()
-                    .any(|word| is_word(token, word))
-            })
-            .is_some()
-        {}
-        let Some(table) = name(&mut tokens) else {
-            return;
-        };
-        while let Some(token) = tokens.next() {
-            self.is_stale |= is_word(&token, b"rename");
-            if !is_word(&token, b"references") {
-                continue;
-            }
-            let Some(parent) = name(&mut tokens) else {
-                return;
-            };
-            for (operation, does) in actions(&mut tokens) {
-                let program = Program {
-                    is_trigger: false,
-                    changes: vec![(does, table.clone())],
-                };
-                self.add((operation, parent.clone()), program);
-            }
+        self.replaces |= text::replaces(sql);
+        let table = text::table(sql);
+        self.is_stale |= table.is_renamed;
+        for (of_parent, of_children) in table.keys {
+            self.add(of_parent, false, vec![of_children]);
         }
     }
 
-    fn add(&mut self, change: Change, program: Program) {
-        self.by_change
-            .entry(change)
-            .or_default()
-            .push(self.programs.len());
-        self.programs.push(program);
+    fn add(&mut self, (operation, table): Change, is_trigger: bool, changes: Vec<Change>) {
+        let programs = self.by_table.entry(table).or_default();
+        programs[operation as usize].push(self.programs.len());
+        self.programs.push(Program {
+            is_trigger,
+            changes,
+        });
         self.forget();
     }
 
@@ -185,44 +151,27 @@ impl Firing {
     fn run_by(&self, (operation, table): &Change, replaces: bool) -> impl Iterator<Item = usize> {
         let deletes = (replaces && *operation != Operation::Delete).then_some(Operation::Delete);
         let operations = [Some(*operation), deletes].into_iter().flatten();
-        let programs =
-            operations.filter_map(|operation| self.by_change.get(&(operation, table.clone())));
+        let programs = self.by_table.get(table);
+        let programs = operations.filter_map(move |by| Some(&programs?[by as usize]));
         programs.flatten().copied()
-    }
-
-    fn reaches_trigger(&self, change: &Change, replaces: bool) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut left: Vec<usize> = self.run_by(change, replaces).collect();
-        while let Some(place) = left.pop() {
-            if !seen.insert(place) {
-                continue;
-            }
-            let program = &self.programs[place];
-            if program.is_trigger {
-                return true;
-            }
-            left.extend(
-                program
-                    .changes
-                    .iter()
-                    .flat_map(|change| self.run_by(change, replaces)),
-            );
-        }
-        false
     }
 
     /// What a statement that makes these changes is charged with.
     pub fn cost_of(&mut self, sql: &[u8], changes: &[Change], deepest: usize) -> Cost {
-        let replaces = self.replaces || replaces(sql);
+        let replaces = self.replaces || text::replaces(sql);
         let mut all = Cost::default();
         for change in changes {
-            let question = (replaces, change.clone());
-            let known = self.known.get(&question).copied();
-            let cost = known.unwrap_or_else(|| self.find_out(change, replaces, deepest));
-            self.known.insert(question.clone(), cost);
-            all.bytes_a_step = all.bytes_a_step.max(cost.bytes_a_step);
-            if self.charged.insert(question) {
-                all.steps += cost.steps;
+            if !self.known[usize::from(replaces)].contains_key(change) {
+                let cost = self.find_out(change, replaces, deepest);
+                let charged = None;
+                self.known[usize::from(replaces)].insert(change.clone(), Known { cost, charged });
+            }
+            let Some(known) = self.known[usize::from(replaces)].get_mut(change) else {
+                continue;
+            };
+            all.bytes_a_step = all.bytes_a_step.max(known.cost.bytes_a_step);
+            if known.charged.replace(self.request) != Some(self.request) {
+                all.steps += known.cost.steps;
             }
         }
         all
@@ -239,7 +188,7 @@ impl Firing {
         };
         let bytes_a_step = match count.walk(change) {
             Ok(()) => 0,
-            Err(TooMany) if self.reaches_trigger(change, replaces) => TRIGGER_BYTES,
+            Err(TooMany) if count.reaches_trigger(change) => TRIGGER_BYTES,
             Err(TooMany) => KEY_BYTES,
         };
         Cost {
@@ -292,6 +241,27 @@ impl Count<'_> {
         Ok(())
     }
 
+    /// Whether a trigger may be among them, which is taken to be so where there is too much to look at.
+    fn reaches_trigger(&mut self, change: &Change) -> bool {
+        let firing = self.firing;
+        let mut seen = BTreeSet::new();
+        let mut left = vec![change];
+        let most = self.looks + MOST_LOOKS;
+        while let Some(change) = left.pop() {
+            for place in firing.run_by(change, self.replaces) {
+                let program = &firing.programs[place];
+                self.looks += 1;
+                if program.is_trigger || self.looks > most {
+                    return true;
+                }
+                if seen.insert(place) {
+                    left.extend(&program.changes);
+                }
+            }
+        }
+        false
+    }
+
     fn look(&mut self) -> Result<(), TooMany> {
         self.looks += 1;
         if self.looks > MOST_LOOKS {
@@ -299,98 +269,6 @@ impl Count<'_> {
         }
         Ok(())
     }
-}
-
-fn is_word(token: &Token, word: &[u8]) -> bool {
-    token.kind == Kind::Word && token.text.eq_ignore_ascii_case(word)
-}
-
-/// Whether a text says so, be it of a function.
-fn replaces(sql: &[u8]) -> bool {
-    (Tokens { sql }).any(|token| is_word(&token, b"replace"))
-}
-
-fn operation(token: &Token) -> Option<Operation> {
-    [
-        (&b"insert"[..], Operation::Insert),
-        (b"update", Operation::Update),
-        (b"delete", Operation::Delete),
-    ]
-    .into_iter()
-    .find_map(|(word, operation)| is_word(token, word).then_some(operation))
-}
-
-/// A name, without the schema's in front of it.
-fn name(tokens: &mut Peekable<Tokens<'_>>) -> Option<String> {
-    let mut name = tokens.next()?;
-    while tokens.next_if(|token| token.word() == Word::Dot).is_some() {
-        name = tokens.next()?;
-    }
-    (name.kind != Kind::Sign).then(|| name.name())
-}
-
-/// What a foreign key does: what has to be done to its parent, and what it does to the children then. They stand
-/// behind the parent's name.
-fn actions(tokens: &mut Peekable<Tokens>) -> Vec<(Operation, Operation)> {
-    let mut actions = Vec::new();
-    if tokens.next_if(|token| token.word() == Word::Open).is_some() {
-        tokens.find(|token| token.word() == Word::Close);
-    }
-    loop {
-        if tokens.next_if(|token| is_word(token, b"match")).is_some() {
-            tokens.next();
-            continue;
-        }
-        if tokens.next_if(|token| is_word(token, b"on")).is_none() {
-            return actions;
-        }
-        let changed = tokens.next().and_then(|token| operation(&token));
-        let Some(action) = tokens.next() else {
-            return actions;
-        };
-        let does = if is_word(&action, b"cascade") {
-            changed
-        } else {
-            is_word(&action, b"set").then_some(Operation::Update)
-        };
-        // SET NULL, SET DEFAULT, NO ACTION.
-        if is_word(&action, b"set") || is_word(&action, b"no") {
-            tokens.next();
-        }
-        actions.extend(changed.zip(does));
-    }
-}
-
-/// What the statements of a trigger change.
-fn changes(tokens: &mut Peekable<Tokens>) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mut last = Word::Other;
-    while let Some(token) = tokens.next() {
-        let operation = match token.word() {
-            Word::Into => Operation::Insert,
-            // Of `INSERT … ON CONFLICT DO UPDATE SET`, too: that one's name is SET, which nobody's is.
-            Word::Update => Operation::Update,
-            Word::From if last == Word::Delete => Operation::Delete,
-            word => {
-                last = word;
-                continue;
-            }
-        };
-        last = Word::Other;
-        if operation == Operation::Update && tokens.next_if(|token| is_word(token, b"or")).is_some()
-        {
-            tokens.next();
-        }
-        let upserts = operation == Operation::Update
-            && tokens.next_if(|token| is_word(token, b"set")).is_some();
-        let table = if upserts {
-            changes.last().map(|(_, table): &Change| table.clone())
-        } else {
-            name(tokens)
-        };
-        changes.extend(table.map(|table| (operation, table)));
-    }
-    changes
 }
 
 #[cfg(test)]
@@ -416,64 +294,6 @@ mod tests {
             .bytes_a_step
     }
 
-    #[test]
-    fn what_a_trigger_changes_is_read_from_its_text() {
-        let firing = of(&[
-            "CREATE TEMP TRIGGER IF NOT EXISTS \"delete\" INSTEAD OF /* x */ UPDATE OF a, b ON main.[V w] WHEN new.a IN
-             (SELECT a FROM u) BEGIN INSERT OR REPLACE INTO a VALUES ('UPDATE x'); UPDATE OR IGNORE \"B\" SET a = 1;
-             DELETE FROM temp.c WHERE a IN (SELECT delete_ FROM d);
-             INSERT INTO e VALUES (1) ON CONFLICT DO UPDATE SET a = 2; REPLACE INTO f SELECT * FROM g; END",
-        ]);
-        let (fires, programs) = firing.by_change.first_key_value().unwrap();
-        assert_eq!(*fires, (Operation::Update, "v w".to_owned()));
-        let changes = &firing.programs[programs[0]].changes;
-        let names: Vec<_> = changes
-            .iter()
-            .map(|(o, name)| (*o, name.as_str()))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                (Operation::Insert, "a"),
-                (Operation::Update, "b"),
-                (Operation::Delete, "c"),
-                (Operation::Insert, "e"),
-                (Operation::Update, "e"),
-                (Operation::Insert, "f"),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_a_foreign_key_does_is_read_from_its_table() {
-        let firing = of(&[
-            "CREATE TABLE IF NOT EXISTS main.\"C\" (a REFERENCES P (x, y) MATCH FULL ON DELETE SET NULL ON UPDATE
-             CASCADE DEFERRABLE, b REFERENCES q ON DELETE NO ACTION ON UPDATE RESTRICT, c REFERENCES r,
-             FOREIGN KEY (a, b) REFERENCES s ON DELETE CASCADE)",
-            "ALTER TABLE d ADD COLUMN e REFERENCES p ON UPDATE SET DEFAULT",
-        ]);
-        let all = firing
-            .by_change
-            .iter()
-            .flat_map(|((operation, parent), programs)| {
-                let changes = programs
-                    .iter()
-                    .flat_map(|&place| &firing.programs[place].changes);
-                changes
-                    .map(move |(does, child)| (*operation, parent.as_str(), *does, child.as_str()))
-            });
-        assert_eq!(
-            all.collect::<Vec<_>>(),
-            [
-                (Operation::Update, "p", Operation::Update, "c"),
-                (Operation::Update, "p", Operation::Update, "d"),
-                (Operation::Delete, "p", Operation::Update, "c"),
-                (Operation::Delete, "s", Operation::Delete, "c"),
-            ]
-        );
-    }
-
-    /// What people have in their databases: notes of what has changed, times of changes, trees.
     #[test]
     fn usual_triggers_and_foreign_keys_cost_nothing() {
         let mut texts = vec!["CREATE TABLE log (a)".to_owned()];
@@ -583,7 +403,8 @@ mod tests {
         let mut firing = of(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let change = (Operation::Insert, "t".to_owned());
         let first = firing.cost_of(b"", std::slice::from_ref(&change), DEEPEST);
-        let steps = (MOST_LOOKS + 1) * LOOK_STEPS;
+        // And one more to see that triggers are among them.
+        let steps = (MOST_LOOKS + 2) * LOOK_STEPS;
         let bytes_a_step = TRIGGER_BYTES;
         assert_eq!(
             first,
