@@ -2,9 +2,12 @@
 //! connection of its own.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::uri::Uri;
@@ -12,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -295,6 +298,56 @@ impl Fetcher {
             }
         };
         Ok(self.tls.get_or_init(|| Arc::new(config)).clone())
+    }
+}
+
+/// Bytes of a file that are sent at a time.
+const FILE_CHUNK: usize = 256 * 1024;
+
+/// A part of a file as a request's body, read as it is sent.
+#[derive(Debug)]
+pub struct FileBody {
+    file: File,
+    left: u64,
+}
+
+impl FileBody {
+    /// So many bytes from `start` on. A file that turns out to be shorter breaks off.
+    ///
+    /// # Errors
+    ///
+    /// If the file has no places.
+    pub fn part(mut file: File, start: u64, length: u64) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Self { file, left: length })
+    }
+}
+
+impl hyper::body::Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    /// Nothing else waits for the thread that reads: the shell's, or one for what was written just now.
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut chunk = vec![0; FILE_CHUNK.min(usize::try_from(this.left).unwrap_or(FILE_CHUNK))];
+        let read = this.file.read_exact(&mut chunk);
+        this.left -= chunk.len() as u64;
+        Poll::Ready(Some(read.map(|()| Frame::data(chunk.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::{Format, write_backup};
 use crate::database::DumpError;
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, FileBody};
 use crate::ids::Index;
 use crate::node::Node;
 use crate::notes::note;
@@ -244,6 +244,14 @@ impl Ready {
 
     fn open(&self) -> Result<File, BackupError> {
         File::open(&self.path).map_err(|cause| BackupError::File {
+            path: self.path.clone(),
+            cause,
+        })
+    }
+
+    /// So many bytes of it from `start` on, as a request's body.
+    fn part(&self, start: u64, length: u64) -> Result<FileBody, BackupError> {
+        FileBody::part(self.open()?, start, length).map_err(|cause| BackupError::File {
             path: self.path.clone(),
             cause,
         })

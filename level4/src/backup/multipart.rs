@@ -9,11 +9,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::s3::{Asked, CHUNK, DIGEST, FileBody, S3};
+use super::s3::{Asked, DIGEST, S3};
 use super::{BackupError, Ready, hex};
 use crate::fetch::Answer;
 use crate::notes::{detail, note};
 
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
 /// A store takes no more parts.
 const PARTS_LIMIT: u64 = 10_000;
 /// Of an answer so much is read, bytes.
@@ -147,7 +149,7 @@ impl Part<'_> {
         let asked = Asked {
             query: &[("partNumber", &number), ("uploadId", self.id)],
             digest: Some(self.digest),
-            body: Body::new(FileBody::part(file, self.start, self.length)?),
+            body: Body::new(file.part(self.start, self.length)?),
             ..Asked::new(Method::PUT, prefix)
         };
         let answer = s3.accepted(s3.ask(asked).await?).await?;

@@ -1,15 +1,11 @@
 //! Backups in a store that speaks S3.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io::Write;
 use std::time::SystemTime;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use hyper::body::{Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -24,8 +20,6 @@ const WHOLE_LIMIT: u64 = 5 * 1024 * 1024 * 1024;
 const PART: u64 = 256 * 1024 * 1024;
 /// Of a refusal so much is shown, bytes.
 const SHOWN: usize = 4096;
-/// Bytes sent at a time.
-pub(super) const CHUNK: usize = 256 * 1024;
 /// Under this name the digest of the file stands beside it.
 pub(super) const DIGEST: &str = "x-amz-meta-level4-sha256";
 /// What stands in paths as it is.
@@ -184,7 +178,7 @@ impl S3 {
         let asked = Asked {
             more: &[(DIGEST, &digest)],
             digest: Some(&digest),
-            body: Body::new(FileBody::part(file, 0, file.length)?),
+            body: Body::new(file.part(0, file.length)?),
             ..Asked::new(Method::PUT, prefix)
         };
         self.accepted(self.ask(asked).await?).await.map(|_| ())
@@ -252,53 +246,6 @@ impl<'a> Asked<'a> {
             digest: None,
             body: Body::empty(),
         }
-    }
-}
-
-/// A part of a file as a request's body.
-pub(super) struct FileBody {
-    file: File,
-    left: u64,
-}
-
-impl FileBody {
-    /// So many bytes from `start` on.
-    pub(super) fn part(ready: &Ready, start: u64, length: u64) -> Result<Self, BackupError> {
-        let mut file = ready.open()?;
-        let failed = |cause| BackupError::File {
-            path: ready.path.clone(),
-            cause,
-        };
-        file.seek(SeekFrom::Start(start)).map_err(failed)?;
-        Ok(Self { file, left: length })
-    }
-}
-
-impl hyper::body::Body for FileBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    /// The file was written just now, so that reading it waits for no disk.
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let this = self.get_mut();
-        if this.left == 0 {
-            return Poll::Ready(None);
-        }
-        let mut chunk = vec![0; CHUNK.min(usize::try_from(this.left).unwrap_or(CHUNK))];
-        let read = this.file.read_exact(&mut chunk);
-        this.left -= chunk.len() as u64;
-        Poll::Ready(Some(read.map(|()| Frame::data(chunk.into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
     }
 }
 

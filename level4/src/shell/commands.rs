@@ -1,7 +1,7 @@
 //! The shell's own commands, which begin with a point.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::io::{self, BufRead as _, BufReader, Write};
 
 use axum::body::Body;
 use axum::http::Method;
@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::table::{self, Mode};
 use super::{DEPTH_LIMIT, Next, Shell, ShellError};
+use crate::fetch::FileBody;
 
 /// What `.help` says.
 pub const HELP: &str = "\
@@ -72,9 +73,6 @@ pub const NAMES: &[&str] = &[
     ".tables",
     ".timer",
 ];
-
-/// Larger files are not sent, bytes.
-const FILE_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
 
 type Done = io::Result<Result<Next, ShellError>>;
 
@@ -269,17 +267,15 @@ impl Shell {
     }
 
     async fn send(&self, name: &str, path: &str) -> Result<String, ShellError> {
-        let mut whole = Vec::new();
-        let mut found = File::open(name)
-            .map_err(|cause| file(name, cause))?
-            .take(FILE_LIMIT + 1);
-        found
-            .read_to_end(&mut whole)
-            .map_err(|cause| file(name, cause))?;
-        if whole.len() as u64 > FILE_LIMIT {
-            return Err(ShellError::Usage(format!("{name} has more than 2 GiB")));
+        let failed = |cause| file(name, cause);
+        let found = File::open(name).map_err(failed)?;
+        let about = found.metadata().map_err(failed)?;
+        if !about.is_file() {
+            return Err(ShellError::Usage(format!("{name} is no regular file")));
         }
-        let answer = self.text(Method::POST, path, whole.into()).await?;
+        let length = about.len();
+        let body = FileBody::part(found, 0, length).map_err(failed)?;
+        let answer = self.text(Method::POST, path, Body::new(body)).await?;
         let answer: Json = serde_json::from_slice(&answer).unwrap_or_default();
         match answer["results"][0]["error"]
             .as_str()
