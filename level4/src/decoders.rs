@@ -3,8 +3,8 @@
 
 use crate::codec::Reader;
 use crate::consensus::Members;
-use crate::database::Capturing;
 use crate::database::capture::{Capture, Changes};
+use crate::database::{Capturing, Stage};
 use crate::identity::Identity;
 use crate::ids::NodeId;
 use crate::message::{Batch, PeerMessage};
@@ -28,6 +28,7 @@ pub fn records(bytes: &[u8]) {
     let _ = statement::Statements::decode(bytes);
     let _ = statement::Outcome::decode_all(bytes);
     let _ = Capturing::decode(bytes);
+    let _ = Stage::decode(bytes);
 }
 
 /// A snapshot file, and what is in it; and what stands beside the one of a database on disk.

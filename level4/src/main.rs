@@ -146,8 +146,8 @@ struct Flags {
     trace: Option<PathBuf>,
     /// Keep the database in the node's folder, so that it may be larger than the memory (new: keep backups)
     ///
-    /// A process that starts again executes nothing a second time. A file that is loaded is whole in memory
-    /// meanwhile. A folder can be used in both forms in turn. The database may have 64 GiB.
+    /// A process that starts again executes nothing a second time. A folder can be used in both forms in turn.
+    /// The database may have 64 GiB.
     #[arg(long, overrides_with = "memory")]
     on_disk: bool,
     /// Keep the database in memory (the default): snapshot and log are on disk

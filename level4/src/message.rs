@@ -39,6 +39,9 @@ pub enum Command {
     /// An encoded [`crate::database::Capturing`]: whether changes of rows are kept for others to be told, and
     /// how far they have been; answered like statements.
     Capture(Bytes),
+    /// An encoded [`crate::database::Stage`]: a piece of a long SQLite file, or what to do with those that came;
+    /// answered like statements.
+    Stage(Bytes),
     /// A command with so many times the usual budget.
     Budgeted {
         /// At least 1.
@@ -56,7 +59,8 @@ impl Command {
             | Self::Statements(body)
             | Self::Load(body)
             | Self::Configure(body)
-            | Self::Capture(body) => body,
+            | Self::Capture(body)
+            | Self::Stage(body) => body,
             Self::Budgeted { command, .. } => command.body(),
         }
     }
@@ -93,6 +97,7 @@ impl Command {
             Self::Configure(_) => 3,
             Self::Budgeted { .. } => 4,
             Self::Capture(_) => 5,
+            Self::Stage(_) => 6,
         }
     }
 
@@ -103,6 +108,7 @@ impl Command {
             2 => Self::Load(body),
             3 => Self::Configure(body),
             5 => Self::Capture(body),
+            6 => Self::Stage(body),
             _ => return None,
         })
     }

@@ -23,6 +23,9 @@ pub enum ApiError {
     /// 409: not as the cluster is now.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// 413: the request has a longer body than is taken.
+    #[error("{0}")]
+    TooLong(String),
     /// 422: an `Idempotency-Key` that stands for another request.
     #[error("{0}")]
     Unprocessable(Cow<'static, str>),
@@ -57,6 +60,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

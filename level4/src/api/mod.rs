@@ -106,7 +106,7 @@ pub struct Kept {
 pub fn router(api: Api, body_limit: usize) -> Router {
     Router::new()
         .route("/sql", post(sql::execute))
-        .merge(rqlite::routes(body_limit))
+        .merge(rqlite::routes())
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/remove", post(cluster::remove))
         .route("/cluster/skip", post(operate::skip))

@@ -22,7 +22,7 @@ use super::engine::pages::{Slot, write_at};
 use crate::codec::{Malformed, Reader, Writer};
 use crate::ids::{Index, NodeId, Term};
 
-const MAGIC: &[u8; 8] = b"L4CHNG\x00\x03";
+const MAGIC: &[u8; 8] = b"L4CHNG\x00\x04";
 const BOOT: usize = 36;
 const HEADER: usize = 8 + 4 * 8 + BOOT + 4;
 const RECORD_HEADER: usize = 12;
@@ -89,14 +89,62 @@ pub struct Record {
     pub note: Bytes,
     /// What is not in the file of pages, as in a snapshot.
     pub head: Bytes,
-    /// Nothing is left of the file as it was before.
-    pub is_fresh: bool,
-    /// The file's length after them, bytes.
-    pub length: usize,
-    /// The pages that are elsewhere.
-    pub moves: Vec<Move>,
+    /// The database.
+    pub database: Moved,
+    /// The file that comes in piece by piece.
+    pub staged: Moved,
     /// The requests.
     pub ran: Vec<Ran>,
+}
+
+/// What has become of a file.
+#[derive(Debug)]
+pub struct Moved {
+    /// Nothing is left of it as it was before.
+    is_fresh: bool,
+    /// Its length, bytes.
+    length: usize,
+    /// The pages that are elsewhere.
+    moves: Vec<Move>,
+}
+
+impl Moved {
+    /// As the image takes it over.
+    pub fn changes(&self) -> Changed<'_> {
+        Changed {
+            is_fresh: self.is_fresh,
+            length: self.length,
+            moves: &self.moves,
+        }
+    }
+
+    fn encode(changed: &Changed, writer: &mut Writer) {
+        writer.byte(u8::from(changed.is_fresh));
+        writer.uint(changed.length as u64);
+        writer.uint(changed.moves.len() as u64);
+        for (number, slot) in changed.moves {
+            writer.uint(u64::from(*number));
+            writer.uint(u64::from(slot.number));
+            writer.raw(&slot.sum.to_le_bytes());
+        }
+    }
+
+    fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let mut moved = Self {
+            is_fresh: reader.byte()? != 0,
+            length: usize::try_from(reader.uint()?).map_err(|_| Malformed { at: 0 })?,
+            moves: Vec::new(),
+        };
+        for _ in 0..reader.uint()? {
+            let number = narrow(reader.uint()?)?;
+            let slot = Slot {
+                number: narrow(reader.uint()?)?,
+                sum: u32::from_le_bytes(reader.array()?),
+            };
+            moved.moves.push((number, slot));
+        }
+        Ok(moved)
+    }
 }
 
 /// What a record says beside the pages.
@@ -115,7 +163,7 @@ pub struct About<'a> {
 }
 
 impl About<'_> {
-    fn encode(&self, changed: &Changed) -> Vec<u8> {
+    fn encode(&self, files: [&Changed; 2]) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.raw(&[0; RECORD_HEADER]);
         writer.uint(self.from.get());
@@ -123,13 +171,8 @@ impl About<'_> {
         writer.uint(self.at.1.get());
         writer.bytes(self.note);
         writer.bytes(self.head);
-        writer.byte(u8::from(changed.is_fresh));
-        writer.uint(changed.length as u64);
-        writer.uint(changed.moves.len() as u64);
-        for (number, slot) in changed.moves {
-            writer.uint(u64::from(*number));
-            writer.uint(u64::from(slot.number));
-            writer.raw(&slot.sum.to_le_bytes());
+        for changed in files {
+            Moved::encode(changed, &mut writer);
         }
         writer.uint(self.ran.len() as u64);
         for ran in self.ran {
@@ -159,19 +202,10 @@ pub fn decode(payload: &[u8]) -> Result<Record, Malformed> {
         term: Term::new(reader.uint()?),
         note: reader.shared()?,
         head: reader.shared()?,
-        is_fresh: reader.byte()? != 0,
-        length: usize::try_from(reader.uint()?).map_err(|_| Malformed { at: 0 })?,
-        moves: Vec::new(),
+        database: Moved::decode(&mut reader)?,
+        staged: Moved::decode(&mut reader)?,
         ran: Vec::new(),
     };
-    for _ in 0..reader.uint()? {
-        let number = narrow(reader.uint()?)?;
-        let slot = Slot {
-            number: narrow(reader.uint()?)?,
-            sum: u32::from_le_bytes(reader.array()?),
-        };
-        record.moves.push((number, slot));
-    }
     for _ in 0..reader.uint()? {
         record.ran.push(Ran {
             seed: u64::from_le_bytes(reader.array()?),
@@ -300,9 +334,9 @@ impl Changes {
         })
     }
 
-    /// Appends a record.
-    pub fn append(&mut self, about: &About, changed: &Changed) -> io::Result<()> {
-        let record = about.encode(changed);
+    /// Appends a record; `files`: the database, and the file that comes in.
+    pub fn append(&mut self, about: &About, files: [&Changed; 2]) -> io::Result<()> {
+        let record = about.encode(files);
         write_at(&self.file, &record, self.end)?;
         self.end += record.len() as u64;
         Ok(())

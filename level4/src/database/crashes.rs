@@ -15,6 +15,7 @@ use super::Database;
 use super::capture::{Capturing, Wanted};
 use super::changes::Boot;
 use super::engine::pages::{PAGE, death};
+use super::staging::Stage;
 use crate::consensus::{Apply, Members};
 use crate::ids::{Incarnation, Index, NodeId, Term};
 use crate::machine::{Executor as _, Machine, Moment, Saved as _};
@@ -71,9 +72,38 @@ fn command(kind: u8, size: u32) -> Command {
     }
 }
 
+/// A file that comes in piece by piece: the next one of so many bytes, or its end.
+fn stage(kind: u8, size: u32, file: &[u8], come: &mut usize) -> Command {
+    let stage = match kind {
+        13..16 => {
+            let offset = *come;
+            *come = file.len().min(offset + 3 * size as usize);
+            Stage::Piece {
+                file: 1,
+                offset: offset as u64,
+                bytes: &file[offset..*come],
+            }
+        }
+        16 => {
+            let length = std::mem::take(come);
+            Stage::Adopt {
+                file: 1,
+                length: length as u64,
+                sum: crc32c::crc32c(&file[..length]),
+            }
+        }
+        _ => {
+            *come = 0;
+            Stage::Discard { file: 1 }
+        }
+    };
+    Command::Stage(stage.encode().into())
+}
+
 /// A log: the configuration, then batches.
 fn log(commands: &[(u8, u32)]) -> Vec<Entry> {
     let mut entries = Vec::new();
+    let (file, mut come) = (loadable(), 0);
     for (number, &(kind, size)) in commands.iter().enumerate() {
         let index = number as u64 + 1;
         let mut entry = Entry {
@@ -95,10 +125,11 @@ fn log(commands: &[(u8, u32)]) -> Vec<Entry> {
                 key: (kind == 3).then(|| format!("key {}", index / 2)),
                 command,
             };
-            let requests = vec![
-                request(0, command(kind, size)),
-                request(1, command(0, size / 7)),
-            ];
+            let first = match kind {
+                13.. => stage(kind, size, &file, &mut come),
+                _ => command(kind, size),
+            };
+            let requests = vec![request(0, first), request(1, command(0, size / 7))];
             let time_ms = 1_700_000_000_000 + index;
             entry.data = Batch { time_ms, requests }.encode().into();
         }
@@ -224,7 +255,7 @@ fn states(entries: &[Entry]) -> BTreeMap<Index, Bytes> {
 }
 
 fn commands() -> impl Strategy<Value = Vec<(u8, u32)>> {
-    let kind = prop_oneof![4 => 0..10u8, 1 => 10..13u8];
+    let kind = prop_oneof![4 => 0..10u8, 1 => 10..13u8, 3 => 13..18u8];
     prop::collection::vec((kind, 1..20_000u32), 4..28)
 }
 
@@ -259,7 +290,9 @@ proptest! {
         draft.state().keep();
         drop(draft);
         let (free, all) = machine.look().shelf().unwrap().usage();
-        prop_assert_eq!(all - free, machine.executor().view().size().div_ceil(PAGE));
+        let database = machine.executor();
+        let bytes = [database.view().size(), database.staging.image.len()];
+        prop_assert_eq!(all - free, bytes.map(|bytes| bytes.div_ceil(PAGE)).iter().sum::<usize>());
     }
 
     #[test]

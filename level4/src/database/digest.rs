@@ -9,7 +9,8 @@ use super::engine::image::Image;
 use super::engine::vfs::File;
 use super::guard::Access;
 use super::session::Session;
-use super::{Budget, Content, Database, DatabaseError, parts};
+use super::state::Parts;
+use super::{Budget, Content, Database, DatabaseError};
 use crate::codec::Writer;
 
 /// Digests values in order: CRC32C of each, mixed into 64 bits.
@@ -58,8 +59,9 @@ impl Database {
     ///
     /// If it is not a usable database.
     pub fn digest(state: &[u8]) -> Result<u64, DatabaseError> {
-        let (budget, .., file) = parts(state)?;
-        digest(budget, Image::new(file))
+        let parts = Parts::read(state)?;
+        let (image, _) = parts.split(Image::new(parts.file));
+        digest(parts.budget, image)
     }
 }
 
@@ -70,8 +72,8 @@ impl Content {
     ///
     /// If it is not a usable database.
     pub fn digest(&self) -> Result<u64, DatabaseError> {
-        let (budget, ..) = parts(&self.head)?;
-        digest(budget, self.image.clone())
+        let (head, image) = self.database();
+        digest(Parts::read(head)?.budget, image.clone())
     }
 }
 

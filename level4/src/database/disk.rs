@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::changes::{self, About, Boot, Changes, Doubt, Owner, Ran, Record};
-use super::engine::image::{Changes as Changed, Image};
+use super::engine::image::Image;
 use super::engine::pages::{PAGE, Slot, Store};
 use super::landing::Landed;
 use super::readers::View;
+use super::staging::Staging;
+use super::state::Parts;
 use super::{Content, Database, DatabaseError};
 use crate::ids::{Index, NodeId, Term};
 use crate::machine::{Executor as _, Recorded};
@@ -29,9 +31,9 @@ const MAP: &[u8; 8] = b"L4MAP\x00\x00\x02";
 const MAP_HEADER: usize = 32;
 const ENTRY: usize = 8;
 
-/// Length of a copy's map, bytes.
-pub fn map_size(image: &Image) -> usize {
-    MAP_HEADER + image.len().div_ceil(PAGE) * ENTRY
+/// Length of the map of a copy of so many bytes, bytes.
+pub fn map_size(length: usize) -> usize {
+    MAP_HEADER + length.div_ceil(PAGE) * ENTRY
 }
 
 /// Where the pages of a database are, as a snapshot says it.
@@ -143,7 +145,7 @@ impl Shelf {
     /// If it is not the one that is kept.
     pub fn whole(shelf: Option<&Self>, state: &[u8]) -> io::Result<Option<(Vec<u8>, View)>> {
         let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (budget, .., file) = super::parts(state).map_err(malformed)?;
+        let Parts { budget, file, .. } = Parts::read(state).map_err(malformed)?;
         let Some(map) = Map::read(file) else {
             return Ok(None);
         };
@@ -203,8 +205,8 @@ impl Shelf {
 
     /// A snapshot with this `state`, which came from another node, is durable.
     pub fn keep_landed(&self, state: &[u8]) {
-        let map = super::parts(state).ok();
-        let Some(map) = map.and_then(|(.., file)| Map::read(file)) else {
+        let parts = Parts::read(state).ok();
+        let Some(map) = parts.and_then(|parts| Map::read(parts.file)) else {
             return;
         };
         if let Some(copy) = self.landed(map.generation, Landed::take_copy) {
@@ -234,10 +236,10 @@ impl Shelf {
     }
 }
 
-/// Which slots an image uses, of those before `end`.
-fn marks(image: &Image, end: u32) -> Vec<bool> {
+/// Which slots these images use, of those before `end`.
+fn marks(images: [&Image; 2], end: u32) -> Vec<bool> {
     let mut marks = vec![false; end as usize];
-    for slot in image.slots() {
+    for slot in images.into_iter().flat_map(Image::slots) {
         if let Some(mark) = marks.get_mut(slot.number as usize) {
             *mark = true;
         }
@@ -318,6 +320,7 @@ pub struct Disk {
 struct Recall {
     ran: VecDeque<Ran>,
     image: Image,
+    staged: Image,
     head: Option<Bytes>,
     changes: Changes,
     at: Index,
@@ -356,12 +359,14 @@ impl Disk {
     }
 
     /// Takes a map's pages: those of the snapshot in the folder, before the node begins, or those
-    /// that came from another node. `before` is what the writer had.
-    pub fn open(&mut self, map: &Map, before: &Image) -> Result<Image, DatabaseError> {
+    /// that came from another node. `before` is what the writer had: the database, and a file that came in.
+    pub fn open(&mut self, map: &Map, before: [&Image; 2]) -> Result<Image, DatabaseError> {
         if self.has_begun {
             let image = self.shelf.landed(map.generation, Landed::take);
             let mut image = image.ok_or(DatabaseError::Forgotten)?;
-            image.succeed(before);
+            for before in before {
+                image.succeed(before);
+            }
             self.base = Some(map.generation);
             self.ran.clear();
             self.noted = map.index;
@@ -401,10 +406,10 @@ impl Disk {
     }
 
     /// Begins without what an earlier process may have left.
-    fn start_anew(&mut self, used: &Image) -> io::Result<()> {
+    fn start_anew(&mut self, used: [&Image; 2]) -> io::Result<()> {
         changes::remove(&self.shelf.folder, None)?;
         let kept = self.shelf.kept();
-        let slots = kept.iter().chain([used]).flat_map(Image::slots);
+        let slots = kept.iter().chain(used).flat_map(Image::slots);
         self.shelf.store.reclaim(slots.map(|slot| slot.number))?;
         let generation = match self.base {
             Some(generation) => generation,
@@ -452,6 +457,7 @@ impl Database {
             shelf,
         };
         let mut database = Self::open(disk.empty(None))?;
+        database.staging = Staging::new(disk.empty(None));
         database.disk = Some(disk);
         Ok(database)
     }
@@ -562,11 +568,13 @@ impl Database {
             head: &head,
             ran: &disk.ran,
         };
-        let changes = &mut disk.changes;
+        let (changes, staged) = (&mut disk.changes, &mut self.staging.image);
         self.file.with(|image| {
-            image.settle(|changed| match changes {
-                Some(changes) => changes.append(&about, &changed),
-                None => Ok(()),
+            image.settle(|database| {
+                staged.settle(|staged| match changes {
+                    Some(changes) => changes.append(&about, [&database, &staged]),
+                    None => Ok(()),
+                })
             })
         })?;
         disk.noted = at.0;
@@ -593,14 +601,15 @@ impl Database {
                         "{doubt}: the database is rebuilt from snapshot and log"
                     ));
                 }
-                let (disk, file) = (disk, &self.file);
-                file.with(|image| disk.start_anew(image))?;
+                let (file, staged) = (&self.file, &self.staging.image);
+                file.with(|image| disk.start_anew([image, staged]))?;
                 return Ok(Vec::new());
             }
         };
         let mut recall = Recall {
             ran: VecDeque::new(),
             image: self.file.image(),
+            staged: self.staging.image.clone(),
             head: None,
             changes,
             at: applied,
@@ -610,11 +619,8 @@ impl Database {
             let Record {
                 from, index, term, ..
             } = record;
-            recall.image.redo(&Changed {
-                is_fresh: record.is_fresh,
-                length: record.length,
-                moves: &record.moves,
-            });
+            recall.image.redo(&record.database.changes());
+            recall.staged.redo(&record.staged.changes());
             recall.ran.extend(record.ran);
             recall.head = Some(record.head);
             recall.at = index;
@@ -641,10 +647,13 @@ impl Database {
         if let Some(disk) = &mut self.disk {
             let store = &disk.shelf.store;
             let end = store.end();
-            if recall.image.slots().any(|slot| slot.number >= end) {
+            let now = [&recall.image, &recall.staged];
+            let slots = now.into_iter().flat_map(Image::slots);
+            if slots.into_iter().any(|slot| slot.number >= end) {
                 return Err(DatabaseError::Forgotten);
             }
-            let [then, now] = [&before, &recall.image].map(|image| marks(image, end));
+            let then = marks([&before, &self.staging.image], end);
+            let now = marks(now, end);
             let all = || 0..end;
             let is = |marks: &[bool], number: u32| marks[number as usize];
             store.reclaim(all().filter(|&n| is(&then, n) || is(&now, n)))?;
@@ -655,9 +664,9 @@ impl Database {
             disk.noted = at;
         }
         if let Some(head) = recall.head {
-            let image = recall.image;
-            let adopted = self.disk.as_ref().map(|disk| disk.adopt(image, None));
-            if let Some(image) = adopted {
+            if let Some(disk) = &self.disk {
+                let image = disk.adopt(recall.image, None);
+                self.staging.image = disk.adopt(recall.staged, None);
                 self.replace(image)?;
             }
             self.set_head(&head)?;

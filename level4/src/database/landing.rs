@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disk::{Shelf, append_map};
 use super::engine::image::Image;
 use super::engine::pages::PAGE;
-use super::{FIRST_BYTES, file_begins, parts};
+use super::state::{FIRST_BYTES, Parts, file_begins};
 use crate::codec::Malformed;
 use crate::ids::Index;
 
@@ -127,7 +127,7 @@ impl Landing {
 
     /// All that stands before the file is here.
     fn open(&mut self) -> io::Result<()> {
-        let (.., file) = parts(&self.head).map_err(malformed)?;
+        let Parts { file, .. } = Parts::read(&self.head).map_err(malformed)?;
         let at = self.head.len() - file.len();
         let image = Image::default().write_to(self.shelf.store(), None);
         self.image = Some(Owned(image));

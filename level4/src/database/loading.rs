@@ -9,6 +9,7 @@ use super::engine::meter;
 use super::engine::vfs::File;
 use super::guard::Access;
 use super::session::Session;
+use super::staging::Staging;
 use super::{
     Budget, DONE, Database, DatabaseError, FILE_FORMAT_VERSIONS, ROLLBACK_JOURNAL, Scope, WAL,
 };
@@ -20,7 +21,12 @@ const PIECE: usize = 1 << 20;
 /// For so many bytes of a file its check may use the usual budget once more.
 const BYTES_A_BUDGET: u64 = 1 << 20;
 /// The longest file, bytes: as long as a database may be.
-const LIMIT: u64 = 64 << 30;
+pub const LIMIT: u64 = 64 << 30;
+
+/// What the check of a file of this length may use.
+pub fn budget_for(budget: Budget, length: u64) -> Budget {
+    budget.times(1 + length / BYTES_A_BUDGET)
+}
 
 impl Database {
     /// Replaces the database by a file that a client gave, if it stands SQLite's check. The check runs
@@ -32,24 +38,38 @@ impl Database {
         file: &[u8],
     ) -> Result<Bytes, DatabaseError> {
         let mut image = Image::new(file);
-        leave_wal_mode(&mut image)?;
-        let outcome = check(&image, moment, budget).and_then(|()| {
-            if let Some(disk) = &self.disk {
-                image = self.file.with(|before| disk.adopt(image, Some(before)));
+        let checked = check(&mut image, moment, budget);
+        let outcome = checked.and_then(|()| self.put(image));
+        judged(outcome)
+    }
+
+    /// Replaces the database by the file that has come in piece by piece, likewise; no more is to come of it.
+    pub(super) fn adopt(&mut self, moment: Moment, budget: Budget) -> Result<Bytes, DatabaseError> {
+        let length = self.staging.image.len() as u64;
+        let outcome = match check(&mut self.staging.image, moment, budget_for(budget, length)) {
+            Ok(()) => {
+                let image = self.staging.take();
+                if let Some(disk) = &self.disk {
+                    self.staging = Staging::new(disk.empty(None));
+                }
+                self.put(image)
             }
-            self.replace(image)?;
-            self.writer.is_foreign = true;
-            Ok(())
-        });
-        if let Some(fault) = meter::end() {
-            return Err(DatabaseError::Environment(fault));
-        }
-        let outcome = match outcome {
-            Ok(()) => DONE,
-            Err(error @ DatabaseError::Environment(_)) => return Err(error),
-            Err(error) => Outcome::Error(error.to_string()),
+            Err(error) => {
+                self.staging.discard()?;
+                Err(error)
+            }
         };
-        Ok(Outcome::encode_all(&[outcome]).into())
+        judged(outcome)
+    }
+
+    /// A file is the database from here on.
+    fn put(&mut self, mut image: Image) -> Result<(), DatabaseError> {
+        if let Some(disk) = &self.disk {
+            image = self.file.with(|before| disk.adopt(image, Some(before)));
+        }
+        self.replace(image)?;
+        self.writer.is_foreign = true;
+        Ok(())
     }
 
     /// Replaces the database by a file that the operator gives, of any size, if it stands SQLite's check. Of one
@@ -82,9 +102,7 @@ impl Database {
         if length > LIMIT {
             return Err(DatabaseError::TooLarge);
         }
-        leave_wal_mode(&mut image)?;
-        let budget = self.budget.times(1 + length / BYTES_A_BUDGET);
-        check(&image, moment, budget)?;
+        check(&mut image, moment, budget_for(self.budget, length))?;
         self.replace(image)?;
         self.writer.is_foreign = true;
         match meter::end() {
@@ -105,8 +123,26 @@ fn leave_wal_mode(image: &mut Image) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Whether a file is a whole database.
-fn check(image: &Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
+/// The answer to whoever has given a file, the same on all nodes.
+fn judged(outcome: Result<(), DatabaseError>) -> Result<Bytes, DatabaseError> {
+    if let Some(fault) = meter::end() {
+        return Err(DatabaseError::Environment(fault));
+    }
+    let outcome = match outcome {
+        Ok(()) => DONE,
+        // Other nodes need not have met with it.
+        Err(
+            error
+            @ (DatabaseError::Environment(_) | DatabaseError::Io(_) | DatabaseError::Pages(_)),
+        ) => return Err(error),
+        Err(error) => Outcome::Error(error.to_string()),
+    };
+    Ok(Outcome::encode_all(&[outcome]).into())
+}
+
+/// Whether a file is a whole database. It is not in WAL mode afterwards.
+fn check(image: &mut Image, moment: Moment, budget: Budget) -> Result<(), DatabaseError> {
+    leave_wal_mode(image)?;
     let file = File::new(image.clone());
     let mut session = Session::open(&file, Access::Read)?;
     session.is_foreign = true;

@@ -21,6 +21,8 @@ mod nesting;
 mod readers;
 mod session;
 mod shell;
+mod staging;
+mod state;
 mod statements;
 mod tokens;
 
@@ -30,20 +32,22 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use crate::codec::{Malformed, Reader, Writer};
+use crate::codec::{Malformed, Reader};
 use crate::ids::{Index, Term};
-use crate::machine::{Executor, Moment, Recorded, Saved};
+use crate::machine::{Executor, Moment, Recorded};
 use crate::message::Command;
 use crate::statement::{Outcome, Statements};
 use capture::{Capture, Changes, Feed};
 use changes::Ran;
-use disk::{Disk, Map, Reference};
+use disk::{Disk, Map};
 use engine::image::Image;
 use engine::meter;
 use engine::vfs::File;
 use guard::Access;
 use nesting::TooLong;
 use session::Session;
+use staging::Staging;
+use state::Parts;
 
 pub use capture::Capturing;
 pub use complete::Completeness;
@@ -53,7 +57,10 @@ pub use engine::meter::{Budget, Exceeded, Scope};
 #[cfg(test)]
 pub(crate) use engine::pages::death;
 pub use landing::Landing;
+pub use loading::LIMIT as FILE_LIMIT;
 pub use readers::{Cancel, Read, ReadAnswer, Readers, View};
+pub use staging::{PIECE, Stage};
+pub use state::Content;
 
 /// The database that requests from the log change.
 #[derive(Debug)]
@@ -66,6 +73,8 @@ pub struct Database {
     budget: Budget,
     /// What has been changed, until somebody was told.
     capture: Capture,
+    /// A file that comes in piece by piece.
+    staging: Staging,
     /// What the form in a file has besides.
     disk: Option<Disk>,
     /// A database in memory may begin from a snapshot whose pages are there.
@@ -74,7 +83,7 @@ pub struct Database {
 
 /// Raised whenever the same entry is executed in another way than before: the replicas of programs with
 /// different ones are not compared.
-const DIALECT: u32 = 5;
+const DIALECT: u32 = 6;
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -163,6 +172,7 @@ impl Database {
             generation: GENERATIONS.fetch_add(1, Relaxed),
             budget: Budget::default(),
             capture: Capture::default(),
+            staging: Staging::default(),
             disk: None,
             folder: None,
         })
@@ -186,36 +196,6 @@ impl Database {
         if selection.is_some() || self.writer.is_recording() {
             self.writer.record(&self.file, selection)?;
         }
-        Ok(())
-    }
-
-    /// What is not in the file, but for changes that wait.
-    fn head(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        self.budget.encode(&mut writer);
-        if self.writer.is_foreign {
-            writer.byte(FOREIGN);
-        }
-        writer.finish()
-    }
-
-    /// What is not in the file, as in a snapshot.
-    fn whole_head(&self) -> Vec<u8> {
-        let mut head = self.head();
-        if let Some(capture) = self.capture.encode() {
-            let mut writer = Writer::new();
-            writer.byte(CAPTURE);
-            writer.bytes(&capture);
-            head.extend(writer.finish());
-        }
-        head
-    }
-
-    /// Takes over what [`Database::head`] gave.
-    fn set_head(&mut self, head: &[u8]) -> Result<(), DatabaseError> {
-        let (budget, is_foreign, ..) = parts(head)?;
-        self.budget = budget;
-        self.writer.is_foreign = is_foreign;
         Ok(())
     }
 
@@ -256,6 +236,7 @@ impl Database {
             Command::Load(file) => self.load(moment, budget, file),
             Command::Configure(encoded) => Ok(self.configure(encoded)),
             Command::Capture(encoded) => self.keep_changes(encoded),
+            Command::Stage(encoded) => self.stage(moment, budget, encoded),
             Command::Budgeted { factor, command } => {
                 self.run(moment, budget.times(*factor), command)
             }
@@ -298,105 +279,6 @@ impl Database {
 /// Bytes of a snapshot that are written to the file at a time.
 const RESTORED: usize = 1 << 20;
 
-/// Stands between the budget and the file in a snapshot, where a client has loaded the database. No SQLite
-/// file begins so.
-const FOREIGN: u8 = 1;
-/// After that, before changes that wait, if any are kept.
-const CAPTURE: u8 = 2;
-
-/// The budget, whether a client has loaded the database, the changes that wait, and the file, from a snapshot.
-type Parts<'a> = (Budget, bool, Option<&'a [u8]>, &'a [u8]);
-
-/// Takes a snapshot apart.
-fn parts(state: &[u8]) -> Result<Parts<'_>, Malformed> {
-    let mut reader = Reader::new(state);
-    let budget = Budget::decode(&mut reader)?;
-    let mut rest = reader.rest();
-    let foreign = rest.strip_prefix(&[FOREIGN]);
-    let is_foreign = foreign.is_some();
-    rest = foreign.unwrap_or(rest);
-    let mut capture = None;
-    if let Some(after) = rest.strip_prefix(&[CAPTURE]) {
-        let mut reader = Reader::new(after);
-        capture = Some(reader.bytes()?);
-        rest = reader.rest();
-    }
-    Ok((budget, is_foreign, capture, rest))
-}
-
-/// So many bytes of a snapshot, if it has them, say where the file begins in it.
-const FIRST_BYTES: usize = 64;
-
-/// Where the file begins in a snapshot of which these are the first bytes.
-fn file_begins(first: &[u8]) -> Result<u64, Malformed> {
-    let mut reader = Reader::new(first);
-    Budget::decode(&mut reader)?;
-    let mut rest = reader.rest();
-    rest = rest.strip_prefix(&[FOREIGN]).unwrap_or(rest);
-    let mut waiting = 0;
-    if let Some(after) = rest.strip_prefix(&[CAPTURE]) {
-        let mut reader = Reader::new(after);
-        waiting = reader.uint()?;
-        rest = reader.rest();
-    }
-    Ok(waiting.saturating_add((first.len() - rest.len()) as u64))
-}
-
-/// The database as of one moment, for snapshots.
-#[derive(Debug)]
-pub struct Content {
-    /// What is not in the file.
-    head: Vec<u8>,
-    image: Image,
-    /// It can be kept as a map.
-    reference: Option<Reference>,
-}
-
-impl Content {
-    /// What is not in the file, and the file.
-    pub fn parts(&self) -> (&[u8], View) {
-        let view = View::new(self.image.clone(), 0, Budget::default());
-        (&self.head, view)
-    }
-}
-
-impl Saved for Content {
-    fn size(&self) -> usize {
-        self.head.len() + self.image.len()
-    }
-
-    fn append_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        bytes.extend_from_slice(&self.head);
-        self.image.append_to(bytes)
-    }
-
-    fn reference_size(&self) -> usize {
-        let map = |_: &Reference| self.head.len() + disk::map_size(&self.image);
-        self.reference.as_ref().map_or_else(|| self.size(), map)
-    }
-
-    fn append_reference_to(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        match &self.reference {
-            Some(reference) => {
-                bytes.extend_from_slice(&self.head);
-                reference.append_to(&self.image, bytes);
-                Ok(())
-            }
-            None => self.append_to(bytes),
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.reference.as_ref().map_or(Ok(()), Reference::sync)
-    }
-
-    fn keep(&self) {
-        if let Some(reference) = &self.reference {
-            reference.keep(&self.image);
-        }
-    }
-}
-
 const DONE: Outcome = Outcome::Done {
     last_insert_id: None,
     rows_affected: None,
@@ -418,7 +300,7 @@ impl Executor for Database {
 
     fn is_comparable(&self, command: &Command) -> bool {
         // EXPLAIN shows addresses.
-        !tokens::says_explain(command.body())
+        matches!(command, Command::Stage(_)) || !tokens::says_explain(command.body())
     }
 
     fn changes(&self) -> u64 {
@@ -441,6 +323,7 @@ impl Executor for Database {
             }
             return Ok(ran.body);
         }
+        self.staging.expire(moment.time_ms)?;
         let ran = self.run(moment, self.budget, command);
         let taken_down = self.writer.taken_down.take();
         match (&ran, &mut self.disk) {
@@ -464,26 +347,25 @@ impl Executor for Database {
     }
 
     fn save(&mut self) -> Content {
-        Content {
-            head: self.whole_head(),
-            image: self.file.image(),
-            reference: None,
-        }
+        self.content()
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), DatabaseError> {
-        let (.., capture, file) = parts(state)?;
+        let parts = Parts::read(state)?;
+        let file = parts.file;
         let map = Map::read(file);
         if Map::is_foreign(file) {
             return Err(DatabaseError::Pages("is another version's".to_owned()));
         }
+        let before = std::mem::take(&mut self.staging.image);
         let image = match (&mut self.disk, map) {
             (None, None) => Image::new(file),
             (None, Some(map)) => self.load_map(&map)?,
-            (Some(disk), Some(map)) => self.file.with(|before| disk.open(&map, before))?,
+            (Some(disk), Some(map)) => self.file.with(|image| disk.open(&map, [image, &before]))?,
             (Some(disk), None) => {
                 disk.replaced()?;
                 let mut image = self.file.with(|before| disk.empty(Some(before)));
+                image.succeed(&before);
                 // Piece by piece, as what is in memory is written before the next one comes.
                 for (number, piece) in file.chunks(RESTORED).enumerate() {
                     image.write(number * RESTORED, piece)?;
@@ -491,7 +373,12 @@ impl Executor for Database {
                 image
             }
         };
-        self.capture.decode(capture)?;
+        let (image, staged) = parts.split(image);
+        self.staging.image = match &self.disk {
+            Some(disk) if parts.staged.is_none() => disk.empty(None),
+            _ => staged,
+        };
+        self.capture.decode(parts.capture)?;
         self.replace(image)?;
         self.set_head(state)
     }

@@ -10,6 +10,7 @@ mod clients;
 mod common;
 mod doors;
 mod fields;
+mod files;
 mod page;
 mod program;
 mod shell;

@@ -2,61 +2,27 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::params::{Parameters, flag, key};
 use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
 use super::backup::{Format, TIME_LIMIT, body, made, permit};
 use super::params::{Level, Options};
 use super::results::Endpoint;
+use super::upload::{Taken, Upload};
 use crate::database::is_in_wal_mode;
 use crate::message::Command;
 use crate::statement::{Outcome, Statement, Statements};
-
-/// How a SQLite file begins (file format, section 1.3.1).
-const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// What a file has to hear that may not be whole.
 const WAL_MODE: &str = "the file is in WAL mode: its last changes may be in a file -wal beside it. Load it \
     after PRAGMA journal_mode = DELETE, or with ?wal if the database was closed well";
 
-/// The longest file that is loaded, bytes: it is whole in memory meanwhile.
-pub const LOAD_LIMIT: usize = 1024 * 1024 * 1024;
 /// For so many bytes of SQL a load may use the usual budget once more.
 const BYTES_A_BUDGET: usize = 2 * 1024 * 1024;
-
-/// A body that may be long. One that is longer than others may be has to be the only one.
-pub struct Upload {
-    body: Bytes,
-    _turn: Option<OwnedSemaphorePermit>,
-}
-
-impl FromRequest<Api> for Upload {
-    type Rejection = Response;
-
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let is_long = length.is_none_or(|length: usize| length > api.kept.body_limit);
-        let busy = |_| ApiError::unavailable(BUSY_WITH_A_LOAD).into_response();
-        let turn = is_long.then(|| api.loads.clone().try_acquire_owned());
-        let turn = turn.transpose().map_err(busy)?;
-        let body = Bytes::from_request(request, api).await;
-        Ok(Self {
-            body: body.map_err(IntoResponse::into_response)?,
-            _turn: turn,
-        })
-    }
-}
-
-/// What a second large file has to hear.
-const BUSY_WITH_A_LOAD: &str =
-    "this node is at another large file, and has room for one: try again when that is done";
 
 /// A SQLite file or SQL, consistent at one point of the log.
 pub async fn backup(
@@ -116,23 +82,16 @@ pub async fn load(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, ApiError> {
-    let mut options = Options::of(&parameters)?;
+    let upload = check_wal(upload, &parameters).await?;
+    let may = || Ok((Options::of(&parameters)?, key(&headers, "db")?));
+    let (mut options, key) = match may() {
+        Ok(may) => may,
+        Err(error) => return Err(upload.refuse(error).await),
+    };
     api.counters.loads.fetch_add(1, Relaxed);
-    let Upload { body, _turn } = upload;
-    let command = if body.starts_with(MAGIC) {
-        refuse_wal(&body, &parameters)?;
-        Command::Load(body)
-    } else if let Ok(text) = std::str::from_utf8(&body) {
-        let script = Statements {
-            rows: false,
-            foreign_keys: api.kept.foreign_keys,
-            ..Statements::query(vec![Statement::plain(text)])
-        };
-        Command::Statements(script.encode().into())
-    } else {
-        return Err(ApiError::bad(
-            "the body is neither a SQLite file nor SQL text",
-        ));
+    let (command, _staged) = match upload.take(&api, key.as_deref(), options.timeout).await? {
+        Taken::File(command, staged) => (command, staged),
+        Taken::Other(body) => (script(&api, &body)?, None),
     };
     // A large one may take its time, and work.
     let limit = options.timeout;
@@ -142,9 +101,35 @@ pub async fn load(
     super::run(&api, &options, &headers, command, limit, Endpoint::Execute).await
 }
 
-fn refuse_wal(file: &[u8], parameters: &Parameters) -> Result<(), ApiError> {
-    if is_in_wal_mode(file) && !flag(parameters, "wal") {
-        return Err(ApiError::bad(WAL_MODE));
+/// The command that runs SQL text.
+fn script(api: &Api, body: &[u8]) -> Result<Command, ApiError> {
+    let text = std::str::from_utf8(body);
+    let text = text.map_err(|_| ApiError::bad("the body is neither a SQLite file nor SQL text"))?;
+    let script = Statements {
+        rows: false,
+        foreign_keys: api.kept.foreign_keys,
+        ..Statements::query(vec![Statement::plain(text)])
+    };
+    Ok(Command::Statements(script.encode().into()))
+}
+
+/// Refuses a file that may not be whole.
+async fn check_wal(upload: Upload, parameters: &Parameters) -> Result<Upload, ApiError> {
+    let needs_wal = upload.is_file() && is_in_wal_mode(upload.first());
+    if needs_wal && !flag(parameters, "wal") {
+        return Err(upload.refuse(ApiError::bad(WAL_MODE)).await);
+    }
+    Ok(upload)
+}
+
+/// Whether this node may be given another database by itself.
+async fn check_alone(api: &Api) -> Result<(), ApiError> {
+    let status = api.status().await?;
+    if status.role != "leader" {
+        return Err(ApiError::unavailable("not leader"));
+    }
+    if status.members.len() > 1 {
+        return Err(ApiError::unavailable("not single-node"));
     }
     Ok(())
 }
@@ -156,22 +141,25 @@ pub async fn boot(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<StatusCode, ApiError> {
-    let options = Options::of(&parameters)?;
-    let Upload { body, _turn } = upload;
-    if !body.starts_with(MAGIC) {
-        return Err(ApiError::bad("invalid SQLite data"));
-    }
-    refuse_wal(&body, &parameters)?;
-    let status = api.status().await?;
-    if status.role != "leader" {
-        return Err(ApiError::unavailable("not leader"));
-    }
-    if status.members.len() > 1 {
-        return Err(ApiError::unavailable("not single-node"));
-    }
+    let upload = check_wal(upload, &parameters).await?;
+    let is_file = upload.is_file();
+    let may = async {
+        if !is_file {
+            return Err(ApiError::bad("invalid SQLite data"));
+        }
+        check_alone(&api).await?;
+        Ok((Options::of(&parameters)?, key(&headers, "db")?))
+    };
+    let (options, key) = match may.await {
+        Ok(may) => may,
+        Err(error) => return Err(upload.refuse(error).await),
+    };
     api.counters.loads.fetch_add(1, Relaxed);
-    let key = key(&headers, "db")?;
-    let command = Command::Load(body).with_budget(options.budget);
+    let taken = upload.take(&api, key.as_deref(), options.timeout).await?;
+    let Taken::File(command, _staged) = taken else {
+        return Err(ApiError::bad("invalid SQLite data"));
+    };
+    let command = command.with_budget(options.budget);
     let done = api.execute(key, command, options.timeout).await?;
     match Outcome::decode_all(&done.body).as_deref() {
         Ok([Outcome::Error(reason), ..]) => {

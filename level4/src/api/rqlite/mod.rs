@@ -13,6 +13,7 @@ mod results;
 mod saving;
 mod statements;
 mod status;
+mod upload;
 
 pub use backup::{BACKUPS_AT_A_TIME, Downloads, Format, write_backup};
 pub use counters::Counters;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -42,11 +43,8 @@ use crate::statement::{Outcome, Statement, Statements};
 use params::{Level, Options};
 use results::{Endpoint, Reply};
 
-/// Its routes.
-///
-/// Bodies of files may be longer than `body_limit`.
-pub fn routes(body_limit: usize) -> Router<Api> {
-    let whole = DefaultBodyLimit::max(files::LOAD_LIMIT.max(body_limit));
+/// Its routes. Bodies of files may be longer than others.
+pub fn routes() -> Router<Api> {
     let mut routes = Router::new();
     for (path, at) in [
         ("/db/execute", post(execute)),
@@ -54,7 +52,7 @@ pub fn routes(body_limit: usize) -> Router<Api> {
         ("/db/request", post(request)),
         ("/db/sql", get(analyse_text).post(analyse)),
         ("/db/backup", get(files::backup)),
-        ("/db/load", post(files::load).layer(whole)),
+        ("/db/load", post(files::load)),
         ("/status", get(status::status)),
         ("/nodes", get(nodes::nodes)),
     ] {
@@ -63,7 +61,7 @@ pub fn routes(body_limit: usize) -> Router<Api> {
             .route(&format!("{path}/"), at);
     }
     routes
-        .route("/boot", post(files::boot).layer(whole))
+        .route("/boot", post(files::boot))
         .route("/leader", get(leader::show).post(leader::step_down))
         .route("/snapshot", post(leader::snapshot))
         .route("/reap", post(leader::reap))
@@ -190,7 +188,7 @@ async fn run(
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
     let key = key(headers, "db")?;
-    let is_file = matches!(command, Command::Load(_));
+    let is_file = matches!(command, Command::Load(_) | Command::Stage(_));
     let command = command.with_budget(options.budget);
     let done = api.execute(key, command, limit);
     let done = api.led(done).await?;

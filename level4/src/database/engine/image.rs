@@ -72,6 +72,25 @@ struct Pending {
     is_fresh: bool,
 }
 
+impl Pending {
+    /// Takes off what is about pages from `count` on.
+    fn split_off(&mut self, count: u32) -> Self {
+        let mut rest = Self {
+            is_fresh: self.is_fresh,
+            ..Self::default()
+        };
+        let behind = |number: u32| number.checked_sub(count);
+        rest.dirty = self.dirty.iter().copied().filter_map(behind).collect();
+        self.dirty.retain(|&number| number < count);
+        let moves = self.moves.iter();
+        rest.moves = moves
+            .filter_map(|&(number, slot)| Some((behind(number)?, slot)))
+            .collect();
+        self.moves.retain(|&(number, _)| number < count);
+        rest
+    }
+}
+
 /// A page and where it is now.
 pub type Move = (u32, Slot);
 
@@ -119,28 +138,75 @@ impl Image {
     }
 
     /// Has changes written to `store` from now on, `before` being the writer's image until now. What is in
-    /// memory is written, too.
+    /// memory is written, too. It may have been another writer's image of the same store.
     pub fn write_to(mut self, store: &Arc<Store>, before: Option<&Self>) -> Self {
-        let mut pending = Pending::default();
+        let mut pending = self.pending().map(std::mem::take).unwrap_or_default();
+        pending.dirty.clear();
         if let Some(before) = before {
             pending.is_fresh = true;
-            pending.displaced = before.slots().map(|slot| slot.number).collect();
-            if let Some(Backing {
-                role: Role::Writer(earlier),
-                ..
-            }) = &before.backing
-            {
-                pending.displaced.extend(&earlier.displaced);
+            pending.moves.clear();
+            pending.displaced.extend(before.leaves());
+        }
+        for (number, block) in (0..).zip(self.blocks()) {
+            match block {
+                Block::Memory(_) => pending.dirty.push(number),
+                Block::Stored(slot) if before.is_some() => pending.moves.push((number, *slot)),
+                Block::Stored(_) => {}
             }
         }
-        let in_memory = self.blocks().enumerate();
-        let in_memory = in_memory.filter(|(_, block)| matches!(block, Block::Memory(_)));
-        pending.dirty = in_memory.map(|(number, _)| number as u32).collect();
         self.backing = Some(Backing {
             store: store.clone(),
             role: Role::Writer(pending),
         });
         self
+    }
+
+    /// The slots that are free once another image has taken the place of this one.
+    fn leaves(&self) -> Vec<u32> {
+        let mut slots: Vec<u32> = self.slots().map(|slot| slot.number).collect();
+        if let Some(Backing {
+            role: Role::Writer(pending),
+            ..
+        }) = &self.backing
+        {
+            slots.extend(&pending.displaced);
+        }
+        slots
+    }
+
+    /// A copy with the pages of `other` behind its own.
+    pub fn joined(&self, other: &Self) -> Self {
+        let mut joined = self.clone();
+        if !other.is_empty() {
+            for block in other.blocks() {
+                joined.push(block.clone());
+            }
+            joined.length = self.count() * PAGE + other.length;
+        }
+        joined
+    }
+
+    /// Takes off the pages behind those of the first `length` bytes, which it has from then on: what was
+    /// [`Image::joined`] is two again.
+    pub fn split_off(&mut self, length: usize) -> Self {
+        let count = length.div_ceil(PAGE).min(self.count());
+        let mut rest = Self {
+            length: self.length.saturating_sub(count * PAGE),
+            ..Self::default()
+        };
+        for block in self.blocks().skip(count) {
+            rest.push(block.clone());
+        }
+        rest.backing = self.backing.as_mut().map(|backing| Backing {
+            store: backing.store.clone(),
+            role: match &mut backing.role {
+                Role::Writer(pending) => Role::Writer(pending.split_off(count as u32)),
+                Role::Copy(lease) => Role::Copy(lease.clone()),
+            },
+        });
+        self.truncate_blocks(count);
+        self.length = self.length.min(length);
+        rest
     }
 
     /// Takes moves over that an earlier process has made.
@@ -446,17 +512,8 @@ impl Image {
 
     /// Replaces what was the writer's image until now: its slots are free after the next [`Image::settle`].
     pub fn succeed(&mut self, before: &Self) {
-        let slots: Vec<u32> = before.slots().map(|slot| slot.number).collect();
-        let earlier = match &before.backing {
-            Some(Backing {
-                role: Role::Writer(earlier),
-                ..
-            }) => &earlier.displaced[..],
-            _ => &[],
-        };
         if let Some(pending) = self.pending() {
-            pending.displaced.extend(slots);
-            pending.displaced.extend(earlier);
+            pending.displaced.extend(before.leaves());
         }
     }
 
@@ -578,8 +635,56 @@ mod tests {
         assert_eq!(store.usage(), (1, 3));
     }
 
+    /// What a writer's image is after everything it noted has been done again.
+    fn noted(image: &mut Image) -> Vec<u8> {
+        let mut again = Image::default();
+        again.backing.clone_from(&image.backing);
+        let noted = image.settle(|changes| {
+            again.redo(&changes);
+            Ok(())
+        });
+        noted.unwrap();
+        again.to_vec().unwrap()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// In memory, of slots that are noted already, and of some that are not.
+        #[test]
+        fn two_files_joined_and_split_are_two_again(
+            first in prop::collection::vec(any::<u8>(), 0..20_000),
+            second in prop::collection::vec(any::<u8>(), 0..20_000), written in 0..3u8,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("pages")).unwrap();
+            let joined = Image::new(&first).joined(&Image::new(&second));
+            let mut all = match written {
+                0 => joined,
+                _ => joined.write_to(&store, Some(&Image::default())),
+            };
+            if written == 2 {
+                all.write_back().unwrap();
+            }
+            let mut rest = all.split_off(first.len());
+            prop_assert!(all.to_vec().unwrap() == first && rest.to_vec().unwrap() == second);
+            if written > 0 {
+                prop_assert!(noted(&mut all) == first && noted(&mut rest) == second);
+            }
+            // Each has nothing to do with the other one any more.
+            all.truncate(0).unwrap();
+            all.write(0, &second).unwrap();
+            rest.truncate(0).unwrap();
+            rest.write(0, &first).unwrap();
+            for image in [&mut all, &mut rest] {
+                image.settle(|_| Ok(())).unwrap();
+            }
+            prop_assert!(all.to_vec().unwrap() == second && rest.to_vec().unwrap() == first);
+            let (free, slots) = store.usage();
+            if written > 0 {
+                prop_assert_eq!(slots - free, first.len().div_ceil(PAGE) + second.len().div_ceil(PAGE));
+            }
+        }
 
         #[test]
         fn a_file_is_what_was_written(steps in steps(), copied_at in 0..9usize) {
