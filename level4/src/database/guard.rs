@@ -102,6 +102,18 @@ pub struct Seen {
     pub like: Option<bool>,
 }
 
+impl Seen {
+    /// Whether nothing was seen but changes of rows.
+    pub fn is_plain(&self) -> bool {
+        let changes = self.changes.clone();
+        *self
+            == Self {
+                changes,
+                ..Self::default()
+            }
+    }
+}
+
 impl Guard {
     /// Installs the hooks, and makes the connection remember what requests would make it remember: the
     /// schema, with virtual tables.

@@ -13,7 +13,7 @@ use super::engine::meter::{self, Budget};
 use super::engine::statement::{Script, Statement};
 use super::engine::vfs::File;
 use super::engine::{self, functions};
-use super::guard::{Access, Guard};
+use super::guard::{Access, Guard, Seen};
 use super::nesting::TooLong;
 use crate::machine::Moment;
 
@@ -56,20 +56,21 @@ impl<'c> Work<'c> {
         script: &mut Script,
         own_transactions: bool,
     ) -> Result<Option<Statement<'c>>, String> {
-        if let Some(recorder) = self.recorder {
-            let schema_changed = self.guard.used.load(Relaxed);
-            recorder.before_statement(self.connection, schema_changed)?;
-        }
-        if self.guard.is_firing_stale() {
-            let learnt = self.guard.learn_firing(self.connection);
-            learnt.map_err(|error| error.to_string())?;
-        }
-        self.guard.take_seen();
-        meter::begin_statement(
-            self.budget,
-            self.file.len() as u64,
-            self.guard.has_generated_columns(),
-        );
+        let compiled = self.compile(script, own_transactions)?;
+        Ok(compiled.map(|(statement, _)| statement))
+    }
+
+    /// Likewise, and what was seen while it was compiled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Work::next`].
+    pub fn compile(
+        &self,
+        script: &mut Script,
+        own_transactions: bool,
+    ) -> Result<Option<(Statement<'c>, Seen)>, String> {
+        self.before_statement()?;
         self.guard
             .charge_nesting(script.rest())
             .map_err(|error| error.to_string())?;
@@ -88,18 +89,18 @@ impl<'c> Work<'c> {
                 meter::make_table();
             }
         }
-        if let Some(name) = seen.view {
+        if let Some(name) = &seen.view {
             let text = script.last(begin);
             self.guard
-                .add_view(&name, &String::from_utf8_lossy(text))
+                .add_view(name, &String::from_utf8_lossy(text))
                 .map_err(|error| error.to_string())?;
         }
-        if let Some(name) = seen.trigger {
+        if let Some(name) = &seen.trigger {
             let text = String::from_utf8_lossy(script.last(begin));
-            self.guard.add_trigger(&name, &text);
+            self.guard.add_trigger(name, &text);
         }
-        if let Some((operation, name)) = seen.savepoint {
-            self.guard.note_savepoint(operation, name);
+        if let Some((operation, name)) = &seen.savepoint {
+            self.guard.note_savepoint(*operation, name.clone());
         }
         if let Some(operation) = seen.transaction
             && !own_transactions
@@ -112,9 +113,43 @@ impl<'c> Work<'c> {
             // The pragma has put SQLite's own functions back when it was compiled, and has no more to do.
             drop(statement);
             functions::install(self.connection, is_case_sensitive).map_err(|e| e.to_string())?;
-            return self.next(script, own_transactions);
+            return self.compile(script, own_transactions);
         }
-        Ok(statement)
+        Ok(statement.map(|statement| (statement, seen)))
+    }
+
+    /// A statement that was just run is run again, without being compiled again: all as [`Work::next`] would have it
+    /// for one that changes rows and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's message, or that of a budget that is used up.
+    pub fn again(&self, statement: &mut Statement, sql: &[u8], seen: &Seen) -> Result<(), String> {
+        self.before_statement()?;
+        let nesting = self.guard.charge_nesting(sql);
+        nesting.map_err(|error| error.to_string())?;
+        statement.begin_again(sql.len())?;
+        self.guard.charge_firing(sql, seen);
+        Ok(())
+    }
+
+    /// Goes before every statement.
+    fn before_statement(&self) -> Result<(), String> {
+        if let Some(recorder) = self.recorder {
+            let schema_changed = self.guard.used.load(Relaxed);
+            recorder.before_statement(self.connection, schema_changed)?;
+        }
+        if self.guard.is_firing_stale() {
+            let learnt = self.guard.learn_firing(self.connection);
+            learnt.map_err(|error| error.to_string())?;
+        }
+        self.guard.take_seen();
+        meter::begin_statement(
+            self.budget,
+            self.file.len() as u64,
+            self.guard.has_generated_columns(),
+        );
+        Ok(())
     }
 
     /// The first column of the first row of a query, as text.

@@ -182,8 +182,13 @@ fn compile(
         result = compile();
     }
     meter::end_compilation();
-    meter::charge(STATEMENT_STEPS + result.2 as u64);
+    charge(result.2);
     Ok(result)
+}
+
+/// Charges for a statement of so many bytes.
+fn charge(length: usize) {
+    meter::charge(STATEMENT_STEPS + length as u64);
 }
 
 /// The longest piece between quotes, bytes: no literal of the statement is longer.
@@ -226,6 +231,26 @@ impl Statement<'_> {
             ffi::SQLITE_DONE => Ok(false),
             _ => Err(failure(self.connection)),
         }
+    }
+
+    /// Ends what it has run, which is charged then. It can be run again.
+    pub fn finish(&mut self) {
+        // SAFETY: the statement is live until dropped.
+        unsafe {
+            let steps = ffi::sqlite3_stmt_status(self.raw, ffi::SQLITE_STMTSTATUS_VM_STEP, 1);
+            meter::finish_statement(steps.max(0) as u64);
+            ffi::sqlite3_reset(self.raw);
+        }
+    }
+
+    /// It is about to be run again: it is charged with what compiling its text of `length` bytes would be.
+    ///
+    /// # Errors
+    ///
+    /// That of a budget that is used up.
+    pub fn begin_again(&mut self, length: usize) -> Result<(), String> {
+        charge(length);
+        meter::exceeded().map_or(Ok(()), |exceeded| Err(exceeded.to_string()))
     }
 
     /// Number of columns; 0 for statements that give no rows.
@@ -344,12 +369,9 @@ impl Statement<'_> {
 
 impl Drop for Statement<'_> {
     fn drop(&mut self) {
-        // SAFETY: the statement is live, and not used again after it is finalized.
-        unsafe {
-            let steps = ffi::sqlite3_stmt_status(self.raw, ffi::SQLITE_STMTSTATUS_VM_STEP, 0);
-            meter::finish_statement(steps.max(0) as u64);
-            ffi::sqlite3_finalize(self.raw);
-        }
+        self.finish();
+        // SAFETY: the statement is live, and not used again.
+        unsafe { ffi::sqlite3_finalize(self.raw) };
     }
 }
 
