@@ -80,8 +80,8 @@ pub enum Outcome {
 pub struct Rows {
     /// Names.
     pub columns: Vec<String>,
-    /// Declared types in lower case; of expressions, the storage class of the first value that is not
-    /// NULL; empty if there is none.
+    /// Declared types in lower case; of expressions, the storage class of the first row's value; empty if that is
+    /// NULL, or there is none.
     pub types: Vec<String>,
     /// Rows of as many values as there are columns.
     pub values: Vec<Vec<Value>>,

@@ -392,7 +392,9 @@ fn a_file_boots_a_node_that_is_alone() {
         get(&node, "/db/query?q=SELECT+a+FROM+t")["results"][0]["values"],
         json!([[7]])
     );
-    for bad in [&b"nonsense"[..], &bytes[..100]] {
+    let (status, reason) = boot(b"nonsense");
+    assert!(status == 503 && reason.contains("too short"), "{reason}");
+    for bad in [&b"nonsense of some length"[..], &bytes[..100]] {
         let (status, reason) = boot(bad);
         assert_eq!(status, 400, "{reason}");
         assert!(reason.starts_with("invalid SQLite data"), "{reason}");

@@ -275,3 +275,30 @@ fn foreign_keys_are_checked_where_that_is_wanted() {
         );
     }
 }
+
+/// What rqlite 8.26 gave at /db/backup.
+const BACKUP: &[u8] = include_bytes!("rqlite.sqlite");
+
+#[test]
+fn a_backup_of_rqlite_is_taken_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Rqlited::start(folder.path(), &["-raft-addr", "127.0.0.1:0"]);
+    eventually(|| {
+        request(&node.address, "GET", "/readyz", "", b"").is_ok_and(|answer| answer.0 == 200)
+    });
+    // It says that it has a WAL.
+    assert_eq!(BACKUP[18..20], [2, 2]);
+    for (path, said) in [("/boot", ""), ("/db/load", "{\"results\":[]}")] {
+        let answer = request(&node.address, "POST", path, "", BACKUP).unwrap();
+        assert_eq!(answer, (200, said.to_owned()), "{path}");
+        let rows = node.get("/db/query?q=SELECT+*+FROM+people");
+        let expected = serde_json::json!({"results": [{
+            "columns": ["id", "name", "born"],
+            "types": ["integer", "text", "date"],
+            "values": [[1, "Ada", "1815-12-10T00:00:00Z"], [2, "Grace", "1906-12-09T00:00:00Z"]],
+        }]});
+        assert_eq!(rows, expected);
+        let inserted = node.execute("INSERT INTO people (name) VALUES ('Barbara')");
+        assert_eq!(inserted["results"][0]["last_insert_id"], 3);
+    }
+}

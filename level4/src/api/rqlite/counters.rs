@@ -146,7 +146,10 @@ pub async fn show(
         "cdc.service": changes(&api),
     });
     if let Some(key) = parameters.get("key") {
-        counters = json!({ key: counters[key.as_str()].take() });
+        counters = match counters.get_mut(key) {
+            Some(found) => json!({ key: found.take() }),
+            None => json!({}),
+        };
     }
     Ok(json_reply_as(&counters, flag(&parameters, "pretty")))
 }

@@ -12,7 +12,7 @@ use super::super::{Api, ApiError, NOT_READ, answer, read_answer};
 use super::backup::{Format, TIME_LIMIT, body, made, permit};
 use super::params::{Level, Options};
 use super::results::Endpoint;
-use super::upload::{Taken, Upload};
+use super::upload::{MAGIC, Taken, Upload};
 use crate::database::is_in_wal_mode;
 use crate::message::Command;
 use crate::statement::{Outcome, Statement, Statements};
@@ -21,6 +21,8 @@ use crate::statement::{Outcome, Statement, Statements};
 const WAL_MODE: &str = "the file is in WAL mode: its last changes may be in a file -wal beside it. Load it \
     after PRAGMA journal_mode = DELETE, or with ?wal if the database was closed well";
 
+/// What somebody has to hear whose file did not come.
+const TOO_SHORT: &str = "the body is too short for a SQLite file";
 /// For so many bytes of SQL a load may use the usual budget once more.
 const BYTES_A_BUDGET: usize = 2 * 1024 * 1024;
 
@@ -82,7 +84,7 @@ pub async fn load(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<Response, ApiError> {
-    let upload = check_wal(upload, &parameters).await?;
+    let upload = check_wal(&api, upload, &parameters).await?;
     let may = || Ok((Options::of(&parameters)?, key(&headers, "db")?));
     let (mut options, key) = match may() {
         Ok(may) => may,
@@ -113,10 +115,11 @@ fn script(api: &Api, body: &[u8]) -> Result<Command, ApiError> {
     Ok(Command::Statements(script.encode().into()))
 }
 
-/// Refuses a file that may not be whole.
-async fn check_wal(upload: Upload, parameters: &Parameters) -> Result<Upload, ApiError> {
+/// Refuses a file that may not be whole. rqlite's own backups are all in WAL mode, and its users know nothing of
+/// `?wal`.
+async fn check_wal(api: &Api, upload: Upload, parameters: &Parameters) -> Result<Upload, ApiError> {
     let needs_wal = upload.is_file() && is_in_wal_mode(upload.first());
-    if needs_wal && !flag(parameters, "wal") {
+    if needs_wal && !api.kept.is_rqlited && !flag(parameters, "wal") {
         return Err(upload.refuse(ApiError::bad(WAL_MODE)).await);
     }
     Ok(upload)
@@ -141,9 +144,12 @@ pub async fn boot(
     headers: HeaderMap,
     upload: Upload,
 ) -> Result<StatusCode, ApiError> {
-    let upload = check_wal(upload, &parameters).await?;
-    let is_file = upload.is_file();
+    let upload = check_wal(&api, upload, &parameters).await?;
+    let (is_file, length) = (upload.is_file(), upload.first().len());
     let may = async {
+        if length < MAGIC.len() {
+            return Err(ApiError::unavailable(TOO_SHORT));
+        }
         if !is_file {
             return Err(ApiError::bad("invalid SQLite data"));
         }

@@ -18,7 +18,7 @@ use crate::message::Command;
 use crate::statement::Outcome;
 
 /// How a SQLite file begins (file format, section 1.3.1).
-const MAGIC: &[u8] = b"SQLite format 3\0";
+pub const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The longest body that is whole in memory meanwhile, bytes: SQL text, and what is to be a database in memory.
 const MEMORY_LIMIT: u64 = 1 << 30;
 /// So long may a client take for the next piece.
