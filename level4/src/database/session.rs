@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::DatabaseError;
 use super::capture::{Changes, Recorder, Selection};
 use super::engine::meter::{self, Budget};
-use super::engine::statement::{Script, Statement};
+use super::engine::statement::{self, Script, Statement};
 use super::engine::vfs::File;
 use super::engine::{self, functions};
 use super::guard::{Access, Guard, Seen};
@@ -118,17 +118,17 @@ impl<'c> Work<'c> {
         Ok(statement.map(|statement| (statement, seen)))
     }
 
-    /// A statement that was just run is run again, without being compiled again: all as [`Work::next`] would have it
-    /// for one that changes rows and nothing else.
+    /// A statement that was just run is about to be run again, without being compiled again: all as [`Work::next`]
+    /// would have it for one that changes rows and nothing else.
     ///
     /// # Errors
     ///
     /// SQLite's message, or that of a budget that is used up.
-    pub fn again(&self, statement: &mut Statement, sql: &[u8], seen: &Seen) -> Result<(), String> {
+    pub fn again(&self, sql: &[u8], seen: &Seen) -> Result<(), String> {
         self.before_statement()?;
         let nesting = self.guard.charge_nesting(sql);
         nesting.map_err(|error| error.to_string())?;
-        statement.begin_again(sql.len())?;
+        statement::charge_again(sql.len())?;
         self.guard.charge_firing(sql, seen);
         Ok(())
     }

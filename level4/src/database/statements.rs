@@ -114,7 +114,7 @@ fn run_one<'c>(
     repeats: bool,
 ) -> Result<Option<Outcome>, String> {
     if let Some(mut again) = kept.take() {
-        work.again(&mut again.prepared, statement.sql.as_bytes(), &again.seen)?;
+        work.again(statement.sql.as_bytes(), &again.seen)?;
         let outcome = execute(work, &mut again.prepared, statement, request)?;
         *kept = repeats.then_some(again);
         return Ok(Some(outcome));

@@ -191,6 +191,16 @@ fn charge(length: usize) {
     meter::charge(STATEMENT_STEPS + length as u64);
 }
 
+/// Charges for one that has been compiled and is to be run again.
+///
+/// # Errors
+///
+/// That of a budget that is used up.
+pub fn charge_again(length: usize) -> Result<(), String> {
+    charge(length);
+    meter::exceeded().map_or(Ok(()), |exceeded| Err(exceeded.to_string()))
+}
+
 /// The longest piece between quotes, bytes: no literal of the statement is longer.
 fn longest_literal(sql: &[u8]) -> u64 {
     let (mut rest, mut longest) = (sql, 0);
@@ -241,16 +251,6 @@ impl Statement<'_> {
             meter::finish_statement(steps.max(0) as u64);
             ffi::sqlite3_reset(self.raw);
         }
-    }
-
-    /// It is about to be run again: it is charged with what compiling its text of `length` bytes would be.
-    ///
-    /// # Errors
-    ///
-    /// That of a budget that is used up.
-    pub fn begin_again(&mut self, length: usize) -> Result<(), String> {
-        charge(length);
-        meter::exceeded().map_or(Ok(()), |exceeded| Err(exceeded.to_string()))
     }
 
     /// Number of columns; 0 for statements that give no rows.
