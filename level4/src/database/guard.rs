@@ -105,12 +105,20 @@ pub struct Seen {
 impl Seen {
     /// Whether nothing was seen but changes of rows.
     pub fn is_plain(&self) -> bool {
-        let changes = self.changes.clone();
-        *self
-            == Self {
-                changes,
-                ..Self::default()
+        matches!(
+            self,
+            Self {
+                transaction: None,
+                savepoint: None,
+                is_bulk: false,
+                makes_table: false,
+                alters_table: false,
+                view: None,
+                trigger: None,
+                changes: _,
+                like: None,
             }
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fetch::FileBody;
 /// What `.help` says.
 pub const HELP: &str = "\
 .backup FILE            copy the database into a SQLite file
-.boot FILE              replace the database of a cluster of one node by a SQLite file
+.boot FILE [wal]        replace the database of a cluster of one node by a SQLite file
 .changes on|off         show how many rows a statement has changed
 .consistency LEVEL      of reads: none, weak, strong, linearizable or auto
 .dump FILE [TABLE,…]    copy the database, or these tables, into a file of SQL
@@ -31,7 +31,8 @@ pub const HELP: &str = "\
 .ready                  whether the node would answer
 .reap                   remove snapshots that are not needed
 .remove ID              take a member out of the cluster
-.restore FILE           replace the database by a SQLite file, or run a file of SQL
+.restore FILE [wal]     replace the database by a SQLite file, or run a file of SQL; wal: it is in WAL mode, and
+                        was closed well
 .schema [TABLE]         how tables were made
 .show                   how the shell is set
 .snapshot [N]           have the node save its state, and cut its log short
@@ -104,7 +105,9 @@ impl Shell {
                     .await
             }
             (".restore", [path]) => self.send(path, "/db/load").await,
+            (".restore", [path, "wal"]) => self.send(path, "/db/load?wal").await,
             (".boot", [path]) => self.send(path, "/boot").await,
+            (".boot", [path, "wal"]) => self.send(path, "/boot?wal").await,
             (".nodes", []) => self.get("/nodes?pretty").await,
             (".nodes", ["all"]) => self.get("/nodes?pretty&nonvoters").await,
             (".leader", []) => self.get("/leader?pretty").await,

@@ -81,6 +81,16 @@ fn lines_are_sql_and_commands() {
     );
     let copy = std::fs::read_to_string(folder.join("copy.sql")).unwrap();
     assert!(copy.contains("VALUES(1,'x;y');"), "{copy}");
+    let mut wal = std::fs::read(folder.join("copy.sqlite")).unwrap();
+    wal[18..20].copy_from_slice(&[2, 2]);
+    std::fs::write(folder.join("wal.sqlite"), wal).unwrap();
+    for command in [".restore wal.sqlite", ".boot wal.sqlite"] {
+        let lines = format!("{command}\n{command} wal\n");
+        let (said, done) = shell(folder, &node.address, &lines);
+        let (refused, taken) = said.split_once('\n').unwrap();
+        assert!(refused.contains("WAL mode") && taken == "done\n", "{said}");
+        assert!(!done);
+    }
     let (said, done) = shell(
         folder,
         &node.address,

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -21,7 +22,7 @@ use crate::statement::Outcome;
 pub const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The longest body that is whole in memory meanwhile, bytes: SQL text, and what is to be a database in memory.
 const MEMORY_LIMIT: u64 = 1 << 30;
-/// So long may a client take for the next piece.
+/// So long may a client take for a piece.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// So much of a body that is refused is thrown away, bytes, and for so long: a client that is sending would not hear
 /// why, if it only was hung up on.
@@ -48,14 +49,16 @@ impl FromRequest<Api> for Upload {
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let is_long = length.is_none_or(|length: u64| length > api.kept.body_limit as u64);
-        let busy = |_| ApiError::unavailable(BUSY_WITH_A_LOAD).into_response();
-        let turn = is_long.then(|| api.loads.clone().try_acquire_owned());
-        let turn = turn.transpose().map_err(busy)?;
         let mut source = Source {
             body: request.into_body(),
             over: Bytes::new(),
             length: 0,
             said: length.unwrap_or(0),
+        };
+        let turn = is_long.then(|| api.loads.clone().try_acquire_owned());
+        let Ok(turn) = turn.transpose() else {
+            source.drain().await;
+            return Err(ApiError::unavailable(BUSY_WITH_A_LOAD).into_response());
         };
         let first = source.piece().await.map_err(IntoResponse::into_response)?;
         Ok(Self {
@@ -124,10 +127,15 @@ impl Upload {
         };
         self.source.check(longest)?;
         if !self.is_file() {
-            while self.source.append_to(&mut self.first).await? {
+            let mut whole = std::mem::take(&mut self.first);
+            loop {
+                let piece = self.source.piece().await?;
+                if piece.is_empty() {
+                    return Ok(Taken::Other(whole.into()));
+                }
                 self.source.check(longest)?;
+                whole.extend_from_slice(&piece);
             }
-            return Ok(Taken::Other(std::mem::take(&mut self.first).into()));
         }
         let mut piece = std::mem::take(&mut self.first);
         if piece.len() < PIECE {
@@ -148,9 +156,7 @@ impl Upload {
             };
             offset += piece.len() as u64;
             sum = crc32c::crc32c_append(sum, &piece);
-            let (next, taken) = tokio::join!(self.source.piece(), staged.put(&stage, limit));
-            taken?;
-            piece = next?;
+            (piece, ()) = tokio::try_join!(self.source.piece(), staged.put(&stage, limit))?;
             self.source.check(longest)?;
         }
         let adopt = Stage::Adopt {
@@ -217,30 +223,24 @@ impl Source {
 
     /// The next [`PIECE`] bytes, or as many as there are.
     async fn piece(&mut self) -> Result<Vec<u8>, ApiError> {
-        let mut piece = Vec::new();
-        while piece.len() < PIECE && self.append_to(&mut piece).await? {}
+        let late = |_| ApiError::RequestTimeout("the body takes too long to come".into());
+        timeout(PATIENCE, self.read()).await.map_err(late)?
+    }
+
+    async fn read(&mut self) -> Result<Vec<u8>, ApiError> {
+        let mut piece = Vec::from(std::mem::take(&mut self.over));
+        while piece.len() < PIECE
+            && let Some(frame) = self.body.frame().await
+        {
+            let frame = frame.map_err(|e| ApiError::bad(format!("the body breaks off: {e}")))?;
+            let data = frame.into_data().unwrap_or_default();
+            self.length += data.len() as u64;
+            piece.extend_from_slice(&data);
+        }
         if piece.len() > PIECE {
             self.over = piece.split_off(PIECE).into();
         }
         Ok(piece)
-    }
-
-    /// Appends what comes next; `false`: nothing does.
-    async fn append_to(&mut self, bytes: &mut Vec<u8>) -> Result<bool, ApiError> {
-        let mut next = std::mem::take(&mut self.over);
-        while next.is_empty() {
-            let late = |_| ApiError::RequestTimeout("nothing of the body came for long".into());
-            match timeout(PATIENCE, self.body.frame()).await.map_err(late)? {
-                None => return Ok(false),
-                Some(Ok(frame)) => next = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => {
-                    return Err(ApiError::bad(format!("the body breaks off: {error}")));
-                }
-            }
-            self.length += next.len() as u64;
-        }
-        bytes.extend_from_slice(&next);
-        Ok(true)
     }
 }
 
@@ -270,8 +270,11 @@ impl Drop for Staged {
         if !self.may_stay {
             return;
         }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         let (api, file) = (self.api.clone(), self.file);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let command = Command::Stage(Stage::Discard { file }.encode().into());
             // If it stays, it is forgotten after a while.
             let _ = api.execute(None, command, Some(DISCARD_LIMIT)).await;
